@@ -1,0 +1,198 @@
+//! Every flag, once.
+
+use std::path::PathBuf;
+
+use bitnet_train::Backend;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Train ternary (BitNet b1.58) and float language models side by side, compare them, and run them.
+#[derive(Debug, Parser)]
+#[command(name = "bitnet", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train one model from a config file
+    Train(TrainArgs),
+    /// Train a float and a ternary twin, compare them and write a report; without CONFIG: the built-in quick start
+    Compare(CompareArgs),
+    /// Loss, perplexity, bits per byte and accuracy of a model on a text file
+    Eval(EvalArgs),
+    /// Continue a prompt
+    Generate(GenerateArgs),
+    /// What this machine offers: backends, adapters, CPU features, the kernel chosen and why
+    Doctor(DoctorArgs),
+    /// Print a shell's completion script
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Measure a trained run for `compare`, in a process of its own
+    #[command(hide = true)]
+    Measure(MeasureArgs),
+}
+
+/// Where tensors live and how many threads compute.
+#[derive(Clone, Debug, Args)]
+pub struct DeviceArgs {
+    /// flex, ndarray, wgpu or cuda
+    #[arg(long, env = "BITNET_BACKEND", default_value_t = Backend::Flex)]
+    pub backend: Backend,
+    /// Which of the backend's devices (`bitnet doctor` lists them)
+    #[arg(long, env = "BITNET_DEVICE", default_value_t = 0, value_name = "N")]
+    pub device: usize,
+    /// CPU threads; 0 takes all cores
+    #[arg(long, env = "BITNET_THREADS", default_value_t = 0, value_name = "N")]
+    pub threads: usize,
+}
+
+/// How results and progress are shown.
+#[derive(Clone, Debug, Args)]
+pub struct OutputArgs {
+    /// Format of the result on stdout
+    #[arg(short, long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub output: Format,
+    /// No progress on stderr
+    #[arg(short, long, env = "BITNET_QUIET")]
+    pub quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// A Markdown table (`compare`)
+    Md,
+    /// A CSV table (`compare`)
+    Csv,
+}
+
+/// How the configuration is put together: defaults < file < environment < --set < flags.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigArgs {
+    /// Override one setting, as in --set train.steps=100 (repeatable)
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Seed of the initial weights and of the order of the data
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Print the resolved configuration and stop
+    #[arg(long)]
+    pub print_config: bool,
+    /// Check the configuration, the data and the device, say what would run, and stop
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// Config file (TOML)
+    pub config: PathBuf,
+    #[command(flatten)]
+    pub overrides: ConfigArgs,
+    /// Folder of the run; default: the first free one of runs/NAME, runs/NAME-2, …
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+    /// Continue a run: `auto` takes the newest checkpoint of --run-dir, or give a checkpoint's folder
+    #[arg(long, value_name = "auto|PATH", requires = "run_dir")]
+    pub resume: Option<String>,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Config file (TOML); default: the built-in quick start
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub overrides: ConfigArgs,
+    /// Folder of the comparison; default: the first free one of runs/NAME, runs/NAME-2, …
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    /// Run directory
+    pub model: PathBuf,
+    /// Text file to evaluate on; default: the validation split that the model was trained beside
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
+    /// Tokens in a window; default: the training context
+    #[arg(long, value_name = "N")]
+    pub context: Option<usize>,
+    /// Evaluate the latent weights with fake quantisation, not the packed model
+    #[arg(long)]
+    pub latent: bool,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
+pub struct GenerateArgs {
+    /// Run directory
+    pub model: PathBuf,
+    /// Text to continue
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: String,
+    /// Most tokens to write
+    #[arg(long, default_value_t = 128, value_name = "N")]
+    pub max_new_tokens: usize,
+    /// Divide the logits by T; 0 is greedy
+    #[arg(long, default_value_t = 0.8, value_name = "T")]
+    pub temperature: f32,
+    /// Only the K likeliest tokens; 0 is off
+    #[arg(long, default_value_t = 0, value_name = "K")]
+    pub top_k: usize,
+    /// Only the likeliest tokens that reach probability P together; 1 is off
+    #[arg(long, default_value_t = 1.0, value_name = "P")]
+    pub top_p: f32,
+    /// Only tokens at least P times as likely as the likeliest; 0 is off
+    #[arg(long, default_value_t = 0.0, value_name = "P")]
+    pub min_p: f32,
+    /// Make tokens of the text so far less likely; 1 is off
+    #[arg(long, default_value_t = 1.0, value_name = "R")]
+    pub repetition_penalty: f32,
+    /// End before this text (repeatable)
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+    /// Seed of the draws
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// Use the latent weights with fake quantisation, not the packed model
+    #[arg(long)]
+    pub latent: bool,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct MeasureArgs {
+    /// Run directory of a finished training
+    pub run: PathBuf,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}

@@ -1,0 +1,337 @@
+//! `bitnet compare [CONFIG]`: trains both twins, measures them, writes one report.
+//!
+//! Each twin trains and is measured in a process of its own (this binary again), so that peak memory is the twin's and
+//! not the sum of what ran before it. The twins run one after the other: side by side they would slow each other down.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering;
+
+use anyhow::{Context, bail};
+use bitnet_config::{OptimConfig, RunConfig};
+use bitnet_data::Corpus;
+use bitnet_models::LinearKind;
+use bitnet_report::energy::{self, ModelShape};
+use bitnet_report::{DataInfo, Machine, Summary, Train, TrainPoint, Twin, ValPoint};
+use bitnet_train::{Metric, RunDir, TrainSummary};
+use serde::de::DeserializeOwned;
+
+use super::Outcome;
+use crate::args::{CompareArgs, DeviceArgs, Format};
+use crate::{interrupt, output, setup};
+
+/// The twins, in the order they train and stand in the report.
+const TWINS: [LinearKind; 2] = [LinearKind::Float, LinearKind::Ternary];
+
+pub fn run(args: CompareArgs) -> anyhow::Result<Outcome> {
+    let mut config = setup::load_config(args.config.as_deref(), &args.overrides)?;
+    if args.overrides.print_config {
+        output::piece(&config.to_toml()?)?;
+        return Ok(Outcome::Done);
+    }
+    // Everything that can be wrong with the input is found here, before the first step of the first twin.
+    let corpus = setup::load_corpus(&mut config)?;
+    for prompt in &config.compare.prompts {
+        let tokens = corpus
+            .tokenizer
+            .encode(prompt)
+            .context("compare.prompts cannot be encoded")?;
+        if tokens.is_empty() {
+            bail!("compare.prompts holds an empty prompt; remove it");
+        }
+    }
+    let device = setup::open_device(&args.device)?;
+    let device_name = setup::device_name(args.device.backend, &device);
+    let dir = setup::new_run_dir(args.run_dir.clone(), &config.name);
+    if args.overrides.dry_run {
+        output::line(&format!(
+            "would train a float and a ternary twin for {} steps each on {} ({} training tokens, vocabulary {}), \
+             {} on {device_name}, in {}",
+            config.train.steps,
+            corpus.name,
+            corpus.train.len(),
+            config.model.vocab_size,
+            args.device.backend,
+            dir.display()
+        ))?;
+        return Ok(Outcome::Done);
+    }
+    if dir.join("summary.json").exists() || dir.join("float").exists() {
+        bail!(
+            "{} holds a comparison already; choose another --run-dir or remove it",
+            dir.display()
+        );
+    }
+    std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+
+    let interrupted = interrupt::watch()?;
+    let mut twins = Vec::new();
+    for kind in TWINS {
+        match twin(&config, kind, &dir, &args)? {
+            Some(twin) if !interrupted.load(Ordering::Relaxed) => twins.push(twin),
+            _ => return Ok(Outcome::Interrupted),
+        }
+    }
+
+    let report = dir.join("report.html");
+    let summary = Summary {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        name: config.name.clone(),
+        date: today(),
+        command: std::env::args().collect::<Vec<_>>().join(" "),
+        backend: args.device.backend.to_string(),
+        device: device_name,
+        machine: machine(),
+        seed: Some(config.train.seed),
+        data: data(&corpus),
+        twins,
+        config: config.to_toml()?,
+        report: report.display().to_string(),
+    };
+    summary.save(&dir.join("summary.json"))?;
+    bitnet_report::render_all(&summary, &dir)
+        .with_context(|| format!("the report in {}", dir.display()))?;
+    match args.output.output {
+        Format::Json => output::json(&summary)?,
+        Format::Md => output::piece(&bitnet_report::main_table(&summary).to_markdown())?,
+        Format::Csv => output::piece(&bitnet_report::main_table(&summary).to_csv())?,
+        Format::Text => {
+            output::line(&bitnet_report::main_table(&summary).to_text())?;
+            output::line(&bitnet_report::headline(&summary))?;
+            output::line(&format!("\nreport: {}", report.display()))?;
+        }
+    }
+    let disagree = summary
+        .twins
+        .iter()
+        .filter_map(|twin| twin.packed.as_ref())
+        .any(|packed| packed.token_match.equal != packed.token_match.compared);
+    if disagree {
+        eprintln!("error: the packed model does not answer as the trained one: see the report");
+        return Ok(Outcome::CheckFailed);
+    }
+    Ok(Outcome::Done)
+}
+
+/// Trains and measures one twin; `None` if it was interrupted.
+fn twin(
+    config: &RunConfig,
+    kind: LinearKind,
+    dir: &Path,
+    args: &CompareArgs,
+) -> anyhow::Result<Option<Twin>> {
+    let name = match kind {
+        LinearKind::Float => Summary::FLOAT,
+        LinearKind::Ternary => Summary::TERNARY,
+    };
+    let mut config = config.clone();
+    config.model.linear = kind;
+    let run_dir = dir.join(name);
+    let config_path = dir.join(format!("{name}.toml"));
+    bitnet_report::write_atomic(&config_path, config.to_toml()?.as_bytes())
+        .with_context(|| config_path.display().to_string())?;
+
+    let mut train = child(&args.device)?;
+    train
+        .arg("train")
+        .arg(&config_path)
+        .arg("--run-dir")
+        .arg(&run_dir);
+    train.args(["-o", "json"]);
+    if args.output.quiet {
+        train.arg("--quiet");
+    }
+    let Some(trained) = answer::<TrainSummary>(train, name)? else {
+        return Ok(None);
+    };
+    if !args.output.quiet {
+        eprintln!("{name} measuring");
+    }
+    let mut measure = child(&args.device)?;
+    measure.arg("measure").arg(&run_dir);
+    let Some(mut twin) = answer::<Twin>(measure, name)? else {
+        return Ok(None);
+    };
+    let (train_curve, val_curve) = curves(&RunDir::open(&run_dir)?)?;
+    twin.name = name.to_owned();
+    twin.optim = optim_lines(&config.train.optim(kind));
+    twin.initial_val_loss = Some(trained.initial_val_loss);
+    twin.ms_per_step = Some(1e3 * trained.seconds / trained.steps.max(1) as f64);
+    twin.train = Train {
+        steps: trained.steps as u64,
+        tokens: trained.tokens as u64,
+        seconds: trained.seconds,
+        tokens_per_second: trained.tokens_per_second,
+        peak_rss_bytes: trained.peak_rss_bytes,
+    };
+    twin.energy = Some(shape(&config).energy(
+        match kind {
+            LinearKind::Float => energy::LinearKind::Float,
+            LinearKind::Ternary => energy::LinearKind::Ternary,
+        },
+        config.train.context as u64,
+    ));
+    twin.train_curve = train_curve;
+    twin.val_curve = val_curve;
+    Ok(Some(twin))
+}
+
+/// This binary again. The settings travel in the config file, not in the environment.
+fn child(device: &DeviceArgs) -> anyhow::Result<Command> {
+    let mut command =
+        Command::new(std::env::current_exe().context("the path of this binary is unknown")?);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("BITNET_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .env("BITNET_BACKEND", device.backend.name())
+        .env("BITNET_DEVICE", device.device.to_string())
+        .env("BITNET_THREADS", device.threads.to_string());
+    Ok(command)
+}
+
+/// Runs a child and reads its JSON answer; its progress goes to our stderr. `None` if it was interrupted.
+fn answer<T: DeserializeOwned>(mut command: Command, name: &str) -> anyhow::Result<Option<T>> {
+    let output = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("the {name} twin's process does not start"))?;
+    match output.status.code() {
+        Some(0) => {}
+        Some(130) => return Ok(None),
+        Some(code) => bail!("the {name} twin failed with exit code {code}; its message is above"),
+        None => bail!("the {name} twin's process was killed (out of memory?)"),
+    }
+    let answer = serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("the {name} twin's answer is not understood"))?;
+    Ok(Some(answer))
+}
+
+/// The curves of a run, from its `metrics.jsonl`.
+fn curves(run: &RunDir) -> anyhow::Result<(Vec<TrainPoint>, Vec<ValPoint>)> {
+    let path = run.metrics_path();
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let (mut train, mut val) = (Vec::new(), Vec::new());
+    for line in text.lines() {
+        match serde_json::from_str(line).with_context(|| path.display().to_string())? {
+            Metric::Train { step, loss, lr, .. } => train.push(TrainPoint {
+                step: step as u64,
+                loss,
+                lr,
+            }),
+            Metric::Val {
+                step,
+                loss,
+                seconds,
+                ..
+            } => val.push(ValPoint {
+                step: step as u64,
+                seconds,
+                loss,
+            }),
+        }
+    }
+    Ok((train, val))
+}
+
+fn optim_lines(optim: &OptimConfig) -> Vec<String> {
+    let mut lines = vec![
+        format!(
+            "AdamW, betas {} / {}, eps {:e}",
+            optim.beta1, optim.beta2, optim.eps
+        ),
+        format!(
+            "learning rate {:e}, {:?} to {} %, warm-up {} steps",
+            optim.learning_rate,
+            optim.schedule,
+            100.0 * optim.final_lr_fraction,
+            optim.warmup_steps
+        ),
+    ];
+    if let Some(second) = optim.second_learning_rate {
+        lines.push(format!(
+            "second stage from {} % of the steps, learning rate {second:e}",
+            100.0 * optim.stage_fraction
+        ));
+    }
+    lines.push(format!(
+        "weight decay {} until {} % of the steps, gradient norm clipped at {}",
+        optim.weight_decay,
+        100.0 * optim.weight_decay_until,
+        optim.grad_clip
+    ));
+    lines
+}
+
+fn shape(config: &RunConfig) -> ModelShape {
+    let model = &config.model;
+    ModelShape {
+        hidden: model.hidden_size as u64,
+        intermediate: model.intermediate_size as u64,
+        layers: model.num_hidden_layers as u64,
+        heads: model.num_attention_heads as u64,
+        kv_heads: model.kv_heads() as u64,
+        head_dim: model.head_width() as u64,
+        vocab: model.vocab_size as u64,
+    }
+}
+
+fn data(corpus: &Corpus) -> DataInfo {
+    DataInfo {
+        description: format!("{}, {} level", corpus.name, corpus.tokenizer.kind()),
+        train_tokens: corpus.train.len() as u64,
+        validation_tokens: corpus.validation.len() as u64,
+        vocab: corpus.tokenizer.vocab_size(),
+    }
+}
+
+fn machine() -> Machine {
+    Machine {
+        cpu: setup::cpu_model(),
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
+        os: std::env::consts::OS.to_owned(),
+        kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease")
+            .map(|release| release.trim().to_owned())
+            .unwrap_or_default(),
+    }
+}
+
+/// Today's date in UTC, as `2026-01-31`. A date library would cost more to build than these lines to read.
+fn today() -> String {
+    let days = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs() / 86_400);
+    civil_date(days as i64)
+}
+
+/// The Gregorian date `days` after 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+fn civil_date(days: i64) -> String {
+    let z = days + 719_468;
+    let (era, day_of_era) = (z.div_euclid(146_097), z.rem_euclid(146_097));
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_index = (5 * day_of_year + 2) / 153; // from March
+    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
+    let month = (month_index + 2) % 12 + 1;
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::civil_date;
+
+    #[test]
+    fn dates() {
+        assert_eq!(civil_date(0), "1970-01-01");
+        assert_eq!(civil_date(11_016), "2000-02-29");
+        assert_eq!(civil_date(11_017), "2000-03-01");
+        assert_eq!(civil_date(20_453), "2025-12-31");
+        assert_eq!(civil_date(20_454), "2026-01-01");
+    }
+}

@@ -1,0 +1,140 @@
+//! `bitnet doctor`
+
+use anyhow::bail;
+use bitnet_kernels::Kernel;
+use bitnet_train::Backend;
+use serde::Serialize;
+
+use super::Outcome;
+use crate::args::{DoctorArgs, Format};
+use crate::output;
+
+#[derive(Serialize)]
+struct Report {
+    version: &'static str,
+    cpu: Cpu,
+    backends: Vec<BackendReport>,
+}
+
+#[derive(Serialize)]
+struct Cpu {
+    model: String,
+    threads: usize,
+    features: Vec<&'static str>,
+    kernel: String,
+    reason: &'static str,
+    kernels: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct BackendReport {
+    name: &'static str,
+    compiled: bool,
+    devices: Vec<String>,
+    note: String,
+}
+
+pub fn run(args: DoctorArgs) -> anyhow::Result<Outcome> {
+    let report = Report {
+        version: env!("CARGO_PKG_VERSION"),
+        cpu: cpu(),
+        backends: Backend::ALL.into_iter().map(backend).collect(),
+    };
+    match args.output.output {
+        Format::Json => output::json(&report)?,
+        Format::Text => output::piece(&text(&report))?,
+        Format::Md | Format::Csv => bail!("`bitnet doctor` writes text or json"),
+    }
+    Ok(Outcome::Done)
+}
+
+fn cpu() -> Cpu {
+    let kernel = Kernel::detect();
+    Cpu {
+        model: crate::setup::cpu_model(),
+        threads: rayon::current_num_threads(),
+        features: features(),
+        kernel: kernel.to_string(),
+        reason: kernel.reason(),
+        kernels: Kernel::available().iter().map(Kernel::to_string).collect(),
+    }
+}
+
+/// The instruction sets that matter to the kernels, as far as this processor has them.
+fn features() -> Vec<&'static str> {
+    macro_rules! detected {
+        ($is:ident: $($name:tt),*) => {
+            [$(($name, std::arch::$is!($name))),*]
+                .into_iter()
+                .filter_map(|(name, has)| has.then_some(name))
+                .collect()
+        };
+    }
+    #[cfg(target_arch = "x86_64")]
+    return detected!(is_x86_feature_detected:
+        "sse4.1", "avx", "avx2", "fma", "f16c", "avxvnni", "avx512f", "avx512bw", "avx512vnni");
+    #[cfg(target_arch = "aarch64")]
+    return detected!(is_aarch64_feature_detected: "neon", "dotprod", "i8mm", "sve");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    Vec::new()
+}
+
+fn backend(backend: Backend) -> BackendReport {
+    let (devices, note) = match backend.devices() {
+        Err(error) => (Vec::new(), error.to_string()),
+        Ok(devices) if devices.is_empty() => (
+            Vec::new(),
+            "no adapter: a graphics driver is missing".into(),
+        ),
+        Ok(devices) => {
+            let names = devices
+                .iter()
+                .map(|device| describe(backend, device))
+                .collect();
+            let note = match backend {
+                Backend::Flex => "CPU; the default",
+                Backend::NdArray => "CPU; deprecated by Burn in favour of flex",
+                Backend::Wgpu | Backend::Cuda => "choose with --device N",
+            };
+            (names, note.into())
+        }
+    };
+    BackendReport {
+        name: backend.name(),
+        compiled: backend.is_compiled(),
+        devices,
+        note,
+    }
+}
+
+/// The device as it names itself; opening a GPU to ask is what makes `doctor` a real check.
+fn describe(backend: Backend, device: &burn::tensor::Device) -> String {
+    match backend {
+        Backend::Flex | Backend::NdArray => "CPU".to_owned(),
+        Backend::Wgpu | Backend::Cuda => crate::setup::device_name(backend, device),
+    }
+}
+
+fn text(report: &Report) -> String {
+    let Cpu {
+        model,
+        threads,
+        features,
+        kernel,
+        reason,
+        kernels,
+    } = &report.cpu;
+    let mut out = format!(
+        "bitnet {}\n\ncpu       {model}, {threads} threads\nfeatures  {}\nkernel    {kernel}: {reason}\n          available: {}\n\n",
+        report.version,
+        features.join(" "),
+        kernels.join(", ")
+    );
+    for backend in &report.backends {
+        out += &format!("{:<9} {}\n", backend.name, backend.note);
+        for (index, device) in backend.devices.iter().enumerate() {
+            out += &format!("          {index}: {device}\n");
+        }
+    }
+    out
+}

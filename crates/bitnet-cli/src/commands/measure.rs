@@ -1,0 +1,169 @@
+//! `bitnet measure RUN` (hidden): what `compare` measures of one trained twin, in a process of its own.
+//!
+//! The order matters. The exported model is loaded and timed first, and the peak memory read then, before the latent
+//! model and the validation windows join it.
+
+use anyhow::Context;
+use bitnet_config::{DataKind, RunConfig};
+use bitnet_data::{Corpus, stories};
+use bitnet_models::{LinearKind, Sampler, Sampling, Transformer, generate};
+use bitnet_report::{FloatBytes, Inference, Packed, Probes, Sample, TokenMatch, Twin, Val};
+use bitnet_train::{
+    Evaluation, RunDir, evaluate, exported_bytes, greedy_agreement, load_exported, load_latent,
+    median, peak_rss_bytes, time_inference,
+};
+use burn::module::Module;
+use burn::tensor::Device;
+
+use super::Outcome;
+use crate::args::MeasureArgs;
+use crate::{output, setup};
+
+pub fn run(args: MeasureArgs) -> anyhow::Result<Outcome> {
+    let run = RunDir::open(&args.run)?;
+    let device = setup::open_device(&args.device)?;
+    output::json(&measure(&run, &device)?)?;
+    Ok(Outcome::Done)
+}
+
+fn measure(run: &RunDir, device: &Device) -> anyhow::Result<Twin> {
+    let mut config = run.config()?;
+    let model = load_exported(run, device)?;
+    let prompt = timing_prompt(&config);
+    let timing = time_inference(
+        &model,
+        &prompt,
+        config.compare.decode_tokens,
+        config.compare.repetitions,
+        device,
+    )?;
+    let inference = Inference {
+        prefill_tps: median(&timing.prefill_tps),
+        decode_tps: median(&timing.decode_tps),
+        peak_rss_bytes: peak_rss_bytes(),
+    };
+
+    let corpus = setup::load_corpus(&mut config)?;
+    let exported = evaluate(&model, &corpus, config.train.context, 0, device)?;
+    let linear_weights: usize = model.projections().map(|p| p.weights()).sum();
+    let mut twin = Twin {
+        float_bytes: FloatBytes::of(linear_weights as u64),
+        bits_per_byte: Some(exported.bits_per_byte),
+        probes: probes(&model, &corpus, &config, device)?,
+        inference: Some(inference),
+        samples: samples(&model, &corpus, &config, device)?,
+        ..Twin::default()
+    };
+    match config.model.linear {
+        LinearKind::Float => {
+            twin.params = model.num_params() as u64;
+            twin.float_weights = twin.params;
+            twin.val = val(&exported);
+            twin.file_bytes = Some(exported_bytes(run)?);
+        }
+        LinearKind::Ternary => {
+            let latent = load_latent(run, device)?;
+            let fake = evaluate(&latent, &corpus, config.train.context, 0, device)?;
+            let weight_bytes: usize = model.projections().map(|p| p.weight_bytes()).sum();
+            let agreement = greedy_agreement(
+                &model,
+                &latent,
+                &corpus.validation,
+                config.compare.agreement_tokens,
+                device,
+            )?;
+            twin.params = latent.num_params() as u64;
+            twin.ternary_weights = linear_weights as u64;
+            twin.float_weights = twin.params - twin.ternary_weights;
+            twin.val = val(&fake);
+            twin.bits_per_ternary_weight = Some(8.0 * weight_bytes as f64 / linear_weights as f64);
+            twin.packed = Some(Packed {
+                val_loss: exported.loss,
+                weight_bytes: weight_bytes as u64,
+                file_bytes: exported_bytes(run)?,
+                token_match: TokenMatch {
+                    compared: agreement.compared as u64,
+                    equal: agreement.equal as u64,
+                },
+            });
+        }
+    }
+    Ok(twin)
+}
+
+fn val(evaluation: &Evaluation) -> Val {
+    Val {
+        loss: evaluation.loss,
+        perplexity: evaluation.perplexity,
+        accuracy: evaluation.accuracy,
+    }
+}
+
+/// Speed does not depend on the tokens: any will do.
+fn timing_prompt(config: &RunConfig) -> Vec<u32> {
+    let vocab = config.model.vocab_size as u32;
+    (0..config.compare.prefill_tokens as u32)
+        .map(|i| i % vocab)
+        .collect()
+}
+
+fn samples(
+    model: &Transformer,
+    corpus: &Corpus,
+    config: &RunConfig,
+    device: &Device,
+) -> anyhow::Result<Vec<Sample>> {
+    config
+        .compare
+        .prompts
+        .iter()
+        .map(|prompt| {
+            let tokens = corpus
+                .tokenizer
+                .encode(prompt)
+                .context("compare.prompts cannot be encoded")?;
+            let mut sampler = Sampler::new(Sampling {
+                temperature: config.compare.temperature as f32,
+                seed: config.train.seed,
+                ..Sampling::default()
+            })?;
+            let sample_tokens = config.compare.sample_tokens;
+            let written = generate(model, &tokens, sample_tokens, &mut sampler, device, |_| {
+                true
+            })?;
+            Ok(Sample {
+                prompt: prompt.clone(),
+                text: corpus.tokenizer.decode(&written.tokens),
+            })
+        })
+        .collect()
+}
+
+/// Questions of the built-in language, answered greedily up to the end of the line.
+fn probes(
+    model: &Transformer,
+    corpus: &Corpus,
+    config: &RunConfig,
+    device: &Device,
+) -> anyhow::Result<Option<Probes>> {
+    if config.data.kind != DataKind::Stories || config.compare.probes == 0 {
+        return Ok(None);
+    }
+    let context = config.model.max_position_embeddings;
+    // Another seed than the text's, so that the stories asked about are new ones.
+    let probes = stories::probes(config.data.seed.wrapping_add(1), config.compare.probes);
+    let mut right = 0;
+    for probe in &probes {
+        let tokens = corpus.tokenizer.encode(&probe.prompt)?;
+        let answer = probe.answer.len() + 1;
+        let room = context.saturating_sub(answer).max(1);
+        let tokens = &tokens[tokens.len().saturating_sub(room)..];
+        let mut greedy = Sampler::new(Sampling::default())?;
+        let written = generate(model, tokens, answer, &mut greedy, device, |_| true)?;
+        right += u64::from(probe.is_answered_by(&corpus.tokenizer.decode(&written.tokens)));
+    }
+    Ok(Some(Probes {
+        asked: probes.len() as u64,
+        right,
+    }))
+}

@@ -1,0 +1,20 @@
+//! One file per command.
+
+pub mod compare;
+pub mod completions;
+pub mod doctor;
+pub mod eval;
+pub mod generate;
+pub mod measure;
+pub mod train;
+
+/// How a command that ran ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything done.
+    Done,
+    /// A check that the command was asked for failed.
+    CheckFailed,
+    /// Ctrl-C; the state is saved.
+    Interrupted,
+}

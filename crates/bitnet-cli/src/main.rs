@@ -1,0 +1,51 @@
+//! The `bitnet` command line. Results go to stdout, progress and errors to stderr.
+//!
+//! Exit codes: 0 done; 1 ran, but a check failed; 2 usage, configuration or input error; 130 interrupted, state saved.
+#![recursion_limit = "256"]
+
+mod args;
+mod commands;
+mod interrupt;
+mod output;
+mod progress;
+mod setup;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+use crate::commands::Outcome;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors: clap knows which stream and code each takes.
+            let _ = error.print();
+            return ExitCode::from(error.exit_code() as u8);
+        }
+    };
+    match run(cli) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::CheckFailed) => ExitCode::from(1),
+        Ok(Outcome::Interrupted) => ExitCode::from(130),
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<Outcome> {
+    match cli.command {
+        Command::Train(args) => commands::train::run(args),
+        Command::Compare(args) => commands::compare::run(args),
+        Command::Eval(args) => commands::eval::run(args),
+        Command::Generate(args) => commands::generate::run(args),
+        Command::Doctor(args) => commands::doctor::run(args),
+        Command::Completions { shell } => commands::completions::run(shell),
+        Command::Measure(args) => commands::measure::run(args),
+    }
+}

@@ -1,0 +1,44 @@
+//! Writing results to stdout.
+
+use std::io::{self, Write};
+
+use anyhow::Context;
+use serde::Serialize;
+
+/// Writes a line to stdout.
+///
+/// # Errors
+/// If it cannot be written; see [`is_broken_pipe`].
+pub fn line(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Writes a piece of text to stdout at once.
+///
+/// # Errors
+/// If it cannot be written; see [`is_broken_pipe`].
+pub fn piece(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Writes a value as one JSON document.
+///
+/// # Errors
+/// If it cannot be written; see [`is_broken_pipe`].
+pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    line(&serde_json::to_string_pretty(value).context("the result is no JSON")?)
+}
+
+/// Whether the reader of our output has gone, which is its right (`bitnet … | head`).
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,103 @@
+//! Progress of a training run on stderr: a bar on a terminal, plain lines elsewhere.
+
+use std::fs::{File, OpenOptions};
+use std::io::{IsTerminal, Write};
+
+use bitnet_train::{Checkpoint, Evaluation, Observer, Progress, RunDir};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Shows what a training run tells.
+pub struct Display {
+    label: String,
+    bar: Option<ProgressBar>,
+    quiet: bool,
+    log: Option<File>,
+}
+
+impl Display {
+    /// A display for a run of `steps` steps.
+    pub fn new(label: &str, steps: usize, quiet: bool, run: &RunDir) -> Self {
+        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::new(steps as u64);
+            if let Ok(style) = ProgressStyle::with_template(
+                "{prefix:>8} {bar:30.cyan/dim} {pos}/{len} {msg} ETA {eta}",
+            ) {
+                bar.set_style(style);
+            }
+            bar.set_prefix(label.to_owned());
+            bar
+        });
+        Self {
+            label: label.to_owned(),
+            bar,
+            quiet,
+            // The log repeats what metrics.jsonl holds: a run goes on without it.
+            log: OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(run.log_path())
+                .ok(),
+        }
+    }
+
+    fn print(&mut self, text: String) {
+        if let Some(log) = &mut self.log {
+            let _ = writeln!(log, "{text}");
+        }
+        match &self.bar {
+            Some(bar) => bar.println(text),
+            None if !self.quiet => eprintln!("{text}"),
+            None => {}
+        }
+    }
+}
+
+impl Observer for Display {
+    fn step(&mut self, progress: &Progress) {
+        let Progress {
+            step,
+            steps,
+            loss,
+            learning_rate,
+            tokens_per_second,
+            eta_seconds,
+        } = *progress;
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(step as u64);
+                bar.set_message(format!("loss {loss:.4} {tokens_per_second:.0} tok/s"));
+            }
+            // Off a terminal: a line for each tenth of the run.
+            None if step == steps || step % (steps / 10).max(1) == 0 => self.print(format!(
+                "{} {step}/{steps} loss {loss:.4} lr {learning_rate:.2e} {tokens_per_second:.0} tok/s ETA {eta_seconds:.0} s",
+                self.label
+            )),
+            None => {}
+        }
+    }
+
+    fn evaluation(&mut self, step: usize, evaluation: &Evaluation) {
+        self.print(format!(
+            "{} {step} val loss {:.4} perplexity {:.3} accuracy {:.3}",
+            self.label, evaluation.loss, evaluation.perplexity, evaluation.accuracy
+        ));
+    }
+
+    fn checkpoint(&mut self, checkpoint: &Checkpoint) {
+        if self.bar.is_none() {
+            self.print(format!(
+                "{} saved {}",
+                self.label,
+                checkpoint.path().display()
+            ));
+        }
+    }
+}
+
+impl Drop for Display {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.abandon();
+        }
+    }
+}

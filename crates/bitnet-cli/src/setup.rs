@@ -1,0 +1,122 @@
+//! What the commands share: the configuration, the corpus, the threads, the device and the run's folder.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use bitnet_config::{DataConfig, DataKind, Level, Loader, RunConfig};
+use bitnet_data::{Corpus, TokenizerKind};
+use bitnet_train::Backend;
+use burn::tensor::Device;
+
+use crate::args::{ConfigArgs, DeviceArgs};
+
+/// Stacks defaults, file (or the built-in quick start), environment, `--set` and flags.
+pub fn load_config(file: Option<&Path>, args: &ConfigArgs) -> anyhow::Result<RunConfig> {
+    let mut loader = Loader::new();
+    loader = match file {
+        Some(path) => loader.file(path)?,
+        None => loader.builtin("quickstart", bitnet_config::QUICKSTART)?,
+    };
+    loader = loader.env(std::env::vars_os())?;
+    for assignment in &args.set {
+        loader = loader.set(assignment)?;
+    }
+    if let Some(seed) = args.seed {
+        loader = loader.set(&format!("train.seed={seed}"))?;
+    }
+    Ok(loader.finish()?)
+}
+
+/// Reads or generates the text and fills in the size of its vocabulary.
+pub fn load_corpus(config: &mut RunConfig) -> anyhow::Result<Corpus> {
+    let corpus = corpus(&config.data)?;
+    let vocab = corpus.tokenizer.vocab_size();
+    let asked = config.model.vocab_size;
+    if asked != 0 && asked < vocab {
+        bail!(
+            "model.vocab_size = {asked} is too small: {} has {vocab} tokens; leave it out to take that",
+            corpus.name
+        );
+    }
+    if asked == 0 {
+        config.model.vocab_size = vocab;
+    }
+    corpus.check_context(config.train.context)?;
+    Ok(corpus)
+}
+
+fn corpus(data: &DataConfig) -> anyhow::Result<Corpus> {
+    let kind = match data.level {
+        Level::Char => TokenizerKind::Char,
+        Level::Byte => TokenizerKind::Byte,
+    };
+    Ok(match data.kind {
+        DataKind::Stories => {
+            Corpus::stories(data.seed, data.characters, kind, data.train_fraction)?
+        }
+        DataKind::Text => {
+            let path = data
+                .path
+                .as_ref()
+                .context("data.path is missing; set it to the text file")?;
+            Corpus::read(path, kind, data.train_fraction)?
+        }
+    })
+}
+
+/// Sets the number of threads and opens the device.
+pub fn open_device(args: &DeviceArgs) -> anyhow::Result<Device> {
+    set_threads(args.threads)?;
+    Ok(args.backend.device(args.device)?)
+}
+
+fn set_threads(threads: usize) -> anyhow::Result<()> {
+    if threads > 0 {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()
+            .context("the thread pool cannot be built")?;
+    }
+    Ok(())
+}
+
+/// The folder of a new run: the one asked for, or the first free one of `runs/NAME`, `runs/NAME-2`, ….
+pub fn new_run_dir(asked: Option<PathBuf>, name: &str) -> PathBuf {
+    if let Some(path) = asked {
+        return path;
+    }
+    let base = Path::new("runs").join(name);
+    if !base.exists() {
+        return base;
+    }
+    (2usize..)
+        .map(|n| Path::new("runs").join(format!("{name}-{n}")))
+        .find(|path| !path.exists())
+        .unwrap_or(base)
+}
+
+/// The processor's name, as far as the system tells.
+pub fn cpu_model() -> String {
+    std::fs::read_to_string("/proc/cpuinfo")
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find(|line| line.starts_with("model name"))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        })
+        .unwrap_or_else(|| std::env::consts::ARCH.to_owned())
+}
+
+/// The device's own name, for backends whose devices have one.
+pub fn device_name(backend: Backend, device: &Device) -> String {
+    #[cfg(any(feature = "wgpu", feature = "cuda"))]
+    if matches!(backend, Backend::Wgpu | Backend::Cuda)
+        && let Some(identity) = device.identity()
+    {
+        return identity.name;
+    }
+    let _ = device;
+    match backend {
+        Backend::Flex | Backend::NdArray => cpu_model(),
+        Backend::Wgpu | Backend::Cuda => format!("{backend} device"),
+    }
+}

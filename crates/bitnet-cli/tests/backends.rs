@@ -1,0 +1,124 @@
+//! The backends compute the same, and `doctor` says which there are.
+
+mod common;
+
+use common::{Place, has_keys, losses};
+use serde_json::Value;
+
+fn doctor() -> Value {
+    Place::new().run_unchanged(&["doctor", "-o", "json"]).json()
+}
+
+/// What `doctor` says of a backend.
+fn backend(name: &str) -> Value {
+    let report = doctor();
+    let backends = report["backends"].as_array().unwrap();
+    backends
+        .iter()
+        .find(|backend| backend["name"] == name)
+        .unwrap()
+        .clone()
+}
+
+fn devices(backend: &Value) -> usize {
+    backend["devices"].as_array().unwrap().len()
+}
+
+/// Trains on a backend and on flex and compares every logged loss, of training and of validation.
+fn agrees_with_flex(name: &str, settings: &[&str]) {
+    let place = Place::new();
+    let curve = |backend: &str| {
+        place.train(backend, &[&["--backend", backend], settings].concat());
+        losses(&place.read(&format!("{backend}/metrics.jsonl")))
+    };
+    let (flex, other) = (curve("flex"), curve(name));
+    assert!(flex.len() >= 4, "{flex:?}");
+    assert_eq!(flex.len(), other.len());
+    for ((kind, step, expected), (other_kind, other_step, loss)) in flex.iter().zip(&other) {
+        assert_eq!((kind, step), (other_kind, other_step));
+        assert!(
+            (loss - expected).abs() < 1e-3,
+            "{kind} loss of step {step}: {loss} on {name}, {expected} on flex"
+        );
+    }
+}
+
+#[test]
+#[cfg(feature = "ndarray")]
+fn ndarray_trains_as_flex_does() {
+    agrees_with_flex("ndarray", &[]);
+    agrees_with_flex("ndarray", &["--set", "model.linear=\"float\""]);
+}
+
+/// Fewer steps of a smaller model: a software adapter compiles shaders for minutes, and each shape has its own.
+#[test]
+#[cfg(feature = "wgpu")]
+fn wgpu_trains_as_flex_does() {
+    if devices(&backend("wgpu")) == 0 {
+        assert!(
+            std::env::var("CI").as_deref() != Ok("true"),
+            "no WGPU adapter, but CI=true: install one (Mesa's lavapipe will do)"
+        );
+        println!("SKIPPED: no WGPU adapter");
+        return;
+    }
+    agrees_with_flex(
+        "wgpu",
+        &[
+            "--set",
+            "train.steps=3",
+            "--set",
+            "train.log_interval=1",
+            "--set",
+            "model.num_hidden_layers=1",
+            "--set",
+            "data.characters=2000",
+        ],
+    );
+}
+
+#[test]
+fn doctor_lists_every_backend() {
+    let report = doctor();
+    has_keys(&report, &["version", "cpu", "backends"]);
+    has_keys(&report["cpu"], &["features", "kernel"]);
+    assert!(!report["cpu"]["kernel"].as_str().unwrap().is_empty());
+    let backends = report["backends"].as_array().unwrap();
+    let names: Vec<_> = backends
+        .iter()
+        .map(|b| b["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["flex", "ndarray", "wgpu", "cuda"]);
+    let compiled: Vec<_> = backends
+        .iter()
+        .map(|b| b["compiled"].as_bool().unwrap())
+        .collect();
+    let expected = [
+        cfg!(feature = "flex"),
+        cfg!(feature = "ndarray"),
+        cfg!(feature = "wgpu"),
+        cfg!(feature = "cuda"),
+    ];
+    assert_eq!(compiled, expected);
+    for (backend, compiled) in backends.iter().zip(compiled) {
+        if !compiled {
+            assert_eq!(devices(backend), 0);
+            assert!(
+                backend["note"].as_str().unwrap().contains("--features"),
+                "{backend:#}"
+            );
+        } else if ["flex", "ndarray"].contains(&backend["name"].as_str().unwrap()) {
+            assert_eq!(devices(backend), 1);
+        }
+    }
+
+    let text = Place::new().run_unchanged(&["doctor"]).ok().stdout;
+    for name in names {
+        assert!(
+            text.lines().any(|line| line.starts_with(name)),
+            "{name} is not in:\n{text}"
+        );
+    }
+    assert!(text.contains(report["cpu"]["kernel"].as_str().unwrap()));
+    Place::new().fails(&["doctor", "-o", "md"], &["text or json"]);
+}

@@ -1,0 +1,197 @@
+//! Wrong input ends with code 2 and one line that says what is wrong and what to do; nothing is written.
+
+mod common;
+
+use std::fs;
+
+use common::{DEBUG, Place};
+
+/// `train` on a text file.
+fn on_text<'a>(path: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut args = vec!["train", DEBUG, "--set", "data.kind=\"text\"", "--set", path];
+    args.extend(more);
+    args
+}
+
+#[test]
+fn unknown_keys_name_the_nearest_one() {
+    let place = Place::new();
+    place.write("bad.toml", "[train]\nstepz = 3\n");
+    let file = [
+        "bad.toml",
+        "train.stepz",
+        "line 2",
+        "did you mean train.steps?",
+    ];
+    place.fails(&["train", "bad.toml"], &file);
+    place.fails(&["compare", "bad.toml"], &file);
+    place.fails(
+        &["train", DEBUG, "--set", "train.stepz=3"],
+        &["--set", "train.stepz", "did you mean train.steps?"],
+    );
+    place.command_fails(
+        place
+            .command(&["train", DEBUG])
+            .env("BITNET_TRAIN__STEPZ", "3"),
+        &["BITNET_TRAIN__STEPZ", "did you mean BITNET_TRAIN__STEPS?"],
+    );
+}
+
+#[test]
+fn wrong_values_are_named() {
+    let place = Place::new();
+    for (set, says) in [
+        ("train.steps", "expected section.key=value"),
+        ("train.steps=-1", "whole number"),
+        ("train.steps=\"x\"", "train.steps"),
+        ("train.steps=0", "at least 1"),
+        ("train.context=65", "model.max_position_embeddings = 64"),
+        ("data.kind=\"text\"", "data.path"),
+    ] {
+        place.fails(&["train", DEBUG, "--set", set], &[says]);
+    }
+    place.fails(&["train", "no.toml"], &["no.toml"]);
+    place.fails(&["compare", "no.toml"], &["no.toml"]);
+}
+
+#[test]
+fn texts_that_cannot_be_learned_from() {
+    let place = Place::new();
+    place.write("empty.txt", "");
+    place.write("tiny.txt", "hi");
+    place.write("short.txt", "hello world ".repeat(10));
+    place.write("bytes.txt", b"hello \xff\xfe world ".repeat(300));
+    place.fails(
+        &on_text("data.path=\"no.txt\"", &[]),
+        &["no.txt", "check the path"],
+    );
+    place.fails(
+        &on_text("data.path=\"empty.txt\"", &[]),
+        &["empty.txt is empty", "give a text"],
+    );
+    place.fails(
+        &on_text("data.path=\"tiny.txt\"", &[]),
+        &["tiny.txt", "use a longer text"],
+    );
+    place.fails(
+        &on_text("data.path=\"short.txt\"", &[]),
+        &["short.txt", "context 32", "a smaller context"],
+    );
+    let bytes = "data.path=\"bytes.txt\"";
+    place.fails(
+        &on_text(bytes, &[]),
+        &["bytes.txt is not UTF-8", "byte offset 6", "byte tokenizer"],
+    );
+    place
+        .run(&on_text(
+            bytes,
+            &["--set", "data.level=\"byte\"", "--run-dir", "run"],
+        ))
+        .ok();
+    assert!(place.path("run/packed.bpk").exists());
+}
+
+#[test]
+fn devices_that_are_not_there() {
+    let place = Place::new();
+    place.fails(
+        &["train", DEBUG, "--backend", "abacus"],
+        &["abacus", "flex, ndarray, wgpu and cuda"],
+    );
+    if !cfg!(feature = "cuda") {
+        for command in ["train", "compare"] {
+            place.fails(
+                &[command, DEBUG, "--backend", "cuda"],
+                &["cuda", "--features cuda"],
+            );
+        }
+    }
+    place.fails(
+        &["train", DEBUG, "--device", "99"],
+        &["flex", "no device 99", "bitnet doctor"],
+    );
+    place.fails(
+        &["compare", DEBUG, "--device", "99"],
+        &["no device 99", "bitnet doctor"],
+    );
+    place.fails(
+        &["train", DEBUG, "--backend", "wgpu", "--device", "99"],
+        &["wgpu"],
+    );
+}
+
+#[test]
+fn folders_that_are_no_run() {
+    let place = Place::new();
+    fs::create_dir(place.path("folder")).unwrap();
+    for path in ["folder", "nowhere"] {
+        place.fails(&["eval", path], &[path, "not a run directory"]);
+        place.fails(
+            &["generate", path, "--prompt", "a"],
+            &[path, "not a run directory"],
+        );
+        place.fails(
+            &["train", DEBUG, "--run-dir", path, "--resume", "auto"],
+            &[path],
+        );
+    }
+}
+
+#[test]
+fn questions_a_run_cannot_answer() {
+    let place = Place::new();
+    place.train("run", &[]);
+    place.write("empty.txt", "");
+    place.write("bytes.txt", b"One \xff morning");
+    place.write("other.txt", "One morning in Zürich");
+    let generate = |prompt: &str, more: &[&str], says: &[&str]| {
+        place.fails(
+            &[&["generate", "run", "--prompt", prompt], more].concat(),
+            says,
+        );
+    };
+    generate("", &[], &["prompt is empty"]);
+    generate("Zürich", &[], &["'ü'", "byte tokenizer"]);
+    generate(
+        &"a".repeat(65),
+        &[],
+        &["65 tokens", "64", "shorten the prompt"],
+    );
+    generate(
+        "One",
+        &["--top-p", "0"],
+        &["top_p = 0", "above 0, at most 1"],
+    );
+    generate("One", &["--min-p", "2"], &["min_p = 2", "0 to 1"]);
+    generate("One", &["--temperature", "nan"], &["temperature"]);
+    generate(
+        "One",
+        &["--repetition-penalty", "0"],
+        &["repetition_penalty = 0"],
+    );
+    generate("One", &["--device", "99"], &["no device 99"]);
+    for format in ["md", "csv"] {
+        generate("One", &["-o", format], &["text or json"]);
+        place.fails(&["eval", "run", "-o", format], &["text or json"]);
+        place.fails(
+            &["train", DEBUG, "--run-dir", "new", "-o", format],
+            &["text or json"],
+        );
+    }
+    place.fails(&["eval", "run", "--data", "no.txt"], &["no.txt"]);
+    place.fails(&["eval", "run", "--data", "empty.txt"], &["empty.txt"]);
+    place.fails(
+        &["eval", "run", "--data", "bytes.txt"],
+        &["bytes.txt", "UTF-8"],
+    );
+    place.fails(&["eval", "run", "--data", "other.txt"], &["'ü'"]);
+    place.fails(
+        &["eval", "run", "--context", "65"],
+        &["--context 65", "1 to 64"],
+    );
+    place.fails(
+        &["eval", "run", "--context", "0"],
+        &["--context 0", "1 to 64"],
+    );
+    place.fails(&["eval", "run", "--device", "99"], &["no device 99"]);
+}

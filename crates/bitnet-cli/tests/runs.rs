@@ -1,0 +1,220 @@
+//! Training: what is written, and that it is the same again and after an interruption.
+
+mod common;
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{DEBUG, Place, has_keys, losses, number};
+use serde_json::Value;
+
+/// Everything in a summary that must not depend on chance or on threads.
+fn outcome(summary: &Value) -> [f64; 4] {
+    ["steps", "train_loss", "initial_val_loss", "val_loss"].map(|key| number(summary, key))
+}
+
+#[test]
+fn a_training_run_learns_and_leaves_a_run_directory() {
+    let place = Place::new();
+    let ran = place
+        .run(&["train", DEBUG, "--run-dir", "run", "-o", "json"])
+        .ok();
+    assert!(ran.stderr.contains("20/20"), "no progress: {ran:#?}");
+    let summary: Value = serde_json::from_str(&ran.stdout).unwrap();
+    has_keys(
+        &summary,
+        &[
+            "run_dir",
+            "steps",
+            "tokens",
+            "seconds",
+            "tokens_per_second",
+            "peak_rss_bytes",
+            "train_loss",
+            "val_loss",
+        ],
+    );
+    assert_eq!(summary["run_dir"], "run");
+    assert_eq!(outcome(&summary)[0], 20.0);
+    assert_eq!(number(&summary, "tokens"), 20.0 * 4.0 * 32.0);
+    // Guessing evenly among the 61 characters costs ln 61 = 4.11.
+    assert!(
+        (number(&summary, "initial_val_loss") - 4.11).abs() < 0.1,
+        "{summary:#}"
+    );
+    assert!(number(&summary, "val_loss") < 3.5, "{summary:#}");
+
+    for file in [
+        "config.toml",
+        "tokenizer.json",
+        "packed.bpk",
+        "metrics.jsonl",
+    ] {
+        assert!(place.path("run").join(file).is_file(), "{file} is missing");
+    }
+    for step in ["step-00000010", "step-00000020"] {
+        assert!(
+            place.path("run/checkpoints").join(step).is_dir(),
+            "{step} is missing"
+        );
+    }
+    assert!(
+        place
+            .snapshot()
+            .keys()
+            .all(|path| path.extension() != Some("tmp".as_ref()))
+    );
+    let saved: Value = serde_json::from_str(&place.read("run/summary.json")).unwrap();
+    assert_eq!(saved, summary);
+    let steps: Vec<_> = losses(&place.read("run/metrics.jsonl"))
+        .into_iter()
+        .map(|(kind, step, _)| (kind, step))
+        .collect();
+    let expected = [
+        ("val", 0),
+        ("train", 5),
+        ("train", 10),
+        ("val", 10),
+        ("train", 15),
+        ("train", 20),
+        ("val", 20),
+    ];
+    assert_eq!(steps, expected.map(|(kind, step)| (kind.to_owned(), step)));
+
+    let printed = place
+        .run_unchanged(&["train", "run/config.toml", "--print-config"])
+        .ok();
+    assert_eq!(printed.stdout, place.read("run/config.toml"));
+}
+
+#[test]
+fn runs_get_folders_of_their_own() {
+    let place = Place::new();
+    for folder in ["runs/debug", "runs/debug-2"] {
+        let ran = place.run(&["train", DEBUG]).ok();
+        assert!(
+            ran.stdout.contains(&format!("{folder}: 20 steps")),
+            "{ran:#?}"
+        );
+        assert!(place.path(folder).join("packed.bpk").exists());
+    }
+    let ran = place.run_unchanged(&["train", DEBUG, "--dry-run"]).ok();
+    assert!(ran.stdout.contains("runs/debug-3"), "{ran:#?}");
+}
+
+#[test]
+fn the_seed_decides_and_the_threads_do_not() {
+    let place = Place::new();
+    let first = place.train("a", &[]);
+    for (dir, more) in [
+        ("b", &[][..]),
+        ("c", &["--threads", "1"]),
+        ("d", &["--threads", "2"]),
+        ("e", &["--seed", "0"]),
+    ] {
+        assert_eq!(
+            outcome(&place.train(dir, more)),
+            outcome(&first),
+            "{more:?}"
+        );
+        // Not the files' bytes: Burn gives parameters random identifiers.
+        let metrics = |dir: &str| losses(&place.read(&format!("{dir}/metrics.jsonl")));
+        assert_eq!(metrics(dir), metrics("a"), "{more:?}");
+    }
+    let other = place.train("f", &["--seed", "1"]);
+    assert_ne!(number(&other, "val_loss"), number(&first, "val_loss"));
+    assert_ne!(
+        number(&other, "initial_val_loss"),
+        number(&first, "initial_val_loss")
+    );
+}
+
+#[test]
+fn resuming_gives_what_one_go_gives() {
+    let place = Place::new();
+    for linear in ["ternary", "float"] {
+        let set = format!("model.linear=\"{linear}\"");
+        let dir = linear;
+        let first = place.train(dir, &["--set", &set]);
+        let metrics = losses(&place.read(&format!("{dir}/metrics.jsonl")));
+        let model = format!("{dir}/checkpoints/step-00000020/model.bpk");
+        let weights = fs::read(place.path(&model)).unwrap();
+
+        let step = |n| format!("{dir}/checkpoints/step-000000{n}");
+        for from in ["auto", &step(10)] {
+            fs::remove_dir_all(place.path(&step(20))).unwrap();
+            fs::remove_file(place.path(dir).join("summary.json")).unwrap();
+            let again = place.train(dir, &["--set", &set, "--resume", from]);
+            assert_eq!(outcome(&again), outcome(&first), "{linear}, {from}");
+            assert_eq!(
+                losses(&place.read(&format!("{dir}/metrics.jsonl"))),
+                metrics
+            );
+            assert!(
+                fs::read(place.path(&model)).unwrap() == weights,
+                "{linear}: other weights"
+            );
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_and_the_run_goes_on() {
+    let place = Place::new();
+    let long = [
+        "train",
+        DEBUG,
+        "--run-dir",
+        "run",
+        "--set",
+        "train.steps=1000000",
+        "-o",
+        "json",
+    ];
+    let child = place
+        .command(&long)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while !fs::read_to_string(place.path("run/metrics.jsonl")).is_ok_and(|m| m.lines().count() > 3)
+    {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "the run does not begin"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let signal = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(signal.success());
+    let ran = common::Ran::from(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(130), "{ran:#?}");
+    assert!(ran.stderr.contains("interrupted"), "{ran:#?}");
+    let summary: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(summary["interrupted"], true);
+    let step = summary["steps"].as_u64().unwrap();
+    assert!((1..1_000_000).contains(&step), "{summary:#}");
+    assert!(
+        place
+            .path(&format!("run/checkpoints/step-{step:08}/model.bpk"))
+            .exists()
+    );
+
+    let eval = place.run(&["eval", "run", "-o", "json"]).json();
+    assert!((number(&eval, "loss") - number(&summary, "val_loss")).abs() < 1e-9);
+
+    let steps = format!("train.steps={}", step + 7);
+    let resumed = place.train("run", &["--resume", "auto", "--set", &steps]);
+    assert_eq!(resumed["interrupted"], false);
+    assert_eq!(resumed["steps"].as_u64(), Some(step + 7));
+    assert!(place.path("run/packed.bpk").exists());
+    let metrics = losses(&place.read("run/metrics.jsonl"));
+    assert!(metrics.is_sorted_by_key(|(_, at, _)| *at), "{metrics:?}");
+    assert_eq!(metrics.last().map(|(_, at, _)| *at), Some(step + 7));
+}

@@ -1,0 +1,184 @@
+//! One layer of settings, checked key by key against the schema before it is merged.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::de::DeTable;
+use toml::{Table, Value};
+
+use crate::schema::{KEYS, join, nearest};
+use crate::{ConfigError, Origin, RunConfig};
+
+/// Settings from one place.
+pub(crate) struct Layer {
+    origin: Origin,
+    table: Table,
+    /// The line of each dotted path, when the layer is a text.
+    lines: BTreeMap<String, usize>,
+}
+
+impl Layer {
+    /// Parses a TOML document.
+    pub(crate) fn parse(origin: Origin, text: &str) -> Result<Self, ConfigError> {
+        let syntax = |error: toml::de::Error| ConfigError::Syntax {
+            origin: origin.clone(),
+            line: error.span().map(|span| line_of(text, span.start)),
+            message: error.message().to_owned(),
+        };
+        let table = toml::from_str(text).map_err(syntax)?;
+        let mut lines = BTreeMap::new();
+        collect_lines(
+            &mut lines,
+            text,
+            "",
+            DeTable::parse(text).map_err(syntax)?.get_ref(),
+        );
+        Ok(Self {
+            origin,
+            table,
+            lines,
+        })
+    }
+
+    /// A single setting, given as text: TOML, or else a plain string.
+    pub(crate) fn single(origin: Origin, path: &[&str], text: &str) -> Self {
+        let wants_string = KEYS.get(&path.join(".")).is_some_and(Value::is_str);
+        let value = match text.parse::<Value>() {
+            Ok(value) if value.is_str() || !wants_string => value,
+            _ => Value::String(text.to_owned()),
+        };
+        Self {
+            origin,
+            table: nest(path, value),
+            lines: BTreeMap::new(),
+        }
+    }
+
+    /// Rejects unknown keys and wrong types, and gives out the settings.
+    pub(crate) fn check(self) -> Result<Table, ConfigError> {
+        self.check_section(&mut Vec::new(), &self.table)?;
+        Ok(self.table)
+    }
+
+    fn check_section<'a>(
+        &self,
+        parents: &mut Vec<&'a str>,
+        table: &'a Table,
+    ) -> Result<(), ConfigError> {
+        for (key, value) in table {
+            parents.push(key);
+            let path = parents.join(".");
+            match (KEYS.get(&path), value) {
+                (None, _) => return Err(self.unknown(path, value)),
+                (Some(Value::Table(_)), Value::Table(section)) => {
+                    self.check_section(parents, section)?
+                }
+                (Some(Value::Table(_)), _) => {
+                    let expected = format!("a section, [{path}]");
+                    return Err(self.wrong(path, value, expected));
+                }
+                (Some(_), _) => {
+                    if let Err(error) = RunConfig::deserialize(nest(parents, value.clone())) {
+                        return Err(self.wrong(path, value, expected(error.message())));
+                    }
+                }
+            }
+            parents.pop();
+        }
+        Ok(())
+    }
+
+    fn unknown(&self, mut key: String, mut value: &Value) -> ConfigError {
+        let line = self.lines.get(&key).copied();
+        // Names the key in full when an unknown section holds just one.
+        while let Value::Table(table) = value
+            && let (1, Some((inner, next))) = (table.len(), table.iter().next())
+        {
+            key = join(&key, inner);
+            value = next;
+        }
+        ConfigError::UnknownKey {
+            origin: self.origin.clone(),
+            nearest: nearest(&key),
+            key,
+            line,
+        }
+    }
+
+    fn wrong(&self, key: String, value: &Value, expected: String) -> ConfigError {
+        let line = self.lines.get(&key).copied();
+        ConfigError::Value {
+            origin: self.origin.clone(),
+            key,
+            value: value.to_string(),
+            line,
+            expected,
+        }
+    }
+}
+
+/// A table that holds one value at a path.
+fn nest(path: &[&str], value: Value) -> Table {
+    let Some((first, rest)) = path.split_first() else {
+        return Table::new();
+    };
+    let inner = if rest.is_empty() {
+        value
+    } else {
+        Value::Table(nest(rest, value))
+    };
+    Table::from_iter([((*first).to_owned(), inner)])
+}
+
+/// Puts the settings of `upper` over those of `lower`: sections are merged, values and lists replaced.
+pub(crate) fn merge(lower: &mut Table, upper: Table) {
+    for (key, value) in upper {
+        match (lower.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
+            (_, value) => {
+                lower.insert(key, value);
+            }
+        }
+    }
+}
+
+fn collect_lines(
+    lines: &mut BTreeMap<String, usize>,
+    text: &str,
+    prefix: &str,
+    table: &DeTable<'_>,
+) {
+    for (key, value) in table {
+        let path = join(prefix, key.get_ref());
+        lines.insert(path.clone(), line_of(text, key.span().start));
+        if let Some(section) = value.get_ref().as_table() {
+            collect_lines(lines, text, &path, section);
+        }
+    }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    1 + text
+        .bytes()
+        .take(offset)
+        .filter(|&byte| byte == b'\n')
+        .count()
+}
+
+/// Says in plain words what serde expected: its messages end in `expected …`, often with a Rust type.
+fn expected(message: &str) -> String {
+    let what = message
+        .rsplit_once("expected ")
+        .map_or(message, |(_, what)| what)
+        .trim();
+    match what {
+        "usize" => "a whole number, 0 or more",
+        "u64" => "a whole number from 0 to 9223372036854775807",
+        "f64" => "a number",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        "path string" | "string only" => "a string",
+        other => other,
+    }
+    .to_owned()
+}

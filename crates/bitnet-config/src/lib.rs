@@ -1,0 +1,86 @@
+//! The configuration of a run: schema, layering, and errors that name the mistake.
+//!
+//! A run is described by one TOML file. [`RunConfig`] is its schema: `[model]` and `[quant]` come from `bitnet-models`,
+//! `[data]`, `[train]` and `[compare]` are defined here. Every key has a default, so a file says only what differs.
+//!
+//! # Layers
+//!
+//! A [`Loader`] stacks the sources of a setting; a later layer replaces single keys of the earlier ones:
+//!
+//! 1. the defaults of the schema,
+//! 2. the file (or a built-in text such as [`QUICKSTART`]),
+//! 3. the environment: `BITNET_TRAIN__STEPS=10` sets `train.steps`. Two underscores stand for the dot; variables
+//!    without them (`BITNET_BACKEND`) are flags of the command line and are left alone here,
+//! 4. `--set section.key=value`, the value in TOML, where a bare word is a string,
+//! 5. flags, which the command line applies as further [`Loader::set`] calls.
+//!
+//! ```
+//! use bitnet_config::{LinearKind, Loader, QUICKSTART};
+//!
+//! let config = Loader::new()
+//!     .builtin("quickstart", QUICKSTART)?
+//!     .env([("BITNET_TRAIN__STEPS", "100")])?
+//!     .set("train.ternary.learning_rate=6e-3")?
+//!     .finish()?;
+//! assert_eq!(config.name, "quickstart");
+//! assert_eq!(config.train.steps, 100);
+//!
+//! // Each twin has its own optimiser: the shared keys, with those of [train.float] or [train.ternary] on top.
+//! let ternary = config.train.optim(LinearKind::Ternary);
+//! assert_eq!(ternary.learning_rate, 6e-3);
+//! assert_eq!(ternary.learning_rate_at(99, 100), 6e-3 * config.train.optim(LinearKind::Float).learning_rate_at(99, 100) / 2e-3);
+//!
+//! // What was resolved can be printed, and loads again to the same configuration.
+//! let again = Loader::new().builtin("config", &config.to_toml()?)?.finish()?;
+//! assert_eq!(again, config);
+//! # Ok::<(), bitnet_config::ConfigError>(())
+//! ```
+//!
+//! # Mistakes
+//!
+//! A misspelt key would silently train the wrong model, so every key of every layer must exist, and what was written
+//! must have the right type. The message names the layer, the key, the line and, when one is close, the right name:
+//!
+//! ```
+//! # use bitnet_config::Loader;
+//! let error = Loader::new().builtin("quickstart", "[train]\nleraning_rate = 1e-3\n").unwrap_err();
+//! assert_eq!(
+//!     error.to_string(),
+//!     "built-in quickstart: unknown key train.leraning_rate (line 2); did you mean train.learning_rate?"
+//! );
+//! ```
+//!
+//! [`Loader::finish`] then checks the values against each other ([`RunConfig::validate`]).
+//!
+//! # Defaults that yield
+//!
+//! A few defaults depend on what was written, so that shrinking a model takes one key and not five: unless they are
+//! written themselves, `train.context` and the lengths in `[compare]` shrink to fit `model.max_position_embeddings`,
+//! and `train.warmup_steps` to a tenth of `train.steps`. What is written is never changed, only checked.
+
+mod compare;
+mod data;
+mod error;
+mod layer;
+mod loader;
+mod optim;
+mod run;
+mod schedule;
+mod schema;
+mod train;
+mod validate;
+
+pub use bitnet_models::{
+    Granularity, HiddenAct, LinearKind, ModelConfig, NormPlacement, QuantConfig, WeightQuantizer,
+};
+pub use compare::CompareConfig;
+pub use data::{DataConfig, DataKind, Level};
+pub use error::{ConfigError, Origin};
+pub use loader::Loader;
+pub use optim::{OptimConfig, OptimOverride};
+pub use run::RunConfig;
+pub use schedule::Schedule;
+pub use train::TrainConfig;
+
+/// The text of `configs/compare/quickstart.toml`: what `bitnet compare` runs when it is given no file.
+pub const QUICKSTART: &str = include_str!("../../../configs/compare/quickstart.toml");

@@ -1,0 +1,168 @@
+//! Stacks the layers: defaults, file, environment, `--set`, flags.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use crate::layer::{Layer, merge};
+use crate::{ConfigError, Origin, RunConfig};
+
+/// What an environment variable for a setting begins with.
+const PREFIX: &str = "BITNET_";
+
+/// Collects the layers of a configuration, lowest first; each call puts its settings over those before it.
+#[derive(Clone, Debug, Default)]
+pub struct Loader {
+    table: Table,
+    name: Option<String>,
+}
+
+impl Loader {
+    /// Only the defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a TOML file; the run is named after it unless it says otherwise.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not TOML, or holds an unknown key or a value of the wrong type.
+    pub fn file(mut self, path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        self.name = path
+            .file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned());
+        self.add(Layer::parse(Origin::File(path.to_owned()), &text)?)
+    }
+
+    /// Adds a TOML text that is built into the program, such as [`QUICKSTART`](crate::QUICKSTART).
+    ///
+    /// # Errors
+    /// The text is not TOML, or holds an unknown key or a value of the wrong type.
+    pub fn builtin(mut self, name: &str, text: &str) -> Result<Self, ConfigError> {
+        self.name = Some(name.to_owned());
+        self.add(Layer::parse(Origin::Builtin(name.to_owned()), text)?)
+    }
+
+    /// Adds the environment, as `std::env::vars_os()` gives it: `BITNET_TRAIN__STEPS=10` sets `train.steps`.
+    ///
+    /// Variables without `BITNET_` or without a double underscore are ignored: the latter are flags.
+    ///
+    /// # Errors
+    /// A variable names an unknown key, or its value has the wrong type or is not Unicode.
+    pub fn env<K, V>(
+        mut self,
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self, ConfigError>
+    where
+        K: AsRef<OsStr>,
+        V: AsRef<OsStr>,
+    {
+        let mut settings = Vec::new();
+        for (name, value) in variables {
+            let Some(name) = name.as_ref().to_str() else {
+                continue;
+            };
+            let Some(path) = name.strip_prefix(PREFIX).filter(|path| path.contains("__")) else {
+                continue;
+            };
+            let Some(value) = value.as_ref().to_str() else {
+                return Err(ConfigError::Encoding(name.to_owned()));
+            };
+            settings.push((path.to_lowercase(), name.to_owned(), value.to_owned()));
+        }
+        // The environment has no order of its own; a fixed one makes the first error the same every time.
+        settings.sort();
+        for (path, name, value) in settings {
+            let path: Vec<&str> = path.split("__").collect();
+            self = self.add(Layer::single(Origin::Env(name), &path, value.trim()))?;
+        }
+        Ok(self)
+    }
+
+    /// Adds one `section.key=value`. The value is TOML; what is not TOML is taken as a string, so that
+    /// `data.path=../x.txt` needs no quotes.
+    ///
+    /// # Errors
+    /// There is no `=`, a part of the key is empty, the key is unknown, or the value has the wrong type.
+    pub fn set(self, assignment: &str) -> Result<Self, ConfigError> {
+        let malformed = || ConfigError::Assignment(assignment.to_owned());
+        let (key, value) = assignment.split_once('=').ok_or_else(malformed)?;
+        let path: Vec<&str> = key.split('.').map(str::trim).collect();
+        if path.contains(&"") {
+            return Err(malformed());
+        }
+        self.add(Layer::single(Origin::Set, &path, value.trim()))
+    }
+
+    /// Merges the layers over the defaults and checks the result.
+    ///
+    /// # Errors
+    /// See [`RunConfig::validate`].
+    pub fn finish(self) -> Result<RunConfig, ConfigError> {
+        let mut config: RunConfig = Value::Table(self.table.clone())
+            .try_into()
+            .map_err(ConfigError::Schema)?;
+        if let (Some(name), false) = (self.name.clone(), self.wrote("name")) {
+            config.name = name;
+        }
+        self.fit(&mut config);
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn add(mut self, layer: Layer) -> Result<Self, ConfigError> {
+        merge(&mut self.table, layer.check()?);
+        Ok(self)
+    }
+
+    /// Whether any layer holds a key.
+    fn wrote(&self, path: &str) -> bool {
+        let mut keys = path.split('.');
+        let first = keys.next().and_then(|key| self.table.get(key));
+        keys.fold(first, |value, key| value?.get(key)).is_some()
+    }
+
+    /// Shrinks the defaults that depend on what was written (see the crate's documentation).
+    fn fit(&self, config: &mut RunConfig) {
+        let longest = config.model.max_position_embeddings;
+        let (train, compare) = (&mut config.train, &mut config.compare);
+        for (key, value, limit) in [
+            ("train.context", &mut train.context, longest),
+            (
+                "train.warmup_steps",
+                &mut train.shared.warmup_steps,
+                train.steps / 10,
+            ),
+            (
+                "compare.sample_tokens",
+                &mut compare.sample_tokens,
+                longest / 2,
+            ),
+            (
+                "compare.prefill_tokens",
+                &mut compare.prefill_tokens,
+                longest / 2,
+            ),
+            (
+                "compare.decode_tokens",
+                &mut compare.decode_tokens,
+                longest / 4,
+            ),
+        ] {
+            if !self.wrote(key) {
+                *value = limit.min(*value);
+            }
+        }
+    }
+}
+
+/// The environment variable of a key.
+pub(crate) fn env_name(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "__").to_uppercase())
+}

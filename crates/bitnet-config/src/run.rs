@@ -1,0 +1,47 @@
+//! The whole configuration file.
+
+use bitnet_models::{ModelConfig, QuantConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::{CompareConfig, ConfigError, DataConfig, TrainConfig};
+
+/// Everything that determines a run. Read it through a [`Loader`](crate::Loader), which rejects unknown keys.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunConfig {
+    /// Name of the run, and of its directory; the loader's default is the file's name without `.toml`.
+    pub name: String,
+    /// Shape of the Transformer.
+    pub model: ModelConfig,
+    /// Quantiser and norm placement.
+    pub quant: QuantConfig,
+    /// What is trained on.
+    pub data: DataConfig,
+    /// How long, how much at a time, and with which optimiser.
+    pub train: TrainConfig,
+    /// What a comparison of the twins measures after training.
+    pub compare: CompareConfig,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self {
+            name: "run".into(),
+            model: ModelConfig::default(),
+            quant: QuantConfig::default(),
+            data: DataConfig::default(),
+            train: TrainConfig::default(),
+            compare: CompareConfig::default(),
+        }
+    }
+}
+
+impl RunConfig {
+    /// The complete configuration as TOML, defaults included; it loads back to an equal value.
+    ///
+    /// # Errors
+    /// `data.path` is not valid Unicode.
+    pub fn to_toml(&self) -> Result<String, ConfigError> {
+        toml::to_string(self).map_err(ConfigError::Serialize)
+    }
+}

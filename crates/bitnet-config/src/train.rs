@@ -1,0 +1,95 @@
+//! `[train]`: steps, batches, intervals, and the optimiser of each twin.
+
+use bitnet_models::LinearKind;
+use serde::{Deserialize, Serialize};
+
+use crate::{OptimConfig, OptimOverride};
+
+/// How a model is trained.
+///
+/// The shared optimiser keys stand directly in `[train]` (`serde(flatten)`). Serde cannot combine that with
+/// `deny_unknown_fields`; the [`Loader`](crate::Loader) rejects unknown keys before serde sees them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrainConfig {
+    /// Optimiser steps.
+    pub steps: usize,
+    /// Sequences in a step.
+    pub batch_size: usize,
+    /// Tokens in a sequence.
+    pub context: usize,
+    /// Seed of the initial weights and of the order of the data.
+    pub seed: u64,
+    /// Steps between two evaluations; 0 evaluates only at the end.
+    pub eval_interval: usize,
+    /// Batches of an evaluation during training; 0 is the whole validation split, as the last evaluation always is.
+    pub eval_batches: usize,
+    /// Steps between two checkpoints; 0 writes one only at the end.
+    pub checkpoint_interval: usize,
+    /// Steps between two lines of the log; 0 logs only evaluations.
+    pub log_interval: usize,
+    /// The optimiser keys of both twins.
+    #[serde(flatten)]
+    pub shared: OptimConfig,
+    /// Keys that only the float twin has.
+    pub float: OptimOverride,
+    /// Keys that only the ternary twin has.
+    pub ternary: OptimOverride,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            steps: 1000,
+            batch_size: 12,
+            context: 128,
+            seed: 0,
+            eval_interval: 100,
+            eval_batches: 16,
+            checkpoint_interval: 0,
+            log_interval: 10,
+            shared: OptimConfig::default(),
+            float: OptimOverride::default(),
+            ternary: OptimOverride::default(),
+        }
+    }
+}
+
+impl TrainConfig {
+    /// The keys that one twin sets for itself.
+    pub fn overrides(&self, linear: LinearKind) -> &OptimOverride {
+        match linear {
+            LinearKind::Float => &self.float,
+            LinearKind::Ternary => &self.ternary,
+        }
+    }
+
+    /// The optimiser of one twin: its own keys over the shared ones.
+    pub fn optim(&self, linear: LinearKind) -> OptimConfig {
+        self.overrides(linear).over(&self.shared)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_keys_win_over_shared_ones() {
+        let train: TrainConfig = toml::from_str(
+            "learning_rate = 1e-3\nsecond_learning_rate = 4e-4\nbeta2 = 0.99\n\
+             [ternary]\nlearning_rate = 5e-3\nweight_decay_until = 0.5\nschedule = \"two-stage\"",
+        )
+        .unwrap();
+        let float = train.optim(LinearKind::Float);
+        assert_eq!(float, train.shared);
+        let ternary = train.optim(LinearKind::Ternary);
+        let expected = OptimConfig {
+            learning_rate: 5e-3,
+            weight_decay_until: 0.5,
+            schedule: crate::Schedule::TwoStage,
+            ..float
+        };
+        assert_eq!(ternary, expected);
+    }
+}

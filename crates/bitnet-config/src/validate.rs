@@ -1,0 +1,224 @@
+//! Values that do not make sense, by themselves or together. Each message names the key, its value and the remedy.
+
+use std::fmt::Display;
+
+use bitnet_models::{LinearKind, ModelConfig};
+
+use crate::{
+    CompareConfig, ConfigError, DataConfig, DataKind, OptimConfig, RunConfig, Schedule, TrainConfig,
+};
+
+type Check = Result<(), ConfigError>;
+
+impl RunConfig {
+    /// Checks that the run can be carried out as described.
+    ///
+    /// # Errors
+    /// The first value that is out of range or does not agree with another.
+    pub fn validate(&self) -> Check {
+        let usable =
+            !matches!(self.name.as_str(), "" | "." | "..") && !self.name.contains(['/', '\\']);
+        ensure(usable, "name", format_args!("{:?}", self.name), || {
+            "cannot name a directory; choose a name without slashes".into()
+        })?;
+        self.model.validate()?;
+        for (key, seed) in [
+            ("train.seed", self.train.seed),
+            ("data.seed", self.data.seed),
+        ] {
+            ensure(i64::try_from(seed).is_ok(), key, seed, || {
+                format!(
+                    "exceeds {}, the largest integer of TOML; choose a smaller seed",
+                    i64::MAX
+                )
+            })?;
+        }
+        validate_train(&self.train, &self.model)?;
+        validate_data(&self.data, self.train.context)?;
+        validate_compare(&self.compare, &self.model)
+    }
+}
+
+fn validate_train(train: &TrainConfig, model: &ModelConfig) -> Check {
+    positive("train.steps", train.steps)?;
+    positive("train.batch_size", train.batch_size)?;
+    positive("train.context", train.context)?;
+    let longest = model.max_position_embeddings;
+    ensure(
+        train.context <= longest,
+        "train.context",
+        train.context,
+        || {
+            format!(
+                "exceeds model.max_position_embeddings = {longest}; raise that or lower train.context"
+            )
+        },
+    )?;
+    for (linear, section) in [
+        (LinearKind::Float, "float"),
+        (LinearKind::Ternary, "ternary"),
+    ] {
+        let own = toml::Table::try_from(train.overrides(linear)).unwrap_or_default();
+        let name = |key: &str| match own.contains_key(key) {
+            true => format!("train.{section}.{key}"),
+            false => format!("train.{key}"),
+        };
+        validate_optim(&train.optim(linear), train.steps, name)?;
+    }
+    Ok(())
+}
+
+fn validate_optim(optim: &OptimConfig, steps: usize, name: impl Fn(&str) -> String) -> Check {
+    for (key, value) in [("learning_rate", optim.learning_rate), ("eps", optim.eps)] {
+        ensure(value > 0.0 && value.is_finite(), &name(key), value, || {
+            "must be a finite number above 0".into()
+        })?;
+    }
+    for (key, value) in [
+        ("weight_decay", optim.weight_decay),
+        ("grad_clip", optim.grad_clip),
+    ] {
+        non_negative(&name(key), value)?;
+    }
+    for (key, value) in [
+        ("final_lr_fraction", optim.final_lr_fraction),
+        ("stage_fraction", optim.stage_fraction),
+        ("weight_decay_until", optim.weight_decay_until),
+    ] {
+        ensure((0.0..=1.0).contains(&value), &name(key), value, || {
+            "must be between 0 and 1".into()
+        })?;
+    }
+    for (key, value) in [("beta1", optim.beta1), ("beta2", optim.beta2)] {
+        ensure((0.0..1.0).contains(&value), &name(key), value, || {
+            "must be at least 0 and below 1".into()
+        })?;
+    }
+    ensure(
+        optim.warmup_steps <= steps,
+        &name("warmup_steps"),
+        optim.warmup_steps,
+        || format!("exceeds train.steps = {steps}; lower it or train longer"),
+    )?;
+    match (optim.schedule, optim.second_learning_rate) {
+        (Schedule::TwoStage, None) => Err(ConfigError::Missing {
+            key: name("second_learning_rate"),
+            reason: format!(
+                "{} = \"two-stage\" needs it; set it, or choose \"cosine\" or \"linear\"",
+                name("schedule")
+            ),
+        }),
+        (_, Some(second)) => {
+            let key = name("second_learning_rate");
+            ensure(second > 0.0, &key, second, || {
+                "must be a finite number above 0".into()
+            })?;
+            ensure(second <= optim.learning_rate, &key, second, || {
+                format!(
+                    "exceeds {} = {}; the second peak is the lower one",
+                    name("learning_rate"),
+                    optim.learning_rate
+                )
+            })
+        }
+        (_, None) => Ok(()),
+    }
+}
+
+fn validate_data(data: &DataConfig, context: usize) -> Check {
+    let fraction = data.train_fraction;
+    ensure(
+        fraction > 0.0 && fraction < 1.0,
+        "data.train_fraction",
+        fraction,
+        || "must be above 0 and below 1, so that both splits hold text".into(),
+    )?;
+    let path = data
+        .path
+        .as_ref()
+        .filter(|path| !path.as_os_str().is_empty());
+    match (data.kind, path) {
+        (DataKind::Text, None) => Err(ConfigError::Missing {
+            key: "data.path".into(),
+            reason:
+                "data.kind = \"text\" needs a text file; set it, or choose data.kind = \"stories\""
+                    .into(),
+        }),
+        (DataKind::Stories, Some(path)) => Err(ConfigError::Invalid {
+            key: "data.path".into(),
+            value: format!("{path:?}"),
+            problem: "is not read while data.kind = \"stories\"; set data.kind = \"text\"".into(),
+        }),
+        (DataKind::Stories, None) => {
+            // A window is the context and the token after it.
+            let trained = (data.characters as f64 * fraction) as usize;
+            let shorter = trained.min(data.characters - trained);
+            ensure(
+                shorter > context,
+                "data.characters",
+                data.characters,
+                || {
+                    format!(
+                        "leaves {shorter} characters in one split, fewer than train.context + 1 = {}; \
+                     raise it or lower train.context",
+                        context + 1
+                    )
+                },
+            )
+        }
+        (DataKind::Text, Some(_)) => Ok(()),
+    }
+}
+
+fn validate_compare(compare: &CompareConfig, model: &ModelConfig) -> Check {
+    let longest = model.max_position_embeddings;
+    positive("compare.agreement_tokens", compare.agreement_tokens)?;
+    positive("compare.prefill_tokens", compare.prefill_tokens)?;
+    positive("compare.decode_tokens", compare.decode_tokens)?;
+    positive("compare.repetitions", compare.repetitions)?;
+    non_negative("compare.temperature", compare.temperature)?;
+    ensure(
+        compare.sample_tokens < longest,
+        "compare.sample_tokens",
+        compare.sample_tokens,
+        || {
+            format!(
+                "leaves no room for a prompt in model.max_position_embeddings = {longest}; lower it or raise that"
+            )
+        },
+    )?;
+    let fits = compare.prefill_tokens.saturating_add(compare.decode_tokens) <= longest;
+    ensure(
+        fits,
+        "compare.prefill_tokens",
+        compare.prefill_tokens,
+        || {
+            format!(
+                "and compare.decode_tokens = {} together exceed model.max_position_embeddings = {longest}; \
+             raise that or lower one of them",
+                compare.decode_tokens
+            )
+        },
+    )
+}
+
+fn ensure(holds: bool, key: &str, value: impl Display, problem: impl FnOnce() -> String) -> Check {
+    if holds {
+        return Ok(());
+    }
+    Err(ConfigError::Invalid {
+        key: key.to_owned(),
+        value: value.to_string(),
+        problem: problem(),
+    })
+}
+
+fn positive(key: &str, value: usize) -> Check {
+    ensure(value > 0, key, value, || "must be at least 1".into())
+}
+
+fn non_negative(key: &str, value: f64) -> Check {
+    ensure(value >= 0.0 && value.is_finite(), key, value, || {
+        "must be a finite number, 0 or more".into()
+    })
+}

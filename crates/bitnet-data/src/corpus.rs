@@ -1,0 +1,271 @@
+//! One text as two sequences of token ids: the first part to train on, the rest to validate on.
+//!
+//! The split is nanoGPT's: of `n` tokens the first `int(n * 0.9)` are training, without shuffling, so that a
+//! validation window never overlaps a training window.
+
+use std::path::Path;
+
+use crate::{DataError, Tokenizer, TokenizerKind, file, stories};
+
+/// A tokenized text and its two splits.
+#[derive(Debug, Clone)]
+pub struct Corpus {
+    /// The file, or the name of the text; it opens error messages.
+    pub name: String,
+    /// What made the ids, and turns them back into text.
+    pub tokenizer: Tokenizer,
+    /// The first part of the text.
+    pub train: Vec<u32>,
+    /// The rest of the text.
+    pub validation: Vec<u32>,
+    /// The size of the validation split in bytes of UTF-8, whatever the tokenizer.
+    pub validation_bytes: usize,
+}
+
+impl Corpus {
+    /// Reads a file. The byte tokenizer accepts any content, the character tokenizer UTF-8.
+    pub fn read(path: &Path, kind: TokenizerKind, train_fraction: f64) -> Result<Self, DataError> {
+        Self::from_bytes(
+            path.display().to_string(),
+            &file::read(path)?,
+            kind,
+            train_fraction,
+        )
+    }
+
+    /// Reads a file with the tokenizer of an earlier run, so that its model understands the ids.
+    pub fn read_with(
+        path: &Path,
+        tokenizer: Tokenizer,
+        train_fraction: f64,
+    ) -> Result<Self, DataError> {
+        Self::from_bytes_with(
+            path.display().to_string(),
+            &file::read(path)?,
+            tokenizer,
+            train_fraction,
+        )
+    }
+
+    /// The built-in stories: see [`stories::generate`].
+    pub fn stories(
+        seed: u64,
+        characters: usize,
+        kind: TokenizerKind,
+        train_fraction: f64,
+    ) -> Result<Self, DataError> {
+        let text = stories::generate(seed, characters);
+        Self::from_bytes(
+            "the built-in stories",
+            text.as_bytes(),
+            kind,
+            train_fraction,
+        )
+    }
+
+    /// A text in memory; `name` stands for it in error messages.
+    pub fn from_bytes(
+        name: impl Into<String>,
+        bytes: &[u8],
+        kind: TokenizerKind,
+        train_fraction: f64,
+    ) -> Result<Self, DataError> {
+        let name = name.into();
+        let tokenizer = match kind {
+            _ if bytes.is_empty() => return Err(DataError::Empty { corpus: name }),
+            TokenizerKind::Byte => Tokenizer::Byte,
+            TokenizerKind::Char => Tokenizer::for_text(kind, file::utf8(&name, bytes)?)?,
+        };
+        Self::from_bytes_with(name, bytes, tokenizer, train_fraction)
+    }
+
+    /// A text in memory with a given tokenizer.
+    pub fn from_bytes_with(
+        name: impl Into<String>,
+        bytes: &[u8],
+        tokenizer: Tokenizer,
+        train_fraction: f64,
+    ) -> Result<Self, DataError> {
+        if !(train_fraction > 0.0 && train_fraction < 1.0) {
+            return Err(DataError::TrainFraction {
+                fraction: train_fraction,
+            });
+        }
+        Self::split(name.into(), bytes, tokenizer, |tokens| {
+            train_length(tokens, train_fraction)
+        })
+    }
+
+    /// Reads a file to evaluate a finished model on: all of it is the validation split.
+    pub fn read_to_evaluate(path: &Path, tokenizer: Tokenizer) -> Result<Self, DataError> {
+        Self::split(
+            path.display().to_string(),
+            &file::read(path)?,
+            tokenizer,
+            |_| 0,
+        )
+    }
+
+    /// Cuts the tokens in two; the first part has as many as `train_length` says.
+    fn split(
+        name: String,
+        bytes: &[u8],
+        tokenizer: Tokenizer,
+        train_length: impl FnOnce(usize) -> usize,
+    ) -> Result<Self, DataError> {
+        if bytes.is_empty() {
+            return Err(DataError::Empty { corpus: name });
+        }
+        let mut train = match &tokenizer {
+            Tokenizer::Byte => bytes.iter().copied().map(u32::from).collect(),
+            Tokenizer::Char(_) => tokenizer.encode(file::utf8(&name, bytes)?)?,
+        };
+        let validation = train.split_off(train_length(train.len()));
+        let validation_bytes = tokenizer.byte_length(&validation);
+        Ok(Self {
+            name,
+            tokenizer,
+            train,
+            validation,
+            validation_bytes,
+        })
+    }
+
+    /// Checks that both splits can fill a window: `context` inputs and the one token that follows them.
+    pub fn check_context(&self, context: usize) -> Result<(), DataError> {
+        let needed = context.saturating_add(1);
+        for (split, tokens) in [
+            ("train", self.train.len()),
+            ("validation", self.validation.len()),
+        ] {
+            if tokens < needed {
+                let corpus = self.name.clone();
+                return Err(DataError::TooShort {
+                    corpus,
+                    split,
+                    tokens,
+                    needed,
+                    context,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Bits per byte of the validation split, from the mean loss in nats per token.
+    ///
+    /// ```text
+    /// bpb = loss / ln 2 * (tokens / bytes)
+    /// ```
+    ///
+    /// It compares models across tokenizers; at byte level it is the loss in bits.
+    pub fn bits_per_byte(&self, nats_per_token: f64) -> f64 {
+        let tokens_per_byte = self.validation.len() as f64 / self.validation_bytes as f64;
+        nats_per_token / std::f64::consts::LN_2 * tokens_per_byte
+    }
+}
+
+/// `int(tokens * fraction)` in double precision, as Python computes it.
+fn train_length(tokens: usize, fraction: f64) -> usize {
+    (tokens as f64 * fraction) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_split_is_python_s_int_of_n_times_fraction() {
+        // From Python: [int(n * 0.9) for n in (...)]; the last is the size of tiny Shakespeare.
+        let expected = [
+            (1, 0),
+            (2, 1),
+            (7, 6),
+            (10, 9),
+            (11, 9),
+            (99, 89),
+            (101, 90),
+            (1_115_394, 1_003_854),
+        ];
+        for (tokens, train) in expected {
+            assert_eq!(train_length(tokens, 0.9), train, "{tokens} tokens");
+            let corpus =
+                Corpus::from_bytes("t", &vec![b'a'; tokens], TokenizerKind::Char, 0.9).unwrap();
+            assert_eq!(
+                (corpus.train.len(), corpus.validation.len()),
+                (train, tokens - train)
+            );
+        }
+    }
+
+    #[test]
+    fn the_vocabulary_is_that_of_the_whole_text() {
+        let corpus =
+            Corpus::from_bytes("t", "aaaaaaaaaö".as_bytes(), TokenizerKind::Char, 0.9).unwrap();
+        assert_eq!(corpus.tokenizer.vocab_size(), 2);
+        assert_eq!(corpus.tokenizer.decode(&corpus.validation), "ö");
+        assert_eq!(corpus.validation_bytes, 2);
+        // One bit for a token of two bytes.
+        assert_eq!(corpus.bits_per_byte(std::f64::consts::LN_2), 0.5);
+    }
+
+    #[test]
+    fn a_file_is_read_and_its_tokenizer_can_be_used_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("text.txt");
+        fs::write(&path, [255_u8, b'a', b'\n', b'b']).unwrap();
+        let corpus = Corpus::read(&path, TokenizerKind::Byte, 0.5).unwrap();
+        assert_eq!(
+            (corpus.train, corpus.validation),
+            (vec![255, 97], vec![10, 98])
+        );
+
+        fs::write(&path, "abc").unwrap();
+        let corpus = Corpus::read(&path, TokenizerKind::Char, 0.5).unwrap();
+        fs::write(&path, "cab").unwrap();
+        let again = Corpus::read_with(&path, corpus.tokenizer, 0.5).unwrap();
+        assert_eq!((again.train, again.validation), (vec![2], vec![0, 1]));
+    }
+
+    #[test]
+    fn a_text_too_short_for_the_context_names_split_and_numbers() {
+        let corpus =
+            Corpus::from_bytes("tiny.txt", &[b'a'; 100], TokenizerKind::Byte, 0.9).unwrap();
+        assert!(corpus.check_context(9).is_ok());
+        let message = corpus.check_context(10).unwrap_err().to_string();
+        for part in [
+            "tiny.txt",
+            "validation split has 10 tokens",
+            "at least 11",
+            "longer text",
+        ] {
+            assert!(message.contains(part), "{message}");
+        }
+        let message = corpus.check_context(usize::MAX).unwrap_err().to_string();
+        assert!(message.contains("train split has 90"), "{message}");
+    }
+
+    #[test]
+    fn a_train_fraction_that_empties_a_split_is_refused() {
+        for fraction in [0.0, 1.0, -0.1, 9.0, f64::NAN] {
+            let result = Corpus::from_bytes("t", b"abc", TokenizerKind::Byte, fraction);
+            assert!(
+                matches!(result, Err(DataError::TrainFraction { .. })),
+                "{fraction}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_built_in_stories_are_a_corpus() {
+        let corpus = Corpus::stories(1, 20_000, TokenizerKind::Char, 0.9).unwrap();
+        corpus.check_context(1024).unwrap();
+        assert_eq!(corpus.validation_bytes, corpus.validation.len());
+        let text = corpus
+            .tokenizer
+            .decode(&[corpus.train, corpus.validation].concat());
+        assert_eq!(text, stories::generate(1, 20_000));
+    }
+}

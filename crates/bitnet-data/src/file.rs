@@ -1,0 +1,76 @@
+//! Reading a text file, with one clear error for each way in which it is not one.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use crate::DataError;
+
+/// The content of a file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, DataError> {
+    if path.is_dir() {
+        return Err(DataError::Directory {
+            path: path.to_owned(),
+        });
+    }
+    std::fs::read(path).map_err(|source| match source.kind() {
+        ErrorKind::NotFound => DataError::Missing {
+            path: path.to_owned(),
+            source,
+        },
+        _ => DataError::Read {
+            path: path.to_owned(),
+            source,
+        },
+    })
+}
+
+/// Bytes as text; `name` is the file they came from.
+pub(crate) fn utf8<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, DataError> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let offset = error.valid_up_to();
+        let line = 1 + bytes[..offset]
+            .iter()
+            .filter(|&&byte| byte == b'\n')
+            .count();
+        DataError::NotUtf8 {
+            corpus: name.to_owned(),
+            line,
+            offset,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{Corpus, TokenizerKind};
+
+    #[test]
+    fn each_unusable_file_has_its_own_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("text.txt");
+        let message = |path: &Path, kind| Corpus::read(path, kind, 0.9).unwrap_err().to_string();
+        let named = |message: &str| message.contains(&path.display().to_string());
+
+        let missing = message(&path, TokenizerKind::Byte);
+        assert!(named(&missing) && missing.contains("no file"), "{missing}");
+
+        let directory = message(folder.path(), TokenizerKind::Byte);
+        assert!(directory.contains("is a directory"), "{directory}");
+
+        fs::write(&path, "").unwrap();
+        for kind in [TokenizerKind::Byte, TokenizerKind::Char] {
+            let empty = message(&path, kind);
+            assert!(named(&empty) && empty.contains("is empty"), "{empty}");
+        }
+
+        fs::write(&path, b"one\ntwo\nthr\xffee\n").unwrap();
+        let binary = message(&path, TokenizerKind::Char);
+        assert!(
+            named(&binary) && binary.contains("line 3, byte offset 11"),
+            "{binary}"
+        );
+    }
+}

@@ -1,0 +1,54 @@
+//! Corpora, tokenizers and batches: text files and a built-in synthetic language.
+//!
+//! Training a language model on one text takes four decisions, and each is one type here.
+//!
+//! 1. *What is a token?* A byte or a character: [`Tokenizer`]. Both are reversible and need no training, so that a
+//!    comparison of two models is not a comparison of two vocabularies.
+//! 2. *What is held back?* The last tenth of the text, unshuffled: [`Corpus`].
+//! 3. *What does step `t` see?* Random windows that depend on the seed and on `t` only: [`BatchSampler`]. Twin runs see
+//!    the same data, and a resumed run continues where it stopped.
+//! 4. *What does the loss mean?* The mean over [`evaluation_windows`], which predict every token but the first exactly
+//!    once. [`Corpus::bits_per_byte`] makes it comparable across tokenizers.
+//!
+//! For a first run there is a text that needs no download: [`stories`] writes a small language with agreement, memory
+//! and arithmetic in it, and probes that ask a trained model about them.
+//!
+//! ```
+//! use bitnet_data::{BatchSampler, Corpus, TokenizerKind, evaluation_windows};
+//!
+//! let corpus = Corpus::stories(1337, 50_000, TokenizerKind::Char, 0.9)?;
+//! corpus.check_context(128)?;
+//!
+//! let sampler = BatchSampler::new(&corpus.train, 8, 128, 1337)?;
+//! let batch = sampler.batch(0);
+//! assert_eq!(batch.inputs.len(), 8 * 128);
+//! assert_eq!(batch, sampler.batch(0));
+//!
+//! let predicted: usize = evaluation_windows(&corpus.validation, 128, 8)?.map(|batch| batch.predictions()).sum();
+//! assert_eq!(predicted, corpus.validation.len() - 1);
+//!
+//! let prompt = corpus.tokenizer.encode("One day")?;
+//! assert_eq!(corpus.tokenizer.decode(&prompt), "One day");
+//! # Ok::<(), bitnet_data::DataError>(())
+//! ```
+//!
+//! No framework appears in this crate: a batch is two vectors of integers.
+
+mod batches;
+mod corpus;
+mod decoder;
+mod dice;
+mod error;
+mod evaluation;
+mod file;
+pub mod stories;
+mod tokenizer;
+mod vocabulary;
+
+pub use batches::{Batch, BatchSampler};
+pub use corpus::Corpus;
+pub use decoder::Decoder;
+pub use error::DataError;
+pub use evaluation::{EvaluationWindows, evaluation_windows};
+pub use tokenizer::{Tokenizer, TokenizerKind};
+pub use vocabulary::Vocabulary;

@@ -1,0 +1,260 @@
+//! Text to token ids and back: the two tokenizers that need no training.
+//!
+//! *Byte* has 256 ids and reads anything. *Char* has one id per distinct character of the text, in code point order,
+//! as in nanoGPT: the vocabulary is taken from the whole text, so that the validation split has no unknown character.
+//! Neither needs a merge table, and for both the loss per token converts to bits per byte exactly.
+//!
+//! On disk a tokenizer is one JSON object: `{"kind":"byte"}` or `{"kind":"char","chars":"\n .?ABC"}`, where the
+//! position of a character in `chars` is its id.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{DataError, Decoder, Vocabulary};
+
+/// Which tokenizer to use, before a text has been seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenizerKind {
+    /// One id per byte value.
+    Byte,
+    /// One id per distinct character of the corpus.
+    Char,
+}
+
+impl fmt::Display for TokenizerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Byte => "byte",
+            Self::Char => "char",
+        })
+    }
+}
+
+impl FromStr for TokenizerKind {
+    type Err = DataError;
+
+    fn from_str(text: &str) -> Result<Self, DataError> {
+        match text {
+            "byte" => Ok(Self::Byte),
+            "char" => Ok(Self::Char),
+            kind => Err(DataError::TokenizerKind {
+                kind: kind.to_owned(),
+            }),
+        }
+    }
+}
+
+/// A reversible map between text and token ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tokenizer {
+    /// The id is the byte: 256 ids, no unknown input.
+    Byte,
+    /// The id is the rank of the character in a vocabulary.
+    Char(Vocabulary),
+}
+
+/// The JSON form, before validation.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenizerFile {
+    kind: String,
+    chars: Option<String>,
+}
+
+impl Tokenizer {
+    /// The tokenizer of the given kind for a text; an empty text has no character vocabulary.
+    pub fn for_text(kind: TokenizerKind, text: &str) -> Result<Self, DataError> {
+        match kind {
+            TokenizerKind::Byte => Ok(Self::Byte),
+            TokenizerKind::Char => Vocabulary::of(text).map(Self::Char),
+        }
+    }
+
+    /// Which of the two tokenizers this is.
+    pub fn kind(&self) -> TokenizerKind {
+        match self {
+            Self::Byte => TokenizerKind::Byte,
+            Self::Char(_) => TokenizerKind::Char,
+        }
+    }
+
+    /// How many ids there are; every id is below it.
+    pub fn vocab_size(&self) -> usize {
+        match self {
+            Self::Byte => 256,
+            Self::Char(vocabulary) => vocabulary.chars().len(),
+        }
+    }
+
+    /// The ids of a text: one per byte, or one per character.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        let Self::Char(vocabulary) = self else {
+            return Ok(text.bytes().map(u32::from).collect());
+        };
+        let id = |(position, character)| {
+            let size = vocabulary.chars().len();
+            vocabulary.id(character).ok_or(DataError::UnknownCharacter {
+                character,
+                position,
+                vocabulary: size,
+            })
+        };
+        text.chars().enumerate().map(id).collect()
+    }
+
+    /// The text of some ids. Broken UTF-8 and ids outside the vocabulary become U+FFFD.
+    pub fn decode(&self, tokens: &[u32]) -> String {
+        String::from_utf8_lossy(&self.decode_bytes(tokens)).into_owned()
+    }
+
+    /// The bytes of some ids, exactly. An id outside the vocabulary becomes the UTF-8 form of U+FFFD.
+    pub fn decode_bytes(&self, tokens: &[u32]) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(tokens.len());
+        for &token in tokens {
+            self.push_bytes(token, &mut bytes);
+        }
+        bytes
+    }
+
+    /// A decoder for text that is printed while it is generated.
+    pub fn decoder(&self) -> Decoder {
+        Decoder::new(self.clone())
+    }
+
+    /// How many bytes of UTF-8 some ids stand for: the denominator of bits per byte.
+    pub fn byte_length(&self, tokens: &[u32]) -> usize {
+        match self {
+            Self::Byte => tokens.len(),
+            Self::Char(_) => tokens
+                .iter()
+                .map(|&token| self.character(token).len_utf8())
+                .sum(),
+        }
+    }
+
+    /// The JSON form, on one line.
+    pub fn to_json(&self) -> String {
+        match self {
+            Self::Byte => r#"{"kind":"byte"}"#.to_owned(),
+            Self::Char(vocabulary) => {
+                let chars = serde_json::Value::String(vocabulary.chars().iter().collect());
+                format!(r#"{{"kind":"char","chars":{chars}}}"#)
+            }
+        }
+    }
+
+    /// Reads the JSON form back, and checks it.
+    pub fn from_json(json: &str) -> Result<Self, DataError> {
+        let file: TokenizerFile = serde_json::from_str(json)?;
+        let vocabulary = |problem: &str| {
+            Err(DataError::Vocabulary {
+                problem: problem.to_owned(),
+            })
+        };
+        match (file.kind.parse()?, file.chars) {
+            (TokenizerKind::Byte, None) => Ok(Self::Byte),
+            (TokenizerKind::Byte, Some(_)) => vocabulary("has no place in a byte tokenizer"),
+            (TokenizerKind::Char, None) => vocabulary("is missing"),
+            (TokenizerKind::Char, Some(chars)) => {
+                Vocabulary::from_sorted(chars.chars().collect()).map(Self::Char)
+            }
+        }
+    }
+
+    /// Appends the bytes of one id.
+    pub(crate) fn push_bytes(&self, token: u32, bytes: &mut Vec<u8>) {
+        match (self, u8::try_from(token)) {
+            (Self::Byte, Ok(byte)) => bytes.push(byte),
+            _ => bytes.extend_from_slice(self.character(token).encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+
+    /// The character of one id; U+FFFD where the id is not one character.
+    fn character(&self, token: u32) -> char {
+        let character = match self {
+            Self::Byte => None,
+            Self::Char(vocabulary) => vocabulary.character(token),
+        };
+        character.unwrap_or(char::REPLACEMENT_CHARACTER)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chars(text: &str) -> Tokenizer {
+        Tokenizer::for_text(TokenizerKind::Char, text).unwrap()
+    }
+
+    #[test]
+    fn char_ids_are_ranks_in_code_point_order() {
+        let tokenizer = chars("hello, wörld\n");
+        assert_eq!(tokenizer.vocab_size(), 11);
+        assert_eq!(tokenizer.encode("\n ,ö").unwrap(), [0, 1, 2, 10]);
+        assert_eq!(tokenizer.decode(&[10, 2]), "ö,");
+        assert_eq!(tokenizer.byte_length(&[10, 2]), 3);
+    }
+
+    #[test]
+    fn byte_ids_are_bytes() {
+        assert_eq!(Tokenizer::Byte.encode("aö").unwrap(), [97, 0xc3, 0xb6]);
+        assert_eq!(Tokenizer::Byte.vocab_size(), 256);
+        assert_eq!(Tokenizer::Byte.decode_bytes(&[255, 0]), [255, 0]);
+        assert_eq!(Tokenizer::Byte.decode(&[97, 0xc3]), "a\u{fffd}");
+        assert_eq!(Tokenizer::Byte.byte_length(&[97, 0xc3]), 2);
+    }
+
+    #[test]
+    fn an_id_outside_the_vocabulary_is_shown_not_fatal() {
+        assert_eq!(Tokenizer::Byte.decode(&[97, 256]), "a\u{fffd}");
+        assert_eq!(chars("ab").decode(&[0, 2]), "a\u{fffd}");
+    }
+
+    #[test]
+    fn an_unknown_character_is_named_with_its_place_and_the_remedy() {
+        let message = chars("ab").encode("aöz").unwrap_err().to_string();
+        for part in ["'ö'", "position 1", "2 characters", "byte tokenizer"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn json_round_trips() {
+        for tokenizer in [Tokenizer::Byte, chars("\"\\ \n\u{1}aö\u{301}𝄞")] {
+            assert_eq!(
+                Tokenizer::from_json(&tokenizer.to_json()).unwrap(),
+                tokenizer
+            );
+        }
+        assert_eq!(chars("ba").to_json(), r#"{"kind":"char","chars":"ab"}"#);
+    }
+
+    #[test]
+    fn damaged_json_is_refused_by_name() {
+        let cases = [
+            ("{", "not valid JSON"),
+            (r#"{"chars":"ab"}"#, "not valid JSON"),
+            (
+                r#"{"kind":"char","chars":"ab","merges":[]}"#,
+                "not valid JSON",
+            ),
+            (r#"{"kind":"bpe"}"#, "unknown tokenizer kind \"bpe\""),
+            (r#"{"kind":"char"}"#, "is missing"),
+            (r#"{"kind":"char","chars":""}"#, "is empty"),
+            (r#"{"kind":"char","chars":"aab"}"#, "has 'a' twice"),
+            (r#"{"kind":"char","chars":"ba"}"#, "order at 'a'"),
+            (
+                r#"{"kind":"byte","chars":"ab"}"#,
+                "no place in a byte tokenizer",
+            ),
+        ];
+        for (json, expected) in cases {
+            let message = Tokenizer::from_json(json).unwrap_err().to_string();
+            assert!(message.contains(expected), "{json}: {message}");
+        }
+    }
+}

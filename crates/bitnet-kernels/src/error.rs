@@ -1,0 +1,84 @@
+//! What can be wrong with data handed to this crate. One enum, each variant naming the offending value.
+
+use crate::Kernel;
+
+/// Why a packed matrix or a kernel name was refused.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// A slice does not have the length that the shape asks for.
+    #[error("{name} has {found} elements, but the shape asks for {expected}")]
+    Length {
+        /// Which slice.
+        name: &'static str,
+        /// The length that the shape asks for.
+        expected: usize,
+        /// The length it has.
+        found: usize,
+    },
+    /// Scales are one for the tensor or one for each row.
+    #[error("{found} scales for {rows} rows: there must be 1 or {rows}")]
+    ScaleCount {
+        /// Rows of the matrix.
+        rows: usize,
+        /// Scales given.
+        found: usize,
+    },
+    /// A scale must be a positive finite number, or `code / scale` is not a weight.
+    #[error("scale {index} is {value}: a scale must be positive and finite")]
+    Scale {
+        /// Which scale.
+        index: usize,
+        /// Its value.
+        value: f32,
+    },
+    /// A code to pack is not -1, 0 or 1.
+    #[error("code {value} at row {row}, column {col} is not ternary (-1, 0 or 1)")]
+    NotTernary {
+        /// Row of the code.
+        row: usize,
+        /// Column of the code.
+        col: usize,
+        /// The code.
+        value: i8,
+    },
+    /// A packed element is `0b11`, which stands for no weight.
+    #[error("illegal packed code 0b11 at row {row}, column {col}")]
+    IllegalCode {
+        /// Row of the element.
+        row: usize,
+        /// Column of the element.
+        col: usize,
+    },
+    /// An element past the last column does not hold the code of weight 0.
+    #[error(
+        "padding of row {row} holds the bits {bits:#b} at position {col} instead of 0b1 (weight 0)"
+    )]
+    Padding {
+        /// Row of the element.
+        row: usize,
+        /// Position in the row, at or past the number of columns.
+        col: usize,
+        /// The two bits found.
+        bits: u32,
+    },
+    /// `rows · cols` does not fit in memory addresses.
+    #[error("a {rows} x {cols} matrix is too large for this machine")]
+    TooLarge {
+        /// Rows asked for.
+        rows: usize,
+        /// Columns asked for.
+        cols: usize,
+    },
+    /// No kernel has this name.
+    #[error("unknown kernel `{name}`: expected `scalar` or `avx2`")]
+    UnknownKernel {
+        /// The name given.
+        name: String,
+    },
+    /// The kernel exists, but this processor cannot run it.
+    #[error("kernel `{kernel}` cannot run here: {}", kernel.reason())]
+    KernelUnavailable {
+        /// The kernel asked for.
+        kernel: Kernel,
+    },
+}

@@ -1,0 +1,69 @@
+//! The float operations around the products: RMSNorm, the gated activation, rotary embedding, AdamW.
+//!
+//! A tensor library runs each of them as five to fifteen passes over memory, on one thread; here each is one pass, on
+//! all threads, forward and backward. Loops are written so that the compiler vectorises them, and compiled twice: for
+//! the target's baseline and for AVX2. Neither contracts or reorders float operations, so both give the same bits, and
+//! sums have a fixed order whatever the number of threads.
+
+mod adamw;
+mod exp;
+mod gated;
+mod rms_norm;
+mod rotary;
+
+pub use adamw::{AdamWStep, adamw};
+pub use gated::{Gate, gated, gated_backward};
+pub use rms_norm::{rms_norm, rms_norm_backward};
+pub use rotary::rotary;
+
+/// Defines a function whose body is compiled for AVX2 as well and chosen at run time.
+macro_rules! multiversion {
+    ($(#[$meta:meta])* fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
+        $(#[$meta])*
+        fn $name($($arg: $ty),*) {
+            #[inline(always)]
+            fn body($($arg: $ty),*) $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2($($arg: $ty),*) {
+                    body($($arg),*);
+                }
+                if crate::Kernel::Avx2.is_available() {
+                    // SAFETY: `is_available` has just detected avx2 and fma on this processor.
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            body($($arg),*);
+        }
+    };
+}
+use multiversion;
+
+/// Independent partial sums, so that a reduction fills the vector units; they are combined in a fixed tree.
+const LANES: usize = 16;
+
+/// `Σ a · b` in [`LANES`] strided lanes.
+#[inline(always)]
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let (a_blocks, b_blocks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let tail = a_blocks.remainder().iter().zip(b_blocks.remainder());
+    for (lane, (a, b)) in lanes.iter_mut().zip(tail) {
+        *lane += a * b;
+    }
+    for (a, b) in a_blocks.zip(b_blocks) {
+        for i in 0..LANES {
+            lanes[i] += a[i] * b[i];
+        }
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] += lanes[i + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}

@@ -1,0 +1,70 @@
+//! Rotary position embedding, rotate-half form: `(a, b) → (a·cos − b·sin, b·cos + a·sin)` for the halves of a head.
+
+use super::multiversion;
+use crate::parallel::for_each_row;
+
+/// Rotates `x[batch, time, heads, width]` into `y`; `cos` and `sin` are `[time, width]`. `inverse` turns back, which is
+/// also the backward pass.
+///
+/// # Panics
+/// If a length disagrees, `width` is odd, or `heads`, `time` or `width` is 0.
+#[allow(clippy::too_many_arguments)]
+pub fn rotary(
+    x: &[f32],
+    time: usize,
+    heads: usize,
+    cos: &[f32],
+    sin: &[f32],
+    inverse: bool,
+    y: &mut [f32],
+) {
+    let width = cos.len() / time;
+    assert!(width.is_multiple_of(2) && cos.len() == time * width && sin.len() == cos.len());
+    assert!(x.len() == y.len() && x.len().is_multiple_of(time * heads * width));
+    let sign = if inverse { -1.0 } else { 1.0 };
+    for_each_row(x, heads * width, y, heads * width, |row, x, y| {
+        let at = row % time * width;
+        let (cos, sin) = (&cos[at..at + width], &sin[at..at + width]);
+        for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
+            rotate(x, cos, sin, sign, y);
+        }
+    });
+}
+
+multiversion! {
+    fn rotate(x: &[f32], cos: &[f32], sin: &[f32], sign: f32, y: &mut [f32]) {
+        let half = x.len() / 2;
+        let (a, b) = x.split_at(half);
+        let (c, d) = y.split_at_mut(half);
+        for i in 0..half {
+            let (cos, sin) = (cos[i], sin[i] * sign);
+            c[i] = a[i] * cos - b[i] * sin;
+            d[i] = b[i] * cos + a[i] * sin;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_and_turns_back() {
+        let (batch, time, heads, width) = (2, 3, 2, 4);
+        let x: Vec<f32> = (0..batch * time * heads * width)
+            .map(|i| i as f32 * 0.1 - 2.0)
+            .collect();
+        let angle = |i: usize| (i / width) as f32 * [1.0, 0.1][i % 2];
+        let cos: Vec<f32> = (0..time * width).map(|i| angle(i).cos()).collect();
+        let sin: Vec<f32> = (0..time * width).map(|i| angle(i).sin()).collect();
+        let (mut y, mut back) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+        rotary(&x, time, heads, &cos, &sin, false, &mut y);
+        // Position 0 stays; position 1 turns (x0, x2) by 1 radian.
+        assert_eq!(y[..8], x[..8]);
+        let (a, b) = (x[8], x[10]);
+        assert!((y[8] - (a * 1f32.cos() - b * 1f32.sin())).abs() < 1e-6);
+        assert!((y[10] - (b * 1f32.cos() + a * 1f32.sin())).abs() < 1e-6);
+        rotary(&y, time, heads, &cos, &sin, true, &mut back);
+        assert!(back.iter().zip(&x).all(|(a, b)| (a - b).abs() < 1e-6));
+    }
+}

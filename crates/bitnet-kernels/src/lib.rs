@@ -1,0 +1,75 @@
+//! Ternary quantisers, the packed 2-bit layout and exact integer matrix products of BitNet b1.58, without any framework.
+//!
+//! A BitLinear layer (arXiv 2402.17764, in the form of the official "Training Tips, Code and FAQ") is, for
+//! activations `x[m, k]` and latent weights `w[n, k]`:
+//!
+//! ```text
+//! s_x = 127 / max(max|x|, 1e-5)  per row      x_q = clamp(round(x · s_x), -128, 127)
+//! s_w =   1 / max(mean|w|, 1e-5)              w_q = clamp(round(w · s_w),   -1,   1)
+//! y   = (Σ_k x_q · w_q as int32) as f32 / s_w / s_x  (+ bias)
+//! ```
+//!
+//! `round` is half to even and a scale is a *multiplier*: the code is `round(v · s)`, the value `code / s`.
+//! This crate is that specification in code. [`mod@reference`] says it in plain loops; everything else is the same
+//! arithmetic made fast, and agrees with it **exactly**: integer sums are exact, float steps are the same IEEE
+//! operations in the same order, and the one float reduction (`mean|w|`) has one documented order
+//! ([`weight_scales`]). No result depends on the kernel, the number of threads or the batch.
+//!
+//! | file | concept |
+//! |---|---|
+//! | `reference` | the formulas, obviously right |
+//! | `packed`, `view` | the storage format, four weights a byte: owned and borrowed |
+//! | `activation`, `weight`, `unpack`, `rescale` | quantise, pack, decode, undo the scales |
+//! | `planes`, `tiles`, `product` | the activation layout of the products; tiles and threads; sums and epilogue |
+//! | `kernel`, `scalar`, `avx2` | which instruction set, and one module for each |
+//! | `float` | the float operations around the products, one pass each |
+//!
+//! Non-finite input: a row of activations (or a scale group of weights) that holds a NaN gets the scale NaN, one
+//! that holds an infinity gets the scale 0; all its codes are 0, and `0 / s` makes *its own* outputs NaN. A
+//! diverged model therefore shows as NaN, as in PyTorch, and never leaks into another row.
+//!
+//! ```
+//! use bitnet_kernels::{Granularity, PackedTernary, WeightQuantizer, linear};
+//!
+//! let latent = [0.9, -0.8, 0.05, 0.1, 0.7, -0.6]; // w[n = 2, k = 3]
+//! let w = PackedTernary::from_latent(&latent, 2, 3, WeightQuantizer::AbsMean, Granularity::Tensor)?;
+//! assert_eq!((0..3).map(|k| w.code(0, k)).collect::<Vec<_>>(), [1, -1, 0]);
+//! let mut y = [0.0; 2];
+//! linear(&[1.0, -1.0, 0.5], 1, w.view(), None, &mut y);
+//! assert!((y[0] - 2.0 * 0.525).abs() < 1e-5); // (1 + 1) · mean|w|
+//! # Ok::<(), bitnet_kernels::Error>(())
+//! ```
+mod activation;
+#[cfg(all(test, target_arch = "x86_64"))]
+mod agreement;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod error;
+pub mod float;
+mod kernel;
+mod packed;
+mod parallel;
+mod planes;
+mod product;
+pub mod reference;
+mod rescale;
+mod scalar;
+mod spec;
+mod tiles;
+mod unpack;
+mod view;
+mod weight;
+
+pub use activation::{activation_scale, quantize_activations, quantize_activations_f32};
+pub use error::Error;
+pub use kernel::Kernel;
+pub use packed::PackedTernary;
+pub use product::{MAX_COLS, linear, linear_quantized, linear_with, matmul_i32};
+pub use rescale::{codes_i8_to_f32_div, scale_rows_cols};
+pub use spec::{Granularity, WeightQuantizer};
+pub use unpack::{unpack_codes_f32, unpack_codes_i8, unpack_scaled_f32};
+pub use view::{PackedView, words_per_row};
+pub use weight::{SUM_BLOCK, SUM_LANES, pack_weights, weight_scales};
+
+/// The floor of `max|x|` and of `mean|w|`: an all-zero row has a finite scale and codes 0, and nothing divides by 0.
+pub const EPS: f32 = 1e-5;

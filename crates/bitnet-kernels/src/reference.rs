@@ -1,0 +1,181 @@
+//! The specification in plain loops: slow, obvious, and what every fast path is tested against.
+//!
+//! Sources: arXiv 2402.17764 and its "Training Tips, Code and FAQ"; absmedian arXiv 2407.09527. Shapes: `x[m, k]`,
+//! `w[n, k]`, `y[m, n]`. Functions of this module have the names and the contracts of those at the crate's root,
+//! wrong lengths panic likewise, and non-finite values follow the rule of the crate's front page.
+
+use crate::{
+    EPS, Granularity, PackedView, SUM_BLOCK, SUM_LANES, WeightQuantizer, weight::scale_of,
+};
+
+/// `127 / max(max|x|, EPS)`; NaN if there is a NaN.
+pub fn activation_scale(row: &[f32]) -> f32 {
+    let mut max = 0.0;
+    for x in row {
+        if x.is_nan() {
+            return f32::NAN;
+        }
+        if x.abs() > max {
+            max = x.abs();
+        }
+    }
+    127.0 / max.max(EPS)
+}
+
+/// `clamp(round_ties_even(x · s), -128, 127)`; NaN is 0.
+///
+/// ```
+/// use bitnet_kernels::reference::activation_code;
+/// assert_eq!([0.5, 1.5, 2.5, -0.5, 300.0, f32::NAN].map(|x| activation_code(x, 1.0)), [0, 2, 2, 0, 127, 0]);
+/// ```
+pub fn activation_code(x: f32, scale: f32) -> i8 {
+    let v = x * scale;
+    if v.is_nan() {
+        0
+    } else {
+        v.round_ties_even().clamp(-128.0, 127.0) as i8
+    }
+}
+
+/// Codes and scales of `x[rows, cols]`. All codes of a row whose scale is NaN or 0 (not finite) are 0.
+pub fn quantize_activations(x: &[f32], cols: usize, codes: &mut [i8], scales: &mut [f32]) {
+    for (row, scale) in scales.iter_mut().enumerate() {
+        let x = &x[row * cols..(row + 1) * cols];
+        *scale = activation_scale(x);
+        for k in 0..cols {
+            codes[row * cols + k] = activation_code(x[k], *scale);
+        }
+    }
+}
+
+/// `clamp(round_ties_even(w · s), -1, 1)`; NaN is 0.
+///
+/// ```
+/// use bitnet_kernels::reference::weight_code;
+/// assert_eq!([0.5, -0.5, 0.50001, -9.0, f32::NAN].map(|w| weight_code(w, 1.0)), [0, 0, 1, -1, 0]);
+/// ```
+pub fn weight_code(w: f32, scale: f32) -> i8 {
+    let v = w * scale;
+    if v.is_nan() {
+        0
+    } else {
+        v.round_ties_even().clamp(-1.0, 1.0) as i8
+    }
+}
+
+/// `mean|w|` in the order that [`crate::weight_scales`]' file describes: lanes in f32, blocks in f64.
+pub fn mean_abs(w: &[f32]) -> f32 {
+    let mut sum = 0.0f64;
+    for block in w.chunks(SUM_BLOCK) {
+        let mut lanes = [0.0f32; SUM_LANES];
+        for (k, w) in block.iter().enumerate() {
+            lanes[k % SUM_LANES] += w.abs();
+        }
+        for half in [16, 8, 4, 2, 1] {
+            for j in 0..half {
+                lanes[j] += lanes[j + half];
+            }
+        }
+        sum += f64::from(lanes[0]);
+    }
+    if w.is_empty() {
+        0.0
+    } else {
+        (sum / w.len() as f64) as f32
+    }
+}
+
+/// The median of `|w|`, by sorting; the mean of the two middle values for an even count.
+pub fn median_abs(w: &[f32]) -> f32 {
+    let mut sorted: Vec<f32> = w.iter().map(|w| w.abs()).collect();
+    sorted.sort_by(f32::total_cmp);
+    let half = sorted.len() / 2;
+    match sorted.last() {
+        None => 0.0,
+        Some(last) if last.is_nan() => f32::NAN,
+        Some(_) if sorted.len() % 2 == 1 => sorted[half],
+        Some(_) => (sorted[half - 1] + sorted[half]) * 0.5,
+    }
+}
+
+/// One scale, or one for each row.
+pub fn weight_scales(
+    w: &[f32],
+    rows: usize,
+    cols: usize,
+    quantizer: WeightQuantizer,
+    granularity: Granularity,
+) -> Vec<f32> {
+    let scale = |group: &[f32]| {
+        let centre = match quantizer {
+            WeightQuantizer::AbsMean => mean_abs(group),
+            WeightQuantizer::AbsMedian => median_abs(group),
+        };
+        if centre.is_nan() {
+            f32::NAN
+        } else {
+            1.0 / centre.max(EPS)
+        }
+    };
+    match granularity {
+        Granularity::Tensor => vec![scale(w)],
+        Granularity::Row => (0..rows)
+            .map(|row| scale(&w[row * cols..(row + 1) * cols]))
+            .collect(),
+    }
+}
+
+/// `out[i, j] = Σ_k xq[i, k] · w[j, k]`.
+pub fn matmul_i32(xq: &[i8], m: usize, w: PackedView<'_>, out: &mut [i32]) {
+    for i in 0..m {
+        for j in 0..w.rows {
+            out[i * w.rows + j] = (0..w.cols)
+                .map(|k| i32::from(xq[i * w.cols + k]) * i32::from(w.code(j, k)))
+                .sum();
+        }
+    }
+}
+
+/// Inference: `out = (x_q · w_qᵀ) as f32 / s_w / s_x + bias`, in that order.
+pub fn linear(x: &[f32], m: usize, w: PackedView<'_>, bias: Option<&[f32]>, out: &mut [f32]) {
+    let (mut codes, mut scales, mut sums) = (vec![0; x.len()], vec![0.0; m], vec![0; out.len()]);
+    quantize_activations(x, w.cols, &mut codes, &mut scales);
+    matmul_i32(&codes, m, w, &mut sums);
+    for i in 0..m {
+        for j in 0..w.rows {
+            let y = sums[i * w.rows + j] as f32 / scale_of(w.scales, j) / scales[i];
+            out[i * w.rows + j] = bias.map_or(y, |bias| y + bias[j]);
+        }
+    }
+}
+
+/// Training's forward: the float product of `x̂ = x_q / s_x` and `ŵ = w_q / s_w`, summed in f64.
+///
+/// Equal to [`linear`] up to float rounding: each of `x̂`, `ŵ` and the two divisions of `linear` rounds once.
+pub fn fake_quant_linear(
+    x: &[f32],
+    m: usize,
+    w: &[f32],
+    rows: usize,
+    cols: usize,
+    quantizer: WeightQuantizer,
+    granularity: Granularity,
+) -> Vec<f32> {
+    let sw = weight_scales(w, rows, cols, quantizer, granularity);
+    let (mut codes, mut sx) = (vec![0; x.len()], vec![0.0; m]);
+    quantize_activations(x, cols, &mut codes, &mut sx);
+    let mut out = vec![0.0; m * rows];
+    for i in 0..m {
+        for j in 0..rows {
+            let s = scale_of(&sw, j);
+            let mut sum = 0.0f64;
+            for k in 0..cols {
+                let x_hat = f32::from(codes[i * cols + k]) / sx[i];
+                let w_hat = f32::from(weight_code(w[j * cols + k], s)) / s;
+                sum += f64::from(x_hat) * f64::from(w_hat);
+            }
+            out[i * rows + j] = sum as f32;
+        }
+    }
+    out
+}

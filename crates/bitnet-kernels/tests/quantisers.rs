@@ -1,0 +1,333 @@
+//! Quantisers: the formulas on numbers worked by hand, equality with the reference, and the rule for NaN and infinity.
+
+use bitnet_kernels::{
+    EPS, Granularity, PackedTernary, WeightQuantizer, activation_scale, codes_i8_to_f32_div,
+    linear, pack_weights, quantize_activations, quantize_activations_f32, reference,
+    scale_rows_cols, unpack_codes_f32, unpack_codes_i8, unpack_scaled_f32, weight_scales,
+    words_per_row,
+};
+use proptest::prelude::*;
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+fn floats() -> impl Strategy<Value = f32> {
+    prop_oneof![
+        6 => -3.0f32..3.0,
+        2 => (-8i32..=8).prop_map(|half| half as f32 * 0.5),
+        1 => prop::num::f32::NORMAL,
+    ]
+}
+
+/// A matrix of up to 9 rows.
+fn matrix() -> impl Strategy<Value = (usize, usize, Vec<f32>)> {
+    (0usize..9, 1usize..150).prop_flat_map(|(rows, cols)| {
+        (
+            Just(rows),
+            Just(cols),
+            prop::collection::vec(floats(), rows * cols),
+        )
+    })
+}
+
+/// "Tips" by hand. x = (1, -2, 0.5, 4): s_x = 127/4 = 31.75 and x·s = 31.75, -63.5, 15.875, 127 → 32, -64 (tie to
+/// even), 16, 127. Σ|w| = 4.8, mean 0.6; w/0.6 = 1.5, -0.33, 0.42, -2.33 and 0.08, 1.17, -1.33, 0.83.
+/// Sums: 32 - 127 = -95 and -64 - 16 + 127 = 47.
+#[test]
+fn the_formula_on_numbers_worked_by_hand() {
+    let x = [1.0, -2.0, 0.5, 4.0];
+    let (mut codes, mut sx) = ([0; 4], [0.0]);
+    quantize_activations(&x, 4, &mut codes, &mut sx);
+    assert_eq!((codes, sx), ([32, -64, 16, 127], [31.75]));
+
+    let w = [0.9, -0.2, 0.25, -1.4, 0.05, 0.7, -0.8, 0.5];
+    let absmean = (WeightQuantizer::AbsMean, Granularity::Tensor);
+    let w = PackedTernary::from_latent(&w, 2, 4, absmean.0, absmean.1).unwrap();
+    let s = w.scales()[0];
+    assert!((s - 1.0 / 0.6).abs() < 4e-7);
+    let mut codes = [9; 8];
+    unpack_codes_i8(w.words(), 2, 4, &mut codes);
+    assert_eq!(codes, [1, 0, 0, -1, 0, 1, -1, 1]);
+
+    let mut y = [0.0; 2];
+    linear(&x, 1, w.view(), Some(&[0.0, 10.0]), &mut y);
+    assert_eq!(y, [-95.0 / s / 31.75, 47.0 / s / 31.75 + 10.0]);
+    assert!((y[0] + 1.795).abs() < 1e-3 && (y[1] - 10.888).abs() < 1e-3);
+}
+
+/// With s = 1 the ties ±0.5 are exact and go to the even 0; the next floats up go to ±1. Nine times over, so that both
+/// the vector part (32 weights) and the tail see each.
+#[test]
+fn weight_ties_go_to_even() {
+    let above = 0.5f32.next_up();
+    let w = [0.5, -0.5, above, -above, 1.5, -1.5, 2.5, -0.0].repeat(9);
+    let mut words = [0; 5];
+    pack_weights(&w, 1, 72, &[1.0], &mut words);
+    let mut codes = [9; 72];
+    unpack_codes_i8(&words, 1, 72, &mut codes);
+    assert_eq!(codes.to_vec(), [0, 0, 1, -1, 1, -1, 1, 0].repeat(9));
+    assert!(
+        w.iter()
+            .zip(codes)
+            .all(|(w, code)| code == reference::weight_code(*w, 1.0))
+    );
+}
+
+/// max|x| = 127 makes s = 1: ties everywhere, in the vector part (32 elements) and in the tail.
+#[test]
+fn activation_ties_go_to_even() {
+    let mut x: Vec<f32> = (0..67).map(|i| i as f32 - 33.5).collect();
+    x[66] = -127.0;
+    let (mut codes, mut scale) = (vec![0; 67], [0.0]);
+    quantize_activations(&x, 67, &mut codes, &mut scale);
+    assert_eq!(scale, [1.0]);
+    for (x, code) in x.iter().zip(&codes).take(66) {
+        assert!(
+            code % 2 == 0 && (f32::from(*code) - x).abs() == 0.5,
+            "{x} -> {code}"
+        );
+    }
+    assert_eq!(codes[66], -127);
+}
+
+#[test]
+fn zero_rows_have_a_finite_scale() {
+    let (mut codes, mut scales) = (vec![9; 70], [0.0; 2]);
+    quantize_activations(&[0.0; 70], 35, &mut codes, &mut scales);
+    assert!(codes.iter().all(|code| *code == 0) && scales == [127.0 / EPS; 2]);
+    let w = PackedTernary::from_latent(
+        &[0.0; 70],
+        2,
+        35,
+        WeightQuantizer::AbsMedian,
+        Granularity::Row,
+    )
+    .unwrap();
+    assert_eq!(w.scales(), [1.0 / EPS; 2]);
+    let mut y = [f32::NAN; 2];
+    linear(&[0.0; 35], 1, w.view(), None, &mut y);
+    assert_eq!(y, [0.0; 2]);
+}
+
+/// A NaN makes its row's scale NaN, an infinity makes it 0, codes are 0; wherever it stands, vector part or tail.
+#[test]
+fn activations_that_are_not_finite() {
+    for at in [0, 31, 32, 69] {
+        for (bad, scale) in [
+            (f32::NAN, f32::NAN),
+            (-f32::NAN, f32::NAN),
+            (f32::INFINITY, 0.0),
+            (f32::NEG_INFINITY, 0.0),
+        ] {
+            let mut x = vec![1.0; 140];
+            x[at] = bad;
+            let (mut codes, mut scales) = (vec![9; 140], [5.0; 2]);
+            quantize_activations(&x, 70, &mut codes, &mut scales);
+            assert_eq!(bits(&scales), bits(&[scale, 127.0]), "{bad} at {at}");
+            assert!(
+                codes[..70].iter().all(|code| *code == 0)
+                    && codes[70..].iter().all(|code| *code == 127)
+            );
+            let mut floats = vec![9.0; 140];
+            quantize_activations_f32(&x, 70, &mut floats, &mut scales);
+            assert_eq!(bits(&scales), bits(&[scale, 127.0]));
+            assert!(
+                floats
+                    .iter()
+                    .zip(&codes)
+                    .all(|(float, code)| float.to_bits() == f32::from(*code).to_bits())
+            );
+            let (mut codes_r, mut scales_r) = (vec![9; 140], [5.0; 2]);
+            reference::quantize_activations(&x, 70, &mut codes_r, &mut scales_r);
+            assert_eq!((codes, bits(&scales)), (codes_r, bits(&scales_r)));
+        }
+    }
+}
+
+/// The same for weights: NaN → s NaN, infinite mean → s 0, codes 0, and only in its own group.
+#[test]
+fn weights_that_are_not_finite() {
+    for (bad, scale) in [(f32::NAN, f32::NAN), (f32::INFINITY, 0.0)] {
+        for quantizer in [WeightQuantizer::AbsMean, WeightQuantizer::AbsMedian] {
+            let mut w = vec![1.0; 140];
+            w[33] = bad;
+            let scales = weight_scales(&w, 2, 70, quantizer, Granularity::Row);
+            assert_eq!(
+                bits(&scales),
+                bits(&reference::weight_scales(
+                    &w,
+                    2,
+                    70,
+                    quantizer,
+                    Granularity::Row
+                ))
+            );
+            // A median does not see one infinity, which is then a large weight with code 1.
+            let seen = bad.is_nan() || quantizer == WeightQuantizer::AbsMean;
+            assert_eq!(bits(&scales), bits(&[if seen { scale } else { 1.0 }, 1.0]));
+            let mut words = vec![0; 2 * words_per_row(70)];
+            pack_weights(&w, 2, 70, &scales, &mut words);
+            let mut codes = vec![9; 140];
+            unpack_codes_i8(&words, 2, 70, &mut codes);
+            assert!(
+                codes[..70].iter().all(|code| *code == i8::from(!seen))
+                    && codes[70..].iter().all(|code| *code == 1)
+            );
+        }
+    }
+}
+
+#[test]
+fn medians() {
+    let scale = |w: &[f32]| {
+        weight_scales(
+            w,
+            1,
+            w.len(),
+            WeightQuantizer::AbsMedian,
+            Granularity::Tensor,
+        )[0]
+    };
+    assert_eq!(scale(&[-4.0, 1.0, 2.0]), 0.5);
+    assert_eq!(scale(&[-4.0, 1.0, 2.0, -2.0]), 0.5);
+    assert_eq!(scale(&[8.0, -1.0, 3.0, 0.0]), 0.5); // (1 + 3) / 2
+    assert_eq!(scale(&[]), 1.0 / EPS);
+}
+
+/// The blocked sum keeps its precision on many weights, where one f32 accumulator would lose three digits.
+#[test]
+fn the_mean_of_many_weights_is_precise_and_ordered() {
+    let w: Vec<f32> = (0..3_000_017u64)
+        .map(|i| ((i * 2_654_435_761) % 65_536) as f32 / 65_536.0 - 0.5)
+        .collect();
+    let exact = w.iter().map(|w| f64::from(w.abs())).sum::<f64>() / w.len() as f64;
+    let scale = weight_scales(
+        &w,
+        1,
+        w.len(),
+        WeightQuantizer::AbsMean,
+        Granularity::Tensor,
+    )[0];
+    assert!((f64::from(scale) * exact - 1.0).abs() < 8e-6);
+    for threads in [1, 2, 5] {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        let again = pool.install(|| {
+            weight_scales(
+                &w,
+                1,
+                w.len(),
+                WeightQuantizer::AbsMean,
+                Granularity::Tensor,
+            )
+        });
+        assert_eq!(
+            again[0].to_bits(),
+            (1.0 / reference::mean_abs(&w)).to_bits(),
+            "{threads} threads"
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn activations_equal_the_reference((rows, cols, x) in matrix()) {
+        let (mut codes, mut scales) = (vec![9; x.len()], vec![9.0; rows]);
+        let (mut codes_r, mut scales_r) = (vec![7; x.len()], vec![7.0; rows]);
+        quantize_activations(&x, cols, &mut codes, &mut scales);
+        reference::quantize_activations(&x, cols, &mut codes_r, &mut scales_r);
+        prop_assert_eq!(&codes, &codes_r);
+        prop_assert_eq!(bits(&scales), bits(&scales_r));
+        prop_assert!(scales.iter().zip(x.chunks(cols)).all(|(s, row)| *s == activation_scale(row)));
+        let mut hat = vec![9.0; x.len()];
+        codes_i8_to_f32_div(&codes, cols, &scales, &mut hat);
+        for (i, hat) in hat.iter().enumerate() {
+            prop_assert_eq!(hat.to_bits(), (f32::from(codes[i]) / scales[i / cols]).to_bits());
+        }
+    }
+
+    #[test]
+    fn weights_equal_the_reference((rows, cols, w) in matrix(), median in any::<bool>(), per_row in any::<bool>()) {
+        let quantizer = if median { WeightQuantizer::AbsMedian } else { WeightQuantizer::AbsMean };
+        let granularity = if per_row { Granularity::Row } else { Granularity::Tensor };
+        let scales = weight_scales(&w, rows, cols, quantizer, granularity);
+        prop_assert_eq!(bits(&scales), bits(&reference::weight_scales(&w, rows, cols, quantizer, granularity)));
+        let mut words = vec![0; rows * words_per_row(cols)];
+        pack_weights(&w, rows, cols, &scales, &mut words);
+        let (mut ints, mut floats, mut hats) = (vec![9; w.len()], vec![9.0; w.len()], vec![9.0; w.len()]);
+        unpack_codes_i8(&words, rows, cols, &mut ints);
+        unpack_codes_f32(&words, rows, cols, &mut floats);
+        unpack_scaled_f32(&words, rows, cols, &scales, &mut hats);
+        for i in 0..w.len() {
+            let s = scales[if per_row { i / cols } else { 0 }];
+            let code = reference::weight_code(w[i], s);
+            prop_assert_eq!(ints[i], code);
+            prop_assert_eq!(floats[i], f32::from(code));
+            prop_assert_eq!(hats[i].to_bits(), (f32::from(code) / s).to_bits());
+        }
+    }
+
+    #[test]
+    fn rescaling_divides_in_order(m in 0usize..6, n in 1usize..40, sw in 0.1f32..900.0, sx in 0.1f32..900.0, per_row in any::<bool>()) {
+        let acc: Vec<f32> = (0..m * n).map(|i| i as f32 * 37.0 - 300.0).collect();
+        let sw: Vec<f32> = (0..if per_row { n } else { 1 }).map(|j| sw + j as f32).collect();
+        let sx: Vec<f32> = (0..m).map(|i| sx + i as f32).collect();
+        let mut out = acc.clone();
+        scale_rows_cols(&mut out, m, n, &sw, &sx);
+        for (i, out) in out.iter().enumerate() {
+            let expected = acc[i] / sw[if per_row { i % n } else { 0 }] / sx[i / n];
+            prop_assert_eq!(out.to_bits(), expected.to_bits());
+        }
+    }
+}
+
+/// Elementwise passes past the threading threshold, with ragged groups of rows, on several threads.
+#[test]
+fn threads_do_not_change_a_bit() {
+    let (rows, cols) = (1003, 301);
+    assert!(rows * cols > 1 << 18);
+    let x: Vec<f32> = (0..rows * cols)
+        .map(|i| ((i * 7919) % 10_007) as f32 / 5000.0 - 1.0)
+        .collect();
+    let (mut codes_r, mut sx_r) = (vec![0; x.len()], vec![0.0; rows]);
+    reference::quantize_activations(&x, cols, &mut codes_r, &mut sx_r);
+    let sw_r = reference::weight_scales(&x, rows, cols, WeightQuantizer::AbsMean, Granularity::Row);
+    for threads in [1, 2, 3, 8] {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| {
+            let (mut codes, mut floats, mut sx) =
+                (vec![9; x.len()], vec![9.0; x.len()], vec![0.0; rows]);
+            quantize_activations(&x, cols, &mut codes, &mut sx);
+            assert!(
+                codes == codes_r && bits(&sx) == bits(&sx_r),
+                "{threads} threads"
+            );
+            quantize_activations_f32(&x, cols, &mut floats, &mut sx);
+            assert!(
+                floats
+                    .iter()
+                    .zip(&codes_r)
+                    .all(|(f, c)| *f == f32::from(*c))
+                    && bits(&sx) == bits(&sx_r)
+            );
+            let sw = weight_scales(&x, rows, cols, WeightQuantizer::AbsMean, Granularity::Row);
+            assert_eq!(bits(&sw), bits(&sw_r), "{threads} threads");
+            let mut words = vec![0; rows * words_per_row(cols)];
+            pack_weights(&x, rows, cols, &sw, &mut words);
+            unpack_codes_f32(&words, rows, cols, &mut floats);
+            for (i, code) in floats.iter().enumerate() {
+                assert_eq!(
+                    *code,
+                    f32::from(reference::weight_code(x[i], sw[i / cols])),
+                    "{threads} threads, {i}"
+                );
+            }
+        });
+    }
+}

@@ -1,0 +1,102 @@
+//! The key/value cache of decoding: buffers made once for the longest sequence, written in place.
+
+use burn::tensor::{Bool, Device, Tensor};
+
+use crate::ModelConfig;
+use crate::attention::causal_mask;
+
+/// Attention reads the cache in steps of this many positions (the rest is masked), so that a GPU backend meets a
+/// handful of shapes, and tunes its kernels for them once, however long the text grows.
+const STEP: usize = 64;
+
+/// Keys and values of one layer, `[batch, kv_heads, positions, head_dim]`.
+#[derive(Clone, Debug)]
+pub(crate) struct LayerCache {
+    keys: Tensor<4>,
+    values: Tensor<4>,
+}
+
+/// The cache of a model: one buffer pair per layer, and how many positions are filled.
+#[derive(Clone, Debug)]
+pub struct KvCache {
+    pub(crate) layers: Vec<LayerCache>,
+    len: usize,
+    capacity: usize,
+}
+
+impl KvCache {
+    /// An empty cache for `batch` sequences of up to `capacity` tokens.
+    pub fn new(config: &ModelConfig, batch: usize, capacity: usize, device: &Device) -> Self {
+        let positions = capacity.next_multiple_of(STEP);
+        let shape = [batch, config.kv_heads(), positions, config.head_width()];
+        let buffer = || Tensor::zeros(shape, device);
+        let layers = (0..config.num_hidden_layers)
+            .map(|_| LayerCache {
+                keys: buffer(),
+                values: buffer(),
+            })
+            .collect();
+        Self {
+            layers,
+            len: 0,
+            capacity,
+        }
+    }
+
+    /// Number of tokens seen.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no token has been seen.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Number of tokens that fit.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Forgets all tokens; the buffers stay.
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    pub(crate) fn advance(&mut self, tokens: usize) {
+        self.len += tokens;
+    }
+}
+
+impl LayerCache {
+    /// True where a query may not look, for `time` queries from `offset` on and the keys that [`update`](Self::update)
+    /// then returns.
+    pub fn mask(&self, time: usize, offset: usize) -> Tensor<2, Bool> {
+        let visible = (offset + time).next_multiple_of(STEP);
+        causal_mask(time, visible, offset, &self.keys.device())
+    }
+
+    /// Writes keys and values `[batch, kv_heads, time, head_dim]` at `offset` and returns all that attention may look
+    /// at, rounded up to the step.
+    pub fn update(
+        &mut self,
+        k_bgtd: Tensor<4>,
+        v_bgtd: Tensor<4>,
+        offset: usize,
+    ) -> (Tensor<4>, Tensor<4>) {
+        let time = k_bgtd.dims()[2];
+        let visible = (offset + time).next_multiple_of(STEP);
+        let write = |buffer: &mut Tensor<4>, new: Tensor<4>| {
+            let [batch, heads, _, width] = new.dims();
+            // Taking the buffer out leaves it with one owner, so that the backend writes in place.
+            let old = std::mem::replace(buffer, Tensor::empty([1, 1, 1, 1], &new.device()));
+            let range = [0..batch, 0..heads, offset..offset + time, 0..width];
+            *buffer = old.slice_assign(range, new);
+            buffer.clone().narrow(2, 0, visible)
+        };
+        (
+            write(&mut self.keys, k_bgtd),
+            write(&mut self.values, v_bgtd),
+        )
+    }
+}

@@ -1,0 +1,214 @@
+//! The shape of a Transformer, in Hugging Face's field names, so that a `config.json` deserialises directly.
+
+use bitnet_nn::fused::Gate;
+use bitnet_nn::{Granularity, LinearKind, WeightQuantizer};
+use serde::{Deserialize, Serialize};
+
+/// The activation of the feed-forward block, applied to the gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HiddenAct {
+    /// `x · sigmoid(x)`: with the gate product, SwiGLU (LLaMA, BitNet b1.58).
+    #[default]
+    Silu,
+    /// `max(x, 0)²` (BitNet b1.58 2B4T).
+    Relu2,
+}
+
+impl HiddenAct {
+    /// The gate of the fused operation.
+    pub(crate) fn gate(self) -> Gate {
+        match self {
+            HiddenAct::Silu => Gate::Silu,
+            HiddenAct::Relu2 => Gate::Relu2,
+        }
+    }
+}
+
+/// Where RMSNorm stands. It is the same in both twins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NormPlacement {
+    /// Before the attention and before the feed-forward block (LLaMA, TriLM).
+    #[default]
+    Pre,
+    /// Inside every linear layer, in front of its quantiser, and nowhere else in a block (the "Training Tips").
+    Inside,
+    /// Before each block, and once more before `o_proj` and `down_proj` ("SubLN", BitNet b1.58 2B4T).
+    Sub,
+}
+
+/// A decoder-only Transformer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// `ternary` or `float`.
+    pub linear: LinearKind,
+    /// Number of token ids; 0 takes it from the tokenizer.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width of the feed-forward block.
+    pub intermediate_size: usize,
+    /// Number of blocks.
+    pub num_hidden_layers: usize,
+    /// Number of query heads.
+    pub num_attention_heads: usize,
+    /// Number of key/value heads (grouped-query attention); absent means as many as query heads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_key_value_heads: Option<usize>,
+    /// Width of a head; absent means `hidden_size / num_attention_heads`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head_dim: Option<usize>,
+    /// Longest sequence, and the length of the KV cache.
+    pub max_position_embeddings: usize,
+    /// Base of the rotary position embedding.
+    pub rope_theta: f64,
+    /// Activation of the feed-forward block.
+    pub hidden_act: HiddenAct,
+    /// Whether the head shares the embedding's matrix.
+    pub tie_word_embeddings: bool,
+    /// Epsilon of every RMSNorm.
+    pub rms_norm_eps: f64,
+    /// Standard deviation of the normal distribution that weights are drawn from.
+    pub initializer_range: f64,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            linear: LinearKind::Ternary,
+            vocab_size: 0,
+            hidden_size: 128,
+            intermediate_size: 344,
+            num_hidden_layers: 4,
+            num_attention_heads: 4,
+            num_key_value_heads: None,
+            head_dim: None,
+            max_position_embeddings: 256,
+            rope_theta: 10_000.0,
+            hidden_act: HiddenAct::Silu,
+            tie_word_embeddings: false,
+            rms_norm_eps: 1e-5,
+            initializer_range: 0.02,
+        }
+    }
+}
+
+/// How BitLinear quantises, and where the norms stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QuantConfig {
+    /// Estimator of the weight scale: `absmean` or `absmedian`.
+    pub weights: WeightQuantizer,
+    /// One scale per `tensor` or per output `row`.
+    pub granularity: Granularity,
+    /// Norm placement: `pre`, `inside` or `sub`.
+    pub norm: NormPlacement,
+}
+
+/// A model configuration that cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// A field must be positive.
+    #[error("model.{field} must be at least 1")]
+    Zero {
+        /// The offending field.
+        field: &'static str,
+    },
+    /// A float field is out of its range.
+    #[error("model.{field} = {value} is out of range: {expected}")]
+    Range {
+        /// The offending field.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// One field must divide another.
+    #[error("model.{divisor} = {divisor_value} must divide model.{field} = {value}")]
+    Indivisible {
+        /// The dividend.
+        field: &'static str,
+        /// Its value.
+        value: usize,
+        /// The divisor.
+        divisor: &'static str,
+        /// Its value.
+        divisor_value: usize,
+    },
+    /// Rotary embedding rotates halves, so a head's width must be even.
+    #[error("the head width must be even for rotary embedding, got {0}; set model.head_dim")]
+    OddHead(usize),
+}
+
+impl ModelConfig {
+    /// Number of key/value heads.
+    pub fn kv_heads(&self) -> usize {
+        self.num_key_value_heads.unwrap_or(self.num_attention_heads)
+    }
+
+    /// Width of a head.
+    pub fn head_width(&self) -> usize {
+        self.head_dim
+            .unwrap_or_else(|| self.hidden_size / self.num_attention_heads.max(1))
+    }
+
+    /// Checks that the model can be built. A `vocab_size` of 0 is allowed: it is filled in from the tokenizer.
+    ///
+    /// # Errors
+    /// Names the first field that is zero, out of range or indivisible.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        for (field, value) in [
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", self.num_attention_heads),
+            ("num_key_value_heads", self.kv_heads()),
+            ("max_position_embeddings", self.max_position_embeddings),
+        ] {
+            if value == 0 {
+                return Err(ConfigError::Zero { field });
+            }
+        }
+        for (field, value, ok) in [
+            ("rope_theta", self.rope_theta, self.rope_theta > 0.0),
+            ("rms_norm_eps", self.rms_norm_eps, self.rms_norm_eps > 0.0),
+            (
+                "initializer_range",
+                self.initializer_range,
+                self.initializer_range > 0.0,
+            ),
+        ] {
+            if !ok || !value.is_finite() {
+                return Err(ConfigError::Range {
+                    field,
+                    value: value.to_string(),
+                    expected: "a finite number above 0",
+                });
+            }
+        }
+        if self.head_dim.is_none() && !self.hidden_size.is_multiple_of(self.num_attention_heads) {
+            return Err(ConfigError::Indivisible {
+                field: "hidden_size",
+                value: self.hidden_size,
+                divisor: "num_attention_heads",
+                divisor_value: self.num_attention_heads,
+            });
+        }
+        if !self.num_attention_heads.is_multiple_of(self.kv_heads()) {
+            return Err(ConfigError::Indivisible {
+                field: "num_attention_heads",
+                value: self.num_attention_heads,
+                divisor: "num_key_value_heads",
+                divisor_value: self.kv_heads(),
+            });
+        }
+        let head = self.head_width();
+        if head == 0 || !head.is_multiple_of(2) {
+            return Err(ConfigError::OddHead(head));
+        }
+        Ok(())
+    }
+}

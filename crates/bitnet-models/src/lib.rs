@@ -1,0 +1,21 @@
+//! Transformer models whose linear layers are ternary or float by a switch.
+
+mod attention;
+mod cache;
+mod config;
+mod generate;
+mod init;
+mod mlp;
+mod projection;
+mod rope;
+mod sample;
+mod transformer;
+
+pub use bitnet_nn::fused;
+pub use bitnet_nn::{Granularity, LinearKind, WeightQuantizer};
+pub use cache::KvCache;
+pub use config::{ConfigError, HiddenAct, ModelConfig, NormPlacement, QuantConfig};
+pub use generate::{GenerateError, Generation, Stop, check_prompt, generate, token_tensor};
+pub use projection::Projection;
+pub use sample::{Sampler, Sampling, SamplingError};
+pub use transformer::{Block, Transformer};

@@ -1,0 +1,62 @@
+//! The gated feed-forward block: `down(act(gate(x)) · up(x))`; SwiGLU with SiLU, or ReLU² as in BitNet b1.58 2B4T.
+
+use bitnet_nn::fused::{gated, rms_norm};
+use burn::module::Module;
+use burn::nn::RmsNorm;
+use burn::tensor::Tensor;
+
+use crate::init::Init;
+use crate::projection::Projection;
+use crate::{HiddenAct, NormPlacement};
+
+/// Feed-forward part of one block.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    /// Gate, through the activation.
+    pub gate_proj: Projection,
+    /// Value that the gate multiplies.
+    pub up_proj: Projection,
+    /// Back to the residual stream.
+    pub down_proj: Projection,
+    /// The sub-norm before the down projection ("SubLN").
+    pub ffn_sub_norm: Option<RmsNorm>,
+    #[module(skip)]
+    act: HiddenAct,
+}
+
+impl Mlp {
+    pub(crate) fn new(init: &Init<'_>) -> Self {
+        let config = init.model;
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        Self {
+            gate_proj: init.linear(hidden, inner),
+            up_proj: init.linear(hidden, inner),
+            down_proj: init.residual(inner, hidden),
+            ffn_sub_norm: (init.quant.norm == NormPlacement::Sub).then(|| init.norm(inner)),
+            act: config.hidden_act,
+        }
+    }
+
+    pub(crate) fn forward(&self, x_btm: Tensor<3>) -> Tensor<3> {
+        let gate = self.gate_proj.forward(x_btm.clone());
+        let inner = gated(gate, self.up_proj.forward(x_btm), self.act.gate());
+        let inner = match &self.ffn_sub_norm {
+            Some(norm) => rms_norm(norm, inner),
+            None => inner,
+        };
+        self.down_proj.forward(inner)
+    }
+
+    pub(crate) fn pack(&self) -> Self {
+        Self {
+            gate_proj: self.gate_proj.pack(),
+            up_proj: self.up_proj.pack(),
+            down_proj: self.down_proj.pack(),
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn projections(&self) -> [&Projection; 3] {
+        [&self.gate_proj, &self.up_proj, &self.down_proj]
+    }
+}

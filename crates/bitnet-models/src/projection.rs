@@ -1,0 +1,98 @@
+//! A linear map of the Transformer, in the form that its use asks for.
+
+use bitnet_nn::{
+    BitLinear, BitLinearConfig, LinearKind, PackError, PackedBitLinear, PackedBitLinearConfig,
+};
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use crate::NormPlacement;
+use crate::init::Init;
+
+/// A linear layer: latent while it trains (ternary or float), packed for ternary inference.
+#[derive(Module, Debug)]
+pub enum Projection {
+    /// Float weights: latent ones of a ternary layer, or the layer's own.
+    Latent(BitLinear),
+    /// Two bits per weight.
+    Packed(PackedBitLinear),
+}
+
+impl Init<'_> {
+    /// A projection drawn from the normal distribution of `initializer_range`.
+    pub fn linear(&self, d_input: usize, d_output: usize) -> Projection {
+        self.scaled(d_input, d_output, 1.0)
+    }
+
+    /// A projection that ends a block. Each of the `2 · layers` of them adds to the residual stream, so they start
+    /// smaller by `√(2 · layers)`, which keeps the stream's variance that of one block (GPT-2).
+    pub fn residual(&self, d_input: usize, d_output: usize) -> Projection {
+        let additions = 2 * self.model.num_hidden_layers;
+        self.scaled(d_input, d_output, 1.0 / (additions as f64).sqrt())
+    }
+
+    fn scaled(&self, d_input: usize, d_output: usize, factor: f64) -> Projection {
+        let norm = (self.quant.norm == NormPlacement::Inside).then_some(self.model.rms_norm_eps);
+        if self.packed {
+            let config = PackedBitLinearConfig::new(d_input, d_output)
+                .with_granularity(self.quant.granularity)
+                .with_norm(norm);
+            return Projection::Packed(config.init(self.device));
+        }
+        let config = BitLinearConfig::new(d_input, d_output)
+            .with_kind(self.model.linear)
+            .with_quantizer(self.quant.weights)
+            .with_granularity(self.quant.granularity)
+            .with_norm(norm);
+        let mut linear = config.init(self.device);
+        linear.weight = self.normal([d_output, d_input], factor);
+        Projection::Latent(linear)
+    }
+}
+
+impl Projection {
+    /// `[..., d_input]` → `[..., d_output]`.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Projection::Latent(linear) => linear.forward(x),
+            Projection::Packed(linear) => linear.forward(x),
+        }
+    }
+
+    /// The packed form of a ternary layer; a float or packed layer stays as it is.
+    pub fn pack(&self) -> Projection {
+        match self {
+            Projection::Latent(linear) if linear.kind == LinearKind::Ternary => {
+                Projection::Packed(linear.pack())
+            }
+            other => other.clone(),
+        }
+    }
+
+    /// Checks the codes and scales of a packed layer, which a damaged file may have broken.
+    ///
+    /// # Errors
+    /// Names the first bad code or scale.
+    pub fn check(&self) -> Result<(), PackError> {
+        match self {
+            Projection::Latent(_) => Ok(()),
+            Projection::Packed(linear) => linear.to_packed().map(drop),
+        }
+    }
+
+    /// Number of weights.
+    pub fn weights(&self) -> usize {
+        match self {
+            Projection::Latent(linear) => linear.weight.dims().iter().product(),
+            Projection::Packed(linear) => linear.words.dims()[0] * linear.d_input,
+        }
+    }
+
+    /// Bytes that the weights take in memory, scales included.
+    pub fn weight_bytes(&self) -> usize {
+        match self {
+            Projection::Latent(_) => 4 * self.weights(),
+            Projection::Packed(linear) => linear.weight_bytes(),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The Transformer as a whole: causality, the cache, packing, seeds, gradients, generation.
+
+use bitnet_models::{
+    GenerateError, HiddenAct, KvCache, LinearKind, ModelConfig, NormPlacement, QuantConfig,
+    Sampler, Sampling, Stop, Transformer, generate,
+};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData};
+
+fn config(linear: LinearKind) -> ModelConfig {
+    ModelConfig {
+        linear,
+        vocab_size: 11,
+        hidden_size: 24,
+        intermediate_size: 36,
+        num_hidden_layers: 2,
+        num_attention_heads: 4,
+        num_key_value_heads: Some(2),
+        head_dim: None,
+        max_position_embeddings: 96,
+        initializer_range: 0.2,
+        ..ModelConfig::default()
+    }
+}
+
+fn variants() -> Vec<(ModelConfig, QuantConfig)> {
+    let mut variants = Vec::new();
+    for norm in [
+        NormPlacement::Pre,
+        NormPlacement::Inside,
+        NormPlacement::Sub,
+    ] {
+        for linear in [LinearKind::Ternary, LinearKind::Float] {
+            let quant = QuantConfig {
+                norm,
+                ..QuantConfig::default()
+            };
+            variants.push((config(linear), quant));
+        }
+    }
+    variants[0].0.tie_word_embeddings = true;
+    variants[1].0.hidden_act = HiddenAct::Relu2;
+    variants[2].0.num_key_value_heads = None;
+    variants[3].0.head_dim = Some(10);
+    variants
+}
+
+fn tokens(len: usize) -> Vec<i32> {
+    (0..len as i32).map(|i| i * 7 % 11).collect()
+}
+
+fn tensor(tokens: &[i32], device: &Device) -> Tensor<2, Int> {
+    let data = TensorData::new(tokens.to_vec(), [1, tokens.len()]);
+    Tensor::from_data(data, (device, DType::I32))
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_to_vec::<f32>().unwrap()
+}
+
+#[test]
+fn a_later_token_changes_no_earlier_logit() {
+    let device = Device::flex();
+    for (model, quant) in variants() {
+        let transformer = Transformer::new(&model, &quant, 1, &device).unwrap();
+        let mut ids = tokens(9);
+        let before = values(transformer.forward(tensor(&ids, &device)));
+        ids[6] = (ids[6] + 1) % 11;
+        let after = values(transformer.forward(tensor(&ids, &device)));
+        assert_eq!(before[..6 * 11], after[..6 * 11], "{model:?} {quant:?}");
+        assert_ne!(before[6 * 11..], after[6 * 11..]);
+    }
+}
+
+/// The cache changes the shapes of the matrix products and so the order of float sums: some ulps per layer. For a
+/// ternary model such an ulp may flip an activation's code at a tie, which moves a logit by far more; twenty positions
+/// of small models stay well inside the bound below, and a wrong mask, position or cache slot is far outside.
+#[test]
+fn the_cache_gives_the_logits_of_the_whole_text() {
+    let device = Device::flex();
+    for (model, quant) in variants() {
+        let transformer = Transformer::new(&model, &quant, 2, &device).unwrap();
+        let ids = tokens(80); // past the cache's first step of 64 positions
+        let whole = values(transformer.forward(tensor(&ids, &device)));
+        let mut cache = KvCache::new(&model, 1, 96, &device);
+        let mut at = 0;
+        for take in [5, 1, 1, 57, 1, 1, 14] {
+            let piece = tensor(&ids[at..at + take], &device);
+            let last = values(transformer.forward_cached(piece, &mut cache));
+            at += take;
+            let expected = &whole[(at - 1) * 11..at * 11];
+            for (a, b) in last.iter().zip(expected) {
+                assert!((a - b).abs() < 0.05, "{model:?} at {at}: {a} {b}");
+            }
+        }
+        assert_eq!(cache.len(), 80);
+    }
+}
+
+#[test]
+fn packing_changes_no_bit_of_a_logit() {
+    let device = Device::flex();
+    for (model, quant) in variants() {
+        let transformer = Transformer::new(&model, &quant, 3, &device).unwrap();
+        let ids = tensor(&tokens(30), &device);
+        let latent = values(transformer.forward(ids.clone()));
+        let packed = transformer.pack();
+        assert_eq!(latent, values(packed.forward(ids)));
+        let bytes: usize = packed.projections().map(|p| p.weight_bytes()).sum();
+        let weights: usize = packed.projections().map(|p| p.weights()).sum();
+        match model.linear {
+            LinearKind::Float => assert_eq!(bytes, 4 * weights),
+            LinearKind::Ternary => assert!(bytes < weights / 2),
+        }
+    }
+}
+
+#[test]
+fn a_seed_is_a_model() {
+    let device = Device::flex();
+    let (model, quant) = (config(LinearKind::Ternary), QuantConfig::default());
+    let logits = |seed| {
+        let transformer = Transformer::new(&model, &quant, seed, &device).unwrap();
+        values(transformer.forward(tensor(&tokens(4), &device)))
+    };
+    assert_eq!(logits(5), logits(5));
+    assert_ne!(logits(5), logits(6));
+}
+
+#[test]
+fn every_parameter_gets_a_gradient() {
+    struct Missing<'a>(&'a Gradients, usize);
+    impl ModuleVisitor for Missing<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let grad = param.val().grad(self.0).expect("a gradient");
+            let largest = values(grad.abs().max());
+            assert!(largest[0] > 0.0 && largest[0].is_finite());
+            self.1 += 1;
+        }
+    }
+    let device = Device::flex().autodiff();
+    for (model, quant) in variants() {
+        let transformer = Transformer::new(&model, &quant, 4, &device).unwrap();
+        let ids = tensor(&tokens(12), &device);
+        let grads = transformer.forward(ids).powi_scalar(2).mean().backward();
+        let mut missing = Missing(&grads, 0);
+        transformer.visit(&mut missing);
+        assert!(missing.1 > 14, "{} parameters", missing.1);
+    }
+}
+
+#[test]
+fn greedy_text_is_the_argmax_of_the_whole_text() {
+    let device = Device::flex();
+    let model = config(LinearKind::Float);
+    let transformer = Transformer::new(&model, &QuantConfig::default(), 5, &device).unwrap();
+    let mut greedy = Sampler::new(Sampling::default()).unwrap();
+    let mut seen = Vec::new();
+    let generation = generate(
+        &transformer,
+        &[1, 2, 3],
+        10,
+        &mut greedy,
+        &device,
+        |token| {
+            seen.push(token);
+            true
+        },
+    )
+    .unwrap();
+    assert_eq!(generation.stop, Stop::Length);
+    assert_eq!(generation.tokens, seen);
+    let mut text = vec![1, 2, 3];
+    for &token in &generation.tokens {
+        let logits = values(transformer.forward(tensor(&text, &device)));
+        let last = &logits[logits.len() - 11..];
+        let best = (0..11)
+            .max_by(|&a, &b| last[a].total_cmp(&last[b]))
+            .unwrap();
+        assert_eq!(token as usize, best);
+        text.push(token as i32);
+    }
+}
+
+#[test]
+fn generation_ends_with_the_context_and_refuses_bad_prompts() {
+    let device = Device::flex();
+    let mut model = config(LinearKind::Ternary);
+    model.max_position_embeddings = 8;
+    let transformer = Transformer::new(&model, &QuantConfig::default(), 6, &device).unwrap();
+    let run = |prompt: &[u32]| {
+        let mut greedy = Sampler::new(Sampling::default()).unwrap();
+        generate(&transformer, prompt, 100, &mut greedy, &device, |_| true)
+    };
+    let full = run(&[1, 2, 3]).unwrap();
+    // The last token needs no place in the context: nothing is predicted after it.
+    assert_eq!((full.tokens.len(), full.stop), (6, Stop::ContextFull));
+    assert_eq!(run(&[]).unwrap_err(), GenerateError::EmptyPrompt);
+    assert!(matches!(
+        run(&[0; 9]),
+        Err(GenerateError::PromptTooLong { .. })
+    ));
+    assert!(matches!(
+        run(&[11]),
+        Err(GenerateError::UnknownToken { .. })
+    ));
+}

@@ -1,0 +1,167 @@
+//! What Flex and NdArray share: the kernels of [`bitnet_kernels`] on slices borrowed from their tensors.
+//!
+//! A backend says how to borrow and how to own ([`Slices`]); the operations are the same.
+
+use bitnet_kernels::{self as kernels, Granularity, PackedView, WeightQuantizer};
+use burn::backend::{
+    Backend, TensorMetadata,
+    tensor::{FloatTensor, IntTensor},
+};
+use burn::tensor::{FloatDType, Shape};
+
+use crate::TernaryBackend;
+
+/// A backend whose tensors are slices of host memory.
+pub(crate) trait Slices: Backend {
+    /// Calls `f` with the elements of an f32 tensor in row-major order.
+    fn with_f32<R>(tensor: FloatTensor<Self>, f: impl FnOnce(&[f32]) -> R) -> R;
+    /// Calls `f` with the elements of a u32 tensor in row-major order.
+    fn with_u32<R>(tensor: IntTensor<Self>, f: impl FnOnce(&[u32]) -> R) -> R;
+    /// An f32 tensor of these elements.
+    fn own_f32(data: Vec<f32>, shape: Shape) -> FloatTensor<Self>;
+    /// The same f32 tensor, alone in its memory and in row-major order: copied only where it is shared or strided.
+    fn exclusive(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// The elements of an [`exclusive`](Self::exclusive) tensor.
+    fn as_mut_f32(tensor: &mut FloatTensor<Self>) -> &mut [f32];
+    /// A u32 tensor of these elements.
+    fn own_u32(data: Vec<u32>, shape: Shape) -> IntTensor<Self>;
+}
+
+impl<B: Slices> TernaryBackend for B {
+    fn quantize_weights(
+        w: FloatTensor<Self>,
+        quantizer: WeightQuantizer,
+        granularity: Granularity,
+    ) -> (IntTensor<Self>, FloatTensor<Self>) {
+        let (rows, cols) = dims(&w.shape());
+        let (words, scales) = B::with_f32(as_f32::<B>(w), |w| {
+            let scales = kernels::weight_scales(w, rows, cols, quantizer, granularity);
+            let mut words = vec![0; rows * kernels::words_per_row(cols)];
+            kernels::pack_weights(w, rows, cols, &scales, &mut words);
+            (words, scales)
+        });
+        let groups = scales.len();
+        (
+            B::own_u32(words, Shape::new([rows, kernels::words_per_row(cols)])),
+            B::own_f32(scales, Shape::new([groups])),
+        )
+    }
+
+    fn quantize_activations(x: FloatTensor<Self>) -> (IntTensor<Self>, FloatTensor<Self>) {
+        let (rows, cols) = dims(&x.shape());
+        let stride = cols.div_ceil(4);
+        let mut words = vec![0u32; rows * stride];
+        let mut scales = vec![0f32; rows];
+        B::with_f32(as_f32::<B>(x), |x| {
+            let codes: &mut [i8] = bytemuck::cast_slice_mut(&mut words);
+            if cols.is_multiple_of(4) {
+                kernels::quantize_activations(x, cols, codes, &mut scales);
+                return;
+            }
+            // Rows are padded to whole words: quantise them one by one.
+            for ((x, codes), scale) in x
+                .chunks_exact(cols)
+                .zip(codes.chunks_exact_mut(4 * stride))
+                .zip(&mut scales)
+            {
+                kernels::quantize_activations(
+                    x,
+                    cols,
+                    &mut codes[..cols],
+                    std::slice::from_mut(scale),
+                );
+            }
+        });
+        (
+            B::own_u32(words, Shape::new([rows, stride])),
+            B::own_f32(scales, Shape::new([rows])),
+        )
+    }
+
+    fn ternary_product(
+        x_codes: IntTensor<Self>,
+        x_scales: FloatTensor<Self>,
+        w_codes: IntTensor<Self>,
+        w_scales: FloatTensor<Self>,
+        in_features: usize,
+    ) -> FloatTensor<Self> {
+        let (m, n) = (x_codes.shape()[0], w_codes.shape()[0]);
+        let mut y = vec![0f32; m * n];
+        B::with_u32(w_codes, |words| {
+            B::with_f32(w_scales, |scales| {
+                let weights = view(words, scales, n, in_features);
+                with_codes::<B, _>(x_codes, in_features, |codes| {
+                    B::with_f32(x_scales, |x_scales| {
+                        kernels::linear_quantized(codes, x_scales, weights, None, &mut y);
+                    });
+                });
+            });
+        });
+        B::own_f32(y, Shape::new([m, n]))
+    }
+
+    fn dequantize_weights(
+        codes: IntTensor<Self>,
+        scales: FloatTensor<Self>,
+        in_features: usize,
+    ) -> FloatTensor<Self> {
+        let rows = codes.shape()[0];
+        let mut w = vec![0f32; rows * in_features];
+        B::with_u32(codes, |words| {
+            B::with_f32(scales, |scales| {
+                kernels::unpack_scaled_f32(words, rows, in_features, scales, &mut w);
+            });
+        });
+        B::own_f32(w, Shape::new([rows, in_features]))
+    }
+
+    fn dequantize_activations(
+        codes: IntTensor<Self>,
+        scales: FloatTensor<Self>,
+        in_features: usize,
+    ) -> FloatTensor<Self> {
+        let rows = codes.shape()[0];
+        let mut x = vec![0f32; rows * in_features];
+        with_codes::<B, _>(codes, in_features, |codes| {
+            B::with_f32(scales, |scales| {
+                kernels::codes_i8_to_f32_div(codes, in_features, scales, &mut x);
+            });
+        });
+        B::own_f32(x, Shape::new([rows, in_features]))
+    }
+}
+
+/// Calls `f` with the int8 codes, row-major and without the padding of their words.
+fn with_codes<B: Slices, R>(words: IntTensor<B>, cols: usize, f: impl FnOnce(&[i8]) -> R) -> R {
+    B::with_u32(words, |words| {
+        let codes: &[i8] = bytemuck::cast_slice(words);
+        if cols.is_multiple_of(4) {
+            return f(codes);
+        }
+        let dense: Vec<i8> = codes
+            .chunks_exact(4 * cols.div_ceil(4))
+            .flat_map(|row| &row[..cols])
+            .copied()
+            .collect();
+        f(&dense)
+    })
+}
+
+/// The kernels' view of packed weights. Words and scales come from [`TernaryBackend::quantize_weights`] or from a
+/// checked [`PackedBitLinear`](crate::PackedBitLinear), so a mismatch is a bug of this crate.
+fn view<'a>(words: &'a [u32], scales: &'a [f32], rows: usize, cols: usize) -> PackedView<'a> {
+    PackedView::new(words, scales, rows, cols).expect("words and scales fit the weight's shape")
+}
+
+/// The tensor in f32, the type that the kernels compute in.
+pub(crate) fn as_f32<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    if x.dtype() == burn::tensor::DType::F32 {
+        x
+    } else {
+        B::float_cast(x, FloatDType::F32)
+    }
+}
+
+fn dims(shape: &Shape) -> (usize, usize) {
+    (shape[0], shape[1])
+}

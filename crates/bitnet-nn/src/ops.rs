@@ -1,0 +1,208 @@
+//! The backend extension: the operations that a ternary linear layer adds to Burn's [`Backend`].
+//!
+//! Five primitive operations carry everything; each has a default body composed from Burn's own operations
+//! ([`crate::reference`]), so a backend without kernels of its own needs an empty `impl`. Two composed operations stand
+//! on them: [`bitlinear`](TernaryBackend::bitlinear) for training and
+//! [`packed_linear`](TernaryBackend::packed_linear) for inference. Both go through the same integer product, which is
+//! why a packed model answers exactly as the fake-quantised one it was packed from.
+//!
+//! # Layouts
+//!
+//! WGSL has no 8-bit integers, so codes travel in `u32` words on every backend, little-endian inside the word:
+//!
+//! | what | shape | in a word |
+//! |---|---|---|
+//! | ternary weights `[N, K]` | `[N, ⌈K/16⌉]` | element `k` at bits `2(k mod 16)`, stored as `w + 1`; padding is 1 (zero) |
+//! | int8 activations `[M, K]` | `[M, ⌈K/4⌉]` | element `k` at bits `8(k mod 4)`, two's complement; padding is 0 |
+//!
+//! The weight layout is the canonical one of [`bitnet_kernels::PackedTernary`].
+//!
+//! # Scales
+//!
+//! A scale `s` is the multiplier that made the codes, `q = clamp(round(v · s))`, so the value is `q / s`. Weights have
+//! one scale for the tensor (shape `[1]`) or one per output row (`[N]`), activations one per token (`[M]`).
+
+// The extension names NdArray, which Burn deprecates in favour of Flex.
+#![allow(deprecated)]
+
+use bitnet_kernels::{Granularity, WeightQuantizer};
+#[cfg(feature = "fusion")]
+use burn::backend::fusion::custom::TensorSpec;
+use burn::backend::{
+    Backend, TensorMetadata, backend_extension,
+    tensor::{FloatTensor, IntTensor},
+};
+#[cfg(feature = "fusion")]
+use burn::tensor::DType;
+use burn::tensor::Shape;
+
+use crate::reference;
+
+/// The operations of ternary linear layers, on a Burn backend.
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(feature = "cube"),
+    Autodiff: cfg(feature = "autodiff"),
+    Fusion: cfg(feature = "fusion"),
+)]
+pub trait TernaryBackend: Backend {
+    /// Quantises latent weights: `s = 1 / max(mean|w|, 1e-5)`, `q = clamp(round(w · s), −1, 1)`.
+    ///
+    /// `w` `[N, K]` → words `[N, ⌈K/16⌉]` (u32), scales `[1]` or `[N]` (f32). Not differentiable.
+    #[fusion(meta = weight_codes_spec)]
+    fn quantize_weights(
+        w: FloatTensor<Self>,
+        quantizer: WeightQuantizer,
+        granularity: Granularity,
+    ) -> (IntTensor<Self>, FloatTensor<Self>) {
+        reference::quantize_weights::<Self>(w, quantizer, granularity)
+    }
+
+    /// Quantises activations per token: `s = 127 / max(max|x|, 1e-5)`, `q = clamp(round(x · s), −128, 127)`.
+    ///
+    /// `x` `[M, K]` → words `[M, ⌈K/4⌉]` (u32), scales `[M]` (f32). Not differentiable.
+    #[fusion(meta = activation_codes_spec)]
+    fn quantize_activations(x: FloatTensor<Self>) -> (IntTensor<Self>, FloatTensor<Self>) {
+        reference::quantize_activations::<Self>(x)
+    }
+
+    /// The exact integer product and its scales: `y[m, n] = (Σ_k xq[m, k] · wq[n, k]) / s_w / s_x`.
+    ///
+    /// → `[M, N]` (f32). Differentiable nowhere: [`bitlinear`](Self::bitlinear) and
+    /// [`packed_linear`](Self::packed_linear) carry the gradient.
+    #[fusion(meta = product_spec)]
+    fn ternary_product(
+        x_codes: IntTensor<Self>,
+        x_scales: FloatTensor<Self>,
+        w_codes: IntTensor<Self>,
+        w_scales: FloatTensor<Self>,
+        in_features: usize,
+    ) -> FloatTensor<Self> {
+        reference::ternary_product::<Self>(x_codes, x_scales, w_codes, w_scales, in_features)
+    }
+
+    /// The weights that the codes stand for: `ŵ = q / s`, `[N, K]` (f32).
+    #[fusion(meta = dequantized_spec)]
+    fn dequantize_weights(
+        codes: IntTensor<Self>,
+        scales: FloatTensor<Self>,
+        in_features: usize,
+    ) -> FloatTensor<Self> {
+        reference::dequantize_weights::<Self>(codes, scales, in_features)
+    }
+
+    /// The activations that the codes stand for: `x̂ = q / s`, `[M, K]` (f32).
+    #[fusion(meta = dequantized_spec)]
+    fn dequantize_activations(
+        codes: IntTensor<Self>,
+        scales: FloatTensor<Self>,
+        in_features: usize,
+    ) -> FloatTensor<Self> {
+        reference::dequantize_activations::<Self>(codes, scales, in_features)
+    }
+
+    /// The training operation: `y = x̂ · ŵᵀ`, computed as the integer product of the codes.
+    ///
+    /// `x` `[..., K]`, `w` `[N, K]` → `[..., N]`. On `Autodiff` both quantisers are straight-through:
+    /// `∂x = ∂y · ŵ`, `∂w = ∂yᵀ · x̂`, from the int8 and 2-bit codes kept since the forward pass.
+    #[fusion(default)]
+    fn bitlinear(
+        x: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        quantizer: WeightQuantizer,
+        granularity: Granularity,
+    ) -> FloatTensor<Self> {
+        let shape = x.shape();
+        let in_features = last(&shape);
+        let (w_codes, w_scales) = Self::quantize_weights(w, quantizer, granularity);
+        let (x_codes, x_scales) = Self::quantize_activations(as_rows::<Self>(x));
+        let y = Self::ternary_product(x_codes, x_scales, w_codes, w_scales, in_features);
+        with_leading::<Self>(y, shape)
+    }
+
+    /// The inference operation: quantises `x`, then the integer product with packed weights.
+    ///
+    /// `x` `[..., K]`, `w_codes` `[N, ⌈K/16⌉]`, `w_scales` `[1]` or `[N]` → `[..., N]`. On `Autodiff` the gradient of
+    /// `x` passes straight through; packed weights have none.
+    #[fusion(default)]
+    fn packed_linear(
+        x: FloatTensor<Self>,
+        w_codes: IntTensor<Self>,
+        w_scales: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let shape = x.shape();
+        let in_features = last(&shape);
+        let (x_codes, x_scales) = Self::quantize_activations(as_rows::<Self>(x));
+        let y = Self::ternary_product(x_codes, x_scales, w_codes, w_scales, in_features);
+        with_leading::<Self>(y, shape)
+    }
+}
+
+/// The last dimension: the features of a token.
+pub(crate) fn last(shape: &Shape) -> usize {
+    shape[shape.num_dims() - 1]
+}
+
+/// `[..., K]` → `[M, K]`.
+pub(crate) fn as_rows<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let shape = x.shape();
+    if shape.num_dims() == 2 {
+        return x;
+    }
+    let cols = last(&shape);
+    let rows = shape.iter().take(shape.num_dims() - 1).product();
+    B::float_reshape(x, Shape::new([rows, cols]))
+}
+
+/// `[M, N]` → `[..., N]` with the leading dimensions of `shape`.
+pub(crate) fn with_leading<B: Backend>(y: FloatTensor<B>, mut shape: Shape) -> FloatTensor<B> {
+    if shape.num_dims() == 2 {
+        return y;
+    }
+    let rank = shape.num_dims();
+    shape[rank - 1] = y.shape()[1];
+    B::float_reshape(y, shape)
+}
+
+#[cfg(feature = "fusion")]
+fn weight_codes_spec(
+    w: &TensorSpec,
+    _quantizer: &WeightQuantizer,
+    granularity: &Granularity,
+) -> (TensorSpec, TensorSpec) {
+    let (rows, cols) = (w.shape[0], w.shape[1]);
+    let scales = match granularity {
+        Granularity::Tensor => 1,
+        Granularity::Row => rows,
+    };
+    (
+        TensorSpec::new(Shape::new([rows, cols.div_ceil(16)]), DType::U32),
+        TensorSpec::new(Shape::new([scales]), DType::F32),
+    )
+}
+
+#[cfg(feature = "fusion")]
+fn activation_codes_spec(x: &TensorSpec) -> (TensorSpec, TensorSpec) {
+    let (rows, cols) = (x.shape[0], x.shape[1]);
+    (
+        TensorSpec::new(Shape::new([rows, cols.div_ceil(4)]), DType::U32),
+        TensorSpec::new(Shape::new([rows]), DType::F32),
+    )
+}
+
+#[cfg(feature = "fusion")]
+fn product_spec(
+    x_codes: &TensorSpec,
+    _x_scales: &TensorSpec,
+    w_codes: &TensorSpec,
+    _w_scales: &TensorSpec,
+    _in_features: &usize,
+) -> TensorSpec {
+    TensorSpec::new(Shape::new([x_codes.shape[0], w_codes.shape[0]]), DType::F32)
+}
+
+#[cfg(feature = "fusion")]
+fn dequantized_spec(codes: &TensorSpec, _scales: &TensorSpec, in_features: &usize) -> TensorSpec {
+    TensorSpec::new(Shape::new([codes.shape[0], *in_features]), DType::F32)
+}

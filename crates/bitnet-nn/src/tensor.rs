@@ -1,0 +1,101 @@
+//! The operations of [`TernaryBackend`] on Burn's public [`Tensor`], dispatched to the tensor's own backend.
+
+use bitnet_kernels::{Granularity, WeightQuantizer};
+use burn::backend::Dispatch;
+use burn::tensor::{Int, Tensor};
+
+use crate::TernaryBackend;
+
+/// `y = x̂ · ŵᵀ` with fake-quantised operands and straight-through gradients.
+///
+/// # Shapes
+/// `x` `[..., K]`, `w` `[N, K]` → `[..., N]`.
+///
+/// # Panics
+/// If the last dimension of `x` is not that of `w`.
+pub fn bitlinear<const D: usize>(
+    x: Tensor<D>,
+    w: Tensor<2>,
+    quantizer: WeightQuantizer,
+    granularity: Granularity,
+) -> Tensor<D> {
+    let (features, [_, in_features]) = (x.dims()[D - 1], w.dims());
+    assert_eq!(
+        features, in_features,
+        "bitlinear: x has {features} features, w takes {in_features}"
+    );
+    Tensor::from_dispatch(<Dispatch as TernaryBackend>::bitlinear(
+        x.into_dispatch(),
+        w.into_dispatch(),
+        quantizer,
+        granularity,
+    ))
+}
+
+/// `y = (x_q · w_qᵀ) / s_w / s_x` with packed weights.
+///
+/// # Shapes
+/// `x` `[..., K]`, `codes` `[N, ⌈K/16⌉]`, `scales` `[1]` or `[N]` → `[..., N]`.
+///
+/// # Panics
+/// If `codes` has another width than `x` asks for.
+pub fn packed_linear<const D: usize>(
+    x: Tensor<D>,
+    codes: Tensor<2, Int>,
+    scales: Tensor<1>,
+) -> Tensor<D> {
+    let (features, [_, words]) = (x.dims()[D - 1], codes.dims());
+    assert_eq!(
+        features.div_ceil(16),
+        words,
+        "packed_linear: x has {features} features, the weights have {words} words of 16 a row"
+    );
+    Tensor::from_dispatch(<Dispatch as TernaryBackend>::packed_linear(
+        x.into_dispatch(),
+        codes.into_dispatch(),
+        scales.into_dispatch(),
+    ))
+}
+
+/// Ternary codes of `w` `[N, K]` in words `[N, ⌈K/16⌉]` (u32), and their scales, `[1]` or `[N]`.
+pub fn quantize_weights(
+    w: Tensor<2>,
+    quantizer: WeightQuantizer,
+    granularity: Granularity,
+) -> (Tensor<2, Int>, Tensor<1>) {
+    let (codes, scales) =
+        <Dispatch as TernaryBackend>::quantize_weights(w.into_dispatch(), quantizer, granularity);
+    (Tensor::from_dispatch(codes), Tensor::from_dispatch(scales))
+}
+
+/// Int8 codes of `x` `[M, K]` in words `[M, ⌈K/4⌉]` (u32), and the scale of each token, `[M]`.
+pub fn quantize_activations(x: Tensor<2>) -> (Tensor<2, Int>, Tensor<1>) {
+    let (codes, scales) = <Dispatch as TernaryBackend>::quantize_activations(x.into_dispatch());
+    (Tensor::from_dispatch(codes), Tensor::from_dispatch(scales))
+}
+
+/// `ŵ = q / s`, `[N, in_features]`, from what [`quantize_weights`] gives.
+pub fn dequantize_weights(
+    codes: Tensor<2, Int>,
+    scales: Tensor<1>,
+    in_features: usize,
+) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as TernaryBackend>::dequantize_weights(
+        codes.into_dispatch(),
+        scales.into_dispatch(),
+        in_features,
+    ))
+}
+
+/// `x̂ = q / s`, `[M, in_features]`, from what [`quantize_activations`] gives.
+pub fn dequantize_activations(
+    codes: Tensor<2, Int>,
+    scales: Tensor<1>,
+    in_features: usize,
+) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as TernaryBackend>::dequantize_activations(
+        codes.into_dispatch(),
+        scales.into_dispatch(),
+        in_features,
+    ))
+}

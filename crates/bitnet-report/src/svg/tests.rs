@@ -1,0 +1,120 @@
+use super::*;
+
+fn line(points: Vec<(f64, f64)>) -> Series {
+    Series {
+        name: "a<b".into(),
+        points,
+        ..Series::default()
+    }
+}
+
+fn chart(series: Vec<Series>, log_y: bool) -> String {
+    LineChart {
+        title: "T & <t>".into(),
+        series,
+        log_y,
+        ..LineChart::default()
+    }
+    .to_svg(Placement::Standalone)
+}
+
+#[test]
+fn text_is_escaped_and_tags_balance() {
+    let svg = chart(vec![line(vec![(0.0, 1.0), (1.0, 2.0)])], false);
+    assert!(svg.contains("T &amp; &lt;t&gt;") && svg.contains("a&lt;b") && !svg.contains("a<b"));
+    assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
+    assert!(svg.starts_with("<svg xmlns=") && svg.ends_with("</svg>\n"));
+}
+
+#[test]
+fn any_series_at_all_draws_something_finite() {
+    let values = [
+        0.0,
+        1.0,
+        -1.0,
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::MAX,
+        f64::MIN_POSITIVE,
+        1e149,
+        -1e149,
+    ];
+    for a in values {
+        for b in values {
+            for log_y in [false, true] {
+                for points in [
+                    vec![],
+                    vec![(a, b)],
+                    vec![(a, a), (b, b)],
+                    vec![(0.0, a), (1.0, b), (2.0, a)],
+                ] {
+                    let svg = chart(vec![line(points.clone()), line(points)], log_y);
+                    assert!(
+                        !svg.contains("NaN")
+                            && !svg.contains("=\"inf")
+                            && svg.ends_with("</svg>\n"),
+                        "{svg}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_gap_splits_the_line_and_a_lone_point_is_a_dot() {
+    let points = vec![(0.0, 1.0), (1.0, 2.0), (2.0, f64::NAN), (3.0, 1.5)];
+    let svg = chart(vec![line(points)], false);
+    assert_eq!(svg.matches("<circle").count(), 1);
+    assert_eq!(svg.matches(" fill=\"none\"").count(), 1);
+}
+
+#[test]
+fn a_long_series_keeps_its_extremes_in_a_small_file() {
+    let mut points: Vec<(f64, f64)> = (0..100_000)
+        .map(|i| (f64::from(i), f64::from(i % 7)))
+        .collect();
+    points[54_321].1 = 1000.0;
+    let svg = chart(vec![line(points)], false);
+    assert!(svg.len() < 30_000, "{}", svg.len());
+    // The spike reaches the top of the plot, where the axis ends at 1000.
+    assert!(svg.contains(" 74.0L"), "{svg}");
+}
+
+#[test]
+fn bars_of_any_length_draw() {
+    let bar = |value| Bar {
+        name: "n|<".into(),
+        value,
+        text: "t&".into(),
+        colour: usize::MAX,
+    };
+    let values = [0.0, -1.0, 1.0, 1e300, f64::NAN, f64::INFINITY];
+    for scale in [BarScale::Shared, BarScale::PerGroup] {
+        let groups = vec![
+            BarGroup {
+                label: "g".into(),
+                bars: values.map(bar).to_vec(),
+            },
+            BarGroup::default(),
+        ];
+        let svg = BarChart {
+            scale,
+            groups,
+            ..BarChart::default()
+        }
+        .to_svg(Placement::Inline);
+        assert!(
+            !svg.contains("NaN") && !svg.contains("=\"inf") && svg.contains("n|&lt;"),
+            "{svg}"
+        );
+        // A positive value too short to see still leaves a mark; zero, negative and unknown ones none.
+        assert_eq!(svg.matches("<rect").count(), 2);
+    }
+    assert!(
+        BarChart::default()
+            .to_svg(Placement::Inline)
+            .contains("no data")
+    );
+}

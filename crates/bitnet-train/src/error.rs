@@ -1,0 +1,93 @@
+//! What can go wrong in a run.
+
+use std::path::PathBuf;
+
+use bitnet_data::DataError;
+use bitnet_models::{ConfigError, GenerateError, SamplingError};
+
+use crate::DeviceError;
+
+/// A run that cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The corpus.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The model's shape.
+    #[error(transparent)]
+    Model(#[from] ConfigError),
+    /// The run's configuration.
+    #[error(transparent)]
+    Config(#[from] bitnet_config::ConfigError),
+    /// The backend or device.
+    #[error(transparent)]
+    Backend(#[from] DeviceError),
+    /// A prompt.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    /// A sampling setting.
+    #[error(transparent)]
+    Sampling(#[from] SamplingError),
+    /// Values could not be read back.
+    #[error("the device failed: {0}")]
+    Device(String),
+    /// The loss is not a number any more.
+    #[error(
+        "the loss is {loss} at step {step}; lower train.learning_rate (now {learning_rate:.2e}) or set train.grad_clip"
+    )]
+    Diverged {
+        /// Step at which it was seen.
+        step: usize,
+        /// The loss.
+        loss: f64,
+        /// The learning rate of that step.
+        learning_rate: f64,
+    },
+    /// A file of the run.
+    #[error("cannot read or write {}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A file of the run does not hold what it should.
+    #[error("{path}: {problem}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and the remedy.
+        problem: String,
+    },
+    /// The folder holds another run.
+    #[error(
+        "{0} holds a run already; choose another --run-dir, continue it with --resume auto, or remove it"
+    )]
+    RunExists(PathBuf),
+    /// The folder is no run.
+    #[error("{} is not a run directory ({problem}); give the folder that `bitnet train` wrote", path.display())]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+        /// What shows it.
+        problem: &'static str,
+    },
+    /// The run has no checkpoint to load or resume.
+    #[error("{0} holds no checkpoint; train it first (`bitnet train`)")]
+    NoCheckpoint(PathBuf),
+    /// The checkpoint belongs to another configuration.
+    #[error("{path}: cannot resume: {problem}")]
+    Resume {
+        /// The run.
+        path: PathBuf,
+        /// What differs.
+        problem: String,
+    },
+}
+
+impl TrainError {
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| TrainError::Io { path, source }
+    }
+}

@@ -1,0 +1,26 @@
+//! Training, evaluation, checkpoints and generation for BitNet models.
+
+mod agreement;
+mod checkpoint;
+mod clip;
+mod device;
+mod error;
+mod evaluate;
+mod export;
+mod loss;
+mod memory;
+mod optimizer;
+mod run_dir;
+mod timing;
+mod trainer;
+
+pub use agreement::{Agreement, greedy_agreement};
+pub use checkpoint::{Checkpoint, State};
+pub use device::{Backend, DeviceError};
+pub use error::TrainError;
+pub use evaluate::{Evaluation, evaluate};
+pub use export::{export, exported_bytes, load_exported, load_latent};
+pub use memory::peak_rss_bytes;
+pub use run_dir::RunDir;
+pub use timing::{Timing, median, time_inference};
+pub use trainer::{Metric, Observer, Progress, TrainSummary, Trained, Training};

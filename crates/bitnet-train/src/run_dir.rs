@@ -1,0 +1,187 @@
+//! A run on disk: `config.toml`, `tokenizer.json`, `metrics.jsonl`, `checkpoints/`, `packed.bpk`, `summary.json`, `log.txt`.
+//!
+//! Every file is written whole or not at all (a temporary file, then a rename); only `metrics.jsonl` and `log.txt` grow line by
+//! line.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use bitnet_config::{Loader, RunConfig};
+use bitnet_data::Tokenizer;
+use serde::Serialize;
+
+use crate::TrainError;
+
+/// The folder of a run.
+#[derive(Clone, Debug)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+impl RunDir {
+    /// Makes the folder of a new run and writes its configuration and tokenizer.
+    ///
+    /// # Errors
+    /// If the folder holds a run already, or cannot be written.
+    pub fn create(
+        path: impl Into<PathBuf>,
+        config: &RunConfig,
+        tokenizer: &Tokenizer,
+    ) -> Result<Self, TrainError> {
+        let run = Self { path: path.into() };
+        if run.config_path().exists() {
+            return Err(TrainError::RunExists(run.path));
+        }
+        let checkpoints = run.checkpoints_path();
+        fs::create_dir_all(&checkpoints).map_err(TrainError::io(&checkpoints))?;
+        write_atomic(&run.tokenizer_path(), tokenizer.to_json().as_bytes())?;
+        // Last, because its presence is what makes the folder a run.
+        write_atomic(&run.config_path(), config.to_toml()?.as_bytes())?;
+        Ok(run)
+    }
+
+    /// The folder of an earlier run.
+    ///
+    /// # Errors
+    /// If it is not one.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, TrainError> {
+        let run = Self { path: path.into() };
+        let problem = if !run.path.exists() {
+            "there is no such folder"
+        } else if !run.path.is_dir() {
+            "it is a file"
+        } else if !run.config_path().exists() {
+            "config.toml is missing"
+        } else if !run.tokenizer_path().exists() {
+            "tokenizer.json is missing"
+        } else {
+            return Ok(run);
+        };
+        Err(TrainError::NotARun {
+            path: run.path,
+            problem,
+        })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The resolved configuration.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is no valid configuration.
+    pub fn config(&self) -> Result<RunConfig, TrainError> {
+        Ok(Loader::new().file(self.config_path())?.finish()?)
+    }
+
+    /// The tokenizer.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is no tokenizer.
+    pub fn tokenizer(&self) -> Result<Tokenizer, TrainError> {
+        let path = self.tokenizer_path();
+        let json = fs::read_to_string(&path).map_err(TrainError::io(&path))?;
+        Tokenizer::from_json(&json).map_err(|error| TrainError::Damaged {
+            path,
+            problem: error.to_string(),
+        })
+    }
+
+    /// Adds a line to `metrics.jsonl`.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn append_metrics(&self, record: &impl Serialize) -> Result<(), TrainError> {
+        let path = self.metrics_path();
+        let mut line = to_json(record, &path)?;
+        line.push('\n');
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(line.as_bytes()))
+            .map_err(TrainError::io(&path))
+    }
+
+    /// Drops the metrics of steps after `step`, which a resumed run is about to repeat.
+    ///
+    /// # Errors
+    /// If the file cannot be rewritten.
+    pub fn rewind_metrics(&self, step: usize) -> Result<(), TrainError> {
+        let path = self.metrics_path();
+        if !path.exists() {
+            return Ok(());
+        }
+        let text = fs::read_to_string(&path).map_err(TrainError::io(&path))?;
+        let kept: String = text
+            .lines()
+            .filter(|line| {
+                serde_json::from_str::<serde_json::Value>(line)
+                    .ok()
+                    .and_then(|record| record.get("step")?.as_u64())
+                    .is_some_and(|at| at <= step as u64)
+            })
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        write_atomic(&path, kept.as_bytes())
+    }
+
+    /// Writes `summary.json`.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write_summary(&self, summary: &impl Serialize) -> Result<(), TrainError> {
+        let path = self.path.join("summary.json");
+        let json = serde_json::to_string_pretty(summary)
+            .map_err(|error| TrainError::io(&path)(error.into()))?;
+        write_atomic(&path, format!("{json}\n").as_bytes())
+    }
+
+    /// Where `log.txt` is.
+    pub fn log_path(&self) -> PathBuf {
+        self.path.join("log.txt")
+    }
+
+    /// Where `metrics.jsonl` is.
+    pub fn metrics_path(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    /// Where the packed model is.
+    pub fn packed_path(&self) -> PathBuf {
+        self.path.join("packed.bpk")
+    }
+
+    pub(crate) fn checkpoints_path(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    fn config_path(&self) -> PathBuf {
+        self.path.join("config.toml")
+    }
+
+    fn tokenizer_path(&self) -> PathBuf {
+        self.path.join("tokenizer.json")
+    }
+}
+
+fn to_json(record: &impl Serialize, path: &Path) -> Result<String, TrainError> {
+    serde_json::to_string(record).map_err(|error| TrainError::io(path)(error.into()))
+}
+
+/// Writes a file whole or not at all.
+pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = PathBuf::from(temporary);
+    fs::File::create(&temporary)
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        })
+        .map_err(TrainError::io(&temporary))?;
+    fs::rename(&temporary, path).map_err(TrainError::io(path))
+}
