@@ -21,6 +21,7 @@
 //! | `packed`, `view` | the storage format, four weights a byte: owned and borrowed |
 //! | `activation`, `weight`, `unpack`, `rescale` | quantise, pack, decode, undo the scales |
 //! | `planes`, `tiles`, `product` | the activation layout of the products; tiles and threads; sums and epilogue |
+//! | `layout`, `base_three`, `prepared`, `quantized`, `panel` | weights and activations repacked for a running model, and their product |
 //! | `kernel`, `scalar`, `avx2` | which instruction set, and one module for each |
 //! | `float` | the float operations around the products, one pass each |
 //!
@@ -44,13 +45,18 @@ mod activation;
 mod agreement;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod base_three;
 mod error;
 pub mod float;
 mod kernel;
+mod layout;
 mod packed;
+mod panel;
 mod parallel;
 mod planes;
+mod prepared;
 mod product;
+mod quantized;
 pub mod reference;
 mod rescale;
 mod scalar;
@@ -63,8 +69,11 @@ mod weight;
 pub use activation::{activation_scale, quantize_activations, quantize_activations_f32};
 pub use error::Error;
 pub use kernel::Kernel;
+pub use layout::Layout;
 pub use packed::PackedTernary;
+pub use prepared::PreparedTernary;
 pub use product::{MAX_COLS, linear, linear_quantized, linear_with, matmul_i32};
+pub use quantized::QuantizedRows;
 pub use rescale::{codes_i8_to_f32_div, scale_rows_cols};
 pub use spec::{Granularity, WeightQuantizer};
 pub use unpack::{unpack_codes_f32, unpack_codes_i8, unpack_scaled_f32};

@@ -6,6 +6,8 @@
 
 use crate::{
     PackedView,
+    layout::Line,
+    panel::Lanes,
     planes::{Chunk, Planes},
     tiles::{TILE_N, Tile},
     weight::SUM_LANES,
@@ -138,6 +140,41 @@ pub(crate) fn split_row(codes: &[i8], chunks: &mut [Chunk]) -> i32 {
 #[inline(always)]
 pub(crate) fn sum(codes: &[i8]) -> i32 {
     codes.iter().map(|code| i32::from(*code)).sum()
+}
+
+/// Writes a row of codes as the 4 × 4 transpositions of its sixteens (`layout`), zero past its end, and returns its sum.
+#[inline(always)]
+pub(crate) fn transpose_row(codes: &[i8], out: &mut [i8]) -> i32 {
+    for (out, codes) in out.chunks_exact_mut(16).zip(codes.chunks(16)) {
+        let mut block = [0; 16];
+        block[..codes.len()].copy_from_slice(codes);
+        for (at, out) in out.iter_mut().enumerate() {
+            *out = block[at % 4 * 4 + at / 4];
+        }
+    }
+    out[codes.len().next_multiple_of(16)..].fill(0);
+    sum(codes)
+}
+
+/// Writes a row of codes in its own order, zero past its end, and returns its sum.
+#[inline(always)]
+pub(crate) fn copy_row(codes: &[i8], out: &mut [i8]) -> i32 {
+    out[..codes.len()].copy_from_slice(codes);
+    out[codes.len()..].fill(0);
+    sum(codes)
+}
+
+/// Adds `Σ stored · x` of the 16 rows of a group of words.
+pub(crate) fn group_product(words: &[Line], x: &[i8], sums: &mut Lanes) {
+    for (line, x) in words.iter().zip(x.as_chunks::<16>().0) {
+        for (sum, word) in sums.0.iter_mut().zip(line.0) {
+            for (at, x) in x.iter().enumerate() {
+                // Quad at / 4, byte at % 4.
+                let code = (word >> (8 * (at % 4) + 2 * (at / 4))) & 3;
+                *sum += code as i32 * i32::from(*x);
+            }
+        }
+    }
 }
 
 /// Fills a tile with the exact sums of its rows of `x` and `w`.

@@ -28,6 +28,8 @@ widened! {
     abs_block_sum(block: &[f32]) -> f32;
     div_row(codes: &[i8], scale: f32, out: &mut [f32]);
     scale_row(acc: &mut [f32], sw: &[f32], sx: f32);
+    transpose_row(codes: &[i8], out: &mut [i8]) -> i32;
+    copy_row(codes: &[i8], out: &mut [i8]) -> i32;
     epilogue_row(acc: &[i32], sw: &[f32], sx: f32, bias: Option<&[f32]>, out: &mut [f32]);
 }
 

@@ -13,6 +13,7 @@ mod rotary;
 
 pub use adamw::{AdamWStep, adamw};
 pub use gated::{Gate, gated, gated_backward};
+pub(crate) use rms_norm::rms_norm_row;
 pub use rms_norm::{rms_norm, rms_norm_backward};
 pub use rotary::rotary;
 
