@@ -3,13 +3,15 @@
 //! # The byte
 //!
 //! Stored codes `w + 1` are digits in base three. A byte stores the fraction `v / 243` of
-//! `v = 81·d₄ + 27·d₀ + 9·d₁ + 3·d₂ + d₃` in units of 1/256, rounded up: `b = ceil(256·v / 243)`. Multiplying a fraction
-//! by three moves its first digit in front of the point, so digits come out from the top without any division:
-//! `d₄ = 3b >> 8`, then again with `3b mod 256` (the scheme of llama.cpp's `TQ1_0`). Rounding up adds less than 1/256,
-//! which stays below a unit of the last digit, 1/243, after all five steps.
+//! `v = 81·d₄ + 27·d₀ + 9·d₁ + 3·d₂ + d₃` in units of 1/256, `floor(256·v / 243)`. Multiplying a fraction by three moves
+//! its first digit in front of the point, so digits come out from the top without any division (as in llama.cpp's
+//! `TQ1_0`): with `b` one more than the byte, `d₄ = 3b >> 8`, then again with `3b mod 256`. The `b / 256` lies above
+//! `v / 243` by at most 1/256, which is less than a unit of the last digit, so all five digits are right. `b` first
+//! reaches 86 and 171, the thirds of 256, where the byte reaches 85 and 170; there `avg(byte, avg(byte, 0))` of two
+//! rounding averages reaches 64 and 128, which is the cheapest way to the first digit in vectors.
 //!
 //! The digit in front is called d₄ because it is the odd one out: a table over bytes delivers d₀ to d₃ as the four
-//! two-bit codes of a word's byte, and comparing or multiplying once delivers the first digit.
+//! two-bit codes of a word's byte, and those averages deliver the first digit.
 //!
 //! # Which weight is which digit
 //!
@@ -67,7 +69,7 @@ pub(crate) static QUADS: [u8; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;
     while byte < 256 {
-        let mut fraction = 3 * byte % 256;
+        let mut fraction = 3 * (byte + 1) % 256;
         let mut digit = 0;
         while digit < 4 {
             table[byte] |= ((3 * fraction / 256) << (2 * digit)) as u8;
@@ -82,7 +84,7 @@ pub(crate) static QUADS: [u8; 256] = {
 /// The first digit of a byte.
 #[inline(always)]
 pub(crate) fn first_digit(byte: u32) -> u32 {
-    (3 * byte) >> 8
+    (3 * (byte + 1)) >> 8
 }
 
 /// One row of canonical words to its lane of the group's lines; legal codes only.
@@ -108,7 +110,7 @@ fn encode_word(word: u32, last: u32) -> u32 {
         // below which no sum reaches 256.
         let digits = (word >> (2 * j)) & 0x0303_0303;
         let value = (digits.wrapping_mul(0x1b09_0301) >> 24) + 81 * ((last >> (2 * j)) & 3);
-        bytes |= (256 * value).div_ceil(243) << (8 * j);
+        bytes |= (256 * value / 243) << (8 * j);
     }
     bytes
 }
@@ -139,11 +141,13 @@ mod tests {
     #[test]
     fn every_byte_gives_its_digits_back() {
         for value in 0..243u32 {
-            let byte = (256 * value).div_ceil(243);
+            let byte = 256 * value / 243;
             let quads = u32::from(QUADS[byte as usize]);
             let digits = [0, 2, 4, 6].map(|shift| (quads >> shift) & 3);
             let back = 81 * first_digit(byte) + 27 * digits[0] + 9 * digits[1] + 3 * digits[2];
             assert_eq!(back + digits[3], value);
+            let average = |a: u32, b: u32| (a + b).div_ceil(2);
+            assert_eq!(average(byte, average(byte, 0)) >> 6, first_digit(byte));
         }
     }
 

@@ -45,6 +45,8 @@ mod activation;
 mod agreement;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod base_three;
 mod error;
 pub mod float;

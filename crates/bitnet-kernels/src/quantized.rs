@@ -167,7 +167,7 @@ impl QuantizedRows {
         self.layout = layout;
         self.cols = k;
         self.row_bytes = GROUP_ROWS * layout.words(k);
-        self.stride = (self.row_bytes.div_ceil(LINE_BYTES) | 1) * LINE_BYTES;
+        self.stride = self.row_bytes.next_multiple_of(LINE_BYTES);
         self.scales.clear();
         self.scales.resize(rows, 127.0 / crate::EPS);
         self.sums.clear();
@@ -210,6 +210,11 @@ impl<'a> Rows<'a> {
     /// Number of rows.
     pub(crate) fn len(self) -> usize {
         self.count
+    }
+
+    /// Bytes of a row: whole words of 16.
+    pub(crate) fn row_bytes(self) -> usize {
+        self.row_bytes
     }
 
     /// The codes of a row: whole words of 16.

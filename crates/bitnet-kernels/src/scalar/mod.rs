@@ -4,10 +4,12 @@
 //! that `avx2` can compile the float ones again, with 256-bit registers, from the very same source. Their results are
 //! then equal by construction: IEEE operations do not depend on the width, and Rust never fuses or reorders them.
 
+mod panel;
+
+pub(crate) use panel::{ROWS, base_three, decode, gemm, two_bit};
+
 use crate::{
     PackedView,
-    layout::Line,
-    panel::Lanes,
     planes::{Chunk, Planes},
     tiles::{TILE_N, Tile},
     weight::SUM_LANES,
@@ -162,19 +164,6 @@ pub(crate) fn copy_row(codes: &[i8], out: &mut [i8]) -> i32 {
     out[..codes.len()].copy_from_slice(codes);
     out[codes.len()..].fill(0);
     sum(codes)
-}
-
-/// Adds `Σ stored · x` of the 16 rows of a group of words.
-pub(crate) fn group_product(words: &[Line], x: &[i8], sums: &mut Lanes) {
-    for (line, x) in words.iter().zip(x.as_chunks::<16>().0) {
-        for (sum, word) in sums.0.iter_mut().zip(line.0) {
-            for (at, x) in x.iter().enumerate() {
-                // Quad at / 4, byte at % 4.
-                let code = (word >> (8 * (at % 4) + 2 * (at / 4))) & 3;
-                *sum += code as i32 * i32::from(*x);
-            }
-        }
-    }
 }
 
 /// Fills a tile with the exact sums of its rows of `x` and `w`.
