@@ -20,7 +20,7 @@ use crate::{
     Error, Kernel, Layout, MAX_COLS, PackedView, QuantizedRows, base_three,
     kernel::dispatch,
     layout::{GROUP_ROWS, Line},
-    panel::{self, Lanes},
+    panel::{self, Lanes, Output},
 };
 
 /// A ternary matrix `w[n, k]` in a run-time layout.
@@ -204,22 +204,55 @@ impl PreparedTernary {
         let per_group = self.layout.lines(self.cols);
         let lines = &self.lines[groups.start * per_group..groups.end * per_group];
         let sums_x = &x.sums()[x_rows.clone()];
-        let write = |row: usize, first: usize, sums: &mut Lanes| {
-            let span = first..(first + GROUP_ROWS).min(columns);
-            let sums = &mut sums.0[..span.len()];
-            sums.iter_mut().for_each(|sum| *sum -= sums_x[row]);
-            let out = &mut out[row * out_stride..][span.clone()];
-            write(x_rows.start + row, span, sums, out);
+        let (x, first_row) = (x.block(x_rows.clone()), x_rows.start);
+        let write = |row: usize, span: Range<usize>, sums: &[i32], out: &mut [T]| {
+            write(first_row + row, span, sums, out);
         };
-        panel::product(
-            self.kernel,
-            self.layout,
-            self.cols,
-            groups.len(),
-            lines,
-            x.block(x_rows.clone()),
+        let mut out = Destination {
+            out,
+            stride: out_stride,
+            columns,
+            sums_x,
             write,
-        );
+        };
+        let (kernel, layout) = (self.kernel, self.layout);
+        panel::product(kernel, layout, self.cols, groups.len(), lines, x, &mut out);
+    }
+}
+
+/// `out[row, columns]`, through a function of the corrected sums.
+struct Destination<'a, T, W> {
+    out: &'a mut [T],
+    stride: usize,
+    columns: usize,
+    sums_x: &'a [i32],
+    write: W,
+}
+
+impl<T, W: Fn(usize, Range<usize>, &[i32], &mut [T])> Output for Destination<'_, T, W> {
+    #[inline]
+    fn write(&mut self, row: usize, column: usize, sums: &mut Lanes) {
+        let span = column..(column + GROUP_ROWS).min(self.columns);
+        let sums = &mut sums.0[..span.len()];
+        let sum_x = self.sums_x[row];
+        sums.iter_mut().for_each(|sum| *sum -= sum_x);
+        let out = &mut self.out[row * self.stride..][span.clone()];
+        (self.write)(row, span, sums, out);
+    }
+
+    #[inline]
+    fn expect(&self, row: usize, column: usize) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let line = self.out.as_ptr().wrapping_add(row * self.stride + column);
+            for at in [0, 64, 128] {
+                // SAFETY: SSE, which every x86-64 has; a prefetch reads nothing and may be given any address.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast::<i8>().wrapping_add(at)) };
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (row, column);
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::arch::x86_64::*;
 
-use super::gemv::{load, store};
+use super::gemv::{broadcast, load, store};
 use crate::{
     layout::Line,
     panel::{Lanes, Sixteen},
@@ -43,9 +43,7 @@ fn block<const R: usize>([a, b]: [&[Line]; 2], x: &[Sixteen], sums: &mut [[Lanes
         for quad in 0..4 {
             let (ca, cb) = (_mm512_and_si512(wa, mask), _mm512_and_si512(wb, mask));
             for r in 0..R {
-                // SAFETY: these are 4 of the 16 bytes of x[r].
-                let x = unsafe { x[r].as_ptr().add(4 * quad).cast::<i32>().read_unaligned() };
-                let x = _mm512_set1_epi32(x);
+                let x = broadcast(&x[r], quad);
                 acc[r][0] = _mm512_dpbusd_epi32(acc[r][0], ca, x);
                 acc[r][1] = _mm512_dpbusd_epi32(acc[r][1], cb, x);
             }

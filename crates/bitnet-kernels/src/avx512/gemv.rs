@@ -5,7 +5,8 @@
 //! The quad `i` of a line of words is `(word >> 2i) & 3`. Masked in place it is the code times `4^i`, which `vpdpbusd`
 //! takes as well: unsigned bytes of at most 192. Each quad then has its own accumulator, and the four are shifted right
 //! once a group; a shift is exact, for accumulator `i` only ever holds multiples of `4^i`. That leaves 4 `vpandd` and 4
-//! `vpdpbusd` for 256 weights, and four independent accumulators, which is as many as the 4 cycles of `vpdpbusd` ask for.
+//! `vpdpbusd` for 256 weights. Two groups run side by side: they share the broadcasts of `x`, and their eight accumulators
+//! more than cover the 4 cycles of `vpdpbusd`.
 //!
 //! # Base three
 //!
@@ -23,7 +24,7 @@ use std::arch::x86_64::*;
 use crate::{
     base_three::{BLOCK_LINES, Blocks, QUADS},
     layout::Line,
-    panel::Lanes,
+    panel::{Lanes, Sixteen},
 };
 
 /// Lines between two foldings of the scaled accumulators.
@@ -34,18 +35,44 @@ const SEGMENT: usize = 1 << 12;
 pub(crate) fn two_bit(lines: &[Line], words: usize, x: &[i8], sums: &mut [Lanes]) {
     assert_eq!(lines.len(), words * sums.len());
     assert_eq!(x.len(), 16 * words);
+    let (pairs, rest) = sums.as_chunks_mut::<2>();
+    for (pair, sums) in pairs.iter_mut().enumerate() {
+        let (a, b) = lines[2 * pair * words..][..2 * words].split_at(words);
+        two_bit_groups([a, b], x, sums);
+    }
+    if let [sums] = rest {
+        let last = &lines[lines.len() - words..];
+        two_bit_groups([last], x, std::array::from_mut(sums));
+    }
+}
+
+/// [`two_bit`] of `G` groups that share the broadcasts of `x`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+fn two_bit_groups<const G: usize>(groups: [&[Line]; G], x: &[i8], sums: &mut [Lanes; G]) {
+    let x = x.as_chunks::<16>().0;
     let masks = quad_masks();
-    for (group, sums) in sums.iter_mut().enumerate() {
-        let lines = &lines[group * words..][..words];
-        let mut total = _mm512_setzero_si512();
-        for (lines, x) in lines.chunks(SEGMENT).zip(x.chunks(16 * SEGMENT)) {
-            let mut acc = [_mm512_setzero_si512(); 4];
-            for (line, x) in lines.iter().zip(x.as_chunks::<16>().0) {
-                add_quads(&mut acc, load(line), masks, x);
-            }
-            total = _mm512_add_epi32(total, fold(acc));
+    let mut total = [_mm512_setzero_si512(); G];
+    for start in (0..x.len()).step_by(SEGMENT) {
+        let x = &x[start..(start + SEGMENT).min(x.len())];
+        let mut segment = groups;
+        for group in &mut segment {
+            *group = &group[start..start + x.len()];
         }
-        store(total, sums);
+        let mut acc = [[_mm512_setzero_si512(); 4]; G];
+        for (i, x) in x.iter().enumerate() {
+            let mut words = [_mm512_setzero_si512(); G];
+            for g in 0..G {
+                words[g] = load(&segment[g][i]);
+            }
+            add_quads(&mut acc, words, masks, x);
+        }
+        for g in 0..G {
+            total[g] = _mm512_add_epi32(total[g], fold(acc[g]));
+        }
+    }
+    for g in 0..G {
+        store(total[g], &mut sums[g]);
     }
 }
 
@@ -55,39 +82,56 @@ pub(crate) fn base_three(lines: &[Line], blocks: Blocks, x: &[i8], sums: &mut [L
     let per_group = blocks.lines();
     assert_eq!(lines.len(), per_group * sums.len());
     assert_eq!(x.len(), 16 * blocks.words());
+    let (pairs, rest) = sums.as_chunks_mut::<2>();
+    for (pair, sums) in pairs.iter_mut().enumerate() {
+        let (a, b) = lines[2 * pair * per_group..][..2 * per_group].split_at(per_group);
+        base_three_groups([a, b], x, sums);
+    }
+    if let [sums] = rest {
+        let last = &lines[lines.len() - per_group..];
+        base_three_groups([last], x, std::array::from_mut(sums));
+    }
+}
+
+/// [`base_three`] of `G` groups that share the broadcasts of `x`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+fn base_three_groups<const G: usize>(groups: [&[Line]; G], x: &[i8], sums: &mut [Lanes; G]) {
+    const SEGMENT_BLOCKS: usize = SEGMENT / BLOCK_LINES;
     let (masks, table) = (quad_masks(), Table::load());
-    const BLOCK_X: usize = 16 * (BLOCK_LINES + 1);
-    for (group, sums) in sums.iter_mut().enumerate() {
-        let lines = &lines[group * per_group..][..per_group];
-        let mut total = _mm512_setzero_si512();
-        for (lines, x) in lines
-            .chunks(SEGMENT)
-            .zip(x.chunks(SEGMENT / BLOCK_LINES * BLOCK_X))
-        {
-            let mut acc = [_mm512_setzero_si512(); 4];
-            let mut first = _mm512_setzero_si512();
-            let (blocks, rest) = lines.as_chunks::<BLOCK_LINES>();
-            let (x_blocks, x_rest) = x.as_chunks::<BLOCK_X>();
-            for (lines, x) in blocks.iter().zip(x_blocks) {
-                let (x, last) = (x.as_chunks::<16>().0, &x[16 * BLOCK_LINES..]);
-                for b in 0..BLOCK_LINES {
-                    let bytes = load(&lines[b]);
-                    add_quads(&mut acc, table.quads(bytes), masks, &x[b]);
-                    first = dot(first, first_digits(bytes, masks), last, b);
-                }
-            }
-            if !rest.is_empty() {
-                let (x, last) = x_rest.split_at(16 * rest.len());
-                for (b, (line, x)) in rest.iter().zip(x.as_chunks::<16>().0).enumerate() {
-                    let bytes = load(line);
-                    add_quads(&mut acc, table.quads(bytes), masks, x);
-                    first = dot(first, first_digits(bytes, masks), last, b);
-                }
-            }
-            acc[3] = _mm512_add_epi32(acc[3], first);
-            total = _mm512_add_epi32(total, fold(acc));
+    let x = x.as_chunks::<16>().0;
+    let lines = groups[0].len();
+    let mut total = [_mm512_setzero_si512(); G];
+    let mut acc = [[_mm512_setzero_si512(); 4]; G];
+    for start in (0..lines).step_by(BLOCK_LINES) {
+        let block = start / BLOCK_LINES;
+        let count = BLOCK_LINES.min(lines - start);
+        let (x, last) = x[block * (BLOCK_LINES + 1)..][..count + 1].split_at(count);
+        let mut segment = groups;
+        for group in &mut segment {
+            *group = &group[start..start + count];
         }
-        store(total, sums);
+        for (b, x) in x.iter().enumerate() {
+            let (mut words, mut first) = ([_mm512_setzero_si512(); G], [_mm512_setzero_si512(); G]);
+            for g in 0..G {
+                let bytes = load(&segment[g][b]);
+                (words[g], first[g]) = (table.quads(bytes), first_digits(bytes, masks));
+            }
+            add_quads(&mut acc, words, masks, x);
+            let x = broadcast(&last[0], b);
+            for g in 0..G {
+                acc[g][3] = _mm512_dpbusd_epi32(acc[g][3], first[g], x);
+            }
+        }
+        if (block + 1).is_multiple_of(SEGMENT_BLOCKS) || start + count == lines {
+            for g in 0..G {
+                total[g] = _mm512_add_epi32(total[g], fold(acc[g]));
+                acc[g] = [_mm512_setzero_si512(); 4];
+            }
+        }
+    }
+    for g in 0..G {
+        store(total[g], &mut sums[g]);
     }
 }
 
@@ -128,23 +172,30 @@ fn quad_masks() -> [__m512i; 4] {
     ]
 }
 
-/// Adds the four quads of a line of words, times `4^i`, to their accumulators.
+/// Adds the four quads of `G` lines of words, times `4^i`, to their accumulators.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
-fn add_quads(acc: &mut [__m512i; 4], words: __m512i, masks: [__m512i; 4], x: &[i8; 16]) {
+fn add_quads<const G: usize>(
+    acc: &mut [[__m512i; 4]; G],
+    words: [__m512i; G],
+    masks: [__m512i; 4],
+    x: &Sixteen,
+) {
     for i in 0..4 {
-        acc[i] = dot(acc[i], _mm512_and_si512(words, masks[i]), x, i);
+        let x = broadcast(x, i);
+        for g in 0..G {
+            acc[g][i] = _mm512_dpbusd_epi32(acc[g][i], _mm512_and_si512(words[g], masks[i]), x);
+        }
     }
 }
 
-/// `acc + codes · x[4i..4i+4]` in every lane.
+/// Four activations in every lane.
 #[inline]
-#[target_feature(enable = "avx512f,avx512vnni")]
-fn dot(acc: __m512i, codes: __m512i, x: &[i8], quad: usize) -> __m512i {
+#[target_feature(enable = "avx512f")]
+pub(super) fn broadcast(x: &Sixteen, quad: usize) -> __m512i {
     let x = &x[4 * quad..][..4];
     // SAFETY: x is 4 bytes.
-    let x = unsafe { x.as_ptr().cast::<i32>().read_unaligned() };
-    _mm512_dpbusd_epi32(acc, codes, _mm512_set1_epi32(x))
+    _mm512_set1_epi32(unsafe { x.as_ptr().cast::<i32>().read_unaligned() })
 }
 
 /// The sum of accumulators scaled by `4^i`.
