@@ -47,6 +47,8 @@ mod agreement;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx_vnni;
 mod base_three;
 mod error;
 pub mod float;

@@ -22,7 +22,7 @@ pub(crate) struct Lanes(pub(crate) [i32; GROUP_ROWS]);
 
 impl Lanes {
     /// No sum yet.
-    const ZERO: Lanes = Lanes([0; GROUP_ROWS]);
+    pub(crate) const ZERO: Lanes = Lanes([0; GROUP_ROWS]);
 }
 
 /// Where sums go.
@@ -70,6 +70,16 @@ macro_rules! dispatch_panel {
                 // SAFETY: the functions of `avx512` need what this kernel stands for, which `proven` has detected.
                 unsafe { crate::avx512::$name($($arg),*) }
             }
+            #[cfg(target_arch = "x86_64")]
+            Kernel::AvxVnni => {
+                // SAFETY: the functions of `avx_vnni` need AVX2 and AVX-VNNI, which `proven` has detected.
+                unsafe { crate::avx_vnni::$name($($arg),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2 => {
+                // SAFETY: the functions of `avx2` need AVX2, which `proven` has detected.
+                unsafe { crate::avx2::$name($($arg),*) }
+            }
             _ => crate::scalar::$name($($arg),*),
         }
     };
@@ -80,6 +90,10 @@ fn rows_at_a_time(kernel: Kernel) -> usize {
     match kernel {
         #[cfg(target_arch = "x86_64")]
         Kernel::Avx512Vnni => crate::avx512::ROWS,
+        #[cfg(target_arch = "x86_64")]
+        Kernel::AvxVnni => crate::avx_vnni::ROWS,
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx2 => crate::avx2::ROWS,
         _ => crate::scalar::ROWS,
     }
 }

@@ -4,10 +4,12 @@
 //! are `scalar`'s own source compiled with wider registers; what a compiler does not find by itself (rounding to
 //! bytes, packing, decoding, splitting, the product) is written with intrinsics.
 
+mod panel;
 mod product;
 
 use std::arch::x86_64::*;
 
+pub(crate) use panel::{ROWS, base_three, decode, gemm, panel_functions, two_bit};
 pub(crate) use product::tile_product;
 
 use crate::{planes::Chunk, scalar};
