@@ -19,7 +19,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{Error, base_three, view::words_per_row};
+use crate::{Error, PackedView, base_three, view::words_per_row};
 
 /// Rows that stand side by side in a group.
 pub(crate) const GROUP_ROWS: usize = 16;
@@ -32,6 +32,29 @@ pub(crate) struct Line(pub(crate) [u32; GROUP_ROWS]);
 impl Line {
     /// Sixteen rows of weights 0.
     pub(crate) const ZERO_WEIGHTS: Line = Line([0x5555_5555; GROUP_ROWS]);
+}
+
+/// Puts the canonical words of the 16 rows of a group side by side, weights 0 where there is no row.
+pub(crate) fn interleave(w: PackedView<'_>, group: usize, lines: &mut [Line]) {
+    let first = GROUP_ROWS * group;
+    let mut rows = [&[][..]; GROUP_ROWS];
+    for (row, index) in rows.iter_mut().zip(first..w.rows) {
+        *row = &w.row_words(index)[..lines.len()];
+    }
+    if first + GROUP_ROWS > w.rows {
+        lines.fill(Line::ZERO_WEIGHTS);
+        for (lane, row) in rows.into_iter().enumerate() {
+            for (line, word) in lines.iter_mut().zip(row) {
+                line.0[lane] = *word;
+            }
+        }
+        return;
+    }
+    for (at, line) in lines.iter_mut().enumerate() {
+        for (word, row) in line.0.iter_mut().zip(rows) {
+            *word = row[at];
+        }
+    }
 }
 
 /// How the weights of a [`PreparedTernary`](crate::PreparedTernary) are stored.

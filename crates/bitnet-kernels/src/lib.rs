@@ -20,7 +20,7 @@
 //! | `reference` | the formulas, obviously right |
 //! | `packed`, `view` | the storage format, four weights a byte: owned and borrowed |
 //! | `activation`, `weight`, `unpack`, `rescale` | quantise, pack, decode, undo the scales |
-//! | `planes`, `tiles`, `product` | the activation layout of the products; tiles and threads; sums and epilogue |
+//! | `product` | canonical words: sums and epilogue, of few rows of `x` (`planes`, `tiles`) or many (`interleaved`) |
 //! | `layout`, `base_three`, `prepared`, `quantized`, `panel` | weights and activations repacked for a running model, and their product |
 //! | `kernel`, `scalar`, `avx2` | which instruction set, and one module for each |
 //! | `float` | the float operations around the products, one pass each |
@@ -52,6 +52,7 @@ mod avx_vnni;
 mod base_three;
 mod error;
 pub mod float;
+mod interleaved;
 mod kernel;
 mod layout;
 mod packed;
@@ -64,6 +65,7 @@ mod quantized;
 pub mod reference;
 mod rescale;
 mod scalar;
+mod shared_out;
 mod spec;
 mod tiles;
 mod unpack;

@@ -19,8 +19,9 @@ use rayon::prelude::*;
 use crate::{
     Error, Kernel, Layout, MAX_COLS, PackedView, QuantizedRows, base_three,
     kernel::dispatch,
-    layout::{GROUP_ROWS, Line},
+    layout::{GROUP_ROWS, Line, interleave},
     panel::{self, Lanes, Output},
+    shared_out::fetch,
 };
 
 /// A ternary matrix `w[n, k]` in a run-time layout.
@@ -242,22 +243,15 @@ impl<T, W: Fn(usize, Range<usize>, &[i32], &mut [T])> Output for Destination<'_,
 
     #[inline]
     fn expect(&self, row: usize, column: usize) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let line = self.out.as_ptr().wrapping_add(row * self.stride + column);
-            for at in [0, 64, 128] {
-                // SAFETY: SSE, which every x86-64 has; a prefetch reads nothing and may be given any address.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast::<i8>().wrapping_add(at)) };
-            }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (row, column);
+        fetch(self.out.as_ptr().wrapping_add(row * self.stride + column));
     }
 }
 
 /// The lines of 16 rows of canonical words.
 fn fill_group(w: PackedView<'_>, layout: Layout, group: usize, lines: &mut [Line]) {
+    if layout == Layout::TwoBit {
+        return interleave(w, group, lines);
+    }
     let first = GROUP_ROWS * group;
     for lane in 0..GROUP_ROWS {
         let padding = [];
@@ -265,13 +259,6 @@ fn fill_group(w: PackedView<'_>, layout: Layout, group: usize, lines: &mut [Line
             true => w.row_words(first + lane),
             false => &padding[..],
         };
-        match layout {
-            Layout::TwoBit => {
-                for (line, word) in lines.iter_mut().zip(words) {
-                    line.0[lane] = *word;
-                }
-            }
-            Layout::BaseThree => base_three::encode_row(words, w.cols, lane, lines),
-        }
+        base_three::encode_row(words, w.cols, lane, lines);
     }
 }

@@ -10,12 +10,15 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use crate::{
     Kernel, Layout,
     activation::quantize_row,
     float,
     kernel::dispatch,
     layout::{GROUP_ROWS, Line},
+    parallel::TASK_ELEMENTS,
 };
 
 const LINE_BYTES: usize = size_of::<Line>();
@@ -190,10 +193,52 @@ impl QuantizedRows {
     fn arrange(&mut self, kernel: Kernel, row: usize, codes: &[i8]) {
         let bytes: &mut [i8] = bytemuck::cast_slice_mut(as_words_mut(&mut self.storage));
         let out = &mut bytes[row * self.stride..][..self.row_bytes];
-        self.sums[row] = match self.layout {
-            Layout::TwoBit => dispatch!(kernel, transpose_row(codes, out)),
-            Layout::BaseThree => dispatch!(kernel, copy_row(codes, out)),
-        };
+        self.sums[row] = arrange_row(kernel, self.layout, codes, out);
+    }
+
+    /// Takes codes `xq[m, k]` without scales.
+    pub(crate) fn arrange_codes(&mut self, kernel: Kernel, layout: Layout, codes: &[i8], m: usize) {
+        let k = codes.len().checked_div(m).unwrap_or_default();
+        self.reset(layout, m, k);
+        for (row, codes) in codes.chunks_exact(k.max(1)).enumerate() {
+            self.arrange(kernel, row, codes);
+        }
+    }
+
+    /// As [`QuantizedRows::arrange_codes`], on rayon's threads.
+    pub(crate) fn share_codes(&mut self, kernel: Kernel, layout: Layout, codes: &[i8], m: usize) {
+        let k = codes.len().checked_div(m).unwrap_or_default();
+        self.reset(layout, m, k);
+        if k == 0 {
+            return;
+        }
+        let (stride, row_bytes) = (self.stride, self.row_bytes);
+        let group = (TASK_ELEMENTS / k).max(1);
+        let storage = &mut self.storage[..m * stride / LINE_BYTES];
+        storage
+            .par_chunks_mut(group * stride / LINE_BYTES)
+            .zip(codes.par_chunks(group * k))
+            .zip(self.sums.par_chunks_mut(group))
+            .for_each(|((storage, codes), sums)| {
+                let bytes: &mut [i8] = bytemuck::cast_slice_mut(as_words_mut(storage));
+                let rows = bytes.chunks_exact_mut(stride);
+                for ((row, codes), sum) in rows.zip(codes.chunks_exact(k)).zip(sums) {
+                    *sum = arrange_row(kernel, layout, codes, &mut row[..row_bytes]);
+                }
+            });
+    }
+
+    /// Bytes held.
+    pub(crate) fn capacity(&self) -> usize {
+        self.storage.capacity() * LINE_BYTES + self.codes.capacity()
+    }
+}
+
+/// Writes the codes of a row in the order of the layout and returns their sum.
+fn arrange_row(kernel: Kernel, layout: Layout, codes: &[i8], out: &mut [i8]) -> i32 {
+    match layout {
+        Layout::TwoBit => dispatch!(kernel, transpose_row(codes, out)),
+        Layout::BaseThree => dispatch!(kernel, copy_row(codes, out)),
     }
 }
 

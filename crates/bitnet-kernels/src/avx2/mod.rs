@@ -30,7 +30,6 @@ widened! {
     abs_block_sum(block: &[f32]) -> f32;
     div_row(codes: &[i8], scale: f32, out: &mut [f32]);
     scale_row(acc: &mut [f32], sw: &[f32], sx: f32);
-    transpose_row(codes: &[i8], out: &mut [i8]) -> i32;
     copy_row(codes: &[i8], out: &mut [i8]) -> i32;
     epilogue_row(acc: &[i32], sw: &[f32], sx: f32, bias: Option<&[f32]>, out: &mut [f32]);
 }
@@ -140,6 +139,27 @@ pub(crate) fn split_row(codes: &[i8], chunks: &mut [Chunk]) -> i32 {
         split_chunk(block, chunk);
     }
     scalar::split_row(tail, rest);
+    scalar::sum(codes)
+}
+
+/// Writes a row of codes as the 4 × 4 transpositions of its sixteens, zero past its end, and returns its sum.
+#[target_feature(enable = "avx2")]
+pub(crate) fn transpose_row(codes: &[i8], out: &mut [i8]) -> i32 {
+    let by_four = _mm256_setr_epi8(
+        0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, //
+        0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15,
+    );
+    let (blocks, tail) = codes.as_chunks::<32>();
+    let (full, rest) = out.split_at_mut(32 * blocks.len());
+    for (block, out) in blocks.iter().zip(full.as_chunks_mut::<32>().0) {
+        // SAFETY: both are 32 bytes.
+        unsafe {
+            let bytes = _mm256_loadu_si256(block.as_ptr().cast());
+            let bytes = _mm256_shuffle_epi8(bytes, by_four);
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), bytes);
+        }
+    }
+    scalar::transpose_row(tail, rest);
     scalar::sum(codes)
 }
 
