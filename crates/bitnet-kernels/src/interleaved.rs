@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::{
     Kernel, Layout, PackedView, QuantizedRows,
     layout::{GROUP_ROWS, Line, interleave},
-    panel::{self, Lanes, Output},
+    panel::{self, Output},
     parallel::{MIN_MACS, worth_threads},
     shared_out::SharedOut,
     view::words_per_row,
@@ -118,10 +118,10 @@ struct Block<'a, T, W> {
 
 impl<T, W: Fn(usize, Range<usize>, &[i32], &mut [T])> Output for Block<'_, T, W> {
     #[inline]
-    fn write(&mut self, row: usize, column: usize, sums: &mut Lanes) {
+    fn write(&mut self, row: usize, column: usize, sums: &mut [i32]) {
         let first = self.column + column;
-        let span = first..(first + GROUP_ROWS).min(self.columns);
-        let sums = &mut sums.0[..span.len()];
+        let span = first..(first + sums.len()).min(self.columns);
+        let sums = &mut sums[..span.len()];
         let sum_x = self.sums_x[row];
         sums.iter_mut().for_each(|sum| *sum -= sum_x);
         let row = self.row + row;

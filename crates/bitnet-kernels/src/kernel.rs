@@ -11,7 +11,7 @@
 //! assert!("sse9".parse::<Kernel>().is_err());
 //! ```
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::LazyLock};
 
 use crate::Error;
 
@@ -31,7 +31,7 @@ pub enum Kernel {
 }
 
 impl Kernel {
-    /// Every kernel of this crate, slowest first.
+    /// Every kernel of this crate in the order of their declaration, slowest first.
     pub const ALL: [Kernel; 5] = [
         Kernel::Scalar,
         Kernel::Neon,
@@ -58,7 +58,16 @@ impl Kernel {
     }
 
     /// Whether this processor runs the kernel.
+    #[inline]
     pub fn is_available(self) -> bool {
+        // Products ask for every few outputs, so the answers are kept.
+        static AVAILABLE: LazyLock<[bool; Kernel::ALL.len()]> =
+            LazyLock::new(|| Kernel::ALL.map(Kernel::is_detected));
+        AVAILABLE[self as usize]
+    }
+
+    /// Asks the processor.
+    fn is_detected(self) -> bool {
         #[cfg(target_arch = "x86_64")]
         {
             use std::is_x86_feature_detected as has;

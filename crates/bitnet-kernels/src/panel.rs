@@ -25,10 +25,17 @@ impl Lanes {
     pub(crate) const ZERO: Lanes = Lanes([0; GROUP_ROWS]);
 }
 
+/// The sums of groups side by side, as one slice.
+fn flat(sums: &mut [Lanes]) -> &mut [i32] {
+    // SAFETY: `Lanes` is `repr(C)` of 16 int32 in 64 bytes, so n of them are 16n initialised values, borrowed exclusively.
+    unsafe { std::slice::from_raw_parts_mut(sums.as_mut_ptr().cast(), GROUP_ROWS * sums.len()) }
+}
+
 /// Where sums go.
 pub(crate) trait Output {
-    /// Takes `Σ stored · x` of a row of `x` with the 16 columns from `column` on.
-    fn write(&mut self, row: usize, column: usize, sums: &mut Lanes);
+    /// Takes `Σ stored · x` of a row of `x` with whole groups of columns from `column` on, the last of which may be
+    /// padding.
+    fn write(&mut self, row: usize, column: usize, sums: &mut [i32]);
 
     /// Says that the next sums are those of `row` and the 32 columns from `column` on. A product of many rows writes short
     /// pieces of long rows: fetched this early, they are in the cache by then (a tenth of the time of a large product).
@@ -138,9 +145,7 @@ fn gemv(
                 dispatch_panel!(kernel, base_three(lines, Blocks::of(cols), x, sums));
             }
         }
-        for (i, sums) in sums.iter_mut().enumerate() {
-            out.write(0, GROUP_ROWS * (first + i), sums);
-        }
+        out.write(0, GROUP_ROWS * first, flat(sums));
     }
 }
 
@@ -191,9 +196,8 @@ fn gemm(
                 let x = &scratch.x[span.start * words..span.end * words];
                 dispatch_panel!(kernel, gemm(pair, rows, x, &mut sums));
                 for (row, sums) in span.zip(&mut sums) {
-                    for (sums, group) in sums.iter_mut().zip(group..groups) {
-                        out.write(start + row, GROUP_ROWS * group, sums);
-                    }
+                    let count = 2.min(groups - group);
+                    out.write(start + row, GROUP_ROWS * group, flat(&mut sums[..count]));
                 }
             }
         }

@@ -20,7 +20,7 @@ use crate::{
     Error, Kernel, Layout, MAX_COLS, PackedView, QuantizedRows, base_three,
     kernel::dispatch,
     layout::{GROUP_ROWS, Line, interleave},
-    panel::{self, Lanes, Output},
+    panel::{self, Output},
     shared_out::fetch,
 };
 
@@ -232,9 +232,9 @@ struct Destination<'a, T, W> {
 
 impl<T, W: Fn(usize, Range<usize>, &[i32], &mut [T])> Output for Destination<'_, T, W> {
     #[inline]
-    fn write(&mut self, row: usize, column: usize, sums: &mut Lanes) {
-        let span = column..(column + GROUP_ROWS).min(self.columns);
-        let sums = &mut sums.0[..span.len()];
+    fn write(&mut self, row: usize, column: usize, sums: &mut [i32]) {
+        let span = column..(column + sums.len()).min(self.columns);
+        let sums = &mut sums[..span.len()];
         let sum_x = self.sums_x[row];
         sums.iter_mut().for_each(|sum| *sum -= sum_x);
         let out = &mut self.out[row * self.stride..][span.clone()];
