@@ -55,6 +55,8 @@ pub mod float;
 mod interleaved;
 mod kernel;
 mod layout;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod packed;
 mod panel;
 mod parallel;

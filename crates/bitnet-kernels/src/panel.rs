@@ -87,6 +87,11 @@ macro_rules! dispatch_panel {
                 // SAFETY: the functions of `avx2` need AVX2, which `proven` has detected.
                 unsafe { crate::avx2::$name($($arg),*) }
             }
+            #[cfg(target_arch = "aarch64")]
+            Kernel::Neon => {
+                // SAFETY: the functions of `neon` need NEON and dotprod, which `proven` has detected.
+                unsafe { crate::neon::$name($($arg),*) }
+            }
             _ => crate::scalar::$name($($arg),*),
         }
     };
@@ -101,6 +106,8 @@ fn rows_at_a_time(kernel: Kernel) -> usize {
         Kernel::AvxVnni => crate::avx_vnni::ROWS,
         #[cfg(target_arch = "x86_64")]
         Kernel::Avx2 => crate::avx2::ROWS,
+        #[cfg(target_arch = "aarch64")]
+        Kernel::Neon => crate::neon::ROWS,
         _ => crate::scalar::ROWS,
     }
 }
