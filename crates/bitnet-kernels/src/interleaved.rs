@@ -18,8 +18,9 @@ use crate::{
     view::words_per_row,
 };
 
-/// Rows of `x` from which interleaving pays (the row-major product is as fast at 4 to 6).
-pub(crate) const MIN_ROWS: usize = 8;
+/// Rows of `x` from which interleaving pays: with 3 the row-major product is as fast, with 4 it is slower by half at
+/// K = 512 on AVX-512, by a tenth on AVX2.
+pub(crate) const MIN_ROWS: usize = 4;
 
 /// Rows of a block: a multiple of what the kernels take at a time (10 and 4).
 const BLOCK_ROWS: usize = 60;

@@ -62,6 +62,7 @@ mod panel;
 mod parallel;
 mod planes;
 mod prepared;
+pub mod probe;
 mod product;
 mod quantized;
 pub mod reference;

@@ -207,3 +207,17 @@ fn store(words: [uint8x16_t; 4], line: &mut Line) {
         unsafe { vst1q_u8(line.add(16 * quarter), words) };
     }
 }
+
+/// Runs `rounds` rounds of 16 independent `sdot` and returns the multiply-adds of one round.
+#[target_feature(enable = "neon,dotprod")]
+pub(crate) fn dots(rounds: usize) -> usize {
+    let mut sums = [vdupq_n_s32(0); 16];
+    let codes = std::hint::black_box(vdupq_n_s8(0));
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = sdot::<0>(*sum, codes, codes);
+        }
+    }
+    std::hint::black_box(sums);
+    16 * 16
+}

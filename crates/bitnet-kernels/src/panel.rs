@@ -156,6 +156,25 @@ fn gemv(
     }
 }
 
+/// `Σ w · x` of groups of words with one row, by additions and subtractions alone.
+pub(crate) fn signed(kernel: Kernel, words: usize, lines: &[Line], x: &[i8], out: &mut [i32]) {
+    out.fill(0);
+    let mut sums = [Lanes::ZERO; GEMV_GROUPS];
+    let lines = lines.chunks(GEMV_GROUPS * words.max(1));
+    for (lines, out) in lines.zip(out.chunks_mut(GEMV_GROUPS * GROUP_ROWS)) {
+        let sums = &mut sums[..out.len().div_ceil(GROUP_ROWS)];
+        match kernel.proven() {
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512Vnni => {
+                // SAFETY: `signed` needs what this kernel stands for, which `proven` has detected.
+                unsafe { crate::avx512::signed(lines, words, x, sums) }
+            }
+            _ => crate::scalar::signed(lines, words, x, sums),
+        }
+        out.copy_from_slice(&flat(sums)[..out.len()]);
+    }
+}
+
 fn gemm(
     kernel: Kernel,
     layout: Layout,

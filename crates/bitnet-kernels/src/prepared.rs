@@ -175,6 +175,33 @@ impl PreparedTernary {
         });
     }
 
+    /// The exact sums of one row of `x` by signed summation: activations are added and subtracted, and nothing is
+    /// multiplied, as the papers describe a BitLinear. [`Kernel::Avx512Vnni`] does it with masks, every other kernel in
+    /// plain loops. It is here to be compared: [`PreparedTernary::sums`] gives the same and is faster.
+    ///
+    /// # Panics
+    ///
+    /// If the layout is not [`Layout::TwoBit`], if `x` has another width or layout or no such row, or if `out` is not
+    /// `group_rows(groups).len()` values.
+    pub fn signed_sums(
+        &self,
+        x: &QuantizedRows,
+        row: usize,
+        groups: Range<usize>,
+        out: &mut [i32],
+    ) {
+        assert_eq!(
+            self.layout,
+            Layout::TwoBit,
+            "signed sums read two-bit codes"
+        );
+        assert_eq!((x.cols(), x.layout()), (self.cols, self.layout));
+        assert_eq!(out.len(), self.group_rows(&groups).len(), "length of out");
+        let words = self.layout.lines(self.cols);
+        let lines = &self.lines[groups.start * words..groups.end * words];
+        panel::signed(self.kernel, words, lines, x.block(row..row + 1).row(0), out);
+    }
+
     /// Calls `write(row of x, columns from the first, sums, out[row, columns])` until everything is written.
     fn each_row<T>(
         &self,

@@ -140,6 +140,39 @@ proptest! {
     }
 }
 
+/// Additions and subtractions alone give the same, up to the largest sums and over every widening step.
+#[test]
+fn signed_summation_equals_the_product() {
+    let mut random = Random(9);
+    for (n, k) in [
+        (1, 1),
+        (33, 130),
+        (17, 495),
+        (40, 497),
+        (150, 1300),
+        (3, 70_000),
+    ] {
+        let ternary = random.ternary(n * k);
+        for (xq, codes) in [
+            (random.codes(k), ternary.clone()),
+            (vec![-128; k], vec![1; n * k]),
+            (vec![-128; k], vec![-1; n * k]),
+        ] {
+            let w = PackedTernary::from_codes(&codes, n, k, vec![1.0]).unwrap();
+            let mut expected = vec![0; n];
+            reference::matmul_i32(&xq, 1, w.view(), &mut expected);
+            for kernel in Kernel::available() {
+                let prepared = PreparedTernary::new(w.view(), Layout::TwoBit, kernel).unwrap();
+                let mut x = QuantizedRows::new();
+                x.set_codes(kernel, Layout::TwoBit, &xq, &[1.0], k);
+                let mut out = vec![7; n];
+                prepared.signed_sums(&x, 0, 0..prepared.groups(), &mut out);
+                assert_eq!(out, expected, "{kernel} {n} x {k}");
+            }
+        }
+    }
+}
+
 /// All x = -128 against all w = ±1: the largest sums there are, over and under each widening step and far past it.
 #[test]
 fn extremes_do_not_overflow() {

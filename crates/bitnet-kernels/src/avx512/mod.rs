@@ -5,6 +5,8 @@
 
 mod gemm;
 mod gemv;
+mod signed;
 
 pub(crate) use gemm::{ROWS, gemm};
 pub(crate) use gemv::{base_three, decode, two_bit};
+pub(crate) use signed::signed;

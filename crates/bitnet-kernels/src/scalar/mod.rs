@@ -6,7 +6,7 @@
 
 mod panel;
 
-pub(crate) use panel::{ROWS, base_three, decode, gemm, two_bit};
+pub(crate) use panel::{ROWS, base_three, decode, gemm, signed, two_bit};
 
 use crate::{
     PackedView,
@@ -49,6 +49,12 @@ pub(crate) fn abs_block_sum(block: &[f32]) -> f32 {
             *lane += w.abs();
         }
     }
+    fold_lanes(lanes, tail)
+}
+
+/// The end of a block: its last elements, fewer than lanes, then the lanes in halves.
+#[inline(always)]
+pub(crate) fn fold_lanes(mut lanes: [f32; SUM_LANES], tail: &[f32]) -> f32 {
     for (lane, w) in lanes.iter_mut().zip(tail) {
         *lane += w.abs();
     }

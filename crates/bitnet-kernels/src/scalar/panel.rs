@@ -48,6 +48,25 @@ pub(crate) fn gemm(groups: [&[Line]; 2], rows: usize, x: &[Sixteen], sums: &mut 
     }
 }
 
+/// `Σ w · x` of each group of `words` lines with one row of codes, by additions and subtractions alone.
+pub(crate) fn signed(lines: &[Line], words: usize, x: &[i8], sums: &mut [Lanes]) {
+    for (group, sums) in sums.iter_mut().enumerate() {
+        *sums = Lanes::ZERO;
+        let lines = &lines[group * words..][..words];
+        for (line, x) in lines.iter().zip(x.as_chunks::<16>().0) {
+            for (sum, word) in sums.0.iter_mut().zip(line.0) {
+                for (at, x) in x.iter().enumerate() {
+                    match (word >> (8 * (at % 4) + 2 * (at / 4))) & 3 {
+                        2 => *sum += i32::from(*x),
+                        0 => *sum -= i32::from(*x),
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
 fn group_product(words: &[Line], x: &[i8]) -> Lanes {
     let mut sums = Lanes([0; GROUP_ROWS]);
     for (line, x) in words.iter().zip(x.as_chunks::<16>().0) {
