@@ -114,6 +114,21 @@ proptest! {
     }
 
     #[test]
+    fn orders_of_prepared_rows(codes in prop::collection::vec(any::<i8>(), 0..300), padding in 0usize..100) {
+        needs_avx2!();
+        let len = codes.len().next_multiple_of(16) + padding / 16 * 16;
+        let (mut a, mut b) = (vec![9i8; len], vec![7i8; len]);
+        let (sum_a, sum_b) = (scalar::transpose_row(&codes, &mut a), call!(transpose_row(&codes, &mut b)));
+        prop_assert_eq!((&a, sum_a), (&b, sum_b));
+        for k in 0..len {
+            let code = codes.get(k).copied().unwrap_or(0);
+            prop_assert_eq!(a[k / 16 * 16 + k % 4 * 4 + k % 16 / 4], code, "element {}", k);
+        }
+        let (sum_a, sum_b) = (scalar::copy_row(&codes, &mut a), call!(copy_row(&codes, &mut b)));
+        prop_assert_eq!((&a, sum_a), (&b, sum_b));
+    }
+
+    #[test]
     fn epilogues(acc in prop::collection::vec(any::<i32>(), 1..80), sx in 0.01f32..1e4, sw in 0.01f32..1e4, per_row in any::<bool>()) {
         needs_avx2!();
         let sw: Vec<f32> = (0..if per_row { acc.len() } else { 1 }).map(|i| sw + i as f32).collect();

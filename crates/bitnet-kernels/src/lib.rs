@@ -20,10 +20,18 @@
 //! | `reference` | the formulas, obviously right |
 //! | `packed`, `view` | the storage format, four weights a byte: owned and borrowed |
 //! | `activation`, `weight`, `unpack`, `rescale` | quantise, pack, decode, undo the scales |
-//! | `product` | canonical words: sums and epilogue, of few rows of `x` (`planes`, `tiles`) or many (`interleaved`) |
-//! | `layout`, `base_three`, `prepared`, `quantized`, `panel` | weights and activations repacked for a running model, and their product |
-//! | `kernel`, `scalar`, `avx2` | which instruction set, and one module for each |
+//! | `layout`, `base_three`, `prepared`, `quantized` | weights and activations as a running model reads them |
+//! | `panel` | the order of work of their product: one row of activations, or many |
+//! | `product` | canonical words: few rows of activations (`planes`, `tiles`), or many (`interleaved`) |
+//! | `kernel` | which instruction set; `scalar`, `neon`, `avx2`, `avx_vnni`, `avx512` hold the loops of each |
 //! | `float` | the float operations around the products, one pass each |
+//! | `probe` | what the machine can do at most |
+//! | `pages`, `parallel`, `shared_out` | large pages; when threads pay; an output written by several |
+//!
+//! Two products, for two lives of a matrix. Training packs new weights every step and multiplies canonical words
+//! ([`linear`], [`matmul_i32`], on rayon's threads). A model that only runs repacks its weights once at load
+//! ([`PreparedTernary`], [`QuantizedRows`], on the calling thread, so that an engine shares out the work as it likes). The
+//! results are the same bits.
 //!
 //! Non-finite input: a row of activations (or a scale group of weights) that holds a NaN gets the scale NaN, one
 //! that holds an infinity gets the scale 0; all its codes are 0, and `0 / s` makes *its own* outputs NaN. A
@@ -58,6 +66,7 @@ mod layout;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod packed;
+mod pages;
 mod panel;
 mod parallel;
 mod planes;

@@ -20,6 +20,7 @@ use crate::{
     Error, Kernel, Layout, MAX_COLS, PackedView, QuantizedRows, base_three,
     kernel::dispatch,
     layout::{GROUP_ROWS, Line, interleave},
+    pages,
     panel::{self, Output},
     shared_out::fetch,
 };
@@ -63,7 +64,8 @@ impl PreparedTernary {
             return Err(Error::TooWide { cols: w.cols });
         }
         let per_group = layout.lines(w.cols);
-        let mut lines = vec![Line::ZERO_WEIGHTS; w.rows.div_ceil(GROUP_ROWS) * per_group];
+        let count = w.rows.div_ceil(GROUP_ROWS) * per_group;
+        let mut lines = pages::filled(Line::ZERO_WEIGHTS, count);
         if per_group > 0 {
             lines
                 .par_chunks_exact_mut(per_group)

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::Kernel;
+use crate::{Kernel, pages};
 
 /// Bytes that [`read_bandwidth`] streams: far more than any cache of a desktop or a slice of a server.
 const STREAM_BYTES: usize = 512 << 20;
@@ -22,14 +22,15 @@ const STREAM_BYTES: usize = 512 << 20;
 const PASSES: usize = 3;
 const TIME: Duration = Duration::from_millis(300);
 
-/// Bytes a second that `threads` threads read together, each its own part of one large buffer from front to back.
+/// Bytes a second that `threads` threads read together, each its own part of one large buffer (on large
+/// pages, like weights) from front to back.
 ///
 /// # Panics
 ///
 /// If `threads` is 0.
 pub fn read_bandwidth(threads: usize) -> f64 {
     assert!(threads > 0, "no threads");
-    let buffer = vec![1u64; STREAM_BYTES / size_of::<u64>()];
+    let buffer = pages::filled(1u64, STREAM_BYTES / size_of::<u64>());
     let part = buffer.len() / threads;
     let seconds = best(threads, |thread| {
         black_box(buffer[thread * part..][..part].iter().fold(0, |a, b| a | b));
