@@ -49,12 +49,12 @@ const LANES: usize = 16;
 #[inline(always)]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0f32; LANES];
-    let (a_blocks, b_blocks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let tail = a_blocks.remainder().iter().zip(b_blocks.remainder());
-    for (lane, (a, b)) in lanes.iter_mut().zip(tail) {
+    // Whole arrays, not slices: only then does the compiler keep the lanes in registers.
+    let ((a_blocks, a_tail), (b_blocks, b_tail)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (lane, (a, b)) in lanes.iter_mut().zip(a_tail.iter().zip(b_tail)) {
         *lane += a * b;
     }
-    for (a, b) in a_blocks.zip(b_blocks) {
+    for (a, b) in a_blocks.iter().zip(b_blocks) {
         for i in 0..LANES {
             lanes[i] += a[i] * b[i];
         }
