@@ -5,18 +5,19 @@
 //! The quad `i` of a line of words is `(word >> 2i) & 3`. Masked in place it is the code times `4^i`, which `vpdpbusd`
 //! takes as well: unsigned bytes of at most 192. Each quad then has its own accumulator, and the four are shifted right
 //! once a group; a shift is exact, for accumulator `i` only ever holds multiples of `4^i`. That leaves 4 `vpandd` and 4
-//! `vpdpbusd` for 256 weights. Two groups run side by side: they share the broadcasts of `x`, and their eight accumulators
-//! more than cover the 4 cycles of `vpdpbusd`.
-//!
-//! Two groups are two streams of a few pages each, too short for the processor's prefetcher to keep up. Each load
-//! therefore also asks for the line that the next pair will read in its place; without it a matrix in memory runs at half
-//! the speed. It asks for the level-two cache, because a pair (20 to 55 KiB) does not fit in level one.
+//! `vpdpbusd` for 256 weights, and four independent accumulators, as many as the 4 cycles of `vpdpbusd` ask for. Groups
+//! follow each other in memory, so this is one stream, which the processor's own prefetcher feeds best: two groups side
+//! by side would share the broadcasts of `x` and run a third faster in the cache, but a fifth slower from memory,
+//! whatever is fetched ahead.
 //!
 //! # Base three
 //!
 //! A byte of `base_three` becomes a word's byte by a table of 256 entries: two `vpermi2b` (128 entries each, by the low
 //! seven bits) and a blend by the top bit. The first digit comes from averages: `avg(b, avg(b, 0))` is about
-//! `3b/4`, whose top two bits are the digit, again used in place (times 64). Together 16 instructions for 320 weights.
+//! `3b/4`, whose top two bits are the digit, again used in place (times 64). Together 16 instructions for 320 weights,
+//! which is about as slow as one thread's share of the memory: here two groups do run side by side, and each load asks
+//! for the line that the next pair will read in its place, for two streams of a few pages are too short for the
+//! prefetcher. It asks for the level-two cache, because a pair (16 to 45 KiB) does not fit in level one.
 //!
 //! # Why int32 does not overflow
 //!
@@ -39,46 +40,18 @@ const SEGMENT: usize = 1 << 12;
 pub(crate) fn two_bit(lines: &[Line], words: usize, x: &[i8], sums: &mut [Lanes]) {
     assert_eq!(lines.len(), words * sums.len());
     assert_eq!(x.len(), 16 * words);
-    let (pairs, rest) = sums.as_chunks_mut::<2>();
-    for (pair, sums) in pairs.iter_mut().enumerate() {
-        let (a, b) = lines[2 * pair * words..][..2 * words].split_at(words);
-        two_bit_groups([a, b], x, sums);
-    }
-    if let [sums] = rest {
-        let last = &lines[lines.len() - words..];
-        two_bit_groups([last], x, std::array::from_mut(sums));
-    }
-}
-
-/// [`two_bit`] of `G` groups that share the broadcasts of `x`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
-fn two_bit_groups<const G: usize>(groups: [&[Line]; G], x: &[i8], sums: &mut [Lanes; G]) {
-    let x = x.as_chunks::<16>().0;
-    let (masks, ahead) = (quad_masks(), groups[0].len());
-    let mut total = [_mm512_setzero_si512(); G];
-    for start in (0..x.len()).step_by(SEGMENT) {
-        let x = &x[start..(start + SEGMENT).min(x.len())];
-        let mut segment = groups;
-        for group in &mut segment {
-            *group = &group[start..start + x.len()];
-        }
-        let mut acc = [[_mm512_setzero_si512(); 4]; G];
-        for (i, x) in x.iter().enumerate() {
-            let mut words = [_mm512_setzero_si512(); G];
-            for g in 0..G {
-                let line = &segment[g][i];
-                fetch_ahead(line, G * ahead);
-                words[g] = load(line);
+    let (x, masks) = (x.as_chunks::<16>().0, quad_masks());
+    for (group, sums) in sums.iter_mut().enumerate() {
+        let lines = &lines[group * words..][..words];
+        let mut total = _mm512_setzero_si512();
+        for (lines, x) in lines.chunks(SEGMENT).zip(x.chunks(SEGMENT)) {
+            let mut acc = [[_mm512_setzero_si512(); 4]];
+            for (line, x) in lines.iter().zip(x) {
+                add_quads(&mut acc, [load(line)], masks, x);
             }
-            add_quads(&mut acc, words, masks, x);
+            total = _mm512_add_epi32(total, fold(acc[0]));
         }
-        for g in 0..G {
-            total[g] = _mm512_add_epi32(total[g], fold(acc[g]));
-        }
-    }
-    for g in 0..G {
-        store(total[g], &mut sums[g]);
+        store(total, sums);
     }
 }
 
