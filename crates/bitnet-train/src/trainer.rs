@@ -20,7 +20,7 @@ use crate::optimizer::{Settings, optimizer};
 use crate::{RunDir, TrainError};
 
 /// What the loop tells while it runs.
-pub trait Observer {
+pub trait Observer: Send {
     /// A logged step.
     fn step(&mut self, _progress: &Progress) {}
     /// An evaluation on the validation split.
