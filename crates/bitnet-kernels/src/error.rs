@@ -1,6 +1,6 @@
 //! What can be wrong with data handed to this crate. One enum, each variant naming the offending value.
 
-use crate::Kernel;
+use crate::{Kernel, Layout, MAX_COLS};
 
 /// Why a packed matrix or a kernel name was refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -70,10 +70,22 @@ pub enum Error {
         cols: usize,
     },
     /// No kernel has this name.
-    #[error("unknown kernel `{name}`: expected `scalar` or `avx2`")]
+    #[error("unknown kernel `{name}`: expected {}", quoted(Kernel::ALL.map(Kernel::name)))]
     UnknownKernel {
         /// The name given.
         name: String,
+    },
+    /// No layout has this name.
+    #[error("unknown layout `{name}`: expected {}", quoted(Layout::ALL.map(Layout::name)))]
+    UnknownLayout {
+        /// The name given.
+        name: String,
+    },
+    /// Sums of so many products may not fit int32.
+    #[error("{cols} columns: int32 sums are proven for at most {MAX_COLS}")]
+    TooWide {
+        /// Columns asked for.
+        cols: usize,
     },
     /// The kernel exists, but this processor cannot run it.
     #[error("kernel `{kernel}` cannot run here: {}", kernel.reason())]
@@ -81,4 +93,13 @@ pub enum Error {
         /// The kernel asked for.
         kernel: Kernel,
     },
+}
+
+/// "`a`, `b` or `c`".
+fn quoted<const N: usize>(names: [&str; N]) -> String {
+    let quoted = names.map(|name| format!("`{name}`"));
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => quoted.concat(),
+    }
 }

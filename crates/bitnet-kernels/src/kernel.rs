@@ -11,7 +11,7 @@
 //! assert!("sse9".parse::<Kernel>().is_err());
 //! ```
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::LazyLock};
 
 use crate::Error;
 
@@ -20,21 +20,33 @@ use crate::Error;
 pub enum Kernel {
     /// Portable Rust, which the compiler may vectorise for the build's baseline. Runs everywhere.
     Scalar,
+    /// 128-bit vectors of AArch64 with the int8 dot product (Armv8.2 `dotprod`: Cortex-A76, Apple M1, Graviton 2).
+    Neon,
     /// 256-bit integer and float vectors of x86-64 (Haswell 2013, Zen 2017 and later).
     Avx2,
+    /// AVX2 with the 256-bit int8 dot product of client processors (Alder Lake 2021, Zen 5 2024 and later).
+    AvxVnni,
+    /// 512-bit vectors with byte permutations and the int8 dot product (Ice Lake 2019, Zen 4 2022 and later).
+    Avx512Vnni,
 }
 
 impl Kernel {
-    /// Every kernel of this crate, slowest first.
-    pub const ALL: [Kernel; 2] = [Kernel::Scalar, Kernel::Avx2];
+    /// Every kernel of this crate in the order of their declaration, slowest first.
+    pub const ALL: [Kernel; 5] = [
+        Kernel::Scalar,
+        Kernel::Neon,
+        Kernel::Avx2,
+        Kernel::AvxVnni,
+        Kernel::Avx512Vnni,
+    ];
 
     /// The fastest kernel that this processor runs.
     pub fn detect() -> Kernel {
-        if Kernel::Avx2.is_available() {
-            Kernel::Avx2
-        } else {
-            Kernel::Scalar
-        }
+        let fastest = Kernel::ALL
+            .into_iter()
+            .rev()
+            .find(|kernel| kernel.is_available());
+        fastest.unwrap_or(Kernel::Scalar)
     }
 
     /// The kernels that this processor runs, slowest first.
@@ -46,13 +58,46 @@ impl Kernel {
     }
 
     /// Whether this processor runs the kernel.
+    #[inline]
     pub fn is_available(self) -> bool {
-        match self {
-            Kernel::Scalar => true,
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2 => std::is_x86_feature_detected!("avx2"),
-            #[cfg(not(target_arch = "x86_64"))]
-            Kernel::Avx2 => false,
+        // Products ask for every few outputs, so the answers are kept.
+        static AVAILABLE: LazyLock<[bool; Kernel::ALL.len()]> =
+            LazyLock::new(|| Kernel::ALL.map(Kernel::is_detected));
+        AVAILABLE[self as usize]
+    }
+
+    /// Asks the processor.
+    fn is_detected(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::is_x86_feature_detected as has;
+            let avx2 = has!("avx2") && has!("fma");
+            match self {
+                Kernel::Scalar => true,
+                Kernel::Neon => false,
+                Kernel::Avx2 => avx2,
+                Kernel::AvxVnni => avx2 && has!("avxvnni"),
+                Kernel::Avx512Vnni => {
+                    avx2 && has!("avx512f")
+                        && has!("avx512bw")
+                        && has!("avx512vl")
+                        && has!("avx512vbmi")
+                        && has!("avx512vnni")
+                }
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        {
+            use std::arch::is_aarch64_feature_detected as has;
+            match self {
+                Kernel::Scalar => true,
+                Kernel::Neon => has!("neon") && has!("dotprod"),
+                Kernel::Avx2 | Kernel::AvxVnni | Kernel::Avx512Vnni => false,
+            }
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        {
+            self == Kernel::Scalar
         }
     }
 
@@ -71,18 +116,34 @@ impl Kernel {
 
     /// Why this kernel can, or cannot, be chosen on this machine.
     pub fn reason(self) -> &'static str {
-        match (self, self.is_available()) {
-            (Kernel::Scalar, _) if Kernel::detect() == Kernel::Scalar => {
+        let (available, fastest) = (self.is_available(), self == Kernel::detect());
+        match self {
+            Kernel::Scalar if fastest => {
                 "portable code: this processor has no instruction set that another kernel is written for"
             }
-            (Kernel::Scalar, _) => {
-                "portable code: runs everywhere, but a faster kernel is available"
+            Kernel::Scalar => "portable code: runs everywhere, but a faster kernel is available",
+            Kernel::Neon if available => "the processor reports dotprod: the fastest kernel here",
+            Kernel::Neon if cfg!(target_arch = "aarch64") => {
+                "the processor does not report NEON with dotprod"
             }
-            (Kernel::Avx2, true) => "the processor reports AVX2: the fastest kernel here",
-            (Kernel::Avx2, false) if cfg!(target_arch = "x86_64") => {
-                "the processor does not report AVX2"
+            Kernel::Neon => "NEON exists on AArch64 only",
+            _ if !cfg!(target_arch = "x86_64") => "AVX exists on x86-64 only",
+            Kernel::Avx2 if fastest => "the processor reports AVX2: the fastest kernel here",
+            Kernel::Avx2 if available => {
+                "the processor reports AVX2, but a faster kernel is available"
             }
-            (Kernel::Avx2, false) => "AVX2 exists on x86-64 only",
+            Kernel::Avx2 => "the processor does not report AVX2 and FMA",
+            Kernel::AvxVnni if fastest => "the processor reports AVX-VNNI: the fastest kernel here",
+            Kernel::AvxVnni if available => {
+                "the processor reports AVX-VNNI, but a faster kernel is available"
+            }
+            Kernel::AvxVnni => "the processor does not report AVX-VNNI",
+            Kernel::Avx512Vnni if available => {
+                "the processor reports AVX-512 with VNNI: the fastest kernel here"
+            }
+            Kernel::Avx512Vnni => {
+                "the processor does not report AVX-512 F, BW, VL, VBMI and VNNI together"
+            }
         }
     }
 
@@ -90,8 +151,26 @@ impl Kernel {
     pub fn name(self) -> &'static str {
         match self {
             Kernel::Scalar => "scalar",
+            Kernel::Neon => "neon",
             Kernel::Avx2 => "avx2",
+            Kernel::AvxVnni => "avx-vnni",
+            Kernel::Avx512Vnni => "avx512-vnni",
         }
+    }
+
+    /// The kernel again, which the processor has: a [`Kernel`] value alone is no proof of that.
+    ///
+    /// # Panics
+    ///
+    /// If the processor lacks it.
+    #[inline]
+    pub(crate) fn proven(self) -> Kernel {
+        assert!(
+            self.is_available(),
+            "kernel `{self}` cannot run here: {}",
+            self.reason()
+        );
+        self
     }
 }
 
@@ -116,21 +195,17 @@ impl FromStr for Kernel {
 
 /// Calls `scalar::name(..)` or `avx2::name(..)`, which have the same signatures.
 ///
-/// A [`Kernel`] value is no proof that the processor has the instructions, so the proof is made here.
+/// On AArch64 NEON is part of the baseline, so `scalar` is compiled for it anyway.
 macro_rules! dispatch {
     ($kernel:expr, $($name:ident)::+ ( $($arg:expr),* $(,)? )) => {
-        match $kernel {
+        match $kernel.proven() {
             #[cfg(target_arch = "x86_64")]
-            kernel @ $crate::Kernel::Avx2 => {
-                assert!(kernel.is_available(), "kernel `{kernel}` cannot run here: {}", kernel.reason());
-                // SAFETY: the functions of `avx2` need AVX2 and nothing else, which the line above asserts.
+            $crate::Kernel::Avx2 | $crate::Kernel::AvxVnni | $crate::Kernel::Avx512Vnni => {
+                // SAFETY: the functions of `avx2` need AVX2 and nothing else, which these three kernels include and
+                // `proven` has detected.
                 unsafe { $crate::avx2::$($name)::+($($arg),*) }
             }
-            #[cfg(not(target_arch = "x86_64"))]
-            kernel @ $crate::Kernel::Avx2 => {
-                panic!("kernel `{kernel}` cannot run here: {}", kernel.reason())
-            }
-            $crate::Kernel::Scalar => $crate::scalar::$($name)::+($($arg),*),
+            _ => $crate::scalar::$($name)::+($($arg),*),
         }
     };
 }

@@ -20,7 +20,8 @@
 //! | `reference` | the formulas, obviously right |
 //! | `packed`, `view` | the storage format, four weights a byte: owned and borrowed |
 //! | `activation`, `weight`, `unpack`, `rescale` | quantise, pack, decode, undo the scales |
-//! | `planes`, `tiles`, `product` | the activation layout of the products; tiles and threads; sums and epilogue |
+//! | `product` | canonical words: sums and epilogue, of few rows of `x` (`planes`, `tiles`) or many (`interleaved`) |
+//! | `layout`, `base_three`, `prepared`, `quantized`, `panel` | weights and activations repacked for a running model, and their product |
 //! | `kernel`, `scalar`, `avx2` | which instruction set, and one module for each |
 //! | `float` | the float operations around the products, one pass each |
 //!
@@ -44,16 +45,30 @@ mod activation;
 mod agreement;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx_vnni;
+mod base_three;
 mod error;
 pub mod float;
+mod interleaved;
 mod kernel;
+mod layout;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod packed;
+mod panel;
 mod parallel;
 mod planes;
+mod prepared;
+pub mod probe;
 mod product;
+mod quantized;
 pub mod reference;
 mod rescale;
 mod scalar;
+mod shared_out;
 mod spec;
 mod tiles;
 mod unpack;
@@ -63,8 +78,11 @@ mod weight;
 pub use activation::{activation_scale, quantize_activations, quantize_activations_f32};
 pub use error::Error;
 pub use kernel::Kernel;
+pub use layout::Layout;
 pub use packed::PackedTernary;
+pub use prepared::PreparedTernary;
 pub use product::{MAX_COLS, linear, linear_quantized, linear_with, matmul_i32};
+pub use quantized::QuantizedRows;
 pub use rescale::{codes_i8_to_f32_div, scale_rows_cols};
 pub use spec::{Granularity, WeightQuantizer};
 pub use unpack::{unpack_codes_f32, unpack_codes_i8, unpack_scaled_f32};

@@ -9,13 +9,14 @@
 //! `4 · 128 · 2^20 = 2^29 < 2^31`. Legal results are at most `2^27`; they convert to f32 exactly while
 //! `K ≤ 2^17 = 131072` (|sum| ≤ 2^24), and are rounded to nearest above that.
 
-use std::cell::Cell;
+use std::{cell::Cell, ops::Range};
 
 use rayon::prelude::*;
 
 use crate::{
     Kernel, PackedView,
     activation::quantize_row,
+    interleaved::{Interleaved, MIN_ROWS},
     kernel::dispatch,
     parallel::{MIN_ELEMENTS, worth_threads},
     planes::Planes,
@@ -34,6 +35,7 @@ const KEEP_SCRATCH: usize = 8 << 20;
 struct Scratch {
     planes: Planes,
     tile: Tile,
+    interleaved: Interleaved,
     codes: Vec<i8>,
     scales: Vec<f32>,
 }
@@ -58,10 +60,9 @@ thread_local! {
 /// If a length disagrees with the shape, if `w.cols > MAX_COLS`, or if the processor lacks `kernel`.
 pub fn matmul_i32(xq: &[i8], m: usize, w: PackedView<'_>, kernel: Kernel, out: &mut [i32]) {
     assert_eq!(xq.len(), m * w.cols, "xq is not {m} x {}", w.cols);
-    with_scratch(|Scratch { planes, tile, .. }| {
-        planes.fill(kernel, xq, m, w.cols);
-        for_each_tile(kernel, planes, w, tile, out, |_, _, sums, out| {
-            out.copy_from_slice(sums)
+    with_scratch(|scratch| {
+        each_sum(scratch, kernel, xq, m, w, out, |_, _, sums, out| {
+            out.copy_from_slice(sums);
         });
     });
 }
@@ -96,26 +97,22 @@ pub fn linear_with(
         assert_eq!(bias.len(), w.rows, "bias is not {} values", w.rows);
     }
     with_scratch(|scratch| {
-        let Scratch {
-            planes,
-            tile,
-            codes,
-            scales,
-        } = scratch;
+        let mut codes = std::mem::take(&mut scratch.codes);
+        let mut scales = std::mem::take(&mut scratch.scales);
         codes.resize(m * k, 0);
         scales.resize(m, 0.0);
         let quantize = |i: usize, codes: &mut [i8]| quantize_row(kernel, &x[i * k..][..k], codes);
         if k > 0 && worth_threads(x.len(), MIN_ELEMENTS) {
             codes
                 .par_chunks_mut(k)
-                .zip(&mut *scales)
+                .zip(&mut scales)
                 .enumerate()
                 .for_each(|(i, (c, s))| *s = quantize(i, c));
         } else {
             (0..m).for_each(|i| scales[i] = quantize(i, &mut codes[i * k..][..k]));
         }
-        planes.fill(kernel, codes, m, k);
-        scaled_product(kernel, planes, scales, w, bias, tile, out);
+        scaled_product(scratch, kernel, &codes, &scales, w, bias, out);
+        (scratch.codes, scratch.scales) = (codes, scales);
     });
 }
 
@@ -136,23 +133,21 @@ pub fn linear_quantized(
     if let Some(bias) = bias {
         assert_eq!(bias.len(), w.rows, "bias is not {} values", w.rows);
     }
-    with_scratch(|Scratch { planes, tile, .. }| {
-        planes.fill(kernel, xq, m, k);
-        scaled_product(kernel, planes, x_scales, w, bias, tile, out);
-    });
+    with_scratch(|scratch| scaled_product(scratch, kernel, xq, x_scales, w, bias, out));
 }
 
-/// All tiles, with the epilogue `sum / s_w / s_x + bias`.
+/// All sums, with the epilogue `sum / s_w / s_x + bias`.
 fn scaled_product(
+    scratch: &mut Scratch,
     kernel: Kernel,
-    x: &Planes,
+    xq: &[i8],
     x_scales: &[f32],
     w: PackedView<'_>,
     bias: Option<&[f32]>,
-    tile: &mut Tile,
     out: &mut [f32],
 ) {
-    for_each_tile(kernel, x, w, tile, out, |i, n, sums, out| {
+    let m = x_scales.len();
+    each_sum(scratch, kernel, xq, m, w, out, |i, n, sums, out| {
         let sw = if w.scales.len() == 1 {
             w.scales
         } else {
@@ -165,10 +160,37 @@ fn scaled_product(
     });
 }
 
+/// Calls `write(i, n range, sums, out[i, n range])` until all of `out[m, n]` is written: a few rows of `x` meet the words
+/// as they lie, many rows meet them interleaved.
+fn each_sum<T: Send>(
+    scratch: &mut Scratch,
+    kernel: Kernel,
+    xq: &[i8],
+    m: usize,
+    w: PackedView<'_>,
+    out: &mut [T],
+    write: impl Fn(usize, Range<usize>, &[i32], &mut [T]) + Sync,
+) {
+    let k = w.cols;
+    w.assert_lengths();
+    assert_eq!(xq.len(), m * k, "xq is not {m} x {k}");
+    assert!(
+        k <= MAX_COLS,
+        "{k} columns: int32 sums are proven for at most {MAX_COLS}"
+    );
+    if m >= MIN_ROWS && k > 0 {
+        scratch.interleaved.product(kernel, xq, m, w, out, write);
+    } else {
+        scratch.planes.fill(kernel, xq, m, k);
+        for_each_tile(kernel, &scratch.planes, w, &mut scratch.tile, out, write);
+    }
+}
+
 /// Lends the thread's scratch. A nested call on the same thread (rayon may steal one) finds none and makes its own.
 fn with_scratch(f: impl FnOnce(&mut Scratch)) {
     let mut scratch = SCRATCH.take().unwrap_or_default();
     f(&mut scratch);
+    scratch.interleaved.shrink();
     if scratch.planes.capacity() + scratch.codes.capacity() <= KEEP_SCRATCH {
         SCRATCH.set(Some(scratch));
     }

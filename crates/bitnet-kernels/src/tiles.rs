@@ -9,13 +9,14 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::{
-    Kernel, MAX_COLS, PackedView,
+    Kernel, PackedView,
     kernel::dispatch,
     parallel::{MIN_MACS, worth_threads},
     planes::Planes,
+    shared_out::SharedOut,
 };
 
-/// Rows of `x` a tile covers. With `TILE_N` it makes 8 KiB of sums, which stay in the level-one cache.
+/// Rows of `x` a tile covers at most. With `TILE_N` it makes 8 KiB of sums, which stay in the level-one cache.
 pub(crate) const TILE_M: usize = 64;
 
 /// Rows of `w` a tile covers: at K = 4096 they are 32 KiB, which stay in the level-two cache while the tile's rows of
@@ -45,9 +46,7 @@ impl Default for Tile {
 /// Computes all tiles of `x · wᵀ`, in `tile` or in one a thread, and calls `write(m, n range, sums, out[m, n range])` for
 /// each row of each.
 ///
-/// # Panics
-///
-/// If a length disagrees with the shape, if `w.cols > MAX_COLS`, or if the processor lacks `kernel`.
+/// The lengths of `x` and `w` are the caller's to check.
 pub(crate) fn for_each_tile<T: Send>(
     kernel: Kernel,
     x: &Planes,
@@ -57,17 +56,7 @@ pub(crate) fn for_each_tile<T: Send>(
     write: impl Fn(usize, Range<usize>, &[i32], &mut [T]) + Sync,
 ) {
     let (m, n, k) = (x.rows(), w.rows, w.cols);
-    w.assert_lengths();
-    assert_eq!(Some(out.len()), m.checked_mul(n), "out is not {m} x {n}");
-    assert!(
-        k <= MAX_COLS,
-        "{k} columns: int32 sums are proven for at most {MAX_COLS}"
-    );
-    let out = SharedOut {
-        start: out.as_mut_ptr(),
-        m,
-        n,
-    };
+    let out = SharedOut::new(out, m, n);
     let (tiles_m, tiles_n) = (m.div_ceil(TILE_M), n.div_ceil(TILE_N));
     let run = |tile: &mut Tile, index: usize| {
         let (m0, n0) = (index / tiles_n * TILE_M, index % tiles_n * TILE_N);
@@ -92,34 +81,5 @@ pub(crate) fn for_each_tile<T: Send>(
             .for_each_init(Tile::default, run);
     } else {
         (0..tiles).for_each(|index| run(tile, index));
-    }
-}
-
-/// The output, which tiles write in rectangles that no slice type can split.
-struct SharedOut<T> {
-    start: *mut T,
-    m: usize,
-    n: usize,
-}
-
-// SAFETY: the pointer is used only through `segment`, whose callers promise disjoint segments; T moves between threads.
-unsafe impl<T: Send> Sync for SharedOut<T> {}
-
-impl<T> SharedOut<T> {
-    /// `out[i, columns]`.
-    ///
-    /// # Safety
-    ///
-    /// No two live segments may overlap.
-    #[allow(clippy::mut_from_ref)]
-    unsafe fn segment(&self, i: usize, columns: Range<usize>) -> &mut [T] {
-        assert!(i < self.m && columns.start <= columns.end && columns.end <= self.n);
-        // SAFETY: the segment lies within the m · n elements at `start`, by the line above; the caller keeps it alone.
-        unsafe {
-            std::slice::from_raw_parts_mut(
-                self.start.add(i * self.n + columns.start),
-                columns.len(),
-            )
-        }
     }
 }

@@ -4,13 +4,15 @@
 //! are `scalar`'s own source compiled with wider registers; what a compiler does not find by itself (rounding to
 //! bytes, packing, decoding, splitting, the product) is written with intrinsics.
 
+mod panel;
 mod product;
 
 use std::arch::x86_64::*;
 
+pub(crate) use panel::{ROWS, base_three, decode, gemm, panel_functions, two_bit};
 pub(crate) use product::tile_product;
 
-use crate::{planes::Chunk, scalar};
+use crate::{SUM_LANES, planes::Chunk, scalar};
 
 /// `scalar`'s source with 256-bit registers.
 macro_rules! widened {
@@ -25,10 +27,32 @@ macro_rules! widened {
 widened! {
     max_abs_bits(x: &[f32]) -> u32;
     quantize_row_f32(x: &[f32], scale: f32, codes: &mut [f32]);
-    abs_block_sum(block: &[f32]) -> f32;
     div_row(codes: &[i8], scale: f32, out: &mut [f32]);
     scale_row(acc: &mut [f32], sw: &[f32], sx: f32);
+    copy_row(codes: &[i8], out: &mut [i8]) -> i32;
     epilogue_row(acc: &[i32], sw: &[f32], sx: f32, bias: Option<&[f32]>, out: &mut [f32]);
+}
+
+/// `Σ|w|` of one block, in the order of `weight`: the 32 lanes are four registers. (Left to itself the compiler keeps the
+/// lanes in memory, at a sixth of the speed.)
+#[target_feature(enable = "avx2")]
+pub(crate) fn abs_block_sum(block: &[f32]) -> f32 {
+    let magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fff_ffff));
+    let mut sums = [_mm256_setzero_ps(); 4];
+    let (groups, tail) = block.as_chunks::<SUM_LANES>();
+    for group in groups {
+        for (i, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: group has 32 floats and i < 4.
+            let w = unsafe { _mm256_loadu_ps(group.as_ptr().add(8 * i)) };
+            *sum = _mm256_add_ps(*sum, _mm256_and_ps(w, magnitude));
+        }
+    }
+    let mut lanes = [0.0; SUM_LANES];
+    for (lanes, sum) in lanes.as_chunks_mut::<8>().0.iter_mut().zip(sums) {
+        // SAFETY: lanes are 8 floats.
+        unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), sum) };
+    }
+    scalar::fold_lanes(lanes, tail)
 }
 
 /// The order that undoes the lane-wise interleaving of two rounds of `packs`: element group `4g .. 4g+4` of the sources
@@ -136,6 +160,27 @@ pub(crate) fn split_row(codes: &[i8], chunks: &mut [Chunk]) -> i32 {
         split_chunk(block, chunk);
     }
     scalar::split_row(tail, rest);
+    scalar::sum(codes)
+}
+
+/// Writes a row of codes as the 4 × 4 transpositions of its sixteens, zero past its end, and returns its sum.
+#[target_feature(enable = "avx2")]
+pub(crate) fn transpose_row(codes: &[i8], out: &mut [i8]) -> i32 {
+    let by_four = _mm256_setr_epi8(
+        0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, //
+        0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15,
+    );
+    let (blocks, tail) = codes.as_chunks::<32>();
+    let (full, rest) = out.split_at_mut(32 * blocks.len());
+    for (block, out) in blocks.iter().zip(full.as_chunks_mut::<32>().0) {
+        // SAFETY: both are 32 bytes.
+        unsafe {
+            let bytes = _mm256_loadu_si256(block.as_ptr().cast());
+            let bytes = _mm256_shuffle_epi8(bytes, by_four);
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), bytes);
+        }
+    }
+    scalar::transpose_row(tail, rest);
     scalar::sum(codes)
 }
 

@@ -19,8 +19,8 @@ use crate::{
     tiles::{TILE_N, Tile},
 };
 
-/// Rows of `x` that share one decoding: 4 accumulators and 4 codes leave half of the 16 registers for temporaries.
-const ROWS: usize = 4;
+/// Rows of `x` that share one decoding: more than 3 are interleaved instead (`interleaved`).
+const ROWS: usize = 3;
 
 /// Chunks between two widenings.
 const WIDEN: usize = 8;
@@ -34,7 +34,6 @@ pub(crate) fn tile_product(x: &Planes, w: PackedView<'_>, tile: &mut Tile) {
         match tile.m.end - m {
             1 => one_row(x, w, m, tile),
             2 => rows::<2>(x, w, m, tile),
-            3 => rows::<3>(x, w, m, tile),
             _ => rows::<ROWS>(x, w, m, tile),
         }
         m += ROWS;
@@ -46,14 +45,14 @@ pub(crate) fn tile_product(x: &Planes, w: PackedView<'_>, tile: &mut Tile) {
 #[target_feature(enable = "avx2")]
 fn rows<const R: usize>(x: &Planes, w: PackedView<'_>, m: usize, tile: &mut Tile) {
     let planes: [&[Chunk]; R] = std::array::from_fn(|r| x.row(m + r));
-    let mut correction = [0; ROWS];
+    let mut correction = [0; 4];
     (0..R).for_each(|r| correction[r] = x.sum(m + r));
     let correction = _mm_setr_epi32(correction[0], correction[1], correction[2], correction[3]);
     let base = (m - tile.m.start) * TILE_N;
     for column in (0..tile.n.len()).step_by(4) {
         let mut sums = [_mm_setzero_si128(); 4];
         for (sum, n) in sums.iter_mut().zip(tile.n.start + column..tile.n.end) {
-            let mut lanes = [_mm256_setzero_si256(); ROWS];
+            let mut lanes = [_mm256_setzero_si256(); 4];
             lanes[..R].copy_from_slice(&accumulate(w.row_words(n), planes));
             *sum = _mm_sub_epi32(horizontal(lanes), correction);
         }

@@ -20,6 +20,7 @@ pub use attention::{Heads, attention, attention_backward};
 pub use cross_entropy::{cross_entropy, cross_entropy_backward};
 pub use gated::{Gate, gated, gated_backward};
 pub use matmul::{Matrix, matmul};
+pub(crate) use rms_norm::rms_norm_row;
 pub use rms_norm::{rms_norm, rms_norm_backward};
 pub use rotary::rotary;
 

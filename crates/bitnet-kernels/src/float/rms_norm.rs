@@ -25,6 +25,13 @@ pub fn rms_norm(x: &[f32], gamma: &[f32], epsilon: f32, y: &mut [f32], inverse_r
     });
 }
 
+/// One row of [`rms_norm`], the same bits, on the calling thread.
+pub(crate) fn rms_norm_row(x: &[f32], gamma: &[f32], epsilon: f32, y: &mut [f32]) {
+    let mut r = [0.0];
+    forward_scale(x, epsilon, &mut r);
+    forward_row(x, gamma, r[0], y);
+}
+
 /// Writes `∂x = r·h − x·r³·mean(h·x)`, `h = ∂y·γ`, and `∂γ = Σ_rows ∂y·x·r`.
 ///
 /// # Panics

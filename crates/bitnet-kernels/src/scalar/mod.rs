@@ -4,6 +4,10 @@
 //! that `avx2` can compile the float ones again, with 256-bit registers, from the very same source. Their results are
 //! then equal by construction: IEEE operations do not depend on the width, and Rust never fuses or reorders them.
 
+mod panel;
+
+pub(crate) use panel::{ROWS, base_three, decode, gemm, signed, two_bit};
+
 use crate::{
     PackedView,
     planes::{Chunk, Planes},
@@ -45,6 +49,12 @@ pub(crate) fn abs_block_sum(block: &[f32]) -> f32 {
             *lane += w.abs();
         }
     }
+    fold_lanes(lanes, tail)
+}
+
+/// The end of a block: its last elements, fewer than lanes, then the lanes in halves.
+#[inline(always)]
+pub(crate) fn fold_lanes(mut lanes: [f32; SUM_LANES], tail: &[f32]) -> f32 {
     for (lane, w) in lanes.iter_mut().zip(tail) {
         *lane += w.abs();
     }
@@ -138,6 +148,28 @@ pub(crate) fn split_row(codes: &[i8], chunks: &mut [Chunk]) -> i32 {
 #[inline(always)]
 pub(crate) fn sum(codes: &[i8]) -> i32 {
     codes.iter().map(|code| i32::from(*code)).sum()
+}
+
+/// Writes a row of codes as the 4 × 4 transpositions of its sixteens (`layout`), zero past its end, and returns its sum.
+#[inline(always)]
+pub(crate) fn transpose_row(codes: &[i8], out: &mut [i8]) -> i32 {
+    for (out, codes) in out.chunks_exact_mut(16).zip(codes.chunks(16)) {
+        let mut block = [0; 16];
+        block[..codes.len()].copy_from_slice(codes);
+        for (at, out) in out.iter_mut().enumerate() {
+            *out = block[at % 4 * 4 + at / 4];
+        }
+    }
+    out[codes.len().next_multiple_of(16)..].fill(0);
+    sum(codes)
+}
+
+/// Writes a row of codes in its own order, zero past its end, and returns its sum.
+#[inline(always)]
+pub(crate) fn copy_row(codes: &[i8], out: &mut [i8]) -> i32 {
+    out[..codes.len()].copy_from_slice(codes);
+    out[codes.len()..].fill(0);
+    sum(codes)
 }
 
 /// Fills a tile with the exact sums of its rows of `x` and `w`.

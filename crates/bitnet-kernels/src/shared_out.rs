@@ -1,0 +1,69 @@
+//! An output that threads write in rectangles, which no slice type can split.
+
+use std::{marker::PhantomData, ops::Range};
+
+/// `out[m, n]`, lent to several threads.
+pub(crate) struct SharedOut<'a, T> {
+    start: *mut T,
+    m: usize,
+    n: usize,
+    lent: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: the pointer is used only through `segment`, whose callers promise disjoint segments; T moves between threads.
+unsafe impl<T: Send> Sync for SharedOut<'_, T> {}
+
+impl<'a, T> SharedOut<'a, T> {
+    /// Lends `out[m, n]`.
+    ///
+    /// # Panics
+    ///
+    /// If `out` has another length.
+    pub(crate) fn new(out: &'a mut [T], m: usize, n: usize) -> Self {
+        assert_eq!(Some(out.len()), m.checked_mul(n), "out is not {m} x {n}");
+        SharedOut {
+            start: out.as_mut_ptr(),
+            m,
+            n,
+            lent: PhantomData,
+        }
+    }
+
+    /// `out[i, columns]`.
+    ///
+    /// # Safety
+    ///
+    /// No two live segments may overlap.
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn segment(&self, i: usize, columns: Range<usize>) -> &mut [T] {
+        assert!(i < self.m && columns.start <= columns.end && columns.end <= self.n);
+        // SAFETY: the segment lies within the m · n elements at `start`, by the line above; the caller keeps it alone.
+        unsafe {
+            std::slice::from_raw_parts_mut(
+                self.start.add(i * self.n + columns.start),
+                columns.len(),
+            )
+        }
+    }
+
+    /// Fetches the lines of 32 columns, which will be written soon.
+    #[inline]
+    pub(crate) fn expect(&self, i: usize, column: usize) {
+        fetch(self.start.wrapping_add(i * self.n + column));
+    }
+}
+
+/// Brings the 128 bytes from `start` on, wherever they lie in their lines, to the nearest cache; any address may be given.
+#[inline]
+pub(crate) fn fetch<T>(start: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        for at in [0, 64, 128] {
+            // SAFETY: SSE, which every x86-64 has; a prefetch reads nothing and never faults.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.cast::<i8>().wrapping_add(at)) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = start;
+}
