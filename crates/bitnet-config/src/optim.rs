@@ -61,7 +61,8 @@ optimiser_keys! {
     second_learning_rate: Option<f64> = None;
     /// Fraction of the steps after which the second stage begins (`two-stage` only).
     stage_fraction: f64 = 0.5;
-    /// Steps over which the learning rate rises linearly from 0.
+    /// Steps over which the learning rate rises linearly from 0. A run shorter than that ends within its warm-up, with the
+    /// same first steps as the long one.
     warmup_steps: usize = 40;
     /// Decoupled weight decay.
     weight_decay: f64 = 0.1;

@@ -63,12 +63,12 @@ fn validate_train(train: &TrainConfig, model: &ModelConfig) -> Check {
             true => format!("train.{section}.{key}"),
             false => format!("train.{key}"),
         };
-        validate_optim(&train.optim(linear), train.steps, name)?;
+        validate_optim(&train.optim(linear), name)?;
     }
     Ok(())
 }
 
-fn validate_optim(optim: &OptimConfig, steps: usize, name: impl Fn(&str) -> String) -> Check {
+fn validate_optim(optim: &OptimConfig, name: impl Fn(&str) -> String) -> Check {
     for (key, value) in [("learning_rate", optim.learning_rate), ("eps", optim.eps)] {
         ensure(value > 0.0 && value.is_finite(), &name(key), value, || {
             "must be a finite number above 0".into()
@@ -94,12 +94,6 @@ fn validate_optim(optim: &OptimConfig, steps: usize, name: impl Fn(&str) -> Stri
             "must be at least 0 and below 1".into()
         })?;
     }
-    ensure(
-        optim.warmup_steps <= steps,
-        &name("warmup_steps"),
-        optim.warmup_steps,
-        || format!("exceeds train.steps = {steps}; lower it or train longer"),
-    )?;
     match (optim.schedule, optim.second_learning_rate) {
         (Schedule::TwoStage, None) => Err(ConfigError::Missing {
             key: name("second_learning_rate"),

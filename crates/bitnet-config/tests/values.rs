@@ -117,10 +117,6 @@ fn values_that_disagree() {
         "train.context = 512 exceeds model.max_position_embeddings = 256; raise that or lower train.context",
     );
     rejects(
-        &["train.steps=10", "train.warmup_steps=11"],
-        "train.warmup_steps = 11 exceeds train.steps = 10; lower it or train longer",
-    );
-    rejects(
         &["train.float.schedule=two-stage"],
         "train.second_learning_rate is missing: train.float.schedule = \"two-stage\" needs it; \
          set it, or choose \"cosine\" or \"linear\"",

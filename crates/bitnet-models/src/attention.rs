@@ -2,7 +2,7 @@
 //!
 //! Shape suffixes: b batch, t time (queries), s time (keys), h query heads, g key/value heads, d head width, m model width.
 
-use bitnet_nn::fused::rms_norm;
+use bitnet_nn::fused::{causal_attention, rms_norm};
 use burn::module::Module;
 use burn::nn::RmsNorm;
 use burn::tensor::{Bool, Device, Tensor, activation::softmax};
@@ -52,37 +52,53 @@ impl Attention {
         }
     }
 
-    /// `x` `[b, t, m]` → `[b, t, m]`. `hidden_ts` is true where a query may not look.
-    pub(crate) fn forward(
+    /// `x` `[b, t, m]` → `[b, t, m]`, each position attending to itself and those before it.
+    pub(crate) fn forward(&self, x_btm: Tensor<3>, rope: &RotaryEmbedding) -> Tensor<3> {
+        let [q_bthd, k_btgd, v_btgd] = self.heads_of(x_btm);
+        let (cos, sin) = rope.tables(q_bthd.dims()[1]);
+        self.output(causal_attention(q_bthd, k_btgd, v_btgd, cos, sin))
+    }
+
+    /// As [`forward`](Self::forward), for positions from `offset` on whose predecessors are in the cache. `hidden_ts` is
+    /// true where a query may not look.
+    pub(crate) fn forward_cached(
         &self,
         x_btm: Tensor<3>,
         rope: &RotaryEmbedding,
         hidden_ts: &Tensor<2, Bool>,
-        cache: Option<(&mut LayerCache, usize)>,
+        cache: &mut LayerCache,
+        offset: usize,
     ) -> Tensor<3> {
-        let [batch, time, _] = x_btm.dims();
-        let split = |x: Tensor<3>, heads: usize| x.reshape([batch, time, heads, self.head_width]);
-        let offset = cache.as_ref().map_or(0, |(_, offset)| *offset);
-        let q_bthd = split(self.q_proj.forward(x_btm.clone()), self.heads);
-        let k_btgd = split(self.k_proj.forward(x_btm.clone()), self.kv_heads);
-        let v_btgd = split(self.v_proj.forward(x_btm), self.kv_heads);
+        let [q_bthd, k_btgd, v_btgd] = self.heads_of(x_btm);
         let q_bhtd = rope.forward(q_bthd, offset).swap_dims(1, 2);
         let k_bgtd = rope.forward(k_btgd, offset).swap_dims(1, 2);
-        let v_bgtd = v_btgd.swap_dims(1, 2);
-        let (k_bgsd, v_bgsd) = match cache {
-            Some((layer, offset)) => layer.update(k_bgtd, v_bgtd, offset),
-            None => (k_bgtd, v_bgtd),
-        };
+        let (k_bgsd, v_bgsd) = cache.update(k_bgtd, v_btgd.swap_dims(1, 2), offset);
         let (k_bhsd, v_bhsd) = (self.share(k_bgsd), self.share(v_bgsd));
 
         let scale = 1.0 / (self.head_width as f64).sqrt();
         let scores_bhts = q_bhtd.mul_scalar(scale).matmul(k_bhsd.transpose());
         let scores_bhts =
             scores_bhts.mask_fill(hidden_ts.clone().unsqueeze::<4>(), f32::NEG_INFINITY);
-        let y_bhtd = softmax(scores_bhts, 3).matmul(v_bhsd);
-        let y_btm = y_bhtd
-            .swap_dims(1, 2)
-            .reshape([batch, time, self.heads * self.head_width]);
+        self.output(softmax(scores_bhts, 3).matmul(v_bhsd).swap_dims(1, 2))
+    }
+
+    /// Queries `[b, t, h, d]`, keys and values `[b, t, g, d]`.
+    fn heads_of(&self, x_btm: Tensor<3>) -> [Tensor<4>; 3] {
+        let [batch, time, _] = x_btm.dims();
+        let split = |x: Tensor<3>, heads| x.reshape([batch, time, heads, self.head_width]);
+        let layers = [&self.q_proj, &self.k_proj, &self.v_proj];
+        let [q, k, v] = Projection::forward_shared(layers, x_btm);
+        [
+            split(q, self.heads),
+            split(k, self.kv_heads),
+            split(v, self.kv_heads),
+        ]
+    }
+
+    /// Joins the heads, `[b, t, h, d]` → `[b, t, m]`.
+    fn output(&self, y_bthd: Tensor<4>) -> Tensor<3> {
+        let [batch, time, heads, width] = y_bthd.dims();
+        let y_btm = y_bthd.reshape([batch, time, heads * width]);
         let y_btm = match &self.attn_sub_norm {
             Some(norm) => rms_norm(norm, y_btm),
             None => y_btm,

@@ -38,8 +38,8 @@ impl Mlp {
     }
 
     pub(crate) fn forward(&self, x_btm: Tensor<3>) -> Tensor<3> {
-        let gate = self.gate_proj.forward(x_btm.clone());
-        let inner = gated(gate, self.up_proj.forward(x_btm), self.act.gate());
+        let [gate, up] = Projection::forward_shared([&self.gate_proj, &self.up_proj], x_btm);
+        let inner = gated(gate, up, self.act.gate());
         let inner = match &self.ffn_sub_norm {
             Some(norm) => rms_norm(norm, inner),
             None => inner,

@@ -2,6 +2,7 @@
 
 use bitnet_nn::{
     BitLinear, BitLinearConfig, LinearKind, PackError, PackedBitLinear, PackedBitLinearConfig,
+    QuantizedActivations,
 };
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -57,6 +58,31 @@ impl Projection {
             Projection::Latent(linear) => linear.forward(x),
             Projection::Packed(linear) => linear.forward(x),
         }
+    }
+
+    /// Whether the layer quantises what it is given, as it is given.
+    fn quantizes_input(&self) -> bool {
+        match self {
+            Projection::Latent(linear) => {
+                linear.kind == LinearKind::Ternary && linear.norm.is_none()
+            }
+            Projection::Packed(linear) => linear.norm.is_none(),
+        }
+    }
+
+    /// Several layers of one input, which is quantised once.
+    pub fn forward_shared<const D: usize, const N: usize>(
+        layers: [&Projection; N],
+        x: Tensor<D>,
+    ) -> [Tensor<D>; N] {
+        if !layers.iter().all(|layer| layer.quantizes_input()) {
+            return layers.map(|layer| layer.forward(x.clone()));
+        }
+        let x = QuantizedActivations::new(x);
+        layers.map(|layer| match layer {
+            Projection::Latent(linear) => linear.forward_quantized(&x),
+            Projection::Packed(linear) => linear.forward_quantized(&x),
+        })
     }
 
     /// The packed form of a ternary layer; a float or packed layer stays as it is.

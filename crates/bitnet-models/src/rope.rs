@@ -35,6 +35,12 @@ impl RotaryEmbedding {
         }
     }
 
+    /// The tables of positions `0..time`, `[time, head_dim]` each: cosines and sines.
+    pub fn tables(&self, time: usize) -> (Tensor<2>, Tensor<2>) {
+        let first = |table: &Tensor<2>| table.clone().narrow(0, 0, time);
+        (first(&self.cos), first(&self.sin))
+    }
+
     /// Rotates `x` `[batch, time, heads, head_dim]`, whose first token stands at `offset`.
     pub fn forward(&self, x_bthd: Tensor<4>, offset: usize) -> Tensor<4> {
         let time = x_bthd.dims()[1];

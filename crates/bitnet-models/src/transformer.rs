@@ -3,13 +3,13 @@
 //! Embedding, norms and head stay in float in both twins; the projections of the blocks are ternary or float by
 //! `linear` in the config, and nothing else differs.
 
-use bitnet_nn::fused::rms_norm;
+use bitnet_nn::fused::{linear, rms_norm};
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, RmsNorm};
-use burn::tensor::{Bool, Device, Int, Tensor, module::linear};
+use burn::tensor::{Device, Int, Tensor};
 
-use crate::attention::{Attention, causal_mask};
-use crate::cache::{KvCache, LayerCache};
+use crate::attention::Attention;
+use crate::cache::KvCache;
 use crate::init::Init;
 use crate::mlp::Mlp;
 use crate::projection::Projection;
@@ -118,10 +118,9 @@ impl Transformer {
     pub fn forward(&self, tokens_bt: Tensor<2, Int>) -> Tensor<3> {
         let time = tokens_bt.dims()[1];
         self.check_length(time);
-        let hidden_ts = causal_mask(time, time, 0, &tokens_bt.device());
         let mut x_btm = self.embed_tokens.forward(tokens_bt);
         for block in &self.layers {
-            x_btm = block.forward(x_btm, &self.rope, &hidden_ts, None);
+            x_btm = block.forward(x_btm, |block, x| block.self_attn.forward(x, &self.rope));
         }
         self.logits(x_btm)
     }
@@ -145,7 +144,10 @@ impl Transformer {
             let hidden_ts = hidden_ts
                 .get_or_insert_with(|| layer.mask(time, offset))
                 .clone();
-            x_btm = block.forward(x_btm, &self.rope, &hidden_ts, Some((layer, offset)));
+            x_btm = block.forward(x_btm, |block, x| {
+                let attention = &block.self_attn;
+                attention.forward_cached(x, &self.rope, &hidden_ts, layer, offset)
+            });
         }
         cache.advance(time);
         let last_b1m = x_btm.narrow(1, time - 1, 1);
@@ -175,7 +177,7 @@ impl Transformer {
     fn logits(&self, x_btm: Tensor<3>) -> Tensor<3> {
         let x_btm = rms_norm(&self.norm, x_btm);
         let head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens.weight);
-        linear(x_btm, head.val().transpose(), None)
+        linear(x_btm, head.val())
     }
 
     fn check_length(&self, tokens: usize) {
@@ -191,20 +193,13 @@ impl Block {
     fn forward(
         &self,
         x_btm: Tensor<3>,
-        rope: &RotaryEmbedding,
-        hidden_ts: &Tensor<2, Bool>,
-        cache: Option<(&mut LayerCache, usize)>,
+        attend: impl FnOnce(&Self, Tensor<3>) -> Tensor<3>,
     ) -> Tensor<3> {
         let normed = |norm: &Option<RmsNorm>, x: &Tensor<3>| match norm {
             Some(norm) => rms_norm(norm, x.clone()),
             None => x.clone(),
         };
-        let attended = self.self_attn.forward(
-            normed(&self.input_layernorm, &x_btm),
-            rope,
-            hidden_ts,
-            cache,
-        );
+        let attended = attend(self, normed(&self.input_layernorm, &x_btm));
         let x_btm = x_btm + attended;
         let fed = self
             .mlp

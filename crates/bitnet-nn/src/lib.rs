@@ -47,6 +47,7 @@ pub use layers::{
 };
 pub use ops::TernaryBackend;
 pub use tensor::{
-    bitlinear, dequantize_activations, dequantize_weights, packed_linear, quantize_activations,
+    QuantizedActivations, bitlinear, bitlinear_quantized, dequantize_activations,
+    dequantize_weights, packed_linear, packed_linear_quantized, quantize_activations,
     quantize_weights,
 };

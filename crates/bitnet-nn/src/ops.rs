@@ -1,9 +1,9 @@
 //! The backend extension: the operations that a ternary linear layer adds to Burn's [`Backend`].
 //!
 //! Five primitive operations carry everything; each has a default body composed from Burn's own operations
-//! ([`crate::reference`]), so a backend without kernels of its own needs an empty `impl`. Two composed operations stand
-//! on them: [`bitlinear`](TernaryBackend::bitlinear) for training and
-//! [`packed_linear`](TernaryBackend::packed_linear) for inference. Both go through the same integer product, which is
+//! ([`crate::reference`]), so a backend without kernels of its own needs an empty `impl`. The composed operations
+//! stand on them: [`bitlinear`](TernaryBackend::bitlinear) for training and
+//! [`packed_linear`](TernaryBackend::packed_linear) for inference, each also for activations that several layers share. Both go through the same integer product, which is
 //! why a packed model answers exactly as the fake-quantised one it was packed from.
 //!
 //! # Layouts
@@ -113,11 +113,24 @@ pub trait TernaryBackend: Backend {
         quantizer: WeightQuantizer,
         granularity: Granularity,
     ) -> FloatTensor<Self> {
+        let (x_codes, x_scales) = Self::quantize_activations(as_rows::<Self>(x.clone()));
+        Self::bitlinear_quantized(x, x_codes, x_scales, w, quantizer, granularity)
+    }
+
+    /// [`bitlinear`](Self::bitlinear) of an `x` that is quantised already, once for the layers that share it (queries,
+    /// keys and values; gate and up). Differentiable in `x` and `w`; the codes must be those of `x`.
+    #[fusion(default)]
+    fn bitlinear_quantized(
+        x: FloatTensor<Self>,
+        x_codes: IntTensor<Self>,
+        x_scales: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        quantizer: WeightQuantizer,
+        granularity: Granularity,
+    ) -> FloatTensor<Self> {
         let shape = x.shape();
-        let in_features = last(&shape);
         let (w_codes, w_scales) = Self::quantize_weights(w, quantizer, granularity);
-        let (x_codes, x_scales) = Self::quantize_activations(as_rows::<Self>(x));
-        let y = Self::ternary_product(x_codes, x_scales, w_codes, w_scales, in_features);
+        let y = Self::ternary_product(x_codes, x_scales, w_codes, w_scales, last(&shape));
         with_leading::<Self>(y, shape)
     }
 
@@ -131,10 +144,21 @@ pub trait TernaryBackend: Backend {
         w_codes: IntTensor<Self>,
         w_scales: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
+        let (x_codes, x_scales) = Self::quantize_activations(as_rows::<Self>(x.clone()));
+        Self::packed_linear_quantized(x, x_codes, x_scales, w_codes, w_scales)
+    }
+
+    /// [`packed_linear`](Self::packed_linear) of an `x` that is quantised already. Differentiable in `x`.
+    #[fusion(default)]
+    fn packed_linear_quantized(
+        x: FloatTensor<Self>,
+        x_codes: IntTensor<Self>,
+        x_scales: FloatTensor<Self>,
+        w_codes: IntTensor<Self>,
+        w_scales: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
         let shape = x.shape();
-        let in_features = last(&shape);
-        let (x_codes, x_scales) = Self::quantize_activations(as_rows::<Self>(x));
-        let y = Self::ternary_product(x_codes, x_scales, w_codes, w_scales, in_features);
+        let y = Self::ternary_product(x_codes, x_scales, w_codes, w_scales, last(&shape));
         with_leading::<Self>(y, shape)
     }
 }

@@ -32,6 +32,78 @@ pub fn bitlinear<const D: usize>(
     ))
 }
 
+/// Activations with their int8 codes: quantised once for all layers that read them.
+#[derive(Clone, Debug)]
+pub struct QuantizedActivations<const D: usize> {
+    x: Tensor<D>,
+    codes: Tensor<2, Int>,
+    scales: Tensor<1>,
+}
+
+impl<const D: usize> QuantizedActivations<D> {
+    /// Quantises `x` `[..., K]` per token.
+    pub fn new(x: Tensor<D>) -> Self {
+        let features = x.dims()[D - 1];
+        let rows = x.shape().num_elements() / features.max(1);
+        let (codes, scales) = quantize_activations(x.clone().reshape([rows, features]));
+        Self { x, codes, scales }
+    }
+
+    /// What was quantised.
+    pub fn values(&self) -> &Tensor<D> {
+        &self.x
+    }
+}
+
+/// [`bitlinear`] of activations that are quantised already.
+///
+/// # Panics
+/// As [`bitlinear`].
+pub fn bitlinear_quantized<const D: usize>(
+    x: &QuantizedActivations<D>,
+    w: Tensor<2>,
+    quantizer: WeightQuantizer,
+    granularity: Granularity,
+) -> Tensor<D> {
+    let (features, [_, in_features]) = (x.x.dims()[D - 1], w.dims());
+    assert_eq!(
+        features, in_features,
+        "bitlinear: x has {features} features, w takes {in_features}"
+    );
+    Tensor::from_dispatch(<Dispatch as TernaryBackend>::bitlinear_quantized(
+        x.x.clone().into_dispatch(),
+        x.codes.clone().into_dispatch(),
+        x.scales.clone().into_dispatch(),
+        w.into_dispatch(),
+        quantizer,
+        granularity,
+    ))
+}
+
+/// [`packed_linear`] of activations that are quantised already.
+///
+/// # Panics
+/// As [`packed_linear`].
+pub fn packed_linear_quantized<const D: usize>(
+    x: &QuantizedActivations<D>,
+    codes: Tensor<2, Int>,
+    scales: Tensor<1>,
+) -> Tensor<D> {
+    let (features, [_, words]) = (x.x.dims()[D - 1], codes.dims());
+    assert_eq!(
+        features.div_ceil(16),
+        words,
+        "packed_linear: x has {features} features, the weights have {words} words of 16 a row"
+    );
+    Tensor::from_dispatch(<Dispatch as TernaryBackend>::packed_linear_quantized(
+        x.x.clone().into_dispatch(),
+        x.codes.clone().into_dispatch(),
+        x.scales.clone().into_dispatch(),
+        codes.into_dispatch(),
+        scales.into_dispatch(),
+    ))
+}
+
 /// `y = (x_q · w_qᵀ) / s_w / s_x` with packed weights.
 ///
 /// # Shapes

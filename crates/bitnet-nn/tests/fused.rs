@@ -5,9 +5,12 @@
 
 mod common;
 
-use bitnet_nn::fused::{AdamWStep, Gate, adamw, gated, rms_norm, rotary};
+use bitnet_nn::fused::{
+    AdamWStep, Gate, adamw, causal_attention, cross_entropy, gated, linear, rms_norm, rotary,
+    sum_of_squares,
+};
 use burn::nn::RmsNormConfig;
-use burn::tensor::{Device, Tensor, TensorData, activation};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData, activation};
 
 const BOUND: f32 = 5e-5;
 
@@ -37,7 +40,7 @@ fn noise<const D: usize>(shape: [usize; D], seed: u32, device: &Device) -> Tenso
 #[test]
 fn rms_norm_is_burns() {
     for target in common::targets() {
-        let device = target.device.autodiff();
+        let device = target.device.clone().autodiff();
         for shape in [[1, 1, 1], [2, 3, 17], [3, 25, 64]] {
             let norm = RmsNormConfig::new(shape[2]).init(&device);
             let x = noise(shape, 1, &device).require_grad();
@@ -62,7 +65,7 @@ fn rms_norm_is_burns() {
 #[test]
 fn the_gate_is_activation_times_up() {
     for target in common::targets() {
-        let device = target.device.autodiff();
+        let device = target.device.clone().autodiff();
         for act in [Gate::Silu, Gate::Relu2] {
             let gate = noise([5, 37], 3, &device).require_grad();
             let up = noise([5, 37], 4, &device).require_grad();
@@ -91,7 +94,7 @@ fn the_gate_is_activation_times_up() {
 #[test]
 fn rotary_turns_the_halves() {
     for target in common::targets() {
-        let device = target.device.autodiff();
+        let device = target.device.clone().autodiff();
         let [batch, time, heads, width] = [2, 5, 3, 8];
         let x = noise([batch, time, heads, width], 6, &device).require_grad();
         let weights = noise([batch, time, heads, width], 7, &device);
@@ -115,6 +118,106 @@ fn rotary_turns_the_halves() {
 }
 
 #[test]
+fn linear_is_a_product_with_the_transpose() {
+    for target in common::targets() {
+        let device = target.device.clone().autodiff();
+        let x = noise([2, 7, 17], 20, &device).require_grad();
+        let w = noise([5, 17], 21, &device).require_grad();
+        let weights = noise([2, 7, 5], 22, &device);
+        let run = |y: Tensor<3>| {
+            let grads = (y.clone() * weights.clone()).sum().backward();
+            (
+                values(y.inner()),
+                values(x.grad(&grads).unwrap()),
+                values(w.grad(&grads).unwrap()),
+            )
+        };
+        let ours = run(linear(x.clone(), w.clone()));
+        let burns = run(x.clone().matmul(w.clone().transpose().unsqueeze()));
+        assert_close(&ours.0, &burns.0, target.name);
+        assert_close(&ours.1, &burns.1, target.name);
+        assert_close(&ours.2, &burns.2, target.name);
+    }
+}
+
+#[test]
+fn attention_is_a_masked_softmax() {
+    for target in common::targets() {
+        let device = target.device.clone().autodiff();
+        let [batch, time, heads, groups, width] = [2, 9, 4, 2, 8];
+        let q = noise([batch, time, heads, width], 23, &device).require_grad();
+        let k = noise([batch, time, groups, width], 24, &device).require_grad();
+        let v = noise([batch, time, groups, width], 25, &device).require_grad();
+        let weights = noise([batch, time, heads, width], 26, &device);
+        let half = |seed| noise([time, width / 2], seed, &device);
+        let twice = |t: Tensor<2>| Tensor::cat(vec![t.clone(), t], 1);
+        let (cos, sin) = (twice(half(27)) * 0.5, twice(half(28)) * 0.5);
+        let run = |y: Tensor<4>| {
+            let grads = (y.clone() * weights.clone()).sum().backward();
+            [
+                values(y.inner()),
+                values(q.grad(&grads).unwrap()),
+                values(k.grad(&grads).unwrap()),
+                values(v.grad(&grads).unwrap()),
+            ]
+        };
+        let ours = run(causal_attention(
+            q.clone(),
+            k.clone(),
+            v.clone(),
+            cos.clone(),
+            sin.clone(),
+        ));
+        let share = |x: Tensor<4>| {
+            x.swap_dims(1, 2)
+                .unsqueeze_dim::<5>(2)
+                .expand([batch, groups, heads / groups, time, width])
+                .reshape([batch, heads, time, width])
+        };
+        let queries = rotary(q.clone(), cos.clone(), sin.clone()).swap_dims(1, 2);
+        let keys = share(rotary(k.clone(), cos.clone(), sin.clone()));
+        let scores = queries.matmul(keys.transpose()) / (width as f64).sqrt();
+        let hidden = Tensor::<2, Bool>::tril_mask([time, time], 0, &target.device);
+        let scores = scores.mask_fill(hidden.unsqueeze::<4>(), f32::NEG_INFINITY);
+        let y = activation::softmax(scores, 3).matmul(share(v.clone()));
+        let burns = run(y.swap_dims(1, 2));
+        for (ours, burns) in ours.iter().zip(&burns) {
+            assert_close(ours, burns, target.name);
+        }
+    }
+}
+
+#[test]
+fn cross_entropy_is_the_log_softmax_of_the_target() {
+    for target in common::targets() {
+        let device = target.device.clone().autodiff();
+        let logits = (noise([6, 11], 29, &device) * 4.0).require_grad();
+        let targets = Tensor::<1, Int>::from_data([0, 10, 3, 3, 7, 1], &target.device);
+        let weights = noise([6], 30, &device);
+        let run = |losses: Tensor<1>| {
+            let grads = (losses.clone() * weights.clone()).sum().backward();
+            (values(losses.inner()), values(logits.grad(&grads).unwrap()))
+        };
+        let ours = run(cross_entropy(logits.clone(), targets.clone()));
+        let burns = run(activation::log_softmax(logits.clone(), 1)
+            .gather(1, targets.reshape([6, 1]))
+            .neg()
+            .reshape([6]));
+        assert_close(&ours.0, &burns.0, target.name);
+        assert_close(&ours.1, &burns.1, target.name);
+    }
+}
+
+#[test]
+fn squares_add_up_on_every_device() {
+    for target in common::targets() {
+        let x = noise([13, 7], 31, &target.device);
+        let ours = values(sum_of_squares(x.clone()));
+        assert_close(&ours, &values(x.square().sum()), target.name);
+    }
+}
+
+#[test]
 fn adamw_is_the_same_on_every_device() {
     let step = |time| AdamWStep {
         learning_rate: 1e-2,
@@ -129,7 +232,9 @@ fn adamw_is_the_same_on_every_device() {
         let mut moments = (param.zeros_like(), param.zeros_like());
         for time in 1..=3 {
             let grad = noise([7, 9], 10 + time as u32, device);
-            let (p, m, v) = adamw(param, grad, moments, step(time));
+            let half = grad.clone() * 2.0;
+            let factor = Tensor::from_data([0.5], device);
+            let (p, m, v) = adamw(param, half, factor, moments, step(time));
             (param, moments) = (p, (m, v));
         }
         values(param)
@@ -149,6 +254,7 @@ fn adamw_is_the_same_on_every_device() {
     let _ = adamw(
         param.clone(),
         param.clone(),
+        Tensor::ones([1], device),
         (zeros.clone(), zeros),
         step(1),
     );

@@ -26,7 +26,7 @@ pub struct State {
     pub seconds: f64,
     /// Validation loss before the first step.
     pub initial_val_loss: f64,
-    /// Training loss of the last logged step.
+    /// Training loss as last reported.
     pub train_loss: f64,
 }
 

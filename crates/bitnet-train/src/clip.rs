@@ -1,37 +1,28 @@
 //! Gradient clipping by the global norm: all gradients are scaled by `min(1, max_norm / ‖g‖₂)`.
 //!
 //! Burn clips each tensor by its own norm, which changes the direction of the step; the norm over all parameters does
-//! not. The norm stays on the device: nothing is read back.
+//! not. The factor stays on the device, and the optimiser's own pass over the gradients applies it.
 
+use bitnet_models::fused::sum_of_squares;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
-/// Scales `grads` so that their global norm is at most `max_norm`.
-pub(crate) fn clip_global_norm<M: Module>(
+/// The factor `[1]` that brings the global norm of `grads` to `max_norm` at most; none if there are no gradients.
+pub(crate) fn clip_factor<M: Module>(
     model: &M,
-    mut grads: GradientsParams,
+    grads: &GradientsParams,
     max_norm: f64,
-) -> GradientsParams {
-    let mut squares = SumOfSquares {
-        grads: &grads,
-        sum: None,
-    };
+) -> Option<Tensor<1>> {
+    let mut squares = SumOfSquares { grads, sum: None };
     model.visit(&mut squares);
-    let Some(sum) = squares.sum else {
-        return grads;
-    };
     // The small constant keeps a gradient of zero from dividing by zero (PyTorch's value).
-    let factor = (sum.sqrt() + 1e-6)
-        .recip()
-        .mul_scalar(max_norm)
-        .clamp_max(1.0);
-    let mut scale = Scale {
-        grads: &mut grads,
-        factor,
-    };
-    model.visit(&mut scale);
-    grads
+    squares.sum.map(|sum| {
+        (sum.sqrt() + 1e-6)
+            .recip()
+            .mul_scalar(max_norm)
+            .clamp_max(1.0)
+    })
 }
 
 struct SumOfSquares<'a> {
@@ -42,25 +33,11 @@ struct SumOfSquares<'a> {
 impl ModuleVisitor for SumOfSquares<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(grad) = self.grads.get::<D>(param.id) {
-            let square = grad.square().sum();
+            let square = sum_of_squares(grad);
             self.sum = Some(match self.sum.take() {
                 Some(sum) => sum + square,
                 None => square,
             });
-        }
-    }
-}
-
-struct Scale<'a> {
-    grads: &'a mut GradientsParams,
-    factor: Tensor<1>,
-}
-
-impl ModuleVisitor for Scale<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(grad) = self.grads.remove::<D>(param.id) {
-            self.grads
-                .register(param.id, grad * self.factor.clone().unsqueeze());
         }
     }
 }

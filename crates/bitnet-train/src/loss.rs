@@ -1,8 +1,9 @@
 //! Cross-entropy of next-token prediction, in nats per token.
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation::log_softmax};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use bitnet_data::Batch;
+use bitnet_models::fused::cross_entropy;
 
 /// A batch on a device: inputs `[b, t]` and targets `[b, t]`.
 pub(crate) fn tensors(batch: &Batch, device: &Device) -> (Tensor<2, Int>, Tensor<2, Int>) {
@@ -12,11 +13,11 @@ pub(crate) fn tensors(batch: &Batch, device: &Device) -> (Tensor<2, Int>, Tensor
     (tensor(&batch.inputs), tensor(&batch.targets))
 }
 
-/// `−ln p(target)` of every token: logits `[b, t, v]`, targets `[b, t]` → `[b · t, 1]`.
-pub(crate) fn token_losses(logits_btv: Tensor<3>, targets_bt: Tensor<2, Int>) -> Tensor<2> {
+/// `−ln p(target)` of every token: logits `[b, t, v]`, targets `[b, t]` → `[b · t]`.
+pub(crate) fn token_losses(logits_btv: Tensor<3>, targets_bt: Tensor<2, Int>) -> Tensor<1> {
     let [batch, time, vocab] = logits_btv.dims();
-    let log_probs = log_softmax(logits_btv.reshape([batch * time, vocab]), 1);
-    log_probs
-        .gather(1, targets_bt.reshape([batch * time, 1]))
-        .neg()
+    cross_entropy(
+        logits_btv.reshape([batch * time, vocab]),
+        targets_bt.reshape([batch * time]),
+    )
 }

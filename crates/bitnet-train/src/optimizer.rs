@@ -3,8 +3,7 @@
 //! Burn's own AdamW computes the same from fourteen tensor operations, which on Flex is fourteen passes over the
 //! parameters on one thread, and it fixes the weight decay when it is built, where ternary training ends it midway.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bitnet_config::OptimConfig;
 use bitnet_models::Transformer;
@@ -13,23 +12,34 @@ use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
 use burn::optim::{AdaptiveMomentumState, LearningRate, ModuleOptimizer, Optimizer};
 use burn::tensor::{Device, Tensor};
 
-/// A float that the training loop sets and the optimiser reads.
+/// What the training loop sets for a step and the optimiser reads.
 #[derive(Clone, Debug)]
-pub(crate) struct Setting(Arc<AtomicU32>);
+pub(crate) struct Setting<T>(Arc<Mutex<T>>);
 
-impl Setting {
-    fn new(value: f32) -> Self {
-        Self(Arc::new(AtomicU32::new(value.to_bits())))
+impl<T: Clone> Setting<T> {
+    fn new(value: T) -> Self {
+        Self(Arc::new(Mutex::new(value)))
     }
 
     /// Sets the value for the next step.
-    pub fn set(&self, value: f64) {
-        self.0.store((value as f32).to_bits(), Ordering::Relaxed);
+    pub fn set(&self, value: T) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = value;
     }
 
-    fn get(&self) -> f32 {
-        f32::from_bits(self.0.load(Ordering::Relaxed))
+    fn get(&self) -> T {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
+}
+
+/// The optimiser's settings that change from step to step.
+pub(crate) struct Settings {
+    /// Weight decay of the matrices. Vectors (the norms' weights) are never decayed.
+    pub weight_decay: Setting<f32>,
+    /// What the gradients are multiplied by, `[1]`; none means 1.
+    pub factor: Setting<Option<Tensor<1>>>,
 }
 
 #[derive(Clone)]
@@ -37,7 +47,8 @@ struct AdamW {
     beta1: f32,
     beta2: f32,
     epsilon: f32,
-    weight_decay: Setting,
+    weight_decay: Setting<f32>,
+    factor: Setting<Option<Tensor<1>>>,
 }
 
 impl Optimizer for AdamW {
@@ -62,7 +73,11 @@ impl Optimizer for AdamW {
             time: i32::try_from(time).unwrap_or(i32::MAX),
         };
         let moments = (state.moment_1, state.moment_2);
-        let (param, moment_1, moment_2) = adamw(param, grad, moments, step);
+        let factor = self
+            .factor
+            .get()
+            .unwrap_or_else(|| Tensor::ones([1], &grad.device()));
+        let (param, moment_1, moment_2) = adamw(param, grad, factor, moments, step);
         let state = AdaptiveMomentumState::new(time, moment_1, moment_2);
         (param, Some(state))
     }
@@ -76,24 +91,27 @@ impl Optimizer for AdamW {
     }
 }
 
-/// The optimiser for `model` and the weight decay of its matrices, which may be set between steps. Vectors (the norms'
-/// weights) are never decayed.
-pub(crate) fn optimizer(model: &Transformer, config: &OptimConfig) -> (ModuleOptimizer, Setting) {
-    let with_decay = |weight_decay: &Setting| AdamW {
+/// The optimiser for `model`, and the settings that may change between its steps.
+pub(crate) fn optimizer(model: &Transformer, config: &OptimConfig) -> (ModuleOptimizer, Settings) {
+    let settings = Settings {
+        weight_decay: Setting::new(0.0),
+        factor: Setting::new(None),
+    };
+    let with_decay = |weight_decay: Setting<f32>| AdamW {
         beta1: config.beta1 as f32,
         beta2: config.beta2 as f32,
         epsilon: config.eps as f32,
-        weight_decay: weight_decay.clone(),
+        weight_decay,
+        factor: settings.factor.clone(),
     };
     let mut matrices = Matrices { ids: Vec::new() };
     model.visit(&mut matrices);
-    let (none, decay) = (Setting::new(0.0), Setting::new(0.0));
-    let optimizer = ModuleOptimizer::from(with_decay(&none)).with_group(
+    let optimizer = ModuleOptimizer::from(with_decay(Setting::new(0.0))).with_group(
         ParamGroup::from_ids(matrices.ids),
-        with_decay(&decay),
+        with_decay(settings.weight_decay.clone()),
         None,
     );
-    (optimizer, decay)
+    (optimizer, settings)
 }
 
 /// Collects the parameters with two or more dimensions.

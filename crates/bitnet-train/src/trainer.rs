@@ -12,15 +12,15 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{self, Checkpoint, State};
-use crate::clip::clip_global_norm;
+use crate::clip::clip_factor;
 use crate::evaluate::{Evaluation, evaluate, read};
 use crate::loss::{tensors, token_losses};
 use crate::memory::peak_rss_bytes;
-use crate::optimizer::{Setting, optimizer};
+use crate::optimizer::{Settings, optimizer};
 use crate::{RunDir, TrainError};
 
 /// What the loop tells while it runs.
-pub trait Observer {
+pub trait Observer: Send {
     /// A logged step.
     fn step(&mut self, _progress: &Progress) {}
     /// An evaluation on the validation split.
@@ -39,7 +39,7 @@ pub struct Progress {
     pub step: usize,
     /// Steps of the run.
     pub steps: usize,
-    /// Mean training loss of the last batch, nats per token.
+    /// Training loss, the mean of the batches since it was last reported, nats per token.
     pub loss: f64,
     /// Learning rate of the step.
     pub learning_rate: f64,
@@ -68,7 +68,7 @@ pub struct TrainSummary {
     pub peak_rss_bytes: Option<u64>,
     /// Trainable parameters.
     pub params: usize,
-    /// Training loss of the last logged step.
+    /// Training loss, the mean of the batches since it was reported before.
     pub train_loss: f64,
     /// Validation loss before the first step.
     pub initial_val_loss: f64,
@@ -86,7 +86,7 @@ pub enum Metric {
     Train {
         /// Steps done.
         step: usize,
-        /// Training loss.
+        /// Training loss, the mean of the batches since the last such line.
         loss: f64,
         /// Learning rate.
         lr: f64,
@@ -183,12 +183,14 @@ impl Training<'_> {
 
         let tokens_per_step = train.batch_size * train.context;
         let mut saved = resume.map(|_| state.step);
+        let mut losses = MeanLoss::default();
         let mut clock = Instant::now();
         while state.step < train.steps && !interrupt.load(Ordering::Relaxed) {
             let (inputs, targets) = tensors(&sampler.batch(state.step as u64), &autodiff);
             let loss = token_losses(model.forward(inputs), targets).mean();
             let learning_rate = optim.learning_rate_at(state.step, train.steps);
-            model = stepper.step(model, loss.clone(), state.step, learning_rate);
+            losses.add(loss.clone().inner());
+            model = stepper.step(model, loss, state.step, learning_rate);
             state.step += 1;
 
             let due = |interval: usize| interval > 0 && state.step.is_multiple_of(interval);
@@ -197,7 +199,7 @@ impl Training<'_> {
             let evaluation = due(train.eval_interval) && !last;
             let save = due(train.checkpoint_interval) && !last;
             if log || evaluation || save {
-                state.train_loss = read(loss.inner())?;
+                state.train_loss = losses.take()?;
                 state.seconds += clock.elapsed().as_secs_f64();
                 clock = Instant::now();
                 if !state.train_loss.is_finite() {
@@ -286,20 +288,45 @@ fn val_metric(state: &State, evaluation: &Evaluation) -> Metric {
     }
 }
 
+/// The mean loss of the batches since it was last taken; it stays on the device until then.
+#[derive(Default)]
+struct MeanLoss {
+    sum: Option<Tensor<1>>,
+    steps: usize,
+}
+
+impl MeanLoss {
+    fn add(&mut self, loss: Tensor<1>) {
+        self.steps += 1;
+        self.sum = Some(match self.sum.take() {
+            Some(sum) => sum + loss,
+            None => loss,
+        });
+    }
+
+    fn take(&mut self) -> Result<f64, TrainError> {
+        let Self { sum, steps } = std::mem::take(self);
+        match sum {
+            Some(sum) => Ok(read(sum)? / steps as f64),
+            None => Ok(f64::NAN),
+        }
+    }
+}
+
 /// AdamW, its weight decay's schedule and gradient clipping.
 struct Stepper<'a> {
     optimizer: ModuleOptimizer,
-    weight_decay: Setting,
+    settings: Settings,
     config: &'a OptimConfig,
     steps: usize,
 }
 
 impl<'a> Stepper<'a> {
     fn new(model: &Transformer, config: &'a OptimConfig, steps: usize) -> Self {
-        let (optimizer, weight_decay) = optimizer(model, config);
+        let (optimizer, settings) = optimizer(model, config);
         Self {
             optimizer,
-            weight_decay,
+            settings,
             config,
             steps,
         }
@@ -312,14 +339,13 @@ impl<'a> Stepper<'a> {
         step: usize,
         learning_rate: f64,
     ) -> Transformer {
-        self.weight_decay
-            .set(self.config.weight_decay_at(step, self.steps));
+        let decay = self.config.weight_decay_at(step, self.steps) as f32;
+        self.settings.weight_decay.set(decay);
         let grads = GradientsParams::from_grads(loss.backward(), &model);
-        let grads = if self.config.grad_clip > 0.0 {
-            clip_global_norm(&model, grads, self.config.grad_clip)
-        } else {
-            grads
-        };
+        if self.config.grad_clip > 0.0 {
+            let factor = clip_factor(&model, &grads, self.config.grad_clip);
+            self.settings.factor.set(factor);
+        }
         self.optimizer.step(learning_rate, model, grads)
     }
 }

@@ -57,15 +57,17 @@ pub fn run(args: TrainArgs) -> anyhow::Result<Outcome> {
         LinearKind::Ternary => "ternary",
     };
     let mut display = Display::new(label, config.train.steps, args.output.quiet, &run);
-    let trained = Training {
+    let training = Training {
         config: &config,
         corpus: &corpus,
         run: &run,
         device: &device,
         resume,
         interrupt: interrupt::watch()?,
-    }
-    .run(&mut display)?;
+    };
+    // On a thread of the pool itself: a step is hundreds of short parallel loops, and handing each one over from outside
+    // the pool costs two switches of threads.
+    let trained = rayon::scope(|_| training.run(&mut display))?;
     drop(display);
     if !trained.summary.interrupted {
         export(&run, &trained.model)?;

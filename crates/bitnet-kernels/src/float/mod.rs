@@ -1,4 +1,5 @@
-//! The float operations around the products: RMSNorm, the gated activation, rotary embedding, AdamW.
+//! The float operations around the products: float products, attention, RMSNorm, the gated activation, rotary
+//! embedding, cross-entropy, AdamW.
 //!
 //! A tensor library runs each of them as five to fifteen passes over memory, on one thread; here each is one pass, on
 //! all threads, forward and backward. Loops are written so that the compiler vectorises them, and compiled twice: for
@@ -6,22 +7,28 @@
 //! sums have a fixed order whatever the number of threads.
 
 mod adamw;
+mod attention;
+mod cross_entropy;
 mod exp;
 mod gated;
+mod matmul;
 mod rms_norm;
 mod rotary;
 
-pub use adamw::{AdamWStep, adamw};
+pub use adamw::{AdamWStep, adamw, sum_of_squares};
+pub use attention::{Heads, attention, attention_backward};
+pub use cross_entropy::{cross_entropy, cross_entropy_backward};
 pub use gated::{Gate, gated, gated_backward};
+pub use matmul::{Matrix, matmul};
 pub(crate) use rms_norm::rms_norm_row;
 pub use rms_norm::{rms_norm, rms_norm_backward};
 pub use rotary::rotary;
 
 /// Defines a function whose body is compiled for AVX2 as well and chosen at run time.
 macro_rules! multiversion {
-    ($(#[$meta:meta])* fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
         $(#[$meta])*
-        fn $name($($arg: $ty),*) {
+        $vis fn $name($($arg: $ty),*) {
             #[inline(always)]
             fn body($($arg: $ty),*) $body
 

@@ -32,7 +32,7 @@ pub fn rotary(
 }
 
 multiversion! {
-    fn rotate(x: &[f32], cos: &[f32], sin: &[f32], sign: f32, y: &mut [f32]) {
+    pub(super) fn rotate(x: &[f32], cos: &[f32], sin: &[f32], sign: f32, y: &mut [f32]) {
         let half = x.len() / 2;
         let (a, b) = x.split_at(half);
         let (c, d) = y.split_at_mut(half);

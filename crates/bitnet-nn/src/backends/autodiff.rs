@@ -16,12 +16,13 @@ use burn::backend::{
 use burn::tensor::Shape;
 
 use crate::TernaryBackend;
+use crate::fused::FusedBackend;
 use crate::ops::{as_rows, last, with_leading};
 
 /// Codes and their scales.
 type Codes<B> = (IntTensor<B>, FloatTensor<B>);
 
-impl<B: TernaryBackend, C: CheckpointStrategy> TernaryBackend for Autodiff<B, C> {
+impl<B: TernaryBackend + FusedBackend, C: CheckpointStrategy> TernaryBackend for Autodiff<B, C> {
     fn quantize_weights(
         w: FloatTensor<Self>,
         quantizer: WeightQuantizer,
@@ -70,17 +71,19 @@ impl<B: TernaryBackend, C: CheckpointStrategy> TernaryBackend for Autodiff<B, C>
         Self::from_inner(B::dequantize_activations(codes, scales, in_features))
     }
 
-    fn bitlinear(
+    fn bitlinear_quantized(
         x: FloatTensor<Self>,
+        x_codes: IntTensor<Self>,
+        x_scales: FloatTensor<Self>,
         w: FloatTensor<Self>,
         quantizer: WeightQuantizer,
         granularity: Granularity,
     ) -> FloatTensor<Self> {
         let shape = x.shape();
-        let (x, x_node) = x.into_parts();
+        let (_, x_node) = x.into_parts();
         let (w, w_node) = w.into_parts();
         let wq = B::quantize_weights(w, quantizer, granularity);
-        let xq = B::quantize_activations(as_rows::<B>(x));
+        let xq = (x_codes, x_scales.into_primitive());
         let y = product::<B>(&xq, &wq, &shape);
         match BitLinearBackward
             .prepare::<C>([x_node, w_node])
@@ -92,21 +95,24 @@ impl<B: TernaryBackend, C: CheckpointStrategy> TernaryBackend for Autodiff<B, C>
         }
     }
 
-    fn packed_linear(
+    fn packed_linear_quantized(
         x: FloatTensor<Self>,
+        x_codes: IntTensor<Self>,
+        x_scales: FloatTensor<Self>,
         w_codes: IntTensor<Self>,
         w_scales: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         let shape = x.shape();
-        let (x, x_node) = x.into_parts();
-        let w_scales = w_scales.into_primitive();
-        let y = B::packed_linear(x, w_codes.clone(), w_scales.clone());
+        let (_, x_node) = x.into_parts();
+        let xq = (x_codes, x_scales.into_primitive());
+        let wq = (w_codes, w_scales.into_primitive());
+        let y = product::<B>(&xq, &wq, &shape);
         match PackedLinearBackward
             .prepare::<C>([x_node])
             .compute_bound()
             .stateful()
         {
-            OpsKind::Tracked(prep) => prep.finish(((w_codes, w_scales), shape), y),
+            OpsKind::Tracked(prep) => prep.finish((wq, shape), y),
             OpsKind::UnTracked(prep) => prep.finish(y),
         }
     }
@@ -115,7 +121,7 @@ impl<B: TernaryBackend, C: CheckpointStrategy> TernaryBackend for Autodiff<B, C>
 #[derive(Debug)]
 struct BitLinearBackward;
 
-impl<B: TernaryBackend> Backward<B, 2> for BitLinearBackward {
+impl<B: TernaryBackend + FusedBackend> Backward<B, 2> for BitLinearBackward {
     type State = (Codes<B>, Codes<B>, Shape);
 
     fn backward(
@@ -129,7 +135,7 @@ impl<B: TernaryBackend> Backward<B, 2> for BitLinearBackward {
         let ((x_codes, x_scales), wq, shape) = ops.state;
         if let Some(node) = w_node {
             let x_hat = B::dequantize_activations(x_codes, x_scales, last(&shape));
-            let grad_w = B::float_matmul(B::float_transpose(grad.clone()), x_hat);
+            let grad_w = B::product(grad.clone(), x_hat, true, false);
             grads.register::<B>(node.id, grad_w);
         }
         if let Some(node) = x_node {
@@ -141,7 +147,7 @@ impl<B: TernaryBackend> Backward<B, 2> for BitLinearBackward {
 #[derive(Debug)]
 struct PackedLinearBackward;
 
-impl<B: TernaryBackend> Backward<B, 1> for PackedLinearBackward {
+impl<B: TernaryBackend + FusedBackend> Backward<B, 1> for PackedLinearBackward {
     type State = (Codes<B>, Shape);
 
     fn backward(
@@ -159,7 +165,11 @@ impl<B: TernaryBackend> Backward<B, 1> for PackedLinearBackward {
     }
 }
 
-fn product<B: TernaryBackend>(xq: &Codes<B>, wq: &Codes<B>, shape: &Shape) -> FloatTensor<B> {
+fn product<B: TernaryBackend + FusedBackend>(
+    xq: &Codes<B>,
+    wq: &Codes<B>,
+    shape: &Shape,
+) -> FloatTensor<B> {
     let (x_codes, x_scales) = xq.clone();
     let (w_codes, w_scales) = wq.clone();
     let y = B::ternary_product(x_codes, x_scales, w_codes, w_scales, last(shape));
@@ -167,11 +177,11 @@ fn product<B: TernaryBackend>(xq: &Codes<B>, wq: &Codes<B>, shape: &Shape) -> Fl
 }
 
 /// `∂x = ∂y · ŵ`, in the shape of `x`.
-fn grad_input<B: TernaryBackend>(
+fn grad_input<B: TernaryBackend + FusedBackend>(
     grad: FloatTensor<B>,
     (codes, scales): Codes<B>,
     shape: Shape,
 ) -> FloatTensor<B> {
     let w_hat = B::dequantize_weights(codes, scales, last(&shape));
-    B::float_reshape(B::float_matmul(grad, w_hat), shape)
+    B::float_reshape(B::product(grad, w_hat, false, false), shape)
 }

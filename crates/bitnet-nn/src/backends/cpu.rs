@@ -13,8 +13,16 @@ use crate::TernaryBackend;
 
 /// A backend whose tensors are slices of host memory.
 pub(crate) trait Slices: Backend {
+    /// The same f32 tensor in row-major order: copied only where it is strided.
+    fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// The elements of a [`contiguous`](Self::contiguous) tensor.
+    fn as_f32s(tensor: &FloatTensor<Self>) -> &[f32];
     /// Calls `f` with the elements of an f32 tensor in row-major order.
-    fn with_f32<R>(tensor: FloatTensor<Self>, f: impl FnOnce(&[f32]) -> R) -> R;
+    fn with_f32<R>(tensor: FloatTensor<Self>, f: impl FnOnce(&[f32]) -> R) -> R {
+        f(Self::as_f32s(&Self::contiguous(tensor)))
+    }
+    /// Calls `f` with the elements of an integer tensor as indices; a negative one becomes too large to be valid.
+    fn with_indices<R>(tensor: IntTensor<Self>, f: impl FnOnce(&[usize]) -> R) -> R;
     /// Calls `f` with the elements of a u32 tensor in row-major order.
     fn with_u32<R>(tensor: IntTensor<Self>, f: impl FnOnce(&[u32]) -> R) -> R;
     /// An f32 tensor of these elements.
@@ -154,6 +162,20 @@ fn view<'a>(words: &'a [u32], scales: &'a [f32], rows: usize, cols: usize) -> Pa
 }
 
 /// The tensor in f32, the type that the kernels compute in.
+/// Calls `f` with the elements of several float tensors at once.
+pub(crate) fn with_all<B: Slices, const N: usize, R>(
+    tensors: [FloatTensor<B>; N],
+    f: impl FnOnce([&[f32]; N]) -> R,
+) -> R {
+    let tensors = tensors.map(|tensor| B::contiguous(as_f32::<B>(tensor)));
+    f(tensors.each_ref().map(B::as_f32s))
+}
+
+/// One index of an integer tensor.
+pub(crate) fn index(value: i64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
 pub(crate) fn as_f32<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     if x.dtype() == burn::tensor::DType::F32 {
         x

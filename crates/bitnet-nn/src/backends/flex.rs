@@ -7,11 +7,33 @@ use burn::backend::{
 use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{FlexTensor, Layout};
 
-use super::cpu::Slices;
+use super::cpu::{Slices, index};
 
 impl Slices for Flex {
-    fn with_f32<R>(tensor: FloatTensor<Self>, f: impl FnOnce(&[f32]) -> R) -> R {
-        with_slice(tensor, f)
+    fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
+        if tensor.as_slice::<f32>().is_some() {
+            tensor
+        } else {
+            tensor.to_contiguous()
+        }
+    }
+
+    fn as_f32s(tensor: &FloatTensor<Self>) -> &[f32] {
+        tensor
+            .as_slice::<f32>()
+            .expect("a contiguous tensor is a slice")
+    }
+
+    fn with_indices<R>(tensor: IntTensor<Self>, f: impl FnOnce(&[usize]) -> R) -> R {
+        let indices: Vec<usize> = match tensor.dtype() {
+            DType::I32 => {
+                with_slice::<i32, _>(tensor, |x| x.iter().map(|i| index(i64::from(*i))).collect())
+            }
+            DType::I64 => with_slice::<i64, _>(tensor, |x| x.iter().map(|i| index(*i)).collect()),
+            DType::U32 => with_slice::<u32, _>(tensor, |x| x.iter().map(|i| *i as usize).collect()),
+            other => panic!("expected indices of 32 or 64 bits, got {other:?}"),
+        };
+        f(&indices)
     }
 
     fn with_u32<R>(tensor: IntTensor<Self>, f: impl FnOnce(&[u32]) -> R) -> R {

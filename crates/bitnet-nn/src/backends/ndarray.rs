@@ -9,14 +9,37 @@ use burn::tensor::Shape;
 use burn_ndarray::NdArrayTensor;
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 
-use super::cpu::Slices;
+use super::cpu::{Slices, index};
 
 impl Slices for NdArray {
-    fn with_f32<R>(tensor: FloatTensor<Self>, f: impl FnOnce(&[f32]) -> R) -> R {
+    fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
+        let strided = match &tensor {
+            NdArrayTensor::F32(storage) if storage.view().as_slice().is_none() => {
+                storage.view().as_standard_layout().into_owned()
+            }
+            _ => return tensor,
+        };
+        strided.into_shared().into()
+    }
+
+    fn as_f32s(tensor: &FloatTensor<Self>) -> &[f32] {
         match tensor {
-            NdArrayTensor::F32(storage) => with_slice(storage.view(), f),
+            NdArrayTensor::F32(storage) => storage
+                .view()
+                .to_slice()
+                .expect("a contiguous tensor is a slice"),
             other => panic!("expected an f32 tensor, got {:?}", other.dtype()),
         }
+    }
+
+    fn with_indices<R>(tensor: IntTensor<Self>, f: impl FnOnce(&[usize]) -> R) -> R {
+        let indices: Vec<usize> = match tensor {
+            NdArrayTensor::I32(x) => x.view().iter().map(|i| index(i64::from(*i))).collect(),
+            NdArrayTensor::I64(x) => x.view().iter().map(|i| index(*i)).collect(),
+            NdArrayTensor::U32(x) => x.view().iter().map(|i| *i as usize).collect(),
+            other => panic!("expected indices of 32 or 64 bits, got {:?}", other.dtype()),
+        };
+        f(&indices)
     }
 
     fn with_u32<R>(tensor: IntTensor<Self>, f: impl FnOnce(&[u32]) -> R) -> R {

@@ -8,14 +8,124 @@ impl FusedBackend for burn_cubecl::CubeBackend {}
 
 #[cfg(any(feature = "flex", feature = "ndarray"))]
 mod slices {
-    use bitnet_kernels::float::{self, AdamWStep, Gate};
-    use burn::backend::{TensorMetadata, tensor::FloatTensor};
+    use bitnet_kernels::float::{self, AdamWStep, Gate, Heads, Matrix};
+    use burn::backend::{
+        TensorMetadata,
+        tensor::{FloatTensor, IntTensor},
+    };
+    use burn::tensor::Shape;
 
     use super::FusedBackend;
-    use crate::backends::cpu::{Slices, as_f32};
+    use crate::backends::cpu::{Slices, as_f32, with_all};
     use crate::ops::last;
 
     impl<B: Slices> FusedBackend for B {
+        fn product(
+            a: FloatTensor<Self>,
+            b: FloatTensor<Self>,
+            transpose_a: bool,
+            transpose_b: bool,
+        ) -> FloatTensor<Self> {
+            let (a_shape, b_shape) = (a.shape(), b.shape());
+            B::with_f32(as_f32::<B>(a), |a| {
+                B::with_f32(as_f32::<B>(b), |b| {
+                    let a = view(a, &a_shape, transpose_a);
+                    let b = view(b, &b_shape, transpose_b);
+                    B::own_f32(float::matmul(a, b), Shape::new([a.rows(), b.cols()]))
+                })
+            })
+        }
+
+        fn causal_attention_forward(
+            q: FloatTensor<Self>,
+            k: FloatTensor<Self>,
+            v: FloatTensor<Self>,
+            cos: FloatTensor<Self>,
+            sin: FloatTensor<Self>,
+        ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+            let (shape, heads) = (q.shape(), heads(&q.shape(), &k.shape()));
+            let mut y = vec![0f32; shape.num_elements()];
+            let mut log_sums = vec![0f32; heads.batch * heads.time * heads.heads];
+            with_all::<B, 5, _>([q, k, v, cos, sin], |[q, k, v, cos, sin]| {
+                float::attention(heads, q, k, v, cos, sin, &mut y, &mut log_sums);
+            });
+            let queries = Shape::new([heads.batch, heads.time, heads.heads]);
+            (B::own_f32(y, shape), B::own_f32(log_sums, queries))
+        }
+
+        fn causal_attention_backward(
+            grad: FloatTensor<Self>,
+            q: FloatTensor<Self>,
+            k: FloatTensor<Self>,
+            v: FloatTensor<Self>,
+            cos: FloatTensor<Self>,
+            sin: FloatTensor<Self>,
+            log_sums: FloatTensor<Self>,
+        ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+            let (q_shape, k_shape) = (q.shape(), k.shape());
+            let heads = heads(&q_shape, &k_shape);
+            let mut grad_q = vec![0f32; q_shape.num_elements()];
+            let mut grad_k = vec![0f32; k_shape.num_elements()];
+            let mut grad_v = vec![0f32; k_shape.num_elements()];
+            with_all::<B, 7, _>(
+                [grad, q, k, v, cos, sin, log_sums],
+                |[grad, q, k, v, cos, sin, log_sums]| {
+                    float::attention_backward(
+                        heads,
+                        grad,
+                        (q, k, v),
+                        cos,
+                        sin,
+                        log_sums,
+                        (&mut grad_q, &mut grad_k, &mut grad_v),
+                    );
+                },
+            );
+            (
+                B::own_f32(grad_q, q_shape),
+                B::own_f32(grad_k, k_shape.clone()),
+                B::own_f32(grad_v, k_shape),
+            )
+        }
+
+        fn cross_entropy_forward(
+            logits: FloatTensor<Self>,
+            targets: IntTensor<Self>,
+        ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+            let rows = logits.shape()[0];
+            let (mut losses, mut log_normalizers) = (vec![0f32; rows], vec![0f32; rows]);
+            B::with_indices(targets, |targets| {
+                B::with_f32(as_f32::<B>(logits), |logits| {
+                    float::cross_entropy(logits, targets, &mut losses, &mut log_normalizers);
+                });
+            });
+            (
+                B::own_f32(losses, Shape::new([rows])),
+                B::own_f32(log_normalizers, Shape::new([rows])),
+            )
+        }
+
+        fn cross_entropy_backward(
+            grad: FloatTensor<Self>,
+            logits: FloatTensor<Self>,
+            targets: IntTensor<Self>,
+            log_normalizers: FloatTensor<Self>,
+        ) -> FloatTensor<Self> {
+            let shape = logits.shape();
+            let mut grad_logits = vec![0f32; shape.num_elements()];
+            B::with_indices(targets, |targets| {
+                with_all::<B, 3, _>([grad, logits, log_normalizers], |[grad, logits, norms]| {
+                    float::cross_entropy_backward(grad, logits, targets, norms, &mut grad_logits);
+                });
+            });
+            B::own_f32(grad_logits, shape)
+        }
+
+        fn sum_of_squares(x: FloatTensor<Self>) -> FloatTensor<Self> {
+            let sum = B::with_f32(as_f32::<B>(x), float::sum_of_squares);
+            B::own_f32(vec![sum], Shape::new([1]))
+        }
+
         fn rms_norm_forward(
             x: FloatTensor<Self>,
             gamma: FloatTensor<Self>,
@@ -121,6 +231,7 @@ mod slices {
         fn adamw(
             param: FloatTensor<Self>,
             grad: FloatTensor<Self>,
+            factor: FloatTensor<Self>,
             moment_1: FloatTensor<Self>,
             moment_2: FloatTensor<Self>,
             step: AdamWStep,
@@ -130,16 +241,32 @@ mod slices {
                 B::exclusive(as_f32::<B>(moment_1)),
                 B::exclusive(as_f32::<B>(moment_2)),
             );
-            B::with_f32(as_f32::<B>(grad), |grad| {
+            with_all::<B, 2, _>([grad, factor], |[grad, factor]| {
                 float::adamw(
                     step,
                     B::as_mut_f32(&mut param),
                     grad,
+                    factor[0],
                     B::as_mut_f32(&mut m),
                     B::as_mut_f32(&mut v),
                 );
             });
             (param, m, v)
+        }
+    }
+
+    fn view<'a>(x: &'a [f32], shape: &Shape, transpose: bool) -> Matrix<'a> {
+        let x = Matrix::new(x, shape[0], shape[1]);
+        if transpose { x.t() } else { x }
+    }
+
+    fn heads(q: &Shape, k: &Shape) -> Heads {
+        Heads {
+            batch: q[0],
+            time: q[1],
+            heads: q[2],
+            kv_heads: k[2],
+            width: q[3],
         }
     }
 }

@@ -3,9 +3,82 @@
 use bitnet_kernels::float::{AdamWStep, Gate};
 use burn::backend::Dispatch;
 use burn::nn::RmsNorm;
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
 use super::FusedBackend;
+
+/// `y = x · wᵀ`: `x` `[..., K]`, `w` `[N, K]` → `[..., N]`.
+///
+/// # Panics
+/// If the last dimensions differ.
+pub fn linear<const D: usize>(x: Tensor<D>, w: Tensor<2>) -> Tensor<D> {
+    let (features, [_, in_features]) = (x.dims()[D - 1], w.dims());
+    assert_eq!(
+        features, in_features,
+        "linear: x has {features} features, w takes {in_features}"
+    );
+    Tensor::from_dispatch(<Dispatch as FusedBackend>::float_linear(
+        x.into_dispatch(),
+        w.into_dispatch(),
+    ))
+}
+
+/// Causal self-attention with rotary embedding: `q` `[batch, time, heads, width]`, `k` and `v`
+/// `[batch, time, kv_heads, width]`, tables `[time, width]` → `[batch, time, heads, width]`.
+///
+/// # Panics
+/// If the shapes disagree, the width is odd, or `kv_heads` does not divide `heads`.
+pub fn causal_attention(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    cos: Tensor<2>,
+    sin: Tensor<2>,
+) -> Tensor<4> {
+    let [batch, time, heads, width] = q.dims();
+    let kv_heads = k.dims()[2];
+    assert!(
+        k.dims() == [batch, time, kv_heads, width]
+            && v.dims() == k.dims()
+            && cos.dims() == [time, width]
+            && sin.dims() == [time, width]
+            && width.is_multiple_of(2)
+            && heads.is_multiple_of(kv_heads),
+        "causal_attention: q {:?}, k {:?}, v {:?}, tables {:?} and {:?}",
+        q.dims(),
+        k.dims(),
+        v.dims(),
+        cos.dims(),
+        sin.dims()
+    );
+    Tensor::from_dispatch(<Dispatch as FusedBackend>::causal_attention(
+        q.into_dispatch(),
+        k.into_dispatch(),
+        v.into_dispatch(),
+        cos.into_dispatch(),
+        sin.into_dispatch(),
+    ))
+}
+
+/// `−ln softmax(x)[target]` of each row, in nats: logits `[M, V]`, targets `[M]` → `[M]`.
+///
+/// # Panics
+/// If the numbers of rows differ.
+pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
+    let ([rows, _], [targets_len]) = (logits.dims(), targets.dims());
+    assert_eq!(rows, targets_len, "cross_entropy: logits and targets");
+    Tensor::from_dispatch(<Dispatch as FusedBackend>::cross_entropy(
+        logits.into_dispatch(),
+        targets.into_dispatch(),
+    ))
+}
+
+/// `Σ x²` over all elements. Not differentiable.
+pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
+    Tensor::from_dispatch(<Dispatch as FusedBackend>::sum_of_squares(
+        x.into_dispatch(),
+    ))
+}
 
 /// The forward pass of Burn's [`RmsNorm`] in one operation: `[..., K]` → `[..., K]`.
 ///
@@ -58,16 +131,18 @@ pub fn rotary(x: Tensor<4>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<4> {
     ))
 }
 
-/// One AdamW step; returns the parameter and both moments.
+/// One AdamW step on the gradient times `factor` `[1]`; returns the parameter and both moments.
 pub fn adamw<const D: usize>(
     param: Tensor<D>,
     grad: Tensor<D>,
+    factor: Tensor<1>,
     moments: (Tensor<D>, Tensor<D>),
     step: AdamWStep,
 ) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
     let (param, m, v) = <Dispatch as FusedBackend>::adamw(
         param.into_dispatch(),
         grad.into_dispatch(),
+        factor.into_dispatch(),
         moments.0.into_dispatch(),
         moments.1.into_dispatch(),
         step,

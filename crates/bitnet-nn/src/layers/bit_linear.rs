@@ -2,11 +2,11 @@ use bitnet_kernels::{Granularity, WeightQuantizer};
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay, Param};
 use burn::nn::{Initializer, Linear, RmsNorm, RmsNormConfig};
-use burn::tensor::{Device, Tensor, module::linear};
+use burn::tensor::{Device, Tensor};
 
 use super::{LinearKind, PackedBitLinear};
-use crate::fused::rms_norm;
-use crate::tensor::{bitlinear, quantize_weights};
+use crate::fused::{linear, rms_norm};
+use crate::tensor::{QuantizedActivations, bitlinear, bitlinear_quantized, quantize_weights};
 
 /// Configuration of a [`BitLinear`] layer.
 #[derive(Config, Debug)]
@@ -101,12 +101,28 @@ impl BitLinear {
         };
         let bias = self.bias.as_ref().map(Param::val);
         match self.kind {
-            LinearKind::Float => linear(x, self.weight.val().transpose(), bias),
+            LinearKind::Float => add_bias(linear(x, self.weight.val()), bias),
             LinearKind::Ternary => {
                 let y = bitlinear(x, self.weight.val(), self.quantizer, self.granularity);
                 add_bias(y, bias)
             }
         }
+    }
+
+    /// The forward pass of activations that several layers share, quantised once for all of them.
+    ///
+    /// The same numbers as [`forward`](Self::forward). A norm inside this layer, or [`LinearKind::Float`], reads the
+    /// values and not the codes.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
+    pub fn forward_quantized<const D: usize>(&self, x: &QuantizedActivations<D>) -> Tensor<D> {
+        if self.norm.is_some() || self.kind == LinearKind::Float {
+            return self.forward(x.values().clone());
+        }
+        let weight = self.weight.val();
+        let y = bitlinear_quantized(x, weight, self.quantizer, self.granularity);
+        add_bias(y, self.bias.as_ref().map(Param::val))
     }
 
     /// Quantises the latent weights once and for all, to 2 bits each.

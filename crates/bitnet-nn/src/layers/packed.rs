@@ -6,7 +6,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use super::bit_linear::add_bias;
 use crate::fused::rms_norm;
-use crate::tensor::packed_linear;
+use crate::tensor::{QuantizedActivations, packed_linear, packed_linear_quantized};
 
 /// Configuration of an empty [`PackedBitLinear`], to load a record into.
 #[derive(Config, Debug)]
@@ -151,6 +151,20 @@ impl PackedBitLinear {
             "PackedBitLinear: the input's last dimension must be d_input"
         );
         let y = packed_linear(x, self.words.val(), self.scales.val());
+        add_bias(y, self.bias.as_ref().map(Param::val))
+    }
+
+    /// The forward pass of activations that several layers share, quantised once for all of them.
+    ///
+    /// The same numbers as [`forward`](Self::forward). A norm inside this layer reads the values and not the codes.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
+    pub fn forward_quantized<const D: usize>(&self, x: &QuantizedActivations<D>) -> Tensor<D> {
+        if self.norm.is_some() {
+            return self.forward(x.values().clone());
+        }
+        let y = packed_linear_quantized(x, self.words.val(), self.scales.val());
         add_bias(y, self.bias.as_ref().map(Param::val))
     }
 

@@ -1,0 +1,184 @@
+//! The trait: what each operation computes, and whether Burn's autodiff knows its backward pass.
+// The extension names NdArray, which Burn deprecates in favour of Flex.
+#![allow(deprecated)]
+
+use bitnet_kernels::float::{AdamWStep, Gate};
+use burn::backend::{
+    Backend, backend_extension,
+    tensor::{FloatTensor, IntTensor},
+};
+
+use super::reference;
+
+/// The float operations of a Transformer block, its loss and its optimiser, on a Burn backend.
+///
+/// The operations of the first part are differentiable on `Autodiff`; the rest are their parts and are not.
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(feature = "cube"),
+    Autodiff: cfg(feature = "autodiff"),
+    Fusion: cfg(feature = "fusion"),
+)]
+pub trait FusedBackend: Backend {
+    /// `y = x · wᵀ`: `x` `[..., K]`, `w` `[N, K]` → `[..., N]`. Differentiable.
+    #[fusion(default)]
+    fn float_linear(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
+        reference::linear::<Self>(x, w)
+    }
+
+    /// Causal self-attention of rotated queries and keys. Differentiable in `q`, `k` and `v`.
+    ///
+    /// `q` `[batch, time, heads, width]`, `k` and `v` `[batch, time, kv_heads, width]`, `cos` and `sin`
+    /// `[time, width]` → `[batch, time, heads, width]`.
+    #[fusion(default)]
+    fn causal_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        Self::causal_attention_forward(q, k, v, cos, sin).0
+    }
+
+    /// `y = x / √(mean(x²) + ε) · γ` over the last dimension: `x` `[..., K]`, `γ` `[K]`. Differentiable.
+    #[fusion(default)]
+    fn rms_norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self> {
+        Self::rms_norm_forward(x, gamma, epsilon).0
+    }
+
+    /// `y = act(gate) · up`, element by element. Differentiable.
+    #[fusion(default)]
+    fn gated(gate: FloatTensor<Self>, up: FloatTensor<Self>, act: Gate) -> FloatTensor<Self> {
+        reference::gated::<Self>(gate, up, act)
+    }
+
+    /// Rotary embedding, rotate-half: `x` `[batch, time, heads, width]`, `cos` and `sin` `[time, width]`.
+    /// `inverse` turns back. Differentiable in `x`.
+    #[fusion(default)]
+    fn rotary(
+        x: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        inverse: bool,
+    ) -> FloatTensor<Self> {
+        reference::rotary::<Self>(x, cos, sin, inverse)
+    }
+
+    /// `−ln softmax(x)[target]` of each row: `x` `[M, V]`, targets `[M]` → `[M]`. Differentiable in `x`.
+    #[fusion(default)]
+    fn cross_entropy(logits: FloatTensor<Self>, targets: IntTensor<Self>) -> FloatTensor<Self> {
+        Self::cross_entropy_forward(logits, targets).0
+    }
+
+    /// One AdamW step: parameter, gradient, a factor `[1]` for the gradient, and both moments in; parameter and
+    /// moments out. Not differentiable.
+    #[fusion(default)]
+    fn adamw(
+        param: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        factor: FloatTensor<Self>,
+        moment_1: FloatTensor<Self>,
+        moment_2: FloatTensor<Self>,
+        step: AdamWStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        reference::adamw::<Self>(param, grad, factor, (moment_1, moment_2), step)
+    }
+
+    /// `Σ x²` over all elements → `[1]`. Not differentiable.
+    #[fusion(default)]
+    fn sum_of_squares(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_sum(Self::float_mul(x.clone(), x))
+    }
+
+    /// `a · b` of two matrices, each transposed first if asked. Not differentiable.
+    #[fusion(default)]
+    fn product(
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        transpose_a: bool,
+        transpose_b: bool,
+    ) -> FloatTensor<Self> {
+        reference::product::<Self>(a, b, transpose_a, transpose_b)
+    }
+
+    /// [`causal_attention`](Self::causal_attention) and `ln Σ eˢ` of every query, `[batch, time, heads]`.
+    #[fusion(default)]
+    fn causal_attention_forward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        reference::causal_attention::<Self>(q, k, v, cos, sin)
+    }
+
+    /// The gradients of `q`, `k` and `v`; the probabilities are computed again from `log_sums`.
+    #[fusion(default)]
+    #[allow(clippy::too_many_arguments)]
+    fn causal_attention_backward(
+        grad: FloatTensor<Self>,
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        log_sums: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        reference::causal_attention_backward::<Self>(grad, (q, k, v), (cos, sin), log_sums)
+    }
+
+    /// [`rms_norm`](Self::rms_norm) and the inverse root mean squares `[..., 1]`.
+    #[fusion(default)]
+    fn rms_norm_forward(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        reference::rms_norm::<Self>(x, gamma, epsilon)
+    }
+
+    /// `∂x = r·h − x·r³·mean(h·x)` with `h = ∂y·γ`, and `∂γ = Σ ∂y·x·r`.
+    #[fusion(default)]
+    fn rms_norm_backward(
+        grad: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        r: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        reference::rms_norm_backward::<Self>(grad, x, gamma, r)
+    }
+
+    /// `∂gate = ∂y · up · act'(gate)` and `∂up = ∂y · act(gate)`.
+    #[fusion(default)]
+    fn gated_backward(
+        grad: FloatTensor<Self>,
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        act: Gate,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        reference::gated_backward::<Self>(grad, gate, up, act)
+    }
+
+    /// [`cross_entropy`](Self::cross_entropy) and `ln Σ eˣ` of each row, `[M]`.
+    #[fusion(default)]
+    fn cross_entropy_forward(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        reference::cross_entropy::<Self>(logits, targets)
+    }
+
+    /// `∂x = (softmax(x) − onehot(target)) · ∂loss`.
+    #[fusion(default)]
+    fn cross_entropy_backward(
+        grad: FloatTensor<Self>,
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        log_normalizers: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        reference::cross_entropy_backward::<Self>(grad, logits, targets, log_normalizers)
+    }
+}

@@ -1,0 +1,324 @@
+//! The operations composed from Burn's own, for any backend: what the kernels are tested against.
+
+use bitnet_kernels::float::{AdamWStep, Gate};
+use burn::backend::{
+    TensorMetadata, get_device_settings,
+    tensor::{BoolTensor, FloatTensor, IndexingUpdateOp, IntTensor},
+};
+use burn::tensor::{Scalar, Shape, Slice};
+
+use super::FusedBackend;
+use crate::ops::{as_rows, last, with_leading};
+
+/// Queries, keys and values.
+type Triple<B> = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>);
+
+pub(super) fn linear<B: FusedBackend>(x: FloatTensor<B>, w: FloatTensor<B>) -> FloatTensor<B> {
+    let shape = x.shape();
+    let y = B::product(as_rows::<B>(x), w, false, true);
+    with_leading::<B>(y, shape)
+}
+
+pub(super) fn product<B: FusedBackend>(
+    a: FloatTensor<B>,
+    b: FloatTensor<B>,
+    transpose_a: bool,
+    transpose_b: bool,
+) -> FloatTensor<B> {
+    let turned = |x, transpose| {
+        if transpose { B::float_transpose(x) } else { x }
+    };
+    B::float_matmul(turned(a, transpose_a), turned(b, transpose_b))
+}
+
+/// `[b, t, h, d]` to `[b, h, t, d]` and back.
+fn swap<B: FusedBackend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_swap_dims(x, 1, 2)
+}
+
+/// `1 / √d`.
+fn attention_scale(q: &Shape) -> Scalar {
+    Scalar::from(1.0 / (last(q) as f32).sqrt())
+}
+
+/// True where a query may not look: above the diagonal of `[t, t]`.
+fn hidden<B: FusedBackend>(like: &FloatTensor<B>, time: usize) -> BoolTensor<B> {
+    let device = like.device();
+    let settings = get_device_settings::<B>(&device);
+    let positions = B::int_arange(0..time as i64, &device, settings.int_dtype);
+    let square = Shape::new([1, 1, time, time]);
+    let queries = B::int_reshape(positions.clone(), Shape::new([1, 1, time, 1]));
+    let keys = B::int_reshape(positions, Shape::new([1, 1, 1, time]));
+    B::int_lower(
+        B::int_expand(queries, square.clone()),
+        B::int_expand(keys, square),
+        settings.bool_dtype,
+    )
+}
+
+/// Repeats each key/value head for the query heads that share it: `[b, g, t, d]` → `[b, h, t, d]`.
+fn share<B: FusedBackend>(x: FloatTensor<B>, heads: usize) -> FloatTensor<B> {
+    let shape = x.shape();
+    let [b, g, t, d] = [shape[0], shape[1], shape[2], shape[3]];
+    if g == heads {
+        return x;
+    }
+    let x = B::float_reshape(x, Shape::new([b, g, 1, t, d]));
+    let x = B::float_expand(x, Shape::new([b, g, heads / g, t, d]));
+    B::float_reshape(x, Shape::new([b, heads, t, d]))
+}
+
+/// The sum over the query heads that share a key/value head: `[b, h, t, d]` → `[b, g, t, d]`.
+fn gather<B: FusedBackend>(x: FloatTensor<B>, kv_heads: usize) -> FloatTensor<B> {
+    let shape = x.shape();
+    let [b, h, t, d] = [shape[0], shape[1], shape[2], shape[3]];
+    if h == kv_heads {
+        return x;
+    }
+    let x = B::float_reshape(x, Shape::new([b, kv_heads, h / kv_heads, t, d]));
+    let x = B::float_sum_dim(x, 2);
+    B::float_reshape(x, Shape::new([b, kv_heads, t, d]))
+}
+
+/// Scaled scores `[b, h, t, t]`, −∞ where hidden, with the rotated queries and shared rotated keys they come from.
+fn scores<B: FusedBackend>(
+    q: FloatTensor<B>,
+    k: FloatTensor<B>,
+    cos: FloatTensor<B>,
+    sin: FloatTensor<B>,
+) -> Triple<B> {
+    let shape = q.shape();
+    let (time, heads, scale) = (shape[1], shape[2], attention_scale(&shape));
+    let q = swap::<B>(B::rotary(q, cos.clone(), sin.clone(), false));
+    let k = share::<B>(swap::<B>(B::rotary(k, cos, sin, false)), heads);
+    let q = B::float_mul_scalar(q, scale);
+    let scores = B::float_matmul(q.clone(), B::float_transpose(k.clone()));
+    let mask = B::bool_expand(hidden::<B>(&scores, time), scores.shape());
+    let scores = B::float_mask_fill(scores, mask, Scalar::from(f32::NEG_INFINITY));
+    (scores, q, k)
+}
+
+pub(super) fn causal_attention<B: FusedBackend>(
+    q: FloatTensor<B>,
+    k: FloatTensor<B>,
+    v: FloatTensor<B>,
+    cos: FloatTensor<B>,
+    sin: FloatTensor<B>,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let shape = q.shape();
+    let [batch, time, heads] = [shape[0], shape[1], shape[2]];
+    let (scores, _, _) = scores::<B>(q, k, cos, sin);
+    let highest = B::float_max_dim(scores.clone(), 3);
+    let exps = B::float_exp(B::float_sub(scores, highest.clone()));
+    let sums = B::float_sum_dim(exps.clone(), 3);
+    let p = B::float_div(exps, sums.clone());
+    let y = B::float_matmul(p, share::<B>(swap::<B>(v), heads));
+    let log_sums = B::float_add(highest, B::float_log(sums));
+    let log_sums = B::float_reshape(swap::<B>(log_sums), Shape::new([batch, time, heads]));
+    (swap::<B>(y), log_sums)
+}
+
+pub(super) fn causal_attention_backward<B: FusedBackend>(
+    grad: FloatTensor<B>,
+    (q, k, v): Triple<B>,
+    (cos, sin): (FloatTensor<B>, FloatTensor<B>),
+    log_sums: FloatTensor<B>,
+) -> Triple<B> {
+    let (shape, kv_heads) = (q.shape(), k.shape()[2]);
+    let [batch, time, heads] = [shape[0], shape[1], shape[2]];
+    let (scores, q, k) = scores::<B>(q, k, cos.clone(), sin.clone());
+    let log_sums = B::float_reshape(log_sums, Shape::new([batch, time, heads, 1]));
+    let p = B::float_exp(B::float_sub(scores, swap::<B>(log_sums)));
+    let dy = swap::<B>(grad);
+    let v = share::<B>(swap::<B>(v), heads);
+    let dv = B::float_matmul(B::float_transpose(p.clone()), dy.clone());
+    let dp = B::float_matmul(dy, B::float_transpose(v));
+    let pull = B::float_sum_dim(B::float_mul(p.clone(), dp.clone()), 3);
+    let ds = B::float_mul(p, B::float_sub(dp, pull));
+    let dq = B::float_mul_scalar(B::float_matmul(ds.clone(), k), attention_scale(&shape));
+    // `q` holds the scale already.
+    let dk = B::float_matmul(B::float_transpose(ds), q);
+    (
+        B::rotary(swap::<B>(dq), cos.clone(), sin.clone(), true),
+        B::rotary(swap::<B>(gather::<B>(dk, kv_heads)), cos, sin, true),
+        swap::<B>(gather::<B>(dv, kv_heads)),
+    )
+}
+
+pub(super) fn cross_entropy<B: FusedBackend>(
+    logits: FloatTensor<B>,
+    targets: IntTensor<B>,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let rows = logits.shape()[0];
+    let highest = B::float_max_dim(logits.clone(), 1);
+    let exps = B::float_exp(B::float_sub(logits.clone(), highest.clone()));
+    let log_normalizers = B::float_add(highest, B::float_log(B::float_sum_dim(exps, 1)));
+    let targets = B::int_reshape(targets, Shape::new([rows, 1]));
+    let losses = B::float_sub(log_normalizers.clone(), B::float_gather(1, logits, targets));
+    let flat = |x| B::float_reshape(x, Shape::new([rows]));
+    (flat(losses), flat(log_normalizers))
+}
+
+pub(super) fn cross_entropy_backward<B: FusedBackend>(
+    grad: FloatTensor<B>,
+    logits: FloatTensor<B>,
+    targets: IntTensor<B>,
+    log_normalizers: FloatTensor<B>,
+) -> FloatTensor<B> {
+    let rows = logits.shape()[0];
+    let column = |x| B::float_reshape(x, Shape::new([rows, 1]));
+    let p = B::float_exp(B::float_sub(logits, column(log_normalizers)));
+    let grad = column(grad);
+    let targets = B::int_reshape(targets, Shape::new([rows, 1]));
+    B::float_scatter(
+        1,
+        B::float_mul(p, grad.clone()),
+        targets,
+        B::float_neg(grad),
+        IndexingUpdateOp::Add,
+    )
+}
+
+pub(super) fn rms_norm<B: FusedBackend>(
+    x: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    epsilon: f32,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let dim = x.rank() - 1;
+    let mean = B::float_mean_dim(B::float_mul(x.clone(), x.clone()), dim);
+    let r = B::float_recip(B::float_sqrt(B::float_add_scalar(
+        mean,
+        Scalar::from(epsilon),
+    )));
+    let gamma = broadcast::<B>(gamma, x.rank());
+    let y = B::float_mul(B::float_mul(x, r.clone()), gamma);
+    (y, r)
+}
+
+pub(super) fn rms_norm_backward<B: FusedBackend>(
+    grad: FloatTensor<B>,
+    x: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    r: FloatTensor<B>,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let (rank, features) = (x.rank(), last(&x.shape()));
+    let h = B::float_mul(grad.clone(), broadcast::<B>(gamma, rank));
+    let pull = B::float_mean_dim(B::float_mul(h.clone(), x.clone()), rank - 1);
+    let cube = B::float_mul(B::float_mul(r.clone(), r.clone()), r.clone());
+    let normed = B::float_mul(x.clone(), r.clone());
+    let grad_x = B::float_sub(
+        B::float_mul(h, r),
+        B::float_mul(x, B::float_mul(pull, cube)),
+    );
+    let products = B::float_mul(grad, normed);
+    let rows = products.shape().num_elements() / features.max(1);
+    let products = B::float_reshape(products, Shape::new([rows, features]));
+    let sum = B::float_sum_dim(products, 0);
+    (grad_x, B::float_reshape(sum, Shape::new([features])))
+}
+
+pub(super) fn gated<B: FusedBackend>(
+    gate: FloatTensor<B>,
+    up: FloatTensor<B>,
+    act: Gate,
+) -> FloatTensor<B> {
+    B::float_mul(activated::<B>(gate, act), up)
+}
+
+pub(super) fn gated_backward<B: FusedBackend>(
+    grad: FloatTensor<B>,
+    gate: FloatTensor<B>,
+    up: FloatTensor<B>,
+    act: Gate,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let grad_up = B::float_mul(grad.clone(), activated::<B>(gate.clone(), act));
+    let slope = match act {
+        // s · (1 + g · (1 − s))
+        Gate::Silu => {
+            let s = B::sigmoid(gate.clone());
+            let rest = B::float_add_scalar(B::float_neg(s.clone()), Scalar::from(1f32));
+            let bend = B::float_add_scalar(B::float_mul(gate, rest), Scalar::from(1f32));
+            B::float_mul(s, bend)
+        }
+        Gate::Relu2 => B::float_mul_scalar(B::relu(gate), Scalar::from(2f32)),
+    };
+    let grad_gate = B::float_mul(B::float_mul(grad, up), slope);
+    (grad_gate, grad_up)
+}
+
+pub(super) fn rotary<B: FusedBackend>(
+    x: FloatTensor<B>,
+    cos: FloatTensor<B>,
+    sin: FloatTensor<B>,
+    inverse: bool,
+) -> FloatTensor<B> {
+    let shape = x.shape();
+    let (time, width) = (shape[1], shape[3]);
+    let table = |t| B::float_reshape(t, Shape::new([1, time, 1, width]));
+    let part = |range: core::ops::Range<usize>| {
+        let all = |i: usize| Slice::from(0..shape[i]);
+        B::float_slice(x.clone(), &[all(0), all(1), all(2), Slice::from(range)])
+    };
+    let (first, second) = (part(0..width / 2), part(width / 2..width));
+    let turned = if inverse {
+        B::float_cat(vec![second, B::float_neg(first)], 3)
+    } else {
+        B::float_cat(vec![B::float_neg(second), first], 3)
+    };
+    B::float_add(
+        B::float_mul(x, table(cos)),
+        B::float_mul(turned, table(sin)),
+    )
+}
+
+pub(super) fn adamw<B: FusedBackend>(
+    param: FloatTensor<B>,
+    grad: FloatTensor<B>,
+    factor: FloatTensor<B>,
+    (moment_1, moment_2): (FloatTensor<B>, FloatTensor<B>),
+    step: AdamWStep,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let ones = vec![1; grad.rank()];
+    let factor = B::float_reshape(factor, Shape::from(ones));
+    let grad = B::float_mul(grad, factor);
+    let blend = |old, new, beta: f32| {
+        B::float_add(
+            B::float_mul_scalar(old, Scalar::from(beta)),
+            B::float_mul_scalar(new, Scalar::from(1.0 - beta)),
+        )
+    };
+    let m = blend(moment_1, grad.clone(), step.beta1);
+    let v = blend(moment_2, B::float_mul(grad.clone(), grad), step.beta2);
+    let rate = step.learning_rate / (1.0 - step.beta1.powi(step.time));
+    let correct = 1.0 / (1.0 - step.beta2.powi(step.time));
+    let root = B::float_add_scalar(
+        B::float_sqrt(B::float_mul_scalar(v.clone(), Scalar::from(correct))),
+        Scalar::from(step.epsilon),
+    );
+    let update = B::float_mul_scalar(B::float_div(m.clone(), root), Scalar::from(rate));
+    let keep = 1.0 - step.learning_rate * step.weight_decay;
+    let kept = B::float_mul_scalar(param, Scalar::from(keep));
+    (B::float_sub(kept, update), m, v)
+}
+
+fn activated<B: FusedBackend>(gate: FloatTensor<B>, act: Gate) -> FloatTensor<B> {
+    match act {
+        Gate::Silu => B::float_mul(gate.clone(), B::sigmoid(gate)),
+        Gate::Relu2 => {
+            let positive = B::relu(gate);
+            B::float_mul(positive.clone(), positive)
+        }
+    }
+}
+
+/// `[K]` → `[1, ..., K]`.
+fn broadcast<B: FusedBackend>(gamma: FloatTensor<B>, rank: usize) -> FloatTensor<B> {
+    let mut shape = Shape::new([1]);
+    let features = gamma.shape()[0];
+    shape = (1..rank).fold(shape, |mut shape, _| {
+        shape.push(1);
+        shape
+    });
+    shape[rank - 1] = features;
+    B::float_reshape(gamma, shape)
+}
