@@ -22,6 +22,7 @@
 //! | `activation`, `weight`, `unpack`, `rescale` | quantise, pack, decode, undo the scales |
 //! | `planes`, `tiles`, `product` | the activation layout of the products; tiles and threads; sums and epilogue |
 //! | `kernel`, `scalar`, `avx2` | which instruction set, and one module for each |
+//! | `dense` | float and int8 products for inference: the float twin, the head, attention |
 //! | `float` | the float operations around the products, one pass each |
 //!
 //! Non-finite input: a row of activations (or a scale group of weights) that holds a NaN gets the scale NaN, one
@@ -44,6 +45,7 @@ mod activation;
 mod agreement;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod dense;
 mod error;
 pub mod float;
 mod kernel;
@@ -61,6 +63,10 @@ mod view;
 mod weight;
 
 pub use activation::{activation_scale, quantize_activations, quantize_activations_f32};
+pub use dense::{
+    DenseFormat, DenseMatrix, DenseRows, FloatFormat, GROUP, Line, MAX_INT8_COLS, Panels,
+    UnknownFormat, softmax,
+};
 pub use error::Error;
 pub use kernel::Kernel;
 pub use packed::PackedTernary;

@@ -6,7 +6,7 @@
 //! sums have a fixed order whatever the number of threads.
 
 mod adamw;
-mod exp;
+pub(crate) mod exp;
 mod gated;
 mod rms_norm;
 mod rotary;
