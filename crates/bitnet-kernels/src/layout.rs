@@ -27,7 +27,7 @@ pub(crate) const GROUP_ROWS: usize = 16;
 /// 4 bytes of each of 16 rows: a 512-bit register, and a cache line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C, align(64))]
-pub(crate) struct Line(pub(crate) [u32; GROUP_ROWS]);
+pub struct Line(pub(crate) [u32; GROUP_ROWS]);
 
 impl Line {
     /// Sixteen rows of weights 0.

@@ -24,6 +24,7 @@
 //! | `panel` | the order of work of their product: one row of activations, or many |
 //! | `product` | canonical words: few rows of activations (`planes`, `tiles`), or many (`interleaved`) |
 //! | `kernel` | which instruction set; `scalar`, `neon`, `avx2`, `avx_vnni`, `avx512` hold the loops of each |
+//! | `dense` | float and int8 products for inference: the float twin, the head, attention |
 //! | `float` | the float operations around the products, one pass each |
 //! | `probe` | what the machine can do at most |
 //! | `pages`, `parallel`, `shared_out` | large pages; when threads pay; an output written by several |
@@ -58,6 +59,7 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx_vnni;
 mod base_three;
+mod dense;
 mod error;
 pub mod float;
 mod interleaved;
@@ -85,6 +87,10 @@ mod view;
 mod weight;
 
 pub use activation::{activation_scale, quantize_activations, quantize_activations_f32};
+pub use dense::{
+    DenseFormat, DenseMatrix, DenseRows, FloatFormat, GROUP, Line, MAX_INT8_COLS, Panels,
+    UnknownFormat, softmax,
+};
 pub use error::Error;
 pub use kernel::Kernel;
 pub use layout::Layout;

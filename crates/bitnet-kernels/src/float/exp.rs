@@ -5,7 +5,7 @@
 /// `x = n·ln 2 + r` with `|r| ≤ ln 2 / 2`; `e^r` by the degree-6 polynomial of Cephes' `expf`, times `2^n` made in the
 /// exponent bits. Adding 1.5·2²³ rounds to the nearest integer and leaves it in the low bits.
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0;
     const LN2_HIGH: f32 = 355.0 / 512.0;
     const LN2_LOW: f32 = -2.121_944_4e-4;

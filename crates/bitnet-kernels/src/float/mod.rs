@@ -9,7 +9,7 @@
 mod adamw;
 mod attention;
 mod cross_entropy;
-mod exp;
+pub(crate) mod exp;
 mod gated;
 mod matmul;
 mod rms_norm;

@@ -1,0 +1,118 @@
+//! AVX-512 F, BW and VNNI: a line is one register.
+//!
+//! A multiply-add takes 4 cycles (5 for `vpdpbusd`) and one or two start each cycle, so a tile needs 4 to 10 accumulators
+//! to keep them busy. 12 rows by 2 groups use 24 of the 32 registers, with 2 loads of lines and 12 broadcasts for 24
+//! multiply-adds: below the 2 loads a cycle that the processor sustains.
+//!
+//! `vpdpbusd` multiplies unsigned by signed bytes. The weights become unsigned by flipping their sign bit, which adds
+//! 128; [`int8`] subtracts `128 · Σx` at the end. The sums stay below `4 · 255 · 127 · K/4 < 2^31` for `K ≤ 2^16`.
+
+use std::{arch::x86_64::*, ops::Range};
+
+use super::{
+    Line,
+    tile::{Operands, product},
+};
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn zero() -> __m512 {
+    _mm512_setzero_ps()
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load(line: &Line) -> __m512i {
+    // SAFETY: a line is 64 aligned bytes.
+    unsafe { _mm512_load_si512(line.0.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_f32(line: &Line) -> [__m512; 1] {
+    [_mm512_castsi512_ps(load(line))]
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_bf16(line: &Line) -> [__m512; 2] {
+    let pairs = load(line);
+    let upper = _mm512_set1_epi32(0xffff_0000u32 as i32);
+    [
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)),
+        _mm512_castsi512_ps(_mm512_and_si512(pairs, upper)),
+    ]
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn fma(sum: __m512, w: __m512, x: f32) -> __m512 {
+    _mm512_fmadd_ps(w, _mm512_set1_ps(x), sum)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn store(sum: __m512) -> [f32; 16] {
+    let mut out = [0.0; 16];
+    // SAFETY: `out` is 64 bytes.
+    unsafe { _mm512_storeu_ps(out.as_mut_ptr(), sum) };
+    out
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn zero_i32() -> __m512i {
+    _mm512_setzero_si512()
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_unsigned(line: &Line) -> [__m512i; 1] {
+    [_mm512_xor_si512(
+        load(line),
+        _mm512_set1_epi8(i8::MIN), // the sign bits
+    )]
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn dot(sum: __m512i, w: __m512i, x: [i8; 4]) -> __m512i {
+    let x = _mm512_set1_epi32(i32::from_le_bytes(x.map(|x| x as u8)));
+    _mm512_dpbusd_epi32(sum, w, x)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn store_i32(sum: __m512i) -> [i32; 16] {
+    let mut out = [0; 16];
+    // SAFETY: `out` is 64 bytes.
+    unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), sum) };
+    out
+}
+
+product! {
+    #[target_feature(enable = "avx512f")]
+    f32(f32) -> f32, steps 1, rows [12, 4, 2, 1], wide 2, narrow 4, zero, load_f32, fma, store
+}
+product! {
+    #[target_feature(enable = "avx512f")]
+    bf16(f32) -> f32, steps 2, rows [12, 4, 2, 1], wide 2, narrow 4, zero, load_bf16, fma, store
+}
+product! {
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    biased([i8; 4]) -> i32, steps 1, rows [12, 4, 2, 1], wide 2, narrow 4, zero_i32, load_unsigned, dot, store_i32
+}
+
+/// `Σ x · w`, from `Σ x · (w + 128)` and the sum of each row of `x`.
+#[target_feature(enable = "avx512f,avx512vnni")]
+pub(super) fn int8(
+    operands: Operands<'_, [i8; 4]>,
+    x_sums: &[i32],
+    groups: Range<usize>,
+    mut emit: impl FnMut(usize, usize, &[i32; 16]),
+) {
+    biased(operands, groups, |row, group, sums| {
+        let excess = 128 * x_sums[row];
+        emit(row, group, &sums.map(|sum| sum - excess));
+    });
+}

@@ -1,0 +1,182 @@
+//! The layout: 16 rows side by side, 32 bits of each in a line.
+
+use std::{fmt, str::FromStr};
+
+pub use crate::layout::Line;
+
+/// Rows of a group.
+pub const GROUP: usize = crate::layout::GROUP_ROWS;
+
+impl Line {
+    /// All bits 0, which is the number 0 in every float and integer format.
+    pub const ZERO: Line = Line([0; GROUP]);
+
+    /// Writes a float: the only element of its lane.
+    #[inline]
+    fn set_f32(&mut self, lane: usize, value: f32) {
+        self.0[lane] = value.to_bits();
+    }
+
+    /// Writes the bfloat16 at `index` 0 (low half, even k) or 1 of a lane.
+    #[inline]
+    fn set_bf16(&mut self, lane: usize, index: usize, value: f32) {
+        let shift = 16 * index as u32;
+        let kept = self.0[lane] & !(0xffff << shift);
+        self.0[lane] = kept | u32::from(to_bf16(value)) << shift;
+    }
+
+    /// Writes the int8 at `index` 0 (lowest byte) to 3 of a lane.
+    #[inline]
+    pub(super) fn set_i8(&mut self, lane: usize, index: usize, value: i8) {
+        let shift = 8 * index as u32;
+        let kept = self.0[lane] & !(0xff << shift);
+        self.0[lane] = kept | u32::from(value as u8) << shift;
+    }
+
+    /// The bfloat16 at `index` of a lane, widened.
+    #[inline]
+    pub(super) fn bf16(&self, lane: usize, index: usize) -> f32 {
+        let half = self.0[lane] >> (16 * index) & 0xffff;
+        f32::from_bits(half << 16)
+    }
+
+    /// The int8 at `index` of a lane.
+    #[inline]
+    pub(super) fn i8(&self, lane: usize, index: usize) -> i8 {
+        (self.0[lane] >> (8 * index)) as i8
+    }
+}
+
+/// The nearest bfloat16 (ties to even), as its 16 bits. NaN stays a NaN.
+#[inline]
+fn to_bf16(value: f32) -> u16 {
+    let bits = value.to_bits();
+    if value.is_nan() {
+        return (bits >> 16) as u16 | 0x40; // rounding up could carry a NaN to infinity
+    }
+    (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16
+}
+
+/// How the elements of a dense matrix are stored.
+///
+/// ```
+/// use bitnet_kernels::DenseFormat;
+/// assert_eq!("bf16".parse::<DenseFormat>(), Ok(DenseFormat::Bf16));
+/// assert_eq!(DenseFormat::Int8.to_string(), "int8");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DenseFormat {
+    /// As computed: 4 bytes.
+    #[default]
+    F32,
+    /// The upper half of a float, rounded to nearest even: 2 bytes, relative error at most 2^-9.
+    Bf16,
+    /// `round(w · 127 / max|w|)` per row, and activations quantised likewise per token: 1 byte.
+    Int8,
+}
+
+impl DenseFormat {
+    /// Every format.
+    pub const ALL: [DenseFormat; 3] = [DenseFormat::F32, DenseFormat::Bf16, DenseFormat::Int8];
+
+    /// The name that [`FromStr`] reads.
+    pub fn name(self) -> &'static str {
+        match self {
+            DenseFormat::F32 => "f32",
+            DenseFormat::Bf16 => "bf16",
+            DenseFormat::Int8 => "int8",
+        }
+    }
+
+    /// Elements in a 32-bit lane.
+    pub(super) fn per_lane(self) -> usize {
+        match self {
+            DenseFormat::F32 => 1,
+            DenseFormat::Bf16 => 2,
+            DenseFormat::Int8 => 4,
+        }
+    }
+
+    /// Lines of a group with `cols` columns.
+    pub(super) fn lines(self, cols: usize) -> usize {
+        cols.div_ceil(self.per_lane())
+    }
+}
+
+impl fmt::Display for DenseFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The formats whose products are sums of floats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum FloatFormat {
+    /// 4 bytes.
+    #[default]
+    F32,
+    /// 2 bytes: [`DenseFormat::Bf16`].
+    Bf16,
+}
+
+impl FloatFormat {
+    /// Elements in a 32-bit lane.
+    pub const fn per_lane(self) -> usize {
+        match self {
+            FloatFormat::F32 => 1,
+            FloatFormat::Bf16 => 2,
+        }
+    }
+
+    /// Writes element `k` of row `lane` into the lines of its group.
+    #[inline]
+    pub fn set(self, group: &mut [Line], lane: usize, k: usize, value: f32) {
+        match self {
+            FloatFormat::F32 => group[k].set_f32(lane, value),
+            FloatFormat::Bf16 => group[k / 2].set_bf16(lane, k % 2, value),
+        }
+    }
+}
+
+/// No dense format has this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown format `{0}`: expected `f32`, `bf16` or `int8`")]
+pub struct UnknownFormat(String);
+
+impl FromStr for DenseFormat {
+    type Err = UnknownFormat;
+
+    fn from_str(name: &str) -> Result<DenseFormat, UnknownFormat> {
+        DenseFormat::ALL
+            .into_iter()
+            .find(|format| format.name() == name)
+            .ok_or_else(|| UnknownFormat(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bf16_rounds_to_nearest_even() {
+        let bits = |value: f32| to_bf16(value);
+        assert_eq!(bits(1.0), 0x3f80);
+        assert_eq!(bits(f32::from_bits(0x3f80_8000)), 0x3f80); // a tie, to even
+        assert_eq!(bits(f32::from_bits(0x3f81_8000)), 0x3f82); // a tie, to even
+        assert_eq!(bits(f32::from_bits(0x3f80_8001)), 0x3f81);
+        assert_eq!(bits(-f32::INFINITY), 0xff80);
+        assert_eq!(bits(f32::MAX), 0x7f80);
+        assert!(f32::from_bits(u32::from(bits(f32::from_bits(0x7f80_0001))) << 16).is_nan());
+    }
+
+    #[test]
+    fn elements_do_not_touch_their_neighbours() {
+        let mut line = Line([u32::MAX; GROUP]);
+        line.set_i8(3, 2, -5);
+        assert_eq!((line.i8(3, 2), line.i8(3, 1), line.i8(3, 3)), (-5, -1, -1));
+        line.set_bf16(4, 1, -2.5);
+        assert_eq!(line.bf16(4, 1), -2.5);
+        assert!(line.bf16(4, 0).is_nan());
+    }
+}

@@ -1,0 +1,401 @@
+//! A dense weight matrix in the layout of `dense`, in one of three formats.
+
+use std::ops::Range;
+
+use super::{
+    DenseFormat, DenseRows, FloatFormat, GROUP, Line, Panels, level::Level, portable,
+    tile::Operands,
+};
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx512};
+use crate::{Kernel, pages, quantize_activations};
+
+/// The widest int8 product: a sum of `4 · 255 · 127` for each 4 columns stays below 2^31.
+pub const MAX_INT8_COLS: usize = 1 << 16;
+
+/// `W[rows, cols]`, rows padded to whole groups.
+#[derive(Clone, Debug)]
+pub struct DenseMatrix {
+    kernel: Kernel,
+    format: DenseFormat,
+    rows: usize,
+    cols: usize,
+    lines: Vec<Line>,
+    /// The multiplier of each row's codes; empty for floats.
+    scales: Vec<f32>,
+}
+
+impl DenseMatrix {
+    /// Takes `w[rows, cols]`, row-major.
+    ///
+    /// ```
+    /// use bitnet_kernels::{DenseFormat, DenseMatrix, DenseRows, Kernel};
+    /// let w = DenseMatrix::new(&[1.0, 2.0, 3.0, 4.0], 2, 2, DenseFormat::F32, Kernel::detect());
+    /// let (mut x, mut y) = (DenseRows::default(), [0.0; 2]);
+    /// x.set(w.format(), &[10.0, 1.0], 2);
+    /// w.product(&x, 0..1, 0..w.groups(), &mut y, 2);
+    /// assert_eq!(y, [12.0, 34.0]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the length disagrees with the shape, `cols` is 0, or an int8 matrix is wider than [`MAX_INT8_COLS`].
+    pub fn new(w: &[f32], rows: usize, cols: usize, format: DenseFormat, kernel: Kernel) -> Self {
+        assert_eq!(
+            Some(w.len()),
+            rows.checked_mul(cols),
+            "w is not {rows} x {cols}"
+        );
+        Self::from_rows(rows, cols, format, kernel, |row, out| {
+            out.copy_from_slice(&w[row * cols..][..cols]);
+        })
+    }
+
+    /// Takes one row at a time, so that the whole need never exist as f32: `fill(row, values)` writes `cols` values.
+    ///
+    /// # Panics
+    ///
+    /// As [`new`](Self::new).
+    pub fn from_rows(
+        rows: usize,
+        cols: usize,
+        format: DenseFormat,
+        kernel: Kernel,
+        mut fill: impl FnMut(usize, &mut [f32]),
+    ) -> Self {
+        assert!(cols > 0, "a matrix without columns");
+        assert!(
+            format != DenseFormat::Int8 || cols <= MAX_INT8_COLS,
+            "{cols} columns: int8 sums are proven for at most {MAX_INT8_COLS}"
+        );
+        let depth = format.lines(cols);
+        let mut lines = pages::filled(Line::ZERO, rows.div_ceil(GROUP) * depth);
+        let mut scales = vec![0.0; if format == DenseFormat::Int8 { rows } else { 0 }];
+        let (mut values, mut codes) = (vec![0.0; cols], vec![0; cols]);
+        for row in 0..rows {
+            fill(row, &mut values);
+            let (group, lane) = (&mut lines[row / GROUP * depth..][..depth], row % GROUP);
+            match format {
+                DenseFormat::F32 => write(FloatFormat::F32, group, lane, &values),
+                DenseFormat::Bf16 => write(FloatFormat::Bf16, group, lane, &values),
+                DenseFormat::Int8 => {
+                    quantize_activations(&values, cols, &mut codes, &mut scales[row..][..1]);
+                    for (k, code) in codes.iter().enumerate() {
+                        group[k / 4].set_i8(lane, k % 4, *code);
+                    }
+                }
+            }
+        }
+        Self {
+            kernel,
+            format,
+            rows,
+            cols,
+            lines,
+            scales,
+        }
+    }
+
+    /// Writes row `row` as floats: the embedding of a token.
+    ///
+    /// # Panics
+    ///
+    /// If the row lies outside the matrix or `out` is not `cols` values.
+    pub fn row(&self, row: usize, out: &mut [f32]) {
+        assert!(
+            row < self.rows,
+            "row {row} of a matrix of {} rows",
+            self.rows
+        );
+        assert_eq!(out.len(), self.cols, "a row has {} values", self.cols);
+        let depth = self.format.lines(self.cols);
+        let (group, lane) = (&self.lines[row / GROUP * depth..][..depth], row % GROUP);
+        for (k, out) in out.iter_mut().enumerate() {
+            *out = match self.format {
+                DenseFormat::F32 => f32::from_bits(group[k].0[lane]),
+                DenseFormat::Bf16 => group[k / 2].bf16(lane, k % 2),
+                DenseFormat::Int8 => f32::from(group[k / 4].i8(lane, k % 4)) / self.scales[row],
+            };
+        }
+    }
+
+    /// `out[i, n - n0] = Σ_k x[i, k] · W[n, k]` for the rows `i` of `x_rows` and the rows `n` of `groups`,
+    /// `n0 = 16 · groups.start`, on the calling thread.
+    ///
+    /// # Shapes
+    ///
+    /// `out` `[x_rows, out_stride]`; a row has `16 · groups.len()` outputs, fewer if the last group is not full.
+    ///
+    /// # Panics
+    ///
+    /// If `x` was set for another format or width, a range lies outside, or `out` is too short.
+    pub fn product(
+        &self,
+        x: &DenseRows,
+        x_rows: Range<usize>,
+        groups: Range<usize>,
+        out: &mut [f32],
+        out_stride: usize,
+    ) {
+        self.product_at(Level::of(self.kernel), x, x_rows, groups, out, out_stride);
+    }
+
+    fn product_at(
+        &self,
+        level: Level,
+        x: &DenseRows,
+        x_rows: Range<usize>,
+        groups: Range<usize>,
+        out: &mut [f32],
+        out_stride: usize,
+    ) {
+        assert_eq!(
+            (x.format, x.cols),
+            (self.format, self.cols),
+            "x is of another format or width"
+        );
+        assert!(
+            x_rows.start <= x_rows.end && x_rows.end <= x.rows && groups.end <= self.groups(),
+            "rows {x_rows:?} of {}, groups {groups:?} of {}",
+            x.rows,
+            self.groups()
+        );
+        if x_rows.is_empty() || groups.is_empty() {
+            return;
+        }
+        let n0 = GROUP * groups.start;
+        let width = (GROUP * groups.end).min(self.rows) - n0;
+        let float = match self.format {
+            DenseFormat::F32 => FloatFormat::F32,
+            DenseFormat::Bf16 => FloatFormat::Bf16,
+            DenseFormat::Int8 => {
+                return self.product_int8(level, x, x_rows, groups, width, out, out_stride);
+            }
+        };
+        let depth = x.lanes;
+        let panels = Panels {
+            format: float,
+            lines: &self.lines,
+            depth,
+            stride: depth,
+        };
+        let stride = depth * float.per_lane();
+        let rows = &x.floats[x_rows.start * stride..];
+        panels.product_at(
+            level,
+            rows,
+            stride,
+            x_rows.len(),
+            groups,
+            width,
+            out,
+            out_stride,
+        );
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn product_int8(
+        &self,
+        level: Level,
+        x: &DenseRows,
+        x_rows: Range<usize>,
+        groups: Range<usize>,
+        width: usize,
+        out: &mut [f32],
+        out_stride: usize,
+    ) {
+        let operands = Operands {
+            lines: &self.lines,
+            depth: x.lanes,
+            stride: x.lanes,
+            x: &x.codes[x_rows.start * x.lanes..],
+            x_stride: x.lanes,
+            rows: x_rows.len(),
+        };
+        let first = groups.start;
+        let x_scales = &x.scales[x_rows.clone()];
+        let emit = |row: usize, group: usize, sums: &[i32; GROUP]| {
+            let column = GROUP * (group - first);
+            let out = &mut out[row * out_stride + column..][..GROUP.min(width - column)];
+            let w_scales = &self.scales[GROUP * group..];
+            for ((out, sum), w_scale) in out.iter_mut().zip(sums).zip(w_scales) {
+                *out = *sum as f32 / w_scale / x_scales[row];
+            }
+        };
+        assert!(
+            level.is_available(),
+            "{level:?} is not available on this processor"
+        );
+        match level {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => {
+                // SAFETY: the level is available, which the assertion above says.
+                unsafe { avx512::int8(operands, &x.sums[x_rows], groups, emit) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => {
+                // SAFETY: as above.
+                unsafe { avx2::int8(operands, groups, emit) }
+            }
+            Level::Portable => portable::int8(operands, groups, emit),
+        }
+    }
+
+    /// Element format.
+    pub fn format(&self) -> DenseFormat {
+        self.format
+    }
+
+    /// Output features, N.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Input features, K.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Groups of 16 rows.
+    pub fn groups(&self) -> usize {
+        self.rows.div_ceil(GROUP)
+    }
+
+    /// Bytes of lines and scales.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.lines[..]) + size_of_val(&self.scales[..])
+    }
+}
+
+fn write(format: FloatFormat, group: &mut [Line], lane: usize, values: &[f32]) {
+    for (k, value) in values.iter().enumerate() {
+        format.set(group, lane, k, *value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values in [-1, 1) without a pattern that a wrong index would keep.
+    fn values(len: usize, seed: u32) -> Vec<f32> {
+        let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
+        (0..len)
+            .map(|_| {
+                state ^= state << 13;
+                state ^= state >> 17;
+                state ^= state << 5;
+                (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+            })
+            .collect()
+    }
+
+    const SHAPES: [(usize, usize, usize); 6] = [
+        (1, 1, 1),
+        (1, 16, 64),
+        (2, 35, 7),
+        (3, 100, 130),
+        (13, 67, 33),
+        (29, 161, 50),
+    ];
+
+    #[test]
+    fn every_level_and_every_split_gives_the_same_bits_within_the_bound() {
+        for (m, n, k) in SHAPES {
+            let (x, w) = (values(m * k, 1), values(n * k, 2));
+            for format in DenseFormat::ALL {
+                let matrix = DenseMatrix::new(&w, n, k, format, Kernel::Scalar);
+                let mut stored = vec![0.0; k];
+                let mut rows = DenseRows::default();
+                rows.set(format, &x, k);
+                let whole = |level: Level| {
+                    let mut y = vec![9.0; m * n];
+                    matrix.product_at(level, &rows, 0..m, 0..matrix.groups(), &mut y, n);
+                    y
+                };
+                let y = whole(Level::Portable);
+                for j in 0..n {
+                    matrix.row(j, &mut stored);
+                    for i in 0..m {
+                        let x_row = &x[i * k..][..k];
+                        let x_row: Vec<f32> = match format {
+                            DenseFormat::Int8 => rows.codes[i * rows.lanes..][..rows.lanes]
+                                .as_flattened()[..k]
+                                .iter()
+                                .map(|code| f32::from(*code) / rows.scales[i])
+                                .collect(),
+                            _ => x_row.to_vec(),
+                        };
+                        let terms = x_row.iter().zip(&stored);
+                        let terms: Vec<f64> =
+                            terms.map(|(x, w)| f64::from(*x) * f64::from(*w)).collect();
+                        let exact: f64 = terms.iter().sum();
+                        let size: f64 = terms.iter().map(|t| t.abs()).sum();
+                        // K roundings of the sum; for int8 two of each factor and three of the result.
+                        let bound = (k + 8) as f64 * 0.5f64.powi(24) * size;
+                        let error = (f64::from(y[i * n + j]) - exact).abs();
+                        assert!(
+                            error <= bound,
+                            "{format} {m}x{n}x{k}: {error:e} > {bound:e}"
+                        );
+                    }
+                }
+                for level in Level::available() {
+                    assert_eq!(whole(level), y, "{level:?} {format} {m}x{n}x{k}");
+                    let mut parts = vec![9.0; m * n];
+                    for i in 0..m {
+                        for group in 0..matrix.groups() {
+                            let out = &mut parts[i * n + GROUP * group..(i + 1) * n];
+                            matrix.product_at(level, &rows, i..i + 1, group..group + 1, out, n);
+                        }
+                    }
+                    assert_eq!(parts, y, "{level:?} {format} {m}x{n}x{k} in parts");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn extreme_int8_codes_are_exact() {
+        let k = 4099;
+        let w: Vec<f32> = [1.0, -1.0].repeat(k)[..2 * k].to_vec();
+        for x in [vec![1.0; k], vec![-1.0; k], values(k, 3)] {
+            let matrix = DenseMatrix::new(&w, 2, k, DenseFormat::Int8, Kernel::Scalar);
+            let mut rows = DenseRows::default();
+            rows.set(DenseFormat::Int8, &x, k);
+            let mut y = [0.0; 2];
+            matrix.product_at(Level::Portable, &rows, 0..1, 0..1, &mut y, 2);
+            let codes = &rows.codes.as_flattened()[..k];
+            let exact: i32 = codes
+                .iter()
+                .zip(&w)
+                .map(|(c, w)| i32::from(*c) * (127.0 * w) as i32)
+                .sum();
+            assert_eq!(y[0], exact as f32 / 127.0 / rows.scales[0]);
+            for level in Level::available() {
+                let mut other = [0.0; 2];
+                matrix.product_at(level, &rows, 0..1, 0..1, &mut other, 2);
+                assert_eq!(other, y, "{level:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_come_back_within_the_format() {
+        let w = values(20 * 33, 5);
+        for (format, bound) in [
+            (DenseFormat::F32, 0.0),
+            (DenseFormat::Bf16, 0.5f32.powi(9)),
+            (DenseFormat::Int8, 0.51 / 127.0),
+        ] {
+            let matrix = DenseMatrix::new(&w, 20, 33, format, Kernel::Scalar);
+            let mut row = vec![0.0; 33];
+            for j in 0..20 {
+                matrix.row(j, &mut row);
+                for (a, b) in row.iter().zip(&w[j * 33..]) {
+                    assert!((a - b).abs() <= bound, "{format}: {a} {b}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Plain Rust, for any processor.
+//!
+//! `f32::mul_add` is defined to round once. Without the instruction it is a library call, so on x86-64 the same source is
+//! compiled for FMA as well.
+
+use super::{Line, tile::product};
+
+type Lanes = [f32; 16];
+
+#[inline(always)]
+fn zero() -> Lanes {
+    [0.0; 16]
+}
+
+#[inline(always)]
+fn load_f32(line: &Line) -> [Lanes; 1] {
+    [line.0.map(f32::from_bits)]
+}
+
+#[inline(always)]
+fn load_bf16(line: &Line) -> [Lanes; 2] {
+    [
+        line.0.map(|lane| f32::from_bits(lane << 16)),
+        line.0.map(|lane| f32::from_bits(lane & 0xffff_0000)),
+    ]
+}
+
+#[inline(always)]
+fn fma(mut sum: Lanes, w: Lanes, x: f32) -> Lanes {
+    for (sum, w) in sum.iter_mut().zip(w) {
+        *sum = w.mul_add(x, *sum);
+    }
+    sum
+}
+
+#[inline(always)]
+fn store(sum: Lanes) -> Lanes {
+    sum
+}
+
+#[inline(always)]
+fn zero_i32() -> [i32; 16] {
+    [0; 16]
+}
+
+#[inline(always)]
+fn load_i8(line: &Line) -> [[u32; 16]; 1] {
+    [line.0]
+}
+
+#[inline(always)]
+fn dot(mut sum: [i32; 16], w: [u32; 16], x: [i8; 4]) -> [i32; 16] {
+    for (sum, w) in sum.iter_mut().zip(w) {
+        for (w, x) in w.to_le_bytes().into_iter().zip(x) {
+            *sum += i32::from(w as i8) * i32::from(x);
+        }
+    }
+    sum
+}
+
+#[inline(always)]
+fn store_i32(sum: [i32; 16]) -> [i32; 16] {
+    sum
+}
+
+product! { f32(f32) -> f32, steps 1, rows [1], wide 1, narrow 1, zero, load_f32, fma, store }
+product! { bf16(f32) -> f32, steps 2, rows [1], wide 1, narrow 1, zero, load_bf16, fma, store }
+product! { int8([i8; 4]) -> i32, steps 1, rows [1], wide 1, narrow 1, zero_i32, load_i8, dot, store_i32 }
+
+/// The float products with the processor's fused multiply-add.
+#[cfg(target_arch = "x86_64")]
+pub(super) mod fused {
+    use super::{fma, load_bf16, load_f32, product, store, zero};
+
+    product! {
+        #[target_feature(enable = "fma")]
+        f32(f32) -> f32, steps 1, rows [1], wide 1, narrow 1, zero, load_f32, fma, store
+    }
+    product! {
+        #[target_feature(enable = "fma")]
+        bf16(f32) -> f32, steps 2, rows [1], wide 1, narrow 1, zero, load_bf16, fma, store
+    }
+}

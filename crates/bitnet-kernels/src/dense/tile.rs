@@ -1,0 +1,124 @@
+//! The loops of a dense product, written once and compiled for every instruction set.
+//!
+//! A tile is `R` rows of `x` by `G` groups of weights: `R · G` accumulators of 16 outputs each stay in registers while k
+//! runs over the lines. Per line a tile loads `G` lines and `R` activations and makes `R · G` multiply-adds, so a large
+//! tile is limited by arithmetic alone. Groups are the outer loop: the tile's groups (`G · K · 4` bytes at most) stay in
+//! the level-two cache while all rows of `x` pass over them.
+
+use std::ops::Range;
+
+use super::Line;
+
+/// The operands of a product over whole lines.
+#[derive(Clone, Copy)]
+pub(super) struct Operands<'a, X> {
+    /// Weights; group `g` is the `depth` lines from `g · stride` on.
+    pub lines: &'a [Line],
+    /// Lines of a group that are used.
+    pub depth: usize,
+    /// Lines from one group to the next.
+    pub stride: usize,
+    /// Activations, `rows` rows of `x_stride` each.
+    pub x: &'a [X],
+    /// Elements from one row of `x` to the next.
+    pub x_stride: usize,
+    /// Rows of `x`.
+    pub rows: usize,
+}
+
+impl<'a, X> Operands<'a, X> {
+    /// The lines of a group.
+    #[inline(always)]
+    pub fn group(&self, group: usize) -> &'a [Line] {
+        &self.lines[group * self.stride..][..self.depth]
+    }
+
+    /// Row `row` of `x`, `steps` elements for each line.
+    #[inline(always)]
+    pub fn row(&self, row: usize, steps: usize) -> &'a [X] {
+        &self.x[row * self.x_stride..][..self.depth * steps]
+    }
+}
+
+/// Defines `fn $name(operands, groups, emit)`, which computes the groups of all rows and hands each 16 outputs to
+/// `emit(row, group, sums)`.
+///
+/// `rows` lists the tile heights, largest first and down to 1; `wide` and `narrow` are the groups of a tile of several
+/// rows and of one. The instruction set provides `zero`, `load(line) -> [operand; steps]`, `fma(sum, operand, x)` and
+/// `store(sum) -> [$out; 16]`.
+macro_rules! product {
+    (
+        $(#[$meta:meta])*
+        $name:ident($x:ty) -> $out:ty, steps $steps:literal, rows [$($height:literal),+], wide $wide:literal,
+        narrow $narrow:literal, $zero:path, $load:path, $fma:path, $store:path
+    ) => {
+        $(#[$meta])*
+        pub(in crate::dense) fn $name(
+            operands: $crate::dense::tile::Operands<'_, $x>,
+            groups: std::ops::Range<usize>,
+            mut emit: impl FnMut(usize, usize, &[$out; 16]),
+        ) {
+            use $crate::dense::tile::{Operands, tiles};
+
+            #[inline]
+            $(#[$meta])*
+            fn tile<const R: usize, const G: usize>(
+                operands: &Operands<'_, $x>,
+                row: usize,
+                group: usize,
+                emit: &mut impl FnMut(usize, usize, &[$out; 16]),
+            ) {
+                let lines: [&[$crate::dense::Line]; G] =
+                    std::array::from_fn(|g| operands.group(group + g));
+                let x: [&[$x]; R] = std::array::from_fn(|r| operands.row(row + r, $steps));
+                let mut sums = [[$zero(); G]; R];
+                for k in 0..operands.depth {
+                    // SAFETY: `group` and `row` have checked that each slice holds `depth` lines and `depth · steps`
+                    // activations, and `k < depth`.
+                    let loaded = lines.map(|lines| $load(unsafe { lines.get_unchecked(k) }));
+                    for step in 0..$steps {
+                        for r in 0..R {
+                            // SAFETY: as above, `step < steps`.
+                            let x = unsafe { *x[r].get_unchecked(k * $steps + step) };
+                            for g in 0..G {
+                                sums[r][g] = $fma(sums[r][g], loaded[g][step], x);
+                            }
+                        }
+                    }
+                }
+                for (r, sums) in sums.into_iter().enumerate() {
+                    for (g, sums) in sums.into_iter().enumerate() {
+                        emit(row + r, group + g, &$store(sums));
+                    }
+                }
+            }
+
+            let span = if operands.rows == 1 { $narrow } else { $wide };
+            for (group, full) in tiles(groups, span) {
+                let mut row = 0;
+                $(
+                    while operands.rows - row >= $height {
+                        match full {
+                            false => tile::<$height, 1>(&operands, row, group, &mut emit),
+                            true if $height > 1 || operands.rows > 1 => {
+                                tile::<$height, $wide>(&operands, row, group, &mut emit)
+                            }
+                            true => tile::<1, $narrow>(&operands, row, group, &mut emit),
+                        }
+                        row += $height;
+                    }
+                )+
+            }
+        }
+    };
+}
+pub(super) use product;
+
+/// The groups in runs of `span` (true), and the rest one by one (false).
+pub(super) fn tiles(groups: Range<usize>, span: usize) -> impl Iterator<Item = (usize, bool)> {
+    let whole = groups.len() / span * span;
+    let rest = groups.start + whole..groups.end;
+    let runs = (groups.start..groups.start + whole).step_by(span);
+    runs.map(|group| (group, true))
+        .chain(rest.map(|group| (group, false)))
+}
