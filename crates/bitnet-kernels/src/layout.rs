@@ -19,7 +19,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{Error, PackedView, base_three, view::words_per_row};
+use crate::{Error, Kernel, PackedView, base_three, view::words_per_row};
 
 /// Rows that stand side by side in a group.
 pub(crate) const GROUP_ROWS: usize = 16;
@@ -76,6 +76,14 @@ pub enum Layout {
 impl Layout {
     /// Every layout.
     pub const ALL: [Layout; 2] = [Layout::TwoBit, Layout::BaseThree];
+
+    /// The layout in which a kernel decodes a model that is larger than the caches in the shortest time.
+    pub fn suited_to(kernel: Kernel) -> Layout {
+        match kernel {
+            Kernel::Avx512Vnni => Layout::BaseThree,
+            _ => Layout::TwoBit,
+        }
+    }
 
     /// The name that [`FromStr`] reads.
     pub fn name(self) -> &'static str {

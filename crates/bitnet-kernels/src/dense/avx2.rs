@@ -90,7 +90,9 @@ fn load_i8(line: &Line) -> [Sums; 1] {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn dot(sum: Sums, w: Sums, x: [i8; 4]) -> Sums {
-    let x = _mm256_set1_epi32(i32::from_le_bytes(x.map(|x| x as u8)));
+    let x = _mm256_set1_epi32(i32::from_ne_bytes([
+        x[0] as u8, x[1] as u8, x[2] as u8, x[3] as u8,
+    ]));
     let ones = _mm256_set1_epi16(1);
     let one = |sum, w| {
         let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));

@@ -77,7 +77,9 @@ fn load_unsigned(line: &Line) -> [__m512i; 1] {
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
 fn dot(sum: __m512i, w: __m512i, x: [i8; 4]) -> __m512i {
-    let x = _mm512_set1_epi32(i32::from_le_bytes(x.map(|x| x as u8)));
+    let x = _mm512_set1_epi32(i32::from_ne_bytes([
+        x[0] as u8, x[1] as u8, x[2] as u8, x[3] as u8,
+    ]));
     _mm512_dpbusd_epi32(sum, w, x)
 }
 
@@ -113,6 +115,10 @@ pub(super) fn int8(
 ) {
     biased(operands, groups, |row, group, sums| {
         let excess = 128 * x_sums[row];
-        emit(row, group, &sums.map(|sum| sum - excess));
+        let mut sums = *sums;
+        for sum in &mut sums {
+            *sum -= excess;
+        }
+        emit(row, group, &sums);
     });
 }

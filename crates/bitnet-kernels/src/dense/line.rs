@@ -11,6 +11,12 @@ impl Line {
     /// All bits 0, which is the number 0 in every float and integer format.
     pub const ZERO: Line = Line([0; GROUP]);
 
+    /// A float of each row.
+    #[inline]
+    pub fn of(values: [f32; GROUP]) -> Line {
+        Line(values.map(f32::to_bits))
+    }
+
     /// Writes a float: the only element of its lane.
     #[inline]
     fn set_f32(&mut self, lane: usize, value: f32) {

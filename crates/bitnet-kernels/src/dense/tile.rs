@@ -68,14 +68,24 @@ macro_rules! product {
                 group: usize,
                 emit: &mut impl FnMut(usize, usize, &[$out; 16]),
             ) {
-                let lines: [&[$crate::dense::Line]; G] =
-                    std::array::from_fn(|g| operands.group(group + g));
-                let x: [&[$x]; R] = std::array::from_fn(|r| operands.row(row + r, $steps));
+                // Loops, not `array::map`: a closure has the instruction set of this function, `map` does not, and the
+                // compiler then inlines neither into the other.
+                let mut lines: [&[$crate::dense::Line]; G] = [&[]; G];
+                for g in 0..G {
+                    lines[g] = operands.group(group + g);
+                }
+                let mut x: [&[$x]; R] = [&[]; R];
+                for r in 0..R {
+                    x[r] = operands.row(row + r, $steps);
+                }
                 let mut sums = [[$zero(); G]; R];
                 for k in 0..operands.depth {
-                    // SAFETY: `group` and `row` have checked that each slice holds `depth` lines and `depth · steps`
-                    // activations, and `k < depth`.
-                    let loaded = lines.map(|lines| $load(unsafe { lines.get_unchecked(k) }));
+                    let mut loaded = [$load(&$crate::dense::Line::ZERO); G];
+                    for g in 0..G {
+                        // SAFETY: `group` and `row` have checked that each slice holds `depth` lines and `depth · steps`
+                        // activations, and `k < depth`.
+                        loaded[g] = $load(unsafe { lines[g].get_unchecked(k) });
+                    }
                     for step in 0..$steps {
                         for r in 0..R {
                             // SAFETY: as above, `step < steps`.

@@ -21,18 +21,26 @@ pub enum Gate {
 /// If the lengths differ.
 pub fn gated(act: Gate, gate: &[f32], up: &[f32], y: &mut [f32]) {
     assert!(gate.len() == y.len() && up.len() == y.len());
-    let run = |gate: &[f32], up: &[f32], y: &mut [f32]| match act {
-        Gate::Silu => silu(gate, up, y),
-        Gate::Relu2 => relu2(gate, up, y),
-    };
     // An exponential is several times the work of a plain pass.
     if worth_threads(y.len(), MIN_ELEMENTS / 4) {
         y.par_chunks_mut(TASK_ELEMENTS)
             .zip(gate.par_chunks(TASK_ELEMENTS))
             .zip(up.par_chunks(TASK_ELEMENTS))
-            .for_each(|((y, gate), up)| run(gate, up, y));
+            .for_each(|((y, gate), up)| gated_row(act, gate, up, y));
     } else {
-        run(gate, up, y);
+        gated_row(act, gate, up, y);
+    }
+}
+
+/// [`gated`] on the calling thread, the same bits.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn gated_row(act: Gate, gate: &[f32], up: &[f32], y: &mut [f32]) {
+    assert!(gate.len() == y.len() && up.len() == y.len());
+    match act {
+        Gate::Silu => silu(gate, up, y),
+        Gate::Relu2 => relu2(gate, up, y),
     }
 }
 

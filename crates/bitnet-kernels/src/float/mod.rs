@@ -4,7 +4,8 @@
 //! A tensor library runs each of them as five to fifteen passes over memory, on one thread; here each is one pass, on
 //! all threads, forward and backward. Loops are written so that the compiler vectorises them, and compiled twice: for
 //! the target's baseline and for AVX2. Neither contracts or reorders float operations, so both give the same bits, and
-//! sums have a fixed order whatever the number of threads.
+//! sums have a fixed order whatever the number of threads. `rms_norm_row`, `gated_row` and `rotate` stay on the calling
+//! thread, for callers with threads of their own.
 
 mod adamw;
 mod attention;
@@ -18,11 +19,10 @@ mod rotary;
 pub use adamw::{AdamWStep, adamw, sum_of_squares};
 pub use attention::{Heads, attention, attention_backward};
 pub use cross_entropy::{cross_entropy, cross_entropy_backward};
-pub use gated::{Gate, gated, gated_backward};
+pub use gated::{Gate, gated, gated_backward, gated_row};
 pub use matmul::{Matrix, matmul};
-pub(crate) use rms_norm::rms_norm_row;
-pub use rms_norm::{rms_norm, rms_norm_backward};
-pub use rotary::rotary;
+pub use rms_norm::{rms_norm, rms_norm_backward, rms_norm_row};
+pub use rotary::{rotary, rotate};
 
 /// Defines a function whose body is compiled for AVX2 as well and chosen at run time.
 macro_rules! multiversion {

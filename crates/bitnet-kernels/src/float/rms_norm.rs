@@ -26,7 +26,11 @@ pub fn rms_norm(x: &[f32], gamma: &[f32], epsilon: f32, y: &mut [f32], inverse_r
 }
 
 /// One row of [`rms_norm`], the same bits, on the calling thread.
-pub(crate) fn rms_norm_row(x: &[f32], gamma: &[f32], epsilon: f32, y: &mut [f32]) {
+///
+/// # Panics
+/// If the lengths differ.
+pub fn rms_norm_row(x: &[f32], gamma: &[f32], epsilon: f32, y: &mut [f32]) {
+    assert!(x.len() == gamma.len() && x.len() == y.len());
     let mut r = [0.0];
     forward_scale(x, epsilon, &mut r);
     forward_row(x, gamma, r[0], y);

@@ -32,7 +32,11 @@ pub fn rotary(
 }
 
 multiversion! {
-    pub(super) fn rotate(x: &[f32], cos: &[f32], sin: &[f32], sign: f32, y: &mut [f32]) {
+    /// Rotates one head `x[width]` into `y` by the angles of its position; `sign` −1 turns back. On the calling thread.
+    ///
+    /// # Panics
+    /// If a slice is shorter than `x`.
+    pub fn rotate(x: &[f32], cos: &[f32], sin: &[f32], sign: f32, y: &mut [f32]) {
         let half = x.len() / 2;
         let (a, b) = x.split_at(half);
         let (c, d) = y.split_at_mut(half);

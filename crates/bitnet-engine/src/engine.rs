@@ -1,0 +1,341 @@
+//! A model ready to run.
+
+use std::sync::Arc;
+
+use bitnet_kernels::{DenseFormat, DenseMatrix, Kernel, Layout, MAX_INT8_COLS};
+
+use crate::{
+    EngineError, LayerWeights, Norms, Session, Shape, Source,
+    forward::Workspace,
+    linear::{Linear, Matrix},
+    rope::Rope,
+    team::Team,
+};
+
+/// How a model runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Threads, the calling one included.
+    pub threads: usize,
+    /// Instruction set; all give the same numbers.
+    pub kernel: Kernel,
+    /// How ternary weights are stored; both give the same numbers.
+    pub layout: Layout,
+    /// How the head and the embedding are stored; the narrower, the faster and the less exact.
+    pub head: DenseFormat,
+}
+
+impl Default for Options {
+    /// The fastest kernel with the layout that suits it, on as many threads as there are processors.
+    fn default() -> Options {
+        let kernel = Kernel::detect();
+        Options {
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            kernel,
+            layout: Layout::suited_to(kernel),
+            head: DenseFormat::Bf16,
+        }
+    }
+}
+
+/// One block.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    pub input_norm: Option<Vec<f32>>,
+    pub q: Linear,
+    pub k: Linear,
+    pub v: Linear,
+    pub attn_sub_norm: Option<Vec<f32>>,
+    pub o: Linear,
+    pub post_norm: Option<Vec<f32>>,
+    pub gate: Linear,
+    pub up: Linear,
+    pub ffn_sub_norm: Option<Vec<f32>>,
+    pub down: Linear,
+}
+
+/// The weights, repacked.
+#[derive(Debug)]
+pub(crate) struct Model {
+    pub shape: Shape,
+    pub embedding: Arc<DenseMatrix>,
+    pub layers: Vec<Layer>,
+    /// The final norm and the head.
+    pub head: Linear,
+    pub rope: Rope,
+}
+
+/// A decoder-only Transformer on the CPU.
+///
+/// ```
+/// use bitnet_engine::{Engine, Norms, Options, RandomWeights, Shape};
+/// use bitnet_kernels::float::Gate;
+///
+/// let shape = Shape {
+///     vocab_size: 50, hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2, num_attention_heads: 4,
+///     num_key_value_heads: 2, head_dim: 8, max_position_embeddings: 64, rope_theta: 1e4, rms_norm_eps: 1e-5,
+///     gate: Gate::Silu, norms: Norms::Pre, tie_word_embeddings: false,
+/// };
+/// let weights = RandomWeights { shape: shape.clone(), ternary: true, seed: 1 };
+/// let mut engine = Engine::new(shape, &weights, Options { threads: 2, ..Options::default() })?;
+/// let mut session = engine.session(64)?;
+/// let logits = engine.forward(&mut session, &[3, 1, 4])?.to_vec();
+/// // Token by token it is the same, bit for bit.
+/// session.truncate(0);
+/// engine.forward(&mut session, &[3])?;
+/// engine.forward(&mut session, &[1])?;
+/// assert_eq!(engine.forward(&mut session, &[4])?, logits);
+/// # Ok::<(), bitnet_engine::EngineError>(())
+/// ```
+#[derive(Debug)]
+pub struct Engine {
+    model: Model,
+    options: Options,
+    work: Workspace,
+}
+
+impl Engine {
+    /// Takes a model's weights, block by block, and repacks them for the kernel.
+    ///
+    /// # Errors
+    ///
+    /// If the shape cannot be, a tensor does not fit it, the processor lacks the kernel, or no threads can be started.
+    pub fn new(
+        shape: Shape,
+        source: &impl Source,
+        options: Options,
+    ) -> Result<Engine, EngineError> {
+        shape.validate()?;
+        let kernel = options.kernel.require()?;
+        let (hidden, vocab) = (shape.hidden_size, shape.vocab_size);
+        if options.head == DenseFormat::Int8 && hidden > MAX_INT8_COLS {
+            return Err(EngineError::WideHead {
+                hidden,
+                max: MAX_INT8_COLS,
+            });
+        }
+        let threads = options.threads.max(1);
+        let team = Team::new(threads).map_err(|source| EngineError::Threads { threads, source })?;
+        let table = |fill: &(dyn Fn(usize, &mut [f32]) + Sync)| {
+            let table = DenseMatrix::from_rows(vocab, hidden, options.head, kernel, fill);
+            Arc::new(table)
+        };
+        let embedding = table(&|row, out| source.embedding_row(row, out));
+        let head = match shape.tie_word_embeddings {
+            true => Arc::clone(&embedding),
+            false => table(&|row, out| source.head_row(row, out)),
+        };
+        let norm = source.final_norm();
+        check_norm("model.norm", Some(&norm), true, hidden, shape.norms)?;
+        let layers = (0..shape.num_hidden_layers)
+            .map(|index| Layer::new(&shape, index, source.layer(index), options))
+            .collect::<Result<_, _>>()?;
+        let model = Model {
+            rope: Rope::new(&shape),
+            embedding,
+            layers,
+            head: Linear {
+                matrix: Matrix::Dense(head),
+                norm: Some(norm),
+            },
+            shape,
+        };
+        Ok(Engine {
+            work: Workspace::new(team),
+            model,
+            options: Options { threads, ..options },
+        })
+    }
+
+    /// An empty session for up to `capacity` tokens.
+    ///
+    /// # Errors
+    ///
+    /// If the model has fewer positions.
+    pub fn session(&self, capacity: usize) -> Result<Session, EngineError> {
+        Session::new(&self.model.shape, capacity)
+    }
+
+    /// Reads `tokens` after those in the session and returns the logits of the last one, `[vocab_size]`: a prompt
+    /// (prefill), or one token (decode).
+    ///
+    /// # Errors
+    ///
+    /// If there is no token, one is unknown, or the session has no room for them; it is then as it was.
+    pub fn forward(
+        &mut self,
+        session: &mut Session,
+        tokens: &[u32],
+    ) -> Result<&[f32], EngineError> {
+        self.check(session, tokens)?;
+        Ok(self
+            .work
+            .last_logits(&self.model, session, tokens, self.options.kernel))
+    }
+
+    /// As [`Engine::forward`], with the logits of every token: `each(index, logits)` in order.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::forward`].
+    pub fn score(
+        &mut self,
+        session: &mut Session,
+        tokens: &[u32],
+        each: impl FnMut(usize, &[f32]),
+    ) -> Result<(), EngineError> {
+        self.check(session, tokens)?;
+        self.work
+            .all_logits(&self.model, session, tokens, self.options.kernel, each);
+        Ok(())
+    }
+
+    fn check(&self, session: &Session, tokens: &[u32]) -> Result<(), EngineError> {
+        let shape = &self.model.shape;
+        if !session.fits(shape) {
+            return Err(EngineError::ForeignSession);
+        }
+        if tokens.is_empty() {
+            return Err(EngineError::NoTokens);
+        }
+        let vocab_size = shape.vocab_size;
+        if let Some(&token) = tokens.iter().find(|token| **token as usize >= vocab_size) {
+            return Err(EngineError::UnknownToken { token, vocab_size });
+        }
+        let (len, capacity) = (session.len(), session.capacity());
+        if tokens.len() > capacity - len {
+            return Err(EngineError::Full {
+                capacity,
+                len,
+                tokens: tokens.len(),
+            });
+        }
+        Ok(())
+    }
+
+    /// The model's shape.
+    pub fn shape(&self) -> &Shape {
+        &self.model.shape
+    }
+
+    /// How it runs.
+    pub fn options(&self) -> Options {
+        self.options
+    }
+
+    /// Bytes of all weights and tables as they are held.
+    pub fn weight_bytes(&self) -> usize {
+        let rope = 8 * self.model.shape.max_position_embeddings * self.model.shape.head_dim;
+        let own_embedding = match self.model.shape.tie_word_embeddings {
+            true => 0,
+            false => self.model.embedding.bytes(),
+        };
+        self.read_bytes() + own_embedding + rope
+    }
+
+    /// Bytes of weights that a decoded token reads: everything but an embedding that is not the head, and the cache.
+    pub fn read_bytes(&self) -> usize {
+        let layers: usize = self.model.layers.iter().map(Layer::bytes).sum();
+        layers + self.model.head.bytes()
+    }
+
+    /// Multiply-adds of the linear layers for a token; the head is not among them.
+    pub fn linear_macs(&self) -> usize {
+        self.model.shape.linear_weights()
+    }
+}
+
+impl Layer {
+    fn new(
+        shape: &Shape,
+        index: usize,
+        weights: LayerWeights,
+        options: Options,
+    ) -> Result<Layer, EngineError> {
+        let (hidden, inner) = (shape.hidden_size, shape.intermediate_size);
+        let (queries, keys) = (shape.query_width(), shape.kv_width());
+        let linear = |name: &str, layer: crate::LinearWeights, rows, cols| {
+            let full = || format!("model.layers.{index}.{name}");
+            let inside = shape.norms == Norms::Inside;
+            check_norm(
+                &format!("{}.norm", full()),
+                layer.norm.as_ref(),
+                inside,
+                cols,
+                shape.norms,
+            )?;
+            Linear::new(&full, layer, [rows, cols], options.layout, options.kernel)
+        };
+        let norm = |name: &str, gamma: &Option<Vec<f32>>, wanted: bool, width| {
+            let name = format!("model.layers.{index}.{name}");
+            check_norm(&name, gamma.as_ref(), wanted, width, shape.norms)
+        };
+        let (before, sub) = (shape.norms != Norms::Inside, shape.norms == Norms::Sub);
+        norm("input_layernorm", &weights.input_layernorm, before, hidden)?;
+        norm(
+            "post_attention_layernorm",
+            &weights.post_attention_layernorm,
+            before,
+            hidden,
+        )?;
+        norm(
+            "self_attn.attn_sub_norm",
+            &weights.attn_sub_norm,
+            sub,
+            queries,
+        )?;
+        norm("mlp.ffn_sub_norm", &weights.ffn_sub_norm, sub, inner)?;
+        Ok(Layer {
+            input_norm: weights.input_layernorm,
+            q: linear("self_attn.q_proj", weights.q_proj, queries, hidden)?,
+            k: linear("self_attn.k_proj", weights.k_proj, keys, hidden)?,
+            v: linear("self_attn.v_proj", weights.v_proj, keys, hidden)?,
+            attn_sub_norm: weights.attn_sub_norm,
+            o: linear("self_attn.o_proj", weights.o_proj, hidden, queries)?,
+            post_norm: weights.post_attention_layernorm,
+            gate: linear("mlp.gate_proj", weights.gate_proj, inner, hidden)?,
+            up: linear("mlp.up_proj", weights.up_proj, inner, hidden)?,
+            ffn_sub_norm: weights.ffn_sub_norm,
+            down: linear("mlp.down_proj", weights.down_proj, hidden, inner)?,
+        })
+    }
+
+    fn bytes(&self) -> usize {
+        let linears = [
+            &self.q, &self.k, &self.v, &self.o, &self.gate, &self.up, &self.down,
+        ];
+        let norms = [
+            &self.input_norm,
+            &self.attn_sub_norm,
+            &self.post_norm,
+            &self.ffn_sub_norm,
+        ];
+        let norms: usize = norms.into_iter().flatten().map(Vec::len).sum();
+        linears.map(Linear::bytes).iter().sum::<usize>() + 4 * norms
+    }
+}
+
+/// Checks that a norm is there exactly if it is wanted, and as wide as what it norms.
+fn check_norm(
+    tensor: &str,
+    gamma: Option<&Vec<f32>>,
+    wanted: bool,
+    width: usize,
+    norms: Norms,
+) -> Result<(), EngineError> {
+    let word = |present: bool| if present { "present" } else { "absent" };
+    match gamma {
+        Some(gamma) if wanted && gamma.len() != width => Err(EngineError::Tensor {
+            tensor: tensor.to_owned(),
+            expected: [1, width],
+            found: [1, gamma.len()],
+        }),
+        gamma if gamma.is_some() != wanted => Err(EngineError::Norm {
+            tensor: tensor.to_owned(),
+            placement: norms.name(),
+            expected: word(wanted),
+            found: word(!wanted),
+        }),
+        _ => Ok(()),
+    }
+}

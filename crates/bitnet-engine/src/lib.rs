@@ -1,0 +1,40 @@
+//! Inference of decoder-only Transformers on the CPU: ternary (BitNet b1.58) or float, on plain slices.
+//!
+//! A token of a ternary model is little arithmetic and one pass over its weights, so decoding is as fast as memory, if
+//! nothing else costs anything: a 0.7 B model has 5 ms for 24 blocks. A tensor library's dispatch of some 25 operations a
+//! block takes a good part of that. This crate is the same model without one: [`Engine`] holds the weights as the
+//! running kernel reads them (`bitnet_kernels::PreparedTernary`), [`Session`] the keys and values of a text, and a
+//! small team of threads shares out each product. Token ids go in, logits come out; text, sampling and file formats are
+//! other people's business.
+//!
+//! The result does not depend on the number of threads, the instruction set, the layout of the weights, or on whether a
+//! prompt is read at once or token by token: ternary and int8 sums are exact, and float sums have one order. The float
+//! twin ([`Weights::Float`]) runs through the same code with equally tuned kernels, so that the two compare fairly.
+//!
+//! | file | concept |
+//! |---|---|
+//! | `shape`, `weights`, `random` | what goes in |
+//! | `engine` | repacking at load; the public face |
+//! | `forward` | the order of work of a pass |
+//! | `linear` | norm, quantiser and product of one layer |
+//! | `attention`, `session`, `rope` | attention over the key/value cache |
+//! | `share`, `team` | who computes what, and the threads |
+mod attention;
+mod engine;
+mod error;
+mod forward;
+mod linear;
+mod random;
+mod rope;
+mod session;
+mod shape;
+mod share;
+mod team;
+mod weights;
+
+pub use engine::{Engine, Options};
+pub use error::EngineError;
+pub use random::RandomWeights;
+pub use session::Session;
+pub use shape::{Norms, Shape};
+pub use weights::{LayerWeights, LinearWeights, Source, Weights};

@@ -1,0 +1,230 @@
+//! A linear layer made ready to run: `y[m, n] = Σ_k norm(x)[m, k] · W[n, k]`, ternary or float.
+
+use std::{ops::Range, sync::Arc};
+
+use bitnet_kernels::{
+    DenseFormat, DenseMatrix, DenseRows, Kernel, Layout, PreparedTernary, QuantizedRows,
+    float::rms_norm_row,
+};
+
+use crate::{
+    EngineError, LinearWeights, Weights,
+    share::{Grid, Share},
+};
+
+/// Weights in the layout that the kernel reads.
+#[derive(Debug)]
+pub(crate) enum Matrix {
+    Ternary(PreparedTernary),
+    Dense(Arc<DenseMatrix>),
+}
+
+/// A matrix and the norm in front of it.
+#[derive(Debug)]
+pub(crate) struct Linear {
+    pub matrix: Matrix,
+    pub norm: Option<Vec<f32>>,
+}
+
+/// RMSNorm: its γ and ε.
+pub(crate) type Norm<'a> = Option<(&'a [f32], f32)>;
+
+/// Rows of activations in the form that a matrix multiplies; one per thread, its buffers are reused.
+#[derive(Debug, Default)]
+pub(crate) struct Input {
+    codes: QuantizedRows,
+    dense: DenseRows,
+    normed: Vec<f32>,
+}
+
+impl Linear {
+    /// Repacks a layer.
+    ///
+    /// # Errors
+    ///
+    /// If it does not have `rows` and `cols`, or its words are no ternary matrix.
+    pub(crate) fn new(
+        name: &dyn Fn() -> String,
+        layer: LinearWeights,
+        [rows, cols]: [usize; 2],
+        layout: Layout,
+        kernel: Kernel,
+    ) -> Result<Linear, EngineError> {
+        let found = layer.weights.dims();
+        let lengths = match &layer.weights {
+            Weights::Float { values, rows, cols } => rows.checked_mul(*cols) == Some(values.len()),
+            Weights::Ternary(_) => true,
+        };
+        if found != [rows, cols] || !lengths {
+            return Err(EngineError::Tensor {
+                tensor: name(),
+                expected: [rows, cols],
+                found,
+            });
+        }
+        let matrix = match layer.weights {
+            Weights::Ternary(packed) => {
+                let prepared = PreparedTernary::new(packed.view(), layout, kernel);
+                Matrix::Ternary(prepared.map_err(|source| EngineError::Ternary {
+                    tensor: name(),
+                    source,
+                })?)
+            }
+            Weights::Float { values, .. } => {
+                let format = DenseFormat::F32;
+                let dense = DenseMatrix::new(&values, rows, cols, format, kernel);
+                Matrix::Dense(Arc::new(dense))
+            }
+        };
+        Ok(Linear {
+            matrix,
+            norm: layer.norm,
+        })
+    }
+
+    /// Bytes of weights and scales.
+    pub(crate) fn bytes(&self) -> usize {
+        self.matrix.bytes() + 4 * self.norm.as_ref().map_or(0, Vec::len)
+    }
+
+    /// `out[share] = W · input`, where `input` holds the rows of the share.
+    pub(crate) fn store(&self, input: &Input, share: &Share, out: &Grid<'_>, local: &mut Vec<f32>) {
+        let (rows, columns) = (share.rows.len(), self.columns(share));
+        if columns.is_empty() {
+            return;
+        }
+        if rows == 1 || columns.len() == out.cols() {
+            // SAFETY: the rectangle of this thread's share, whole rows of it or a part of one row.
+            let out = unsafe { out.contiguous(share.rows.clone(), columns.clone()) };
+            return self.product(input, share, out);
+        }
+        let values = self.local(input, share, local);
+        for (row, values) in share.rows.clone().zip(values.chunks_exact(columns.len())) {
+            // SAFETY: the rectangle of this thread's share.
+            unsafe { out.segment(row, columns.clone()) }.copy_from_slice(values);
+        }
+    }
+
+    /// `out[share] += W · input`.
+    pub(crate) fn add(&self, input: &Input, share: &Share, out: &Grid<'_>, local: &mut Vec<f32>) {
+        let columns = self.columns(share);
+        if columns.is_empty() {
+            return;
+        }
+        let values = self.local(input, share, local);
+        for (row, values) in share.rows.clone().zip(values.chunks_exact(columns.len())) {
+            // SAFETY: the rectangle of this thread's share.
+            let out = unsafe { out.segment(row, columns.clone()) };
+            out.iter_mut().zip(values).for_each(|(out, y)| *out += y);
+        }
+    }
+
+    /// The share's product alone, `[rows, columns(share)]`.
+    pub(crate) fn local<'a>(
+        &self,
+        input: &Input,
+        share: &Share,
+        local: &'a mut Vec<f32>,
+    ) -> &'a mut [f32] {
+        let needed = share.rows.len() * self.columns(share).len();
+        if local.len() < needed {
+            local.resize(needed, 0.0);
+        }
+        let out = &mut local[..needed];
+        self.product(input, share, out);
+        out
+    }
+
+    /// The output columns of a share.
+    pub(crate) fn columns(&self, share: &Share) -> Range<usize> {
+        self.matrix.columns(&share.groups(self.matrix.groups()))
+    }
+
+    fn product(&self, input: &Input, share: &Share, out: &mut [f32]) {
+        let groups = share.groups(self.matrix.groups());
+        let (rows, stride) = (0..share.rows.len(), self.matrix.columns(&groups).len());
+        match &self.matrix {
+            Matrix::Ternary(w) => w.product(&input.codes, rows, groups, out, stride),
+            Matrix::Dense(w) => w.product(&input.dense, rows, groups, out, stride),
+        }
+    }
+}
+
+impl Matrix {
+    fn groups(&self) -> usize {
+        match self {
+            Matrix::Ternary(w) => w.groups(),
+            Matrix::Dense(w) => w.groups(),
+        }
+    }
+
+    fn columns(&self, groups: &Range<usize>) -> Range<usize> {
+        let rows = match self {
+            Matrix::Ternary(w) => w.rows(),
+            Matrix::Dense(w) => w.rows(),
+        };
+        (16 * groups.start).min(rows)..(16 * groups.end).min(rows)
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Matrix::Ternary(w) => w.bytes(),
+            Matrix::Dense(w) => w.bytes(),
+        }
+    }
+
+    /// Whether rows made ready for one are ready for the other.
+    fn takes_the_same(&self, other: &Matrix) -> bool {
+        match (self, other) {
+            (Matrix::Ternary(a), Matrix::Ternary(b)) => a.layout() == b.layout(),
+            (Matrix::Dense(a), Matrix::Dense(b)) => a.format() == b.format(),
+            _ => false,
+        }
+    }
+}
+
+impl Input {
+    /// Makes `norm(x)` ready for a matrix.
+    pub(crate) fn set(&mut self, matrix: &Matrix, x: &[f32], norm: Norm<'_>) {
+        match matrix {
+            Matrix::Ternary(w) => match norm {
+                Some((gamma, epsilon)) => {
+                    self.codes
+                        .norm_quantize(w.kernel(), w.layout(), x, gamma, epsilon);
+                }
+                None => self.codes.quantize(w.kernel(), w.layout(), x, w.cols()),
+            },
+            Matrix::Dense(w) => match norm {
+                Some((gamma, epsilon)) => {
+                    self.normed.resize(x.len(), 0.0);
+                    let rows = self.normed.chunks_exact_mut(w.cols());
+                    for (y, x) in rows.zip(x.chunks_exact(w.cols())) {
+                        rms_norm_row(x, gamma, epsilon, y);
+                    }
+                    self.dense.set(w.format(), &self.normed, w.cols());
+                }
+                None => self.dense.set(w.format(), x, w.cols()),
+            },
+        }
+    }
+}
+
+/// Calls `each(i)` for every layer with `input` made ready for it: once for all of them where they have no norms of
+/// their own.
+pub(crate) fn each_of<const N: usize>(
+    layers: [&Linear; N],
+    x: &[f32],
+    norm: Norm<'_>,
+    epsilon: f32,
+    input: &mut Input,
+    mut each: impl FnMut(usize, &Input),
+) {
+    for (i, layer) in layers.into_iter().enumerate() {
+        let own = layer.norm.as_deref().map(|gamma| (gamma, epsilon));
+        let shared = i > 0 && own.is_none() && layers[0].matrix.takes_the_same(&layer.matrix);
+        if !shared {
+            input.set(&layer.matrix, x, own.or(norm));
+        }
+        each(i, input);
+    }
+}

@@ -1,0 +1,118 @@
+//! Random weights of any shape, for measurements: speed does not depend on what the weights are.
+
+use bitnet_kernels::{PackedTernary, words_per_row};
+
+use crate::{LayerWeights, LinearWeights, Norms, Shape, Source, Weights};
+
+/// A [`Source`] of random weights; the same seed gives the same ones.
+///
+/// Ternary codes are drawn as packed words (half of them 0, the rest evenly −1 and 1) and never exist as floats, so a
+/// model takes no more memory than it needs. Scales and floats are such that activations keep their size.
+#[derive(Clone, Debug)]
+pub struct RandomWeights {
+    /// The shape.
+    pub shape: Shape,
+    /// Ternary linear layers, or float ones.
+    pub ternary: bool,
+    /// Seed.
+    pub seed: u64,
+}
+
+/// Steps of Weyl's sequence through a good mixer (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Even over (−`size`, `size`).
+    fn float(&mut self, size: f32) -> f32 {
+        ((self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0) * size
+    }
+
+    fn fill(&mut self, out: &mut [f32], size: f32) {
+        out.iter_mut().for_each(|value| *value = self.float(size));
+    }
+}
+
+impl RandomWeights {
+    fn dice(&self, stream: usize) -> Dice {
+        Dice(self.seed ^ (stream as u64).wrapping_mul(0xd6e8_feb8_6659_fd93))
+    }
+
+    fn linear(&self, dice: &mut Dice, rows: usize, cols: usize) -> LinearWeights {
+        let norm = (self.shape.norms == Norms::Inside).then(|| vec![1.0; cols]);
+        let size = (3.0 / cols as f32).sqrt();
+        if !self.ternary {
+            let mut values = vec![0.0; rows * cols];
+            dice.fill(&mut values, size);
+            let weights = Weights::Float { values, rows, cols };
+            return LinearWeights { weights, norm };
+        }
+        // Two random bits added are 0, 1, 2 with the odds 1 : 2 : 1, and never the illegal 3.
+        let words = words_per_row(cols);
+        let mut codes = vec![0; rows * words];
+        for word in &mut codes {
+            let bits = dice.next();
+            *word = (bits & 0x5555_5555) as u32 + ((bits >> 32) & 0x5555_5555) as u32;
+        }
+        let padding = !0u32 << (2 * (cols % 16) as u32);
+        if !cols.is_multiple_of(16) {
+            for row in codes.chunks_exact_mut(words) {
+                let last = &mut row[words - 1];
+                *last = *last & !padding | 0x5555_5555 & padding;
+            }
+        }
+        let scale = (cols as f32 / 2.0).sqrt();
+        let packed = PackedTernary::from_words(codes, vec![scale], rows, cols)
+            .expect("words without a 3, padded with weight 0");
+        LinearWeights {
+            weights: Weights::Ternary(packed),
+            norm,
+        }
+    }
+}
+
+impl Source for RandomWeights {
+    fn embedding_row(&self, token: usize, out: &mut [f32]) {
+        self.dice(2 * token).fill(out, 1.0);
+    }
+
+    fn head_row(&self, token: usize, out: &mut [f32]) {
+        let size = (3.0 / out.len() as f32).sqrt();
+        self.dice(2 * token + 1).fill(out, size);
+    }
+
+    fn layer(&self, index: usize) -> LayerWeights {
+        let shape = &self.shape;
+        let (hidden, inner) = (shape.hidden_size, shape.intermediate_size);
+        let (queries, keys) = (shape.query_width(), shape.kv_width());
+        let mut dice = self.dice(2 * shape.vocab_size + index);
+        let ones = |width: usize| vec![1.0; width];
+        let before = shape.norms != Norms::Inside;
+        let sub = shape.norms == Norms::Sub;
+        let mut linear = |rows, cols| self.linear(&mut dice, rows, cols);
+        LayerWeights {
+            input_layernorm: before.then(|| ones(hidden)),
+            q_proj: linear(queries, hidden),
+            k_proj: linear(keys, hidden),
+            v_proj: linear(keys, hidden),
+            attn_sub_norm: sub.then(|| ones(queries)),
+            o_proj: linear(hidden, queries),
+            post_attention_layernorm: before.then(|| ones(hidden)),
+            gate_proj: linear(inner, hidden),
+            up_proj: linear(inner, hidden),
+            ffn_sub_norm: sub.then(|| ones(inner)),
+            down_proj: linear(hidden, inner),
+        }
+    }
+
+    fn final_norm(&self) -> Vec<f32> {
+        vec![1.0; self.shape.hidden_size]
+    }
+}

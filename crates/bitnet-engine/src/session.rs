@@ -1,0 +1,145 @@
+//! The keys and values of a text so far.
+//!
+//! They lie as attention reads them (`bitnet_kernels::Panels`): the keys of 16 positions side by side, so that a query's
+//! scores are the product of a row and a matrix; and 16 columns of the values side by side, so that their weighted sum
+//! is one too. Writing a position costs a few scattered stores, reading all of them is a stream.
+
+use bitnet_kernels::{FloatFormat, GROUP, Line};
+
+use crate::{EngineError, Shape};
+
+/// Keys and values of one key/value head in one block.
+#[derive(Clone, Debug)]
+pub(crate) struct HeadCache {
+    /// `[positions / 16]` groups of `head_dim` lines.
+    keys: Vec<Line>,
+    /// `[head_dim / 16]` groups of `positions` lines.
+    values: Vec<Line>,
+    width: usize,
+    positions: usize,
+}
+
+/// A text that a model reads and continues: its key/value cache, made once for the longest text.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// `[layer][head]`.
+    pub(crate) layers: Vec<Vec<HeadCache>>,
+    pub(crate) len: usize,
+    capacity: usize,
+}
+
+impl Session {
+    /// # Errors
+    ///
+    /// If `capacity` exceeds the model's positions.
+    pub(crate) fn new(shape: &Shape, capacity: usize) -> Result<Session, EngineError> {
+        let positions = shape.max_position_embeddings;
+        if capacity > positions {
+            return Err(EngineError::TooLong {
+                capacity,
+                positions,
+            });
+        }
+        let head = HeadCache::new(shape.head_dim, capacity.next_multiple_of(GROUP));
+        let heads = vec![head; shape.num_key_value_heads];
+        Ok(Session {
+            layers: vec![heads; shape.num_hidden_layers],
+            len: 0,
+            capacity,
+        })
+    }
+
+    /// Number of tokens in it.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no token is in it.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Number of tokens that fit.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Forgets all tokens but the first `len`.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// Bytes of keys and values.
+    pub fn bytes(&self) -> usize {
+        let heads = self.layers.iter().flatten();
+        heads
+            .map(|head| size_of_val(&head.keys[..]) + size_of_val(&head.values[..]))
+            .sum()
+    }
+
+    /// Whether it was made for a model of this shape.
+    pub(crate) fn fits(&self, shape: &Shape) -> bool {
+        self.layers.len() == shape.num_hidden_layers
+            && self.layers.iter().all(|heads| {
+                heads.len() == shape.num_key_value_heads
+                    && heads.iter().all(|head| head.width == shape.head_dim)
+            })
+    }
+}
+
+impl HeadCache {
+    fn new(width: usize, positions: usize) -> HeadCache {
+        HeadCache {
+            keys: vec![Line::ZERO; positions / GROUP * width],
+            values: vec![Line::ZERO; width.div_ceil(GROUP) * positions],
+            width,
+            positions,
+        }
+    }
+
+    /// Width of the head.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Lines of a group of columns of the values.
+    pub(crate) fn positions(&self) -> usize {
+        self.positions
+    }
+
+    /// The keys: groups of 16 positions, `width` lines each.
+    pub(crate) fn keys(&self) -> &[Line] {
+        &self.keys
+    }
+
+    /// The values: groups of 16 columns, `positions` lines each.
+    pub(crate) fn values(&self) -> &[Line] {
+        &self.values
+    }
+
+    /// Writes the key of a position.
+    pub(crate) fn set_key(&mut self, position: usize, key: &[f32]) {
+        let group = &mut self.keys[position / GROUP * self.width..][..self.width];
+        for (k, value) in key.iter().enumerate() {
+            FloatFormat::F32.set(group, position % GROUP, k, *value);
+        }
+    }
+
+    /// Writes the keys of a whole group of 16 positions, the first of which is `position`, `[16, width]`.
+    pub(crate) fn set_keys(&mut self, position: usize, keys: &[f32]) {
+        let width = self.width;
+        let group = &mut self.keys[position / GROUP * width..][..width];
+        for (k, line) in group.iter_mut().enumerate() {
+            *line = Line::of(std::array::from_fn(|lane| keys[lane * width + k]));
+        }
+    }
+
+    /// Writes the value of a position.
+    pub(crate) fn set_value(&mut self, position: usize, value: &[f32]) {
+        for (group, columns) in value.chunks(GROUP).enumerate() {
+            let mut lanes = [0.0; GROUP];
+            lanes[..columns.len()].copy_from_slice(columns);
+            self.values[group * self.positions + position] = Line::of(lanes);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The shape of a decoder-only Transformer, in Hugging Face's field names.
+
+use bitnet_kernels::float::Gate;
+
+use crate::EngineError;
+
+/// Where RMSNorm stands in a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Norms {
+    /// Before the attention and before the feed-forward part (LLaMA).
+    Pre,
+    /// In front of every linear layer's quantiser and nowhere else (the "Training Tips" of BitNet b1.58).
+    Inside,
+    /// As `Pre`, and once more before `o_proj` and `down_proj` (SubLN; BitNet b1.58 2B4T).
+    Sub,
+}
+
+impl Norms {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Norms::Pre => "pre",
+            Norms::Inside => "inside",
+            Norms::Sub => "sub",
+        }
+    }
+}
+
+/// What the weights are arranged as.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shape {
+    /// Number of token ids.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width of the feed-forward part.
+    pub intermediate_size: usize,
+    /// Blocks.
+    pub num_hidden_layers: usize,
+    /// Query heads.
+    pub num_attention_heads: usize,
+    /// Key/value heads, each shared by the same number of query heads.
+    pub num_key_value_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// Longest sequence.
+    pub max_position_embeddings: usize,
+    /// Base of the rotary embedding.
+    pub rope_theta: f64,
+    /// Epsilon of every RMSNorm.
+    pub rms_norm_eps: f32,
+    /// Activation of the gate.
+    pub gate: Gate,
+    /// Placement of the norms.
+    pub norms: Norms,
+    /// Whether the head is the embedding's matrix.
+    pub tie_word_embeddings: bool,
+}
+
+impl Shape {
+    /// Width of all query heads together.
+    pub fn query_width(&self) -> usize {
+        self.num_attention_heads * self.head_dim
+    }
+
+    /// Width of all key (or value) heads together.
+    pub fn kv_width(&self) -> usize {
+        self.num_key_value_heads * self.head_dim
+    }
+
+    /// Weights in the linear layers of the blocks.
+    pub fn linear_weights(&self) -> usize {
+        let attention = 2 * self.hidden_size * (self.query_width() + self.kv_width());
+        let feed_forward = 3 * self.hidden_size * self.intermediate_size;
+        self.num_hidden_layers * (attention + feed_forward)
+    }
+
+    /// # Errors
+    ///
+    /// Names the field that is zero, odd or indivisible.
+    pub(crate) fn validate(&self) -> Result<(), EngineError> {
+        let fields = [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", self.num_attention_heads),
+            ("num_key_value_heads", self.num_key_value_heads),
+            ("head_dim", self.head_dim),
+            ("max_position_embeddings", self.max_position_embeddings),
+        ];
+        if let Some((field, _)) = fields.into_iter().find(|(_, value)| *value == 0) {
+            return Err(EngineError::Zero { field });
+        }
+        let (heads, kv_heads) = (self.num_attention_heads, self.num_key_value_heads);
+        if !heads.is_multiple_of(kv_heads) {
+            return Err(EngineError::Heads { heads, kv_heads });
+        }
+        if !self.head_dim.is_multiple_of(2) {
+            return Err(EngineError::OddHead(self.head_dim));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,73 @@
+//! Where an engine's weights come from.
+//!
+//! A [`Source`] hands them out block by block, each to be repacked and dropped before the next is asked for: a model is
+//! never in memory twice. Tables are read row by row, so that a large vocabulary need not exist as f32.
+
+use bitnet_kernels::PackedTernary;
+
+/// The weights of a linear layer, `[N, K]`.
+#[derive(Clone, Debug)]
+pub enum Weights {
+    /// Codes −1, 0, 1 and their scales.
+    Ternary(PackedTernary),
+    /// Row-major floats.
+    Float {
+        /// `[rows, cols]`.
+        values: Vec<f32>,
+        /// Output features.
+        rows: usize,
+        /// Input features.
+        cols: usize,
+    },
+}
+
+impl Weights {
+    /// Output and input features.
+    pub(crate) fn dims(&self) -> [usize; 2] {
+        match self {
+            Weights::Ternary(packed) => [packed.rows(), packed.cols()],
+            Weights::Float { rows, cols, .. } => [*rows, *cols],
+        }
+    }
+}
+
+/// A linear layer.
+#[derive(Clone, Debug)]
+pub struct LinearWeights {
+    /// The matrix.
+    pub weights: Weights,
+    /// γ of the RMSNorm in front of it, with [`Norms::Inside`](crate::Norms::Inside).
+    pub norm: Option<Vec<f32>>,
+}
+
+/// One block. The names are Hugging Face's.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct LayerWeights {
+    pub input_layernorm: Option<Vec<f32>>,
+    pub q_proj: LinearWeights,
+    pub k_proj: LinearWeights,
+    pub v_proj: LinearWeights,
+    pub attn_sub_norm: Option<Vec<f32>>,
+    pub o_proj: LinearWeights,
+    pub post_attention_layernorm: Option<Vec<f32>>,
+    pub gate_proj: LinearWeights,
+    pub up_proj: LinearWeights,
+    pub ffn_sub_norm: Option<Vec<f32>>,
+    pub down_proj: LinearWeights,
+}
+
+/// A model to run.
+pub trait Source: Sync {
+    /// Writes a row of the embedding, `[hidden_size]`.
+    fn embedding_row(&self, token: usize, out: &mut [f32]);
+
+    /// Writes a row of the head, `[hidden_size]`; not asked for when it is tied to the embedding.
+    fn head_row(&self, token: usize, out: &mut [f32]);
+
+    /// The block `index`.
+    fn layer(&self, index: usize) -> LayerWeights;
+
+    /// γ of the final norm, `[hidden_size]`.
+    fn final_norm(&self) -> Vec<f32>;
+}
