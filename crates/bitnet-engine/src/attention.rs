@@ -48,6 +48,7 @@ pub(crate) fn attend<'a>(
         lines: head.keys(),
         depth: width,
         stride: width,
+        step: 1,
     };
     keys.product(kernel, queries, width, rows, 0..groups, scores, stride);
     let mut sums = [0.0; ROWS];
@@ -60,7 +61,8 @@ pub(crate) fn attend<'a>(
         format: FloatFormat::F32,
         lines: head.values(),
         depth: longest,
-        stride: head.positions(),
+        stride: 1,
+        step: columns,
     };
     values.product(kernel, scores, stride, rows, 0..columns, out, out_stride);
     for (row, sum) in out.chunks_exact_mut(out_stride).zip(&sums[..rows]) {

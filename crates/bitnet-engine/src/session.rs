@@ -1,8 +1,8 @@
 //! The keys and values of a text so far.
 //!
 //! They lie as attention reads them (`bitnet_kernels::Panels`): the keys of 16 positions side by side, so that a query's
-//! scores are the product of a row and a matrix; and 16 columns of the values side by side, so that their weighted sum
-//! is one too. Writing a position costs a few scattered stores, reading all of them is a stream.
+//! scores are the product of a row and a matrix; and the values row by row, so that their weighted sum is one too.
+//! Writing a key costs scattered stores, reading all of them is a stream.
 
 use bitnet_kernels::{FloatFormat, GROUP, Line};
 
@@ -13,10 +13,9 @@ use crate::{EngineError, Shape};
 pub(crate) struct HeadCache {
     /// `[positions / 16]` groups of `head_dim` lines.
     keys: Vec<Line>,
-    /// `[head_dim / 16]` groups of `positions` lines.
+    /// `[positions]`, `head_dim / 16` lines each.
     values: Vec<Line>,
     width: usize,
-    positions: usize,
 }
 
 /// A text that a model reads and continues: its key/value cache, made once for the longest text.
@@ -93,7 +92,6 @@ impl HeadCache {
             keys: vec![Line::ZERO; positions / GROUP * width],
             values: vec![Line::ZERO; width.div_ceil(GROUP) * positions],
             width,
-            positions,
         }
     }
 
@@ -102,9 +100,9 @@ impl HeadCache {
         self.width
     }
 
-    /// Lines of a group of columns of the values.
-    pub(crate) fn positions(&self) -> usize {
-        self.positions
+    /// Lines of the values of a position.
+    pub(crate) fn value_lines(&self) -> usize {
+        self.width.div_ceil(GROUP)
     }
 
     /// The keys: groups of 16 positions, `width` lines each.
@@ -112,7 +110,7 @@ impl HeadCache {
         &self.keys
     }
 
-    /// The values: groups of 16 columns, `positions` lines each.
+    /// The values: of each position, groups of 16 columns.
     pub(crate) fn values(&self) -> &[Line] {
         &self.values
     }
@@ -136,10 +134,12 @@ impl HeadCache {
 
     /// Writes the value of a position.
     pub(crate) fn set_value(&mut self, position: usize, value: &[f32]) {
-        for (group, columns) in value.chunks(GROUP).enumerate() {
+        let per_position = self.value_lines();
+        let lines = &mut self.values[position * per_position..][..per_position];
+        for (line, columns) in lines.iter_mut().zip(value.chunks(GROUP)) {
             let mut lanes = [0.0; GROUP];
             lanes[..columns.len()].copy_from_slice(columns);
-            self.values[group * self.positions + position] = Line::of(lanes);
+            *line = Line::of(lanes);
         }
     }
 }

@@ -178,6 +178,7 @@ impl DenseMatrix {
             lines: &self.lines,
             depth,
             stride: depth,
+            step: 1,
         };
         let stride = depth * float.per_lane();
         let rows = &x.floats[x_rows.start * stride..];
@@ -208,6 +209,7 @@ impl DenseMatrix {
             lines: &self.lines,
             depth: x.lanes,
             stride: x.lanes,
+            step: 1,
             x: &x.codes[x_rows.start * x.lanes..],
             x_stride: x.lanes,
             rows: x_rows.len(),

@@ -12,8 +12,8 @@
 //! horizontal sums, memory is read front to back, and the same matrix serves one row of `x` (GEMV, at the bandwidth of
 //! memory) and many (GEMM, at the peak of the multiply-add: the operands need no further packing).
 //!
-//! Attention is the same product twice: a block of keys is a group whose rows are positions, and 16 columns of the
-//! values are a group whose K are positions. [`Panels`] is that borrowed form.
+//! Attention is the same product twice: 16 keys are a group whose rows are positions, and 16 columns of the values are a
+//! group whose K are positions. [`Panels`] is that borrowed form; its groups may be interleaved.
 //!
 //! # One order of operations
 //!

@@ -7,7 +7,7 @@ use super::{FloatFormat, GROUP, Line, level::Level, portable, tile::Operands};
 use super::{avx2, avx512};
 use crate::Kernel;
 
-/// Groups of 16 rows of floats; each group is a run of lines.
+/// Groups of 16 rows of floats: line `k` of group `g` is the one at `g · stride + k · step`.
 #[derive(Clone, Copy, Debug)]
 pub struct Panels<'a> {
     /// Element format.
@@ -18,6 +18,8 @@ pub struct Panels<'a> {
     pub depth: usize,
     /// Lines from the start of one group to the start of the next.
     pub stride: usize,
+    /// Lines from one line of a group to its next: 1 where a group lies in one piece.
+    pub step: usize,
 }
 
 impl Panels<'_> {
@@ -76,6 +78,7 @@ impl Panels<'_> {
             lines: self.lines,
             depth: self.depth,
             stride: self.stride,
+            step: self.step,
             x,
             x_stride,
             rows,

@@ -12,12 +12,14 @@ use super::Line;
 /// The operands of a product over whole lines.
 #[derive(Clone, Copy)]
 pub(super) struct Operands<'a, X> {
-    /// Weights; group `g` is the `depth` lines from `g · stride` on.
+    /// Weights; line `k` of group `g` is the one at `g · stride + k · step`.
     pub lines: &'a [Line],
     /// Lines of a group that are used.
     pub depth: usize,
     /// Lines from one group to the next.
     pub stride: usize,
+    /// Lines from one line of a group to the next.
+    pub step: usize,
     /// Activations, `rows` rows of `x_stride` each.
     pub x: &'a [X],
     /// Elements from one row of `x` to the next.
@@ -27,10 +29,13 @@ pub(super) struct Operands<'a, X> {
 }
 
 impl<'a, X> Operands<'a, X> {
-    /// The lines of a group.
+    /// From the first line of a group to its last one.
     #[inline(always)]
     pub fn group(&self, group: usize) -> &'a [Line] {
-        &self.lines[group * self.stride..][..self.depth]
+        match self.depth {
+            0 => &[],
+            depth => &self.lines[group * self.stride..][..(depth - 1) * self.step + 1],
+        }
     }
 
     /// Row `row` of `x`, `steps` elements for each line.
@@ -82,9 +87,9 @@ macro_rules! product {
                 for k in 0..operands.depth {
                     let mut loaded = [$load(&$crate::dense::Line::ZERO); G];
                     for g in 0..G {
-                        // SAFETY: `group` and `row` have checked that each slice holds `depth` lines and `depth · steps`
-                        // activations, and `k < depth`.
-                        loaded[g] = $load(unsafe { lines[g].get_unchecked(k) });
+                        // SAFETY: `group` and `row` have checked that each slice reaches line `depth - 1` and holds
+                        // `depth · steps` activations, and `k < depth`.
+                        loaded[g] = $load(unsafe { lines[g].get_unchecked(k * operands.step) });
                     }
                     for step in 0..$steps {
                         for r in 0..R {
