@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bitnet_kernels::{DenseFormat, Kernel, Layout};
 use bitnet_train::Backend;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -24,6 +25,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Continue a prompt
     Generate(GenerateArgs),
+    /// Measure prefill and decode of a model, or of random weights of any shape
+    Bench(BenchArgs),
     /// What this machine offers: backends, adapters, CPU features, the kernel chosen and why
     Doctor(DoctorArgs),
     /// Print a shell's completion script
@@ -50,6 +53,20 @@ pub struct DeviceArgs {
     pub threads: usize,
 }
 
+/// How the CPU engine runs a model; it serves the flex backend.
+#[derive(Clone, Debug, Default, Args)]
+pub struct EngineArgs {
+    /// Instruction set (`bitnet doctor` lists them); default: the fastest
+    #[arg(long, env = "BITNET_KERNEL", value_name = "NAME")]
+    pub kernel: Option<Kernel>,
+    /// Ternary weights in memory: two-bit or base-three (1.6 bits); default: the faster one for the kernel
+    #[arg(long, env = "BITNET_LAYOUT", value_name = "NAME")]
+    pub layout: Option<Layout>,
+    /// Head and embedding in memory: f32, bf16 or int8
+    #[arg(long, env = "BITNET_HEAD", value_name = "FORMAT")]
+    pub head: Option<DenseFormat>,
+}
+
 /// How results and progress are shown.
 #[derive(Clone, Debug, Args)]
 pub struct OutputArgs {
@@ -67,9 +84,9 @@ pub enum Format {
     Text,
     /// For programs
     Json,
-    /// A Markdown table (`compare`)
+    /// A Markdown table (`compare`, `bench`)
     Md,
-    /// A CSV table (`compare`)
+    /// A CSV table (`compare`, `bench`)
     Csv,
 }
 
@@ -139,6 +156,8 @@ pub struct EvalArgs {
     #[command(flatten)]
     pub device: DeviceArgs,
     #[command(flatten)]
+    pub engine: EngineArgs,
+    #[command(flatten)]
     pub output: OutputArgs,
 }
 
@@ -180,6 +199,81 @@ pub struct GenerateArgs {
     #[command(flatten)]
     pub device: DeviceArgs,
     #[command(flatten)]
+    pub engine: EngineArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Linear {
+    /// Ternary weights and int8 activations
+    Ternary,
+    /// Float weights and activations
+    Float,
+}
+
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Run directory
+    #[arg(required_unless_present = "arch", conflicts_with = "arch")]
+    pub model: Option<PathBuf>,
+    /// Config file of a model's shape, which gets random weights
+    #[arg(long, value_name = "CONFIG")]
+    pub arch: Option<PathBuf>,
+    /// Linear layers of --arch: ternary or float
+    #[arg(long, requires = "arch", value_name = "KIND")]
+    pub linear: Option<Linear>,
+    /// Override a setting of --arch, as in --set model.num_hidden_layers=2 (repeatable)
+    #[arg(long = "set", requires = "arch", value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Tokens of a prompt, read at once; 0 leaves the test out
+    #[arg(
+        short = 'p',
+        long,
+        value_delimiter = ',',
+        default_value = "512",
+        value_name = "N,…"
+    )]
+    pub n_prompt: Vec<usize>,
+    /// Tokens written one by one; 0 leaves the test out
+    #[arg(
+        short = 'n',
+        long,
+        value_delimiter = ',',
+        default_value = "128",
+        value_name = "N,…"
+    )]
+    pub n_gen: Vec<usize>,
+    /// Tokens that stand in the context before the test
+    #[arg(
+        short = 'd',
+        long,
+        value_delimiter = ',',
+        default_value = "0",
+        value_name = "N,…"
+    )]
+    pub n_depth: Vec<usize>,
+    /// Repetitions of each test, after one that does not count
+    #[arg(short, long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub repetitions: u32,
+    /// CPU threads; 0 takes all cores
+    #[arg(
+        short,
+        long,
+        value_delimiter = ',',
+        default_value = "0",
+        value_name = "N,…"
+    )]
+    pub threads: Vec<usize>,
+    /// flex, ndarray, wgpu or cuda
+    #[arg(long, env = "BITNET_BACKEND", default_value_t = Backend::Flex)]
+    pub backend: Backend,
+    /// Which of the backend's devices (`bitnet doctor` lists them)
+    #[arg(long, env = "BITNET_DEVICE", default_value_t = 0, value_name = "N")]
+    pub device: usize,
+    #[command(flatten)]
+    pub engine: EngineArgs,
+    #[command(flatten)]
     pub output: OutputArgs,
 }
 
@@ -195,4 +289,6 @@ pub struct MeasureArgs {
     pub run: PathBuf,
     #[command(flatten)]
     pub device: DeviceArgs,
+    #[command(flatten)]
+    pub engine: EngineArgs,
 }

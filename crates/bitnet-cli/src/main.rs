@@ -44,6 +44,7 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Compare(args) => commands::compare::run(args),
         Command::Eval(args) => commands::eval::run(args),
         Command::Generate(args) => commands::generate::run(args),
+        Command::Bench(args) => commands::bench::run(args),
         Command::Doctor(args) => commands::doctor::run(args),
         Command::Completions { shell } => commands::completions::run(shell),
         Command::Measure(args) => commands::measure::run(args),

@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use bitnet_config::{DataConfig, DataKind, Level, Loader, RunConfig};
 use bitnet_data::{Corpus, TokenizerKind};
+use bitnet_kernels::{Kernel, Layout};
+use bitnet_models::engine::Options;
+use bitnet_models::{EngineRunner, Runner, TensorRunner, Transformer};
 use bitnet_train::Backend;
 use burn::tensor::Device;
 
-use crate::args::{ConfigArgs, DeviceArgs};
+use crate::args::{ConfigArgs, DeviceArgs, EngineArgs};
 
 /// Stacks defaults, file (or the built-in quick start), environment, `--set` and flags.
 pub fn load_config(file: Option<&Path>, args: &ConfigArgs) -> anyhow::Result<RunConfig> {
@@ -70,7 +73,8 @@ pub fn open_device(args: &DeviceArgs) -> anyhow::Result<Device> {
     Ok(args.backend.device(args.device)?)
 }
 
-fn set_threads(threads: usize) -> anyhow::Result<()> {
+/// Sets the number of rayon's threads; 0 keeps one a core.
+pub fn set_threads(threads: usize) -> anyhow::Result<()> {
     if threads > 0 {
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -78,6 +82,64 @@ fn set_threads(threads: usize) -> anyhow::Result<()> {
             .context("the thread pool cannot be built")?;
     }
     Ok(())
+}
+
+/// The engine's options, with `threads` or as many as there are cores.
+pub fn engine_options(args: &EngineArgs, threads: usize) -> Options {
+    let kernel = args.kernel.unwrap_or_else(Kernel::detect);
+    let defaults = Options::default();
+    Options {
+        threads: match threads {
+            0 => rayon::current_num_threads(),
+            threads => threads,
+        },
+        kernel,
+        layout: args.layout.unwrap_or_else(|| Layout::suited_to(kernel)),
+        head: args.head.unwrap_or(defaults.head),
+    }
+}
+
+/// Kernel, layout and head in words.
+pub fn describe_engine(options: &Options) -> String {
+    let Options {
+        kernel,
+        layout,
+        head,
+        ..
+    } = options;
+    format!("{kernel}, {layout}, {head} head")
+}
+
+/// Whether inference runs on the CPU engine: on the flex backend. Its flags mean nothing elsewhere.
+pub fn uses_engine(backend: Backend, args: &EngineArgs) -> anyhow::Result<bool> {
+    if backend == Backend::Flex {
+        return Ok(true);
+    }
+    let given = [
+        ("--kernel", args.kernel.is_some()),
+        ("--layout", args.layout.is_some()),
+        ("--head", args.head.is_some()),
+    ];
+    match given.into_iter().find(|(_, given)| *given) {
+        Some((flag, _)) => bail!("{flag} is for the flex backend, not for {backend}"),
+        None => Ok(false),
+    }
+}
+
+/// The model as generation uses it.
+pub fn runner<'a>(
+    model: &'a Transformer,
+    device: &Device,
+    args: &DeviceArgs,
+    engine: &EngineArgs,
+) -> anyhow::Result<Box<dyn Runner + 'a>> {
+    Ok(match uses_engine(args.backend, engine)? {
+        true => {
+            let options = engine_options(engine, args.threads);
+            Box::new(EngineRunner::new(model.engine(options)?))
+        }
+        false => Box::new(TensorRunner::new(model, device)),
+    })
 }
 
 /// The folder of a new run: the one asked for, or the first free one of `runs/NAME`, `runs/NAME-2`, ….

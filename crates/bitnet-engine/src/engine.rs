@@ -125,10 +125,13 @@ impl Engine {
             true => Arc::clone(&embedding),
             false => table(&|row, out| source.head_row(row, out)),
         };
-        let norm = source.final_norm();
+        let norm = source.final_norm().map_err(EngineError::Source)?;
         check_norm("model.norm", Some(&norm), true, hidden, shape.norms)?;
         let layers = (0..shape.num_hidden_layers)
-            .map(|index| Layer::new(&shape, index, source.layer(index), options))
+            .map(|index| {
+                let weights = source.layer(index).map_err(EngineError::Source)?;
+                Layer::new(&shape, index, weights, options)
+            })
             .collect::<Result<_, _>>()?;
         let model = Model {
             rope: Rope::new(&shape),
@@ -210,6 +213,19 @@ impl Engine {
                 tokens: tokens.len(),
             });
         }
+        Ok(())
+    }
+
+    /// Goes on with another number of threads.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be started; the engine then keeps those it has.
+    pub fn set_threads(&mut self, threads: usize) -> Result<(), EngineError> {
+        let threads = threads.max(1);
+        let team = Team::new(threads).map_err(|source| EngineError::Threads { threads, source })?;
+        self.work = Workspace::new(team);
+        self.options.threads = threads;
         Ok(())
     }
 

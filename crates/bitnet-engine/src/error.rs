@@ -30,6 +30,19 @@ pub enum EngineError {
         /// What came.
         found: [usize; 2],
     },
+    /// The values of a tensor are not as many as its shape says.
+    #[error("{tensor} has {found} values, its shape {shape:?} needs others")]
+    Length {
+        /// Name of the tensor.
+        tensor: String,
+        /// Its rows and columns.
+        shape: [usize; 2],
+        /// Values that came.
+        found: usize,
+    },
+    /// The source could not read a tensor.
+    #[error("the weights could not be read: {0}")]
+    Source(#[source] crate::SourceError),
     /// A norm is missing where the placement asks for one, or present where it does not.
     #[error("{tensor} is {found}, the norm placement `{placement}` needs it {expected}")]
     Norm {

@@ -37,4 +37,4 @@ pub use error::EngineError;
 pub use random::RandomWeights;
 pub use session::Session;
 pub use shape::{Norms, Shape};
-pub use weights::{LayerWeights, LinearWeights, Source, Weights};
+pub use weights::{LayerWeights, LinearWeights, Source, SourceError, Weights};

@@ -51,11 +51,7 @@ impl Linear {
         kernel: Kernel,
     ) -> Result<Linear, EngineError> {
         let found = layer.weights.dims();
-        let lengths = match &layer.weights {
-            Weights::Float { values, rows, cols } => rows.checked_mul(*cols) == Some(values.len()),
-            Weights::Ternary(_) => true,
-        };
-        if found != [rows, cols] || !lengths {
+        if found != [rows, cols] {
             return Err(EngineError::Tensor {
                 tensor: name(),
                 expected: [rows, cols],
@@ -69,6 +65,13 @@ impl Linear {
                     tensor: name(),
                     source,
                 })?)
+            }
+            Weights::Float { values, .. } if rows * cols != values.len() => {
+                return Err(EngineError::Length {
+                    tensor: name(),
+                    shape: [rows, cols],
+                    found: values.len(),
+                });
             }
             Weights::Float { values, .. } => {
                 let format = DenseFormat::F32;

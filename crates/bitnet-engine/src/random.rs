@@ -2,7 +2,7 @@
 
 use bitnet_kernels::{PackedTernary, words_per_row};
 
-use crate::{LayerWeights, LinearWeights, Norms, Shape, Source, Weights};
+use crate::{LayerWeights, LinearWeights, Norms, Shape, Source, SourceError, Weights};
 
 /// A [`Source`] of random weights; the same seed gives the same ones.
 ///
@@ -88,7 +88,7 @@ impl Source for RandomWeights {
         self.dice(2 * token + 1).fill(out, size);
     }
 
-    fn layer(&self, index: usize) -> LayerWeights {
+    fn layer(&self, index: usize) -> Result<LayerWeights, SourceError> {
         let shape = &self.shape;
         let (hidden, inner) = (shape.hidden_size, shape.intermediate_size);
         let (queries, keys) = (shape.query_width(), shape.kv_width());
@@ -97,7 +97,7 @@ impl Source for RandomWeights {
         let before = shape.norms != Norms::Inside;
         let sub = shape.norms == Norms::Sub;
         let mut linear = |rows, cols| self.linear(&mut dice, rows, cols);
-        LayerWeights {
+        Ok(LayerWeights {
             input_layernorm: before.then(|| ones(hidden)),
             q_proj: linear(queries, hidden),
             k_proj: linear(keys, hidden),
@@ -109,10 +109,10 @@ impl Source for RandomWeights {
             up_proj: linear(inner, hidden),
             ffn_sub_norm: sub.then(|| ones(inner)),
             down_proj: linear(hidden, inner),
-        }
+        })
     }
 
-    fn final_norm(&self) -> Vec<f32> {
-        vec![1.0; self.shape.hidden_size]
+    fn final_norm(&self) -> Result<Vec<f32>, SourceError> {
+        Ok(vec![1.0; self.shape.hidden_size])
     }
 }

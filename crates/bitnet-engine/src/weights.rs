@@ -57,6 +57,9 @@ pub struct LayerWeights {
     pub down_proj: LinearWeights,
 }
 
+/// What a source could not read.
+pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
+
 /// A model to run.
 pub trait Source: Sync {
     /// Writes a row of the embedding, `[hidden_size]`.
@@ -66,8 +69,16 @@ pub trait Source: Sync {
     fn head_row(&self, token: usize, out: &mut [f32]);
 
     /// The block `index`.
-    fn layer(&self, index: usize) -> LayerWeights;
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    fn layer(&self, index: usize) -> Result<LayerWeights, SourceError>;
 
     /// γ of the final norm, `[hidden_size]`.
-    fn final_norm(&self) -> Vec<f32>;
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    fn final_norm(&self) -> Result<Vec<f32>, SourceError>;
 }

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use bitnet_engine::EngineError;
 
-use crate::{KvCache, Sampler, Transformer};
+use crate::{Runner, Sampler};
 
 /// Why generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Generation {
 }
 
 /// A prompt that a model cannot continue.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum GenerateError {
     /// There is nothing to continue.
     #[error("the prompt is empty; give at least one token")]
@@ -62,6 +62,25 @@ pub enum GenerateError {
         /// Size of the vocabulary.
         vocab_size: usize,
     },
+    /// A text that long does not fit.
+    #[error("a text of {tokens} tokens was asked for, the model's context holds {context}")]
+    TooLong {
+        /// Tokens asked for.
+        tokens: usize,
+        /// `max_position_embeddings`.
+        context: usize,
+    },
+    /// There is no room left in the text.
+    #[error("{tokens} more tokens were given, the text has room for {room}")]
+    Full {
+        /// Tokens given.
+        tokens: usize,
+        /// Tokens that fit.
+        room: usize,
+    },
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// The logits could not be read back.
     #[error("the logits could not be read from the device: {0}")]
     Read(String),
@@ -72,39 +91,32 @@ pub enum GenerateError {
 /// # Errors
 /// If the prompt is empty, too long or holds unknown tokens, or the device fails.
 pub fn generate(
-    model: &Transformer,
+    model: &mut dyn Runner,
     prompt: &[u32],
     max_new_tokens: usize,
     sampler: &mut Sampler,
-    device: &Device,
     mut on_token: impl FnMut(u32) -> bool,
 ) -> Result<Generation, GenerateError> {
-    let context = model.config().max_position_embeddings;
     check_prompt(model, prompt)?;
+    let context = model.context();
     let start = Instant::now();
-    let mut cache = KvCache::new(
-        model.config(),
-        1,
-        context.min(prompt.len() + max_new_tokens),
-        device,
-    );
+    model.start(context.min(prompt.len() + max_new_tokens))?;
     let mut text = prompt.to_vec();
     let mut tokens = Vec::new();
     let mut first = None;
     let mut stop = Stop::Length;
-    let mut next = prompt.to_vec();
+    let mut read = 0;
     while tokens.len() < max_new_tokens {
         if text.len() > context {
             stop = Stop::ContextFull;
             break;
         }
-        let logits = model.forward_cached(token_tensor(&next, device), &mut cache);
-        let logits = read_logits(logits)?;
-        let token = sampler.sample(&logits, &text);
+        let logits = model.read(&text[read..])?;
+        read = text.len();
+        let token = sampler.sample(logits, &text);
         first.get_or_insert_with(|| start.elapsed());
         text.push(token);
         tokens.push(token);
-        next = vec![token];
         if !on_token(token) {
             stop = Stop::Asked;
             break;
@@ -123,39 +135,19 @@ pub fn generate(
 ///
 /// # Errors
 /// If it is empty, longer than the context, or holds ids outside the vocabulary.
-pub fn check_prompt(model: &Transformer, prompt: &[u32]) -> Result<(), GenerateError> {
-    let config = model.config();
+pub fn check_prompt(model: &dyn Runner, prompt: &[u32]) -> Result<(), GenerateError> {
+    let (context, vocab_size) = (model.context(), model.vocab_size());
     if prompt.is_empty() {
         return Err(GenerateError::EmptyPrompt);
     }
-    if prompt.len() > config.max_position_embeddings {
+    if prompt.len() > context {
         return Err(GenerateError::PromptTooLong {
             tokens: prompt.len(),
-            context: config.max_position_embeddings,
+            context,
         });
     }
-    match prompt.iter().find(|&&t| t as usize >= config.vocab_size) {
-        Some(&token) => Err(GenerateError::UnknownToken {
-            token,
-            vocab_size: config.vocab_size,
-        }),
+    match prompt.iter().find(|token| **token as usize >= vocab_size) {
+        Some(&token) => Err(GenerateError::UnknownToken { token, vocab_size }),
         None => Ok(()),
     }
-}
-
-/// Token ids as a batch of one, `[1, t]`.
-pub fn token_tensor(tokens: &[u32], device: &Device) -> Tensor<2, Int> {
-    let ids: Vec<i32> = tokens.iter().map(|&t| t as i32).collect();
-    Tensor::from_data(
-        TensorData::new(ids, [1, tokens.len()]),
-        (device, DType::I32),
-    )
-}
-
-fn read_logits(logits: Tensor<2>) -> Result<Vec<f32>, GenerateError> {
-    let data = logits
-        .try_into_data()
-        .map_err(|error| GenerateError::Read(error.to_string()))?;
-    data.try_to_vec::<f32>()
-        .map_err(|error| GenerateError::Read(error.to_string()))
 }

@@ -100,6 +100,9 @@ impl Sampler {
 
     /// The next token, given its logits and the tokens so far. Logits that are NaN are never chosen (unless all are).
     pub fn sample(&mut self, logits: &[f32], context: &[u32]) -> u32 {
+        if self.sampling.temperature == 0.0 && self.sampling.repetition_penalty == 1.0 {
+            return argmax(logits);
+        }
         let mut logits = logits.to_vec();
         self.penalise(&mut logits, context);
         if self.sampling.temperature == 0.0 {
@@ -178,14 +181,22 @@ impl Sampler {
     }
 }
 
+/// The first of the highest; NaN only if all are.
 fn argmax(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (id, &logit) in logits.iter().enumerate() {
-        if logit > logits[best] || logits[best].is_nan() {
-            best = id;
+    // In lanes, so that the compiler vectorises the pass over a large vocabulary; finding the place is cheap then.
+    let mut tops = [f32::NEG_INFINITY; 16];
+    let (blocks, tail) = logits.as_chunks::<16>();
+    for block in blocks {
+        for (top, logit) in tops.iter_mut().zip(block) {
+            *top = if *logit > *top { *logit } else { *top };
         }
     }
-    best as u32
+    let top = tops
+        .iter()
+        .chain(tail)
+        .copied()
+        .fold(f32::NEG_INFINITY, f32::max);
+    logits.iter().position(|logit| *logit == top).unwrap_or(0) as u32
 }
 
 #[cfg(test)]

@@ -156,17 +156,11 @@ fn greedy_text_is_the_argmax_of_the_whole_text() {
     let transformer = Transformer::new(&model, &QuantConfig::default(), 5, &device).unwrap();
     let mut greedy = Sampler::new(Sampling::default()).unwrap();
     let mut seen = Vec::new();
-    let generation = generate(
-        &transformer,
-        &[1, 2, 3],
-        10,
-        &mut greedy,
-        &device,
-        |token| {
-            seen.push(token);
-            true
-        },
-    )
+    let mut runner = TensorRunner::new(&transformer, &device);
+    let generation = generate(&mut runner, &[1, 2, 3], 10, &mut greedy, |token| {
+        seen.push(token);
+        true
+    })
     .unwrap();
     assert_eq!(generation.stop, Stop::Length);
     assert_eq!(generation.tokens, seen);
@@ -190,12 +184,13 @@ fn generation_ends_with_the_context_and_refuses_bad_prompts() {
     let transformer = Transformer::new(&model, &QuantConfig::default(), 6, &device).unwrap();
     let run = |prompt: &[u32]| {
         let mut greedy = Sampler::new(Sampling::default()).unwrap();
-        generate(&transformer, prompt, 100, &mut greedy, &device, |_| true)
+        let mut runner = TensorRunner::new(&transformer, &device);
+        generate(&mut runner, prompt, 100, &mut greedy, |_| true)
     };
     let full = run(&[1, 2, 3]).unwrap();
     // The last token needs no place in the context: nothing is predicted after it.
     assert_eq!((full.tokens.len(), full.stop), (6, Stop::ContextFull));
-    assert_eq!(run(&[]).unwrap_err(), GenerateError::EmptyPrompt);
+    assert!(matches!(run(&[]), Err(GenerateError::EmptyPrompt)));
     assert!(matches!(
         run(&[0; 9]),
         Err(GenerateError::PromptTooLong { .. })

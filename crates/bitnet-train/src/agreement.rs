@@ -1,7 +1,6 @@
 //! Whether the packed model answers as the fake-quantised one it was packed from: greedy texts, token by token.
 
-use bitnet_models::{Sampler, Sampling, Transformer, generate};
-use burn::tensor::Device;
+use bitnet_models::{Runner, Sampler, Sampling, generate};
 
 use crate::TrainError;
 
@@ -22,13 +21,12 @@ pub struct Agreement {
 /// # Errors
 /// If a model cannot take the text or the device fails.
 pub fn greedy_agreement(
-    one: &Transformer,
-    other: &Transformer,
+    one: &mut dyn Runner,
+    other: &mut dyn Runner,
     text: &[u32],
     tokens: usize,
-    device: &Device,
 ) -> Result<Agreement, TrainError> {
-    let context = one.config().max_position_embeddings;
+    let context = one.context();
     let prompt_len = PROMPT.min(context / 2).min(text.len()).max(1);
     let room = context - prompt_len;
     let mut agreement = Agreement::default();
@@ -39,9 +37,9 @@ pub fn greedy_agreement(
             .collect();
         at += text.len() / 7 + 1;
         let wanted = room.min(tokens - agreement.compared);
-        let continue_with = |model: &Transformer| -> Result<Vec<u32>, TrainError> {
+        let continue_with = |model: &mut dyn Runner| -> Result<Vec<u32>, TrainError> {
             let mut greedy = Sampler::new(Sampling::default())?;
-            Ok(generate(model, &prompt, wanted, &mut greedy, device, |_| true)?.tokens)
+            Ok(generate(model, &prompt, wanted, &mut greedy, |_| true)?.tokens)
         };
         let (ours, theirs) = (continue_with(one)?, continue_with(other)?);
         agreement.compared += ours.len();

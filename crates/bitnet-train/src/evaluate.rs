@@ -1,7 +1,8 @@
 //! Evaluation over a split of the corpus: every token but the first is predicted exactly once.
 
 use bitnet_data::{Corpus, evaluation_windows};
-use bitnet_models::Transformer;
+use bitnet_models::engine::Engine;
+use bitnet_models::{GenerateError, Transformer};
 use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -60,14 +61,55 @@ pub fn evaluate(
         right += read_int(hits)?;
         tokens += batch.predictions();
     }
-    let loss = loss / tokens.max(1) as f64;
-    Ok(Evaluation {
-        tokens,
-        loss,
-        perplexity: loss.exp(),
-        bits_per_byte: corpus.bits_per_byte(loss),
-        accuracy: right / tokens.max(1) as f64,
-    })
+    Ok(Evaluation::of(corpus, loss, right, tokens))
+}
+
+/// [`evaluate`] by the CPU engine: the same windows, the same predictions.
+///
+/// # Errors
+/// If `context` exceeds the model's, or a token is unknown to it.
+pub fn evaluate_engine(
+    engine: &mut Engine,
+    corpus: &Corpus,
+    context: usize,
+) -> Result<Evaluation, TrainError> {
+    let (mut loss, mut right, mut tokens) = (0f64, 0f64, 0usize);
+    let mut session = engine.session(context).map_err(GenerateError::from)?;
+    for batch in evaluation_windows(&corpus.validation, context, 1)? {
+        let inputs: Vec<u32> = batch.inputs.iter().map(|id| *id as u32).collect();
+        session.truncate(0);
+        let score = |index: usize, logits: &[f32]| {
+            let (target, likeliest) = (batch.targets[index] as usize, argmax(logits));
+            let top = f64::from(logits[likeliest]);
+            let sum: f64 = logits.iter().map(|y| (f64::from(*y) - top).exp()).sum();
+            loss += sum.ln() + top - f64::from(logits[target]);
+            right += f64::from(u8::from(likeliest == target));
+        };
+        let scored = engine.score(&mut session, &inputs, score);
+        scored.map_err(GenerateError::from)?;
+        tokens += batch.predictions();
+    }
+    Ok(Evaluation::of(corpus, loss, right, tokens))
+}
+
+impl Evaluation {
+    /// Of sums over `tokens` predictions.
+    fn of(corpus: &Corpus, loss: f64, right: f64, tokens: usize) -> Self {
+        let loss = loss / tokens.max(1) as f64;
+        Self {
+            tokens,
+            loss,
+            perplexity: loss.exp(),
+            bits_per_byte: corpus.bits_per_byte(loss),
+            accuracy: right / tokens.max(1) as f64,
+        }
+    }
+}
+
+/// The first of the highest.
+fn argmax(values: &[f32]) -> usize {
+    let better = |best: usize, i: usize| if values[i] > values[best] { i } else { best };
+    (0..values.len()).fold(0, better)
 }
 
 /// One float from the device.

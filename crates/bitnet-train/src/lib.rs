@@ -18,7 +18,7 @@ pub use agreement::{Agreement, greedy_agreement};
 pub use checkpoint::{Checkpoint, State};
 pub use device::{Backend, DeviceError};
 pub use error::TrainError;
-pub use evaluate::{Evaluation, evaluate};
+pub use evaluate::{Evaluation, evaluate, evaluate_engine};
 pub use export::{export, exported_bytes, load_exported, load_latent};
 pub use memory::peak_rss_bytes;
 pub use run_dir::RunDir;

@@ -2,11 +2,9 @@
 
 use std::time::Instant;
 
-use bitnet_models::{KvCache, Transformer, token_tensor};
-use burn::tensor::Device;
+use bitnet_models::{Runner, Sampler, Sampling};
 
 use crate::TrainError;
-use crate::evaluate::read;
 
 /// Samples of one timing, one per repetition.
 #[derive(Clone, Debug, Default)]
@@ -31,27 +29,23 @@ pub fn median(samples: &[f64]) -> f64 {
 /// count.
 ///
 /// # Errors
-/// If the device fails.
-///
-/// # Panics
-/// If prompt and new tokens together exceed the model's context.
+/// If the prompt and the new tokens exceed the model's context, or the device fails.
 pub fn time_inference(
-    model: &Transformer,
+    model: &mut dyn Runner,
     prompt: &[u32],
     decode: usize,
     repetitions: usize,
-    device: &Device,
 ) -> Result<Timing, TrainError> {
     let mut timing = Timing::default();
-    let mut cache = KvCache::new(model.config(), 1, prompt.len() + decode, device);
+    let mut greedy = Sampler::new(Sampling::default())?;
     for repetition in 0..=repetitions {
-        cache.clear();
+        model.start(prompt.len() + decode)?;
         let start = Instant::now();
-        let mut token = next_token(model, prompt, &mut cache, device)?;
+        let mut token = greedy.sample(model.read(prompt)?, &[]);
         let prefill = prompt.len() as f64 / start.elapsed().as_secs_f64();
         let start = Instant::now();
         for _ in 0..decode {
-            token = next_token(model, &[token], &mut cache, device)?;
+            token = greedy.sample(model.read(&[token])?, &[]);
         }
         let decode = decode as f64 / start.elapsed().as_secs_f64();
         if repetition > 0 {
@@ -60,15 +54,4 @@ pub fn time_inference(
         }
     }
     Ok(timing)
-}
-
-/// The greedy token, which waits for the device.
-fn next_token(
-    model: &Transformer,
-    tokens: &[u32],
-    cache: &mut KvCache,
-    device: &Device,
-) -> Result<u32, TrainError> {
-    let logits = model.forward_cached(token_tensor(tokens, device), cache);
-    Ok(read(logits.argmax(1).float().reshape([1]))? as u32)
 }

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use bitnet_data::Corpus;
-use bitnet_train::{Evaluation, RunDir, evaluate, load_exported, load_latent};
+use bitnet_train::{Evaluation, RunDir, evaluate, evaluate_engine, load_exported, load_latent};
 
 use super::Outcome;
 use crate::args::{EvalArgs, Format};
@@ -49,7 +49,12 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
     } else {
         load_exported(&run, &device)?
     };
-    let evaluation = evaluate(&model, &corpus, context, 0, &device)?;
+    let evaluation = if !args.latent && setup::uses_engine(args.device.backend, &args.engine)? {
+        let options = setup::engine_options(&args.engine, args.device.threads);
+        evaluate_engine(&mut model.engine(options)?, &corpus, context)?
+    } else {
+        evaluate(&model, &corpus, context, 0, &device)?
+    };
     match args.output.output {
         Format::Json => output::json(&evaluation)?,
         _ => output::line(&text(&evaluation))?,

@@ -1,7 +1,7 @@
 //! `bitnet generate MODEL --prompt TEXT`
 
 use anyhow::bail;
-use bitnet_models::{Sampler, Sampling, check_prompt, generate};
+use bitnet_models::{Runner, Sampler, Sampling, TensorRunner, check_prompt, generate};
 use bitnet_train::{RunDir, load_exported, load_latent};
 use serde::Serialize;
 
@@ -31,7 +31,11 @@ pub fn run(args: GenerateArgs) -> anyhow::Result<Outcome> {
     } else {
         load_exported(&run, &device)?
     };
-    check_prompt(&model, &prompt)?;
+    let mut model: Box<dyn Runner + '_> = match args.latent {
+        true => Box::new(TensorRunner::new(&model, &device)),
+        false => setup::runner(&model, &device, &args.device, &args.engine)?,
+    };
+    check_prompt(&*model, &prompt)?;
     let mut sampler = Sampler::new(Sampling {
         temperature: args.temperature,
         top_k: args.top_k,
@@ -54,11 +58,10 @@ pub fn run(args: GenerateArgs) -> anyhow::Result<Outcome> {
         failure.is_none()
     };
     let generation = generate(
-        &model,
+        &mut *model,
         &prompt,
         args.max_new_tokens,
         &mut sampler,
-        &device,
         |token| {
             let piece = text.push(&decoder.push(token));
             show(&piece) && !text.stopped

@@ -6,11 +6,11 @@
 use anyhow::Context;
 use bitnet_config::{DataKind, RunConfig};
 use bitnet_data::{Corpus, stories};
-use bitnet_models::{LinearKind, Sampler, Sampling, Transformer, generate};
+use bitnet_models::{LinearKind, Runner, Sampler, Sampling, TensorRunner, generate};
 use bitnet_report::{FloatBytes, Inference, Packed, Probes, Sample, TokenMatch, Twin, Val};
 use bitnet_train::{
-    Evaluation, RunDir, evaluate, exported_bytes, greedy_agreement, load_exported, load_latent,
-    median, peak_rss_bytes, time_inference,
+    Evaluation, RunDir, evaluate, evaluate_engine, exported_bytes, greedy_agreement, load_exported,
+    load_latent, median, peak_rss_bytes, time_inference,
 };
 use burn::module::Module;
 use burn::tensor::Device;
@@ -22,36 +22,44 @@ use crate::{output, setup};
 pub fn run(args: MeasureArgs) -> anyhow::Result<Outcome> {
     let run = RunDir::open(&args.run)?;
     let device = setup::open_device(&args.device)?;
-    output::json(&measure(&run, &device)?)?;
+    output::json(&measure(&run, &device, &args)?)?;
     Ok(Outcome::Done)
 }
 
-fn measure(run: &RunDir, device: &Device) -> anyhow::Result<Twin> {
+fn measure(run: &RunDir, device: &Device, args: &MeasureArgs) -> anyhow::Result<Twin> {
     let mut config = run.config()?;
     let model = load_exported(run, device)?;
+    let mut runner = setup::runner(&model, device, &args.device, &args.engine)?;
     let prompt = timing_prompt(&config);
     let timing = time_inference(
-        &model,
+        &mut *runner,
         &prompt,
         config.compare.decode_tokens,
         config.compare.repetitions,
-        device,
     )?;
-    let inference = Inference {
+    let mut inference = Inference {
         prefill_tps: median(&timing.prefill_tps),
         decode_tps: median(&timing.decode_tps),
         peak_rss_bytes: peak_rss_bytes(),
+        ..Inference::default()
     };
 
     let corpus = setup::load_corpus(&mut config)?;
+    if setup::uses_engine(args.device.backend, &args.engine)? {
+        let options = setup::engine_options(&args.engine, args.device.threads);
+        let mut engine = model.engine(options)?;
+        inference.val_loss =
+            Some(evaluate_engine(&mut engine, &corpus, config.train.context)?.loss);
+        inference.engine = Some(setup::describe_engine(&engine.options()));
+    }
     let exported = evaluate(&model, &corpus, config.train.context, 0, device)?;
     let linear_weights: usize = model.projections().map(|p| p.weights()).sum();
     let mut twin = Twin {
         float_bytes: FloatBytes::of(linear_weights as u64),
         bits_per_byte: Some(exported.bits_per_byte),
-        probes: probes(&model, &corpus, &config, device)?,
+        probes: probes(&mut *runner, &corpus, &config)?,
         inference: Some(inference),
-        samples: samples(&model, &corpus, &config, device)?,
+        samples: samples(&mut *runner, &corpus, &config)?,
         ..Twin::default()
     };
     match config.model.linear {
@@ -66,11 +74,10 @@ fn measure(run: &RunDir, device: &Device) -> anyhow::Result<Twin> {
             let fake = evaluate(&latent, &corpus, config.train.context, 0, device)?;
             let weight_bytes: usize = model.projections().map(|p| p.weight_bytes()).sum();
             let agreement = greedy_agreement(
-                &model,
-                &latent,
+                &mut TensorRunner::new(&model, device),
+                &mut TensorRunner::new(&latent, device),
                 &corpus.validation,
                 config.compare.agreement_tokens,
-                device,
             )?;
             twin.params = latent.num_params() as u64;
             twin.ternary_weights = linear_weights as u64;
@@ -108,10 +115,9 @@ fn timing_prompt(config: &RunConfig) -> Vec<u32> {
 }
 
 fn samples(
-    model: &Transformer,
+    model: &mut dyn Runner,
     corpus: &Corpus,
     config: &RunConfig,
-    device: &Device,
 ) -> anyhow::Result<Vec<Sample>> {
     config
         .compare
@@ -128,9 +134,7 @@ fn samples(
                 ..Sampling::default()
             })?;
             let sample_tokens = config.compare.sample_tokens;
-            let written = generate(model, &tokens, sample_tokens, &mut sampler, device, |_| {
-                true
-            })?;
+            let written = generate(model, &tokens, sample_tokens, &mut sampler, |_| true)?;
             Ok(Sample {
                 prompt: prompt.clone(),
                 text: corpus.tokenizer.decode(&written.tokens),
@@ -141,10 +145,9 @@ fn samples(
 
 /// Questions of the built-in language, answered greedily up to the end of the line.
 fn probes(
-    model: &Transformer,
+    model: &mut dyn Runner,
     corpus: &Corpus,
     config: &RunConfig,
-    device: &Device,
 ) -> anyhow::Result<Option<Probes>> {
     if config.data.kind != DataKind::Stories || config.compare.probes == 0 {
         return Ok(None);
@@ -159,7 +162,7 @@ fn probes(
         let room = context.saturating_sub(answer).max(1);
         let tokens = &tokens[tokens.len().saturating_sub(room)..];
         let mut greedy = Sampler::new(Sampling::default())?;
-        let written = generate(model, tokens, answer, &mut greedy, device, |_| true)?;
+        let written = generate(model, tokens, answer, &mut greedy, |_| true)?;
         right += u64::from(probe.is_answered_by(&corpus.tokenizer.decode(&written.tokens)));
     }
     Ok(Some(Probes {

@@ -86,6 +86,12 @@ pub struct Inference {
     pub decode_tps: f64,
     /// High-water mark of resident memory.
     pub peak_rss_bytes: Option<u64>,
+    /// What ran, if it was the CPU engine: kernel, layout of the weights, format of the head.
+    #[serde(default)]
+    pub engine: Option<String>,
+    /// Validation loss of the model as the engine runs it.
+    #[serde(default)]
+    pub val_loss: Option<f64>,
 }
 
 /// Questions with one right answer.

@@ -1,0 +1,351 @@
+//! `bitnet bench (MODEL | --arch CONFIG)`: prefill and decode, in llama-bench's terms.
+//!
+//! `pp512` reads a prompt of 512 tokens at once, `tg128` writes 128 tokens one by one from an empty context; with a depth,
+//! after so many tokens. Speed does not depend on which tokens. What the machine allows at most (bandwidth, dot products)
+//! is measured last: its buffer would count as the model's peak memory.
+
+use std::time::Instant;
+
+use anyhow::bail;
+use bitnet_kernels::{Kernel, probe};
+use bitnet_models::engine::{Engine, RandomWeights};
+use bitnet_models::{
+    EngineRunner, LinearKind, ModelConfig, QuantConfig, Runner, TensorRunner, Transformer,
+};
+use bitnet_report::table::{Cell, Section, Table};
+use bitnet_train::{RunDir, load_exported, peak_rss_bytes};
+use burn::tensor::Device;
+use serde::Serialize;
+
+use super::Outcome;
+use crate::args::{BenchArgs, ConfigArgs, Format, Linear};
+use crate::{output, setup};
+
+/// One line of the result.
+#[derive(Serialize)]
+struct Row {
+    test: String,
+    n_prompt: usize,
+    n_gen: usize,
+    n_depth: usize,
+    threads: usize,
+    backend: String,
+    linear: LinearKind,
+    engine: Option<String>,
+    avg_ts: f64,
+    stddev_ts: f64,
+    samples_ts: Vec<f64>,
+    model_bytes: usize,
+    read_bytes_per_token: Option<usize>,
+    peak_rss_bytes: Option<u64>,
+    /// Of the read bandwidth (decode) or of the dot-product peak (prefill), measured after the tests.
+    fraction_of_limit: Option<f64>,
+}
+
+/// One of the tests.
+#[derive(Clone, Copy)]
+struct Test {
+    prompt: usize,
+    generate: usize,
+    depth: usize,
+}
+
+pub fn run(args: BenchArgs) -> anyhow::Result<Outcome> {
+    let tests = tests(&args);
+    let longest = tests.iter().map(|t| t.depth + t.prompt + t.generate).max();
+    let Some(longest) = longest else {
+        bail!("there is nothing to measure: every -p and -n is 0");
+    };
+    let rows = if setup::uses_engine(args.backend, &args.engine)? {
+        on_engine(&args, &tests, longest)?
+    } else {
+        on_device(&args, &tests, longest)?
+    };
+    match args.output.output {
+        Format::Json => output::json(&rows)?,
+        Format::Text => output::piece(&table(&rows).to_text())?,
+        Format::Md => output::piece(&table(&rows).to_markdown())?,
+        Format::Csv => output::piece(&table(&rows).to_csv())?,
+    }
+    Ok(Outcome::Done)
+}
+
+fn tests(args: &BenchArgs) -> Vec<Test> {
+    let mut tests = Vec::new();
+    for &depth in &args.n_depth {
+        let prompts = args.n_prompt.iter().map(|&n| (n, 0));
+        for (prompt, generate) in prompts.chain(args.n_gen.iter().map(|&n| (0, n))) {
+            if prompt + generate > 0 {
+                tests.push(Test {
+                    prompt,
+                    generate,
+                    depth,
+                });
+            }
+        }
+    }
+    tests
+}
+
+/// On the CPU engine: the weights are made once, the threads vary.
+fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result<Vec<Row>> {
+    let first = setup::engine_options(&args.engine, args.threads[0]);
+    let (engine, linear) = match &args.arch {
+        Some(_) => {
+            let (model, quant, linear) = arch(args)?;
+            let shape = model.shape(quant.norm);
+            let weights = RandomWeights {
+                shape: shape.clone(),
+                ternary: linear == LinearKind::Ternary,
+                seed: 1,
+            };
+            (Engine::new(shape, &weights, first)?, linear)
+        }
+        None => {
+            setup::set_threads(first.threads)?;
+            let run = RunDir::open(args.model.as_deref().unwrap_or_else(|| "".as_ref()))?;
+            let model = load_exported(&run, &args.backend.device(args.device)?)?;
+            (model.engine(first)?, model.config().linear)
+        }
+    };
+    let mut runner = EngineRunner::new(engine);
+    check(longest, runner.context())?;
+    let mut rows = Vec::new();
+    for &threads in &args.threads {
+        let options = setup::engine_options(&args.engine, threads);
+        runner.engine.set_threads(options.threads)?;
+        for test in tests {
+            let samples = measure(&mut runner, *test, longest, args.repetitions)?;
+            rows.push(Row {
+                threads: options.threads,
+                engine: Some(setup::describe_engine(&options)),
+                model_bytes: runner.engine.weight_bytes(),
+                read_bytes_per_token: Some(runner.engine.read_bytes()),
+                ..Row::of(*test, args, linear, samples)
+            });
+        }
+    }
+    let (macs, kernel) = (runner.engine.linear_macs(), first.kernel);
+    limits(&mut rows, macs, kernel, linear);
+    Ok(rows)
+}
+
+/// On a Burn backend.
+fn on_device(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result<Vec<Row>> {
+    let &[threads] = &args.threads[..] else {
+        bail!(
+            "several --threads are for the flex backend, not for {}",
+            args.backend
+        );
+    };
+    setup::set_threads(threads)?;
+    let device = args.backend.device(args.device)?;
+    let model = match &args.arch {
+        Some(_) => {
+            let (config, quant, _) = arch(args)?;
+            random(&config, &quant, &device)?
+        }
+        None => {
+            let run = RunDir::open(args.model.as_deref().unwrap_or_else(|| "".as_ref()))?;
+            load_exported(&run, &device)?
+        }
+    };
+    let linear = model.config().linear;
+    let projections: usize = model.projections().map(|p| p.weight_bytes()).sum();
+    let linear_weights: usize = model.projections().map(|p| p.weights()).sum();
+    let floats = burn::module::Module::num_params(&model).saturating_sub(match linear {
+        LinearKind::Float => linear_weights,
+        LinearKind::Ternary => 0,
+    });
+    let mut runner = TensorRunner::new(&model, &device);
+    check(longest, runner.context())?;
+    let mut rows = Vec::new();
+    for test in tests {
+        let samples = measure(&mut runner, *test, longest, args.repetitions)?;
+        rows.push(Row {
+            threads: rayon::current_num_threads(),
+            model_bytes: projections + 4 * floats,
+            ..Row::of(*test, args, linear, samples)
+        });
+    }
+    Ok(rows)
+}
+
+/// Weights 0 in packed layers: a product takes as long as with any others.
+fn random(
+    model: &ModelConfig,
+    quant: &QuantConfig,
+    device: &Device,
+) -> anyhow::Result<Transformer> {
+    Ok(match model.linear {
+        LinearKind::Ternary => Transformer::new_packed(model, quant, device)?,
+        LinearKind::Float => Transformer::new(model, quant, 1, device)?,
+    })
+}
+
+/// The shape of `--arch`, with `--linear`.
+fn arch(args: &BenchArgs) -> anyhow::Result<(ModelConfig, QuantConfig, LinearKind)> {
+    let overrides = ConfigArgs {
+        set: args.set.clone(),
+        seed: None,
+        print_config: false,
+        dry_run: false,
+    };
+    let mut config = setup::load_config(args.arch.as_deref(), &overrides)?;
+    match args.linear {
+        Some(Linear::Ternary) => config.model.linear = LinearKind::Ternary,
+        Some(Linear::Float) => config.model.linear = LinearKind::Float,
+        None => {}
+    }
+    if config.model.vocab_size == 0 {
+        bail!("model.vocab_size is missing; a shape without data must name it");
+    }
+    let linear = config.model.linear;
+    Ok((config.model, config.quant, linear))
+}
+
+fn check(longest: usize, context: usize) -> anyhow::Result<()> {
+    if longest > context {
+        bail!(
+            "the longest test takes {longest} tokens, the model's context holds {context} (model.max_position_embeddings)"
+        );
+    }
+    Ok(())
+}
+
+/// Tokens a second of each repetition.
+fn measure(
+    model: &mut dyn Runner,
+    test: Test,
+    capacity: usize,
+    repetitions: u32,
+) -> anyhow::Result<Vec<f64>> {
+    let vocab = model.vocab_size() as u32;
+    let tokens = |count: usize| {
+        (0..count as u32)
+            .map(|i| i.wrapping_mul(7919) % vocab)
+            .collect::<Vec<_>>()
+    };
+    let (before, prompt, written) = (
+        tokens(test.depth),
+        tokens(test.prompt),
+        tokens(test.generate),
+    );
+    let mut samples = Vec::new();
+    for repetition in 0..=repetitions {
+        model.start(capacity)?;
+        if !before.is_empty() {
+            model.read(&before)?;
+        }
+        let start = Instant::now();
+        if !prompt.is_empty() {
+            model.read(&prompt)?;
+        }
+        for &token in &written {
+            model.read(&[token])?;
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        if repetition > 0 {
+            samples.push((test.prompt + test.generate) as f64 / seconds);
+        }
+    }
+    Ok(samples)
+}
+
+impl Row {
+    fn of(test: Test, args: &BenchArgs, linear: LinearKind, samples: Vec<f64>) -> Row {
+        let count = samples.len() as f64;
+        let mean = samples.iter().sum::<f64>() / count;
+        let variance =
+            samples.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
+        let mut name = match test.generate {
+            0 => format!("pp{}", test.prompt),
+            generate => format!("tg{generate}"),
+        };
+        if test.depth > 0 {
+            name += &format!(" @ d{}", test.depth);
+        }
+        Row {
+            test: name,
+            n_prompt: test.prompt,
+            n_gen: test.generate,
+            n_depth: test.depth,
+            threads: 0,
+            backend: args.backend.to_string(),
+            linear,
+            engine: None,
+            avg_ts: mean,
+            stddev_ts: variance.sqrt(),
+            samples_ts: samples,
+            model_bytes: 0,
+            read_bytes_per_token: None,
+            peak_rss_bytes: peak_rss_bytes(),
+            fraction_of_limit: None,
+        }
+    }
+}
+
+/// Fills in how near each result is to what the machine can do. A float prefill has no int8 peak to be compared with.
+fn limits(rows: &mut [Row], macs: usize, kernel: Kernel, linear: LinearKind) {
+    let mut threads: Vec<usize> = rows.iter().map(|row| row.threads).collect();
+    threads.dedup();
+    for threads in threads {
+        let bandwidth = probe::read_bandwidth(threads);
+        let peak = probe::dot_peak(kernel, threads).filter(|_| linear == LinearKind::Ternary);
+        for row in rows.iter_mut().filter(|row| row.threads == threads) {
+            row.fraction_of_limit = match (row.n_gen, row.read_bytes_per_token) {
+                (0, _) => peak.map(|peak| row.avg_ts * macs as f64 / peak),
+                (_, bytes) => bytes.map(|bytes| row.avg_ts * bytes as f64 / bandwidth),
+            };
+        }
+    }
+}
+
+fn table(rows: &[Row]) -> Table {
+    let header = [
+        "test",
+        "linear",
+        "backend",
+        "engine",
+        "threads",
+        "model",
+        "tokens/s",
+        "±",
+        "of the limit",
+        "peak memory",
+    ];
+    let mega = |bytes: f64| Cell::number(format!("{:.0} MB", bytes / 1e6), bytes);
+    let none = || Cell::text("–");
+    let line = |row: &Row| {
+        vec![
+            Cell::text(&row.test),
+            Cell::text(match row.linear {
+                LinearKind::Ternary => "ternary",
+                LinearKind::Float => "float",
+            }),
+            Cell::text(&row.backend),
+            row.engine.as_ref().map_or_else(none, Cell::text),
+            Cell::number(row.threads.to_string(), row.threads as f64),
+            mega(row.model_bytes as f64),
+            Cell::number(format!("{:.1}", row.avg_ts), row.avg_ts),
+            Cell::number(format!("{:.1}", row.stddev_ts), row.stddev_ts),
+            row.fraction_of_limit.map_or_else(none, |f| {
+                let of = if row.n_gen > 0 {
+                    "bandwidth"
+                } else {
+                    "dot peak"
+                };
+                Cell::number(format!("{:.0} % {of}", 100.0 * f), f)
+            }),
+            row.peak_rss_bytes
+                .map_or_else(none, |bytes| mega(bytes as f64)),
+        ]
+    };
+    Table {
+        header: header.map(String::from).to_vec(),
+        sections: vec![Section {
+            title: String::new(),
+            rows: rows.iter().map(line).collect(),
+        }],
+    }
+}

@@ -1,0 +1,210 @@
+//! The same Transformer in plain loops and f64.
+
+use bitnet_engine::{
+    LayerWeights, LinearWeights, Norms, RandomWeights, Shape, Source, SourceError, Weights,
+};
+use bitnet_kernels::{float::Gate, quantize_activations};
+
+/// Small and odd: widths that are no multiples of 16, shared key/value heads.
+pub fn shape(norms: Norms, gate: Gate, tied: bool) -> Shape {
+    Shape {
+        vocab_size: 71,
+        hidden_size: 44,
+        intermediate_size: 75,
+        num_hidden_layers: 3,
+        num_attention_heads: 6,
+        num_key_value_heads: 2,
+        head_dim: 10,
+        max_position_embeddings: 90,
+        rope_theta: 500.0,
+        rms_norm_eps: 1e-5,
+        gate,
+        norms,
+        tie_word_embeddings: tied,
+    }
+}
+
+/// Random weights with norms that are not all 1.
+pub struct Uneven(pub RandomWeights);
+
+impl Uneven {
+    pub fn new(shape: &Shape, ternary: bool) -> Uneven {
+        Uneven(RandomWeights {
+            shape: shape.clone(),
+            ternary,
+            seed: 7,
+        })
+    }
+}
+
+fn uneven(gamma: &mut [f32], seed: usize) {
+    for (i, g) in gamma.iter_mut().enumerate() {
+        *g = 0.5 + ((i * 31 + seed * 17) % 23) as f32 / 23.0;
+    }
+}
+
+impl Source for Uneven {
+    fn embedding_row(&self, token: usize, out: &mut [f32]) {
+        self.0.embedding_row(token, out);
+    }
+
+    fn head_row(&self, token: usize, out: &mut [f32]) {
+        self.0.head_row(token, out);
+    }
+
+    fn layer(&self, index: usize) -> Result<LayerWeights, SourceError> {
+        let mut layer = self.0.layer(index)?;
+        let norms = [
+            &mut layer.input_layernorm,
+            &mut layer.attn_sub_norm,
+            &mut layer.post_attention_layernorm,
+            &mut layer.ffn_sub_norm,
+            &mut layer.q_proj.norm,
+            &mut layer.k_proj.norm,
+            &mut layer.v_proj.norm,
+            &mut layer.o_proj.norm,
+            &mut layer.gate_proj.norm,
+            &mut layer.up_proj.norm,
+            &mut layer.down_proj.norm,
+        ];
+        for (i, gamma) in norms.into_iter().flatten().enumerate() {
+            uneven(gamma, 100 * index + i);
+        }
+        Ok(layer)
+    }
+
+    fn final_norm(&self) -> Result<Vec<f32>, SourceError> {
+        let mut gamma = self.0.final_norm()?;
+        uneven(&mut gamma, 999);
+        Ok(gamma)
+    }
+}
+
+type Row = Vec<f64>;
+
+fn rms_norm(x: &Row, gamma: &Option<Vec<f32>>, epsilon: f32) -> Row {
+    let Some(gamma) = gamma else {
+        return x.clone();
+    };
+    let mean = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
+    let r = 1.0 / (mean + f64::from(epsilon)).sqrt();
+    x.iter()
+        .zip(gamma)
+        .map(|(x, g)| x * r * f64::from(*g))
+        .collect()
+}
+
+/// A ternary layer quantises what it is given as f32, as every implementation does: the codes are part of the model.
+fn linear(layer: &LinearWeights, x: &Row, epsilon: f32) -> Row {
+    let x = rms_norm(x, &layer.norm, epsilon);
+    match &layer.weights {
+        Weights::Float { values, rows, cols } => (0..*rows)
+            .map(|n| {
+                (0..*cols)
+                    .map(|k| x[k] * f64::from(values[n * cols + k]))
+                    .sum()
+            })
+            .collect(),
+        Weights::Ternary(w) => {
+            let x: Vec<f32> = x.iter().map(|x| *x as f32).collect();
+            let (mut codes, mut scale) = (vec![0i8; x.len()], [0f32]);
+            quantize_activations(&x, x.len(), &mut codes, &mut scale);
+            let weight_scale = f64::from(w.scales()[0]);
+            (0..w.rows())
+                .map(|n| {
+                    let product = |k| i64::from(codes[k]) * i64::from(w.code(n, k));
+                    let sum: i64 = (0..x.len()).map(product).sum();
+                    sum as f64 / weight_scale / f64::from(scale[0])
+                })
+                .collect()
+        }
+    }
+}
+
+fn turn(x: &[f64], position: usize, theta: f64) -> Row {
+    let half = x.len() / 2;
+    (0..x.len())
+        .map(|d| {
+            let angle = position as f64 * theta.powf(-2.0 * (d % half) as f64 / x.len() as f64);
+            let other = if d < half { -x[d + half] } else { x[d - half] };
+            x[d] * angle.cos() + other * angle.sin()
+        })
+        .collect()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// Logits of every token.
+pub fn logits(shape: &Shape, source: &impl Source, tokens: &[u32]) -> Vec<Row> {
+    let (width, eps) = (shape.head_dim, shape.rms_norm_eps);
+    let row = |fill: &dyn Fn(usize, &mut [f32]), index: usize| -> Row {
+        let mut values = vec![0.0; shape.hidden_size];
+        fill(index, &mut values);
+        values.into_iter().map(f64::from).collect()
+    };
+    let embedding = |token: usize| row(&|t, out| source.embedding_row(t, out), token);
+    let mut xs: Vec<Row> = tokens.iter().map(|t| embedding(*t as usize)).collect();
+    for index in 0..shape.num_hidden_layers {
+        let layer = source.layer(index).unwrap();
+        let (mut keys, mut values) = (Vec::new(), Vec::new());
+        for (position, x) in xs.iter_mut().enumerate() {
+            let normed = rms_norm(x, &layer.input_layernorm, eps);
+            let q = linear(&layer.q_proj, &normed, eps);
+            let k = linear(&layer.k_proj, &normed, eps);
+            keys.push(
+                k.chunks(width)
+                    .flat_map(|k| turn(k, position, shape.rope_theta))
+                    .collect::<Row>(),
+            );
+            values.push(linear(&layer.v_proj, &normed, eps));
+            let mut attended = Vec::new();
+            for (head, q) in q.chunks(width).enumerate() {
+                let kv = head / (shape.num_attention_heads / shape.num_key_value_heads);
+                let span = kv * width..(kv + 1) * width;
+                let q = turn(q, position, shape.rope_theta);
+                let scores: Row = keys
+                    .iter()
+                    .map(|k| dot(&q, &k[span.clone()]) / (width as f64).sqrt())
+                    .collect();
+                let max = scores.iter().copied().fold(f64::MIN, f64::max);
+                let weights: Row = scores.iter().map(|s| (s - max).exp()).collect();
+                let total: f64 = weights.iter().sum();
+                for d in span {
+                    let column: Row = values.iter().map(|v| v[d]).collect();
+                    attended.push(dot(&weights, &column) / total);
+                }
+            }
+            let attended = rms_norm(&attended, &layer.attn_sub_norm, eps);
+            for (x, y) in x.iter_mut().zip(linear(&layer.o_proj, &attended, eps)) {
+                *x += y;
+            }
+            let normed = rms_norm(x, &layer.post_attention_layernorm, eps);
+            let gate = linear(&layer.gate_proj, &normed, eps);
+            let up = linear(&layer.up_proj, &normed, eps);
+            let act = |g: f64| match shape.gate {
+                Gate::Silu => g / (1.0 + (-g).exp()),
+                Gate::Relu2 => g.max(0.0).powi(2),
+            };
+            let inner = gate.iter().zip(&up).map(|(g, u)| act(*g) * u).collect();
+            let inner = rms_norm(&inner, &layer.ffn_sub_norm, eps);
+            for (x, y) in x.iter_mut().zip(linear(&layer.down_proj, &inner, eps)) {
+                *x += y;
+            }
+        }
+    }
+    let norm = Some(source.final_norm().unwrap());
+    let head: Vec<Row> = (0..shape.vocab_size)
+        .map(|token| match shape.tie_word_embeddings {
+            true => embedding(token),
+            false => row(&|t, out| source.head_row(t, out), token),
+        })
+        .collect();
+    xs.iter()
+        .map(|x| {
+            let x = rms_norm(x, &norm, eps);
+            head.iter().map(|w| dot(w, &x)).collect()
+        })
+        .collect()
+}

@@ -1,0 +1,290 @@
+//! The engine against plain loops, and against itself on other threads, kernels, layouts and splits.
+
+mod common;
+
+use bitnet_engine::{
+    Engine, EngineError, LayerWeights, Norms, Options, Shape, Source, SourceError, Weights,
+};
+use bitnet_kernels::{DenseFormat, Kernel, Layout, float::Gate};
+use common::{Uneven, logits, shape};
+
+const NORMS: [Norms; 3] = [Norms::Pre, Norms::Inside, Norms::Sub];
+
+fn options() -> Options {
+    Options {
+        threads: 1,
+        kernel: Kernel::detect(),
+        layout: Layout::TwoBit,
+        head: DenseFormat::F32,
+    }
+}
+
+fn tokens(count: usize) -> Vec<u32> {
+    (0..count)
+        .map(|i| (i * i * 7 + i * 3 + 5) as u32 % 71)
+        .collect()
+}
+
+fn scores(engine: &mut Engine, tokens: &[u32]) -> Vec<Vec<f32>> {
+    let mut session = engine.session(tokens.len()).unwrap();
+    let mut rows = Vec::new();
+    engine
+        .score(&mut session, tokens, |index, logits| {
+            assert_eq!(index, rows.len());
+            rows.push(logits.to_vec());
+        })
+        .unwrap();
+    rows
+}
+
+fn worst(ours: &[Vec<f32>], exact: &[Vec<f64>]) -> f64 {
+    assert_eq!(ours.len(), exact.len());
+    let size = exact.iter().flatten().map(|y| y * y).sum::<f64>();
+    let error: f64 = ours
+        .iter()
+        .flatten()
+        .zip(exact.iter().flatten())
+        .map(|(a, b)| (f64::from(*a) - b).powi(2))
+        .sum();
+    (error / size).sqrt()
+}
+
+#[test]
+fn the_float_model_is_the_formula() {
+    for norms in NORMS {
+        for (gate, tied) in [(Gate::Silu, false), (Gate::Relu2, true)] {
+            let shape = shape(norms, gate, tied);
+            let source = Uneven::new(&shape, false);
+            let mut engine = Engine::new(shape.clone(), &source, options()).unwrap();
+            let tokens = tokens(50);
+            let error = worst(
+                &scores(&mut engine, &tokens),
+                &logits(&shape, &source, &tokens),
+            );
+            // Sums of at most 75 terms, some 30 of them one after the other: 30 · √75 · 2^-24 = 1.5e-5.
+            assert!(error < 1.5e-5, "{norms:?} {gate:?}: {error:e}");
+        }
+    }
+}
+
+#[test]
+fn the_ternary_model_is_the_formula() {
+    for norms in NORMS {
+        for (gate, tied) in [(Gate::Relu2, false), (Gate::Silu, true)] {
+            let shape = shape(norms, gate, tied);
+            let source = Uneven::new(&shape, true);
+            let mut engine = Engine::new(shape.clone(), &source, options()).unwrap();
+            let tokens = tokens(50);
+            let error = worst(
+                &scores(&mut engine, &tokens),
+                &logits(&shape, &source, &tokens),
+            );
+            // Where rounding moves an activation over the edge between two codes, the model differs by 1/127 of one
+            // of some 50 activations of a row: of 50 · 3 · 7 rows a few do.
+            assert!(error < 5e-3, "{norms:?} {gate:?}: {error:e}");
+        }
+    }
+}
+
+#[test]
+fn narrower_heads_cost_what_their_precision_says() {
+    for tied in [false, true] {
+        let shape = shape(Norms::Pre, Gate::Silu, tied);
+        let source = Uneven::new(&shape, false);
+        let tokens = tokens(40);
+        let exact = logits(&shape, &source, &tokens);
+        for (head, bound) in [(DenseFormat::Bf16, 8e-3), (DenseFormat::Int8, 3e-2)] {
+            let options = Options { head, ..options() };
+            let mut engine = Engine::new(shape.clone(), &source, options).unwrap();
+            let error = worst(&scores(&mut engine, &tokens), &exact);
+            assert!(error > 1e-5 && error < bound, "{head} {error:e}");
+        }
+    }
+}
+
+#[test]
+fn threads_kernels_layouts_and_splits_change_nothing() {
+    for (ternary, norms) in [
+        (true, Norms::Sub),
+        (true, Norms::Inside),
+        (false, Norms::Pre),
+    ] {
+        let shape = shape(norms, Gate::Silu, false);
+        let source = Uneven::new(&shape, ternary);
+        let tokens = tokens(70);
+        for head in DenseFormat::ALL {
+            let mut engine =
+                Engine::new(shape.clone(), &source, Options { head, ..options() }).unwrap();
+            let expected = scores(&mut engine, &tokens);
+            // Float products on a processor without fused multiply-add would round differently; it has none here.
+            for kernel in Kernel::available() {
+                for layout in Layout::ALL {
+                    for threads in [1, 2, 3, 8] {
+                        let options = Options {
+                            threads,
+                            kernel,
+                            layout,
+                            head,
+                        };
+                        let mut engine = Engine::new(shape.clone(), &source, options).unwrap();
+                        assert_eq!(scores(&mut engine, &tokens), expected, "{options:?}");
+                        let mut session = engine.session(70).unwrap();
+                        let pieces: &[usize] = if threads == 2 {
+                            &[1; 70]
+                        } else {
+                            &[1, 16, 5, 40, 7, 1]
+                        };
+                        let mut at = 0;
+                        for piece in pieces {
+                            let logits = engine
+                                .forward(&mut session, &tokens[at..at + piece])
+                                .unwrap();
+                            at += piece;
+                            assert_eq!(logits, expected[at - 1], "{options:?} after {at}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn long_prompts_go_in_pieces() {
+    let mut shape = shape(Norms::Pre, Gate::Silu, true);
+    shape.max_position_embeddings = 1200;
+    let source = Uneven::new(&shape, true);
+    let mut engine = Engine::new(
+        shape,
+        &source,
+        Options {
+            threads: 2,
+            ..options()
+        },
+    )
+    .unwrap();
+    let tokens = tokens(1100);
+    let expected = scores(&mut engine, &tokens);
+    let mut session = engine.session(1100).unwrap();
+    assert_eq!(
+        engine.forward(&mut session, &tokens).unwrap(),
+        expected[1099]
+    );
+    session.truncate(700);
+    assert_eq!(
+        engine.forward(&mut session, &tokens[700..703]).unwrap(),
+        expected[702]
+    );
+}
+
+#[test]
+fn what_cannot_be_is_refused_and_nothing_is_lost() {
+    let shape = shape(Norms::Pre, Gate::Silu, false);
+    let source = Uneven::new(&shape, true);
+    let mut engine = Engine::new(shape.clone(), &source, options()).unwrap();
+    assert!(matches!(
+        engine.session(91),
+        Err(EngineError::TooLong { .. })
+    ));
+    let mut session = engine.session(4).unwrap();
+    let expected = engine.forward(&mut session, &[1, 2, 3]).unwrap().to_vec();
+    session.truncate(2);
+    let full = engine.forward(&mut session, &[3, 4, 5]).unwrap_err();
+    assert_eq!(
+        full.to_string(),
+        "the session holds 4 tokens: 2 are in it and 3 more were given"
+    );
+    assert!(matches!(
+        engine.forward(&mut session, &[]),
+        Err(EngineError::NoTokens)
+    ));
+    let unknown = engine.forward(&mut session, &[71]).unwrap_err();
+    assert_eq!(
+        unknown.to_string(),
+        "token 71 is outside the model's vocabulary of 71"
+    );
+    assert_eq!(engine.forward(&mut session, &[3]).unwrap(), expected);
+    let other = Shape {
+        num_hidden_layers: 1,
+        ..shape.clone()
+    };
+    let other = Engine::new(other, &source, options()).unwrap();
+    let mut foreign = other.session(4).unwrap();
+    assert!(matches!(
+        engine.forward(&mut foreign, &[1]),
+        Err(EngineError::ForeignSession)
+    ));
+
+    for (field, change) in [
+        (
+            "hidden_size",
+            (|s: &mut Shape| s.hidden_size = 0) as fn(&mut Shape),
+        ),
+        ("num_key_value_heads", |s| s.num_key_value_heads = 4),
+        ("head_dim", |s| s.head_dim = 9),
+    ] {
+        let mut bad = shape.clone();
+        change(&mut bad);
+        let error = Engine::new(bad, &source, options()).unwrap_err();
+        assert!(error.to_string().contains(field), "{error}");
+    }
+}
+
+type Change = fn(&mut LayerWeights);
+
+/// A source with one thing wrong.
+struct Broken(Uneven, Change);
+
+impl Source for Broken {
+    fn embedding_row(&self, token: usize, out: &mut [f32]) {
+        self.0.embedding_row(token, out);
+    }
+
+    fn head_row(&self, token: usize, out: &mut [f32]) {
+        self.0.head_row(token, out);
+    }
+
+    fn layer(&self, index: usize) -> Result<LayerWeights, SourceError> {
+        let mut layer = self.0.layer(index)?;
+        if index == 2 {
+            self.1(&mut layer);
+        }
+        Ok(layer)
+    }
+
+    fn final_norm(&self) -> Result<Vec<f32>, SourceError> {
+        self.0.final_norm()
+    }
+}
+
+#[test]
+fn weights_that_do_not_fit_are_named() {
+    let shape = shape(Norms::Pre, Gate::Silu, false);
+    let cases: [(Change, &str); 4] = [
+        (
+            |l| l.up_proj = l.down_proj.clone(),
+            "model.layers.2.mlp.up_proj is [44, 75], the model needs [75, 44]",
+        ),
+        (
+            |l| l.attn_sub_norm = Some(vec![1.0; 60]),
+            "model.layers.2.self_attn.attn_sub_norm is present, the norm placement `pre` needs it absent",
+        ),
+        (
+            |l| l.input_layernorm = Some(vec![1.0; 3]),
+            "model.layers.2.input_layernorm is [1, 3], the model needs [1, 44]",
+        ),
+        (
+            |l| {
+                if let Weights::Float { values, .. } = &mut l.q_proj.weights {
+                    values.pop();
+                }
+            },
+            "model.layers.2.self_attn.q_proj has 2639 values, its shape [60, 44] needs others",
+        ),
+    ];
+    for (change, message) in cases {
+        let source = Broken(Uneven::new(&shape, false), change);
+        let error = Engine::new(shape.clone(), &source, options()).unwrap_err();
+        assert_eq!(error.to_string(), message);
+    }
+}

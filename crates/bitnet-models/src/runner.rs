@@ -1,0 +1,170 @@
+//! A model as generation sees it: tokens in, logits of the next one out, and a memory of the text so far.
+//!
+//! Two kinds: [`TensorRunner`] runs a [`Transformer`] on its Burn device, [`EngineRunner`] runs the CPU engine. They are the
+//! same model; sums in another order may move an activation over the edge between two int8 codes, so their logits agree
+//! closely and not bit for bit.
+
+use bitnet_engine::{Engine, Session};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+
+use crate::{GenerateError, KvCache, Transformer};
+
+/// A model that reads a text and tells what may come next.
+pub trait Runner {
+    /// Most tokens of a text.
+    fn context(&self) -> usize;
+
+    /// Number of token ids.
+    fn vocab_size(&self) -> usize;
+
+    /// Forgets the text and makes room for one of `capacity` tokens.
+    ///
+    /// # Errors
+    /// If the model takes fewer.
+    fn start(&mut self, capacity: usize) -> Result<(), GenerateError>;
+
+    /// Reads tokens after those before and returns the logits that follow the last one, `[vocab_size]`.
+    ///
+    /// # Errors
+    /// If there is no token or no room, one is unknown, or the device fails.
+    fn read(&mut self, tokens: &[u32]) -> Result<&[f32], GenerateError>;
+}
+
+/// A [`Transformer`] on its device.
+#[derive(Debug)]
+pub struct TensorRunner<'a> {
+    model: &'a Transformer,
+    device: Device,
+    cache: Option<KvCache>,
+    logits: Vec<f32>,
+}
+
+impl<'a> TensorRunner<'a> {
+    /// A runner without a text.
+    pub fn new(model: &'a Transformer, device: &Device) -> Self {
+        Self {
+            model,
+            device: device.clone(),
+            cache: None,
+            logits: Vec::new(),
+        }
+    }
+}
+
+impl Runner for TensorRunner<'_> {
+    fn context(&self) -> usize {
+        self.model.config().max_position_embeddings
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.model.config().vocab_size
+    }
+
+    fn start(&mut self, capacity: usize) -> Result<(), GenerateError> {
+        check_capacity(self, capacity)?;
+        match &mut self.cache {
+            Some(cache) if cache.capacity() == capacity => cache.clear(),
+            cache => *cache = Some(KvCache::new(self.model.config(), 1, capacity, &self.device)),
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, tokens: &[u32]) -> Result<&[f32], GenerateError> {
+        check_tokens(self, tokens)?;
+        let room = self
+            .cache
+            .as_ref()
+            .map_or(0, |cache| cache.capacity() - cache.len());
+        let Some(cache) = self.cache.as_mut().filter(|_| tokens.len() <= room) else {
+            return Err(GenerateError::Full {
+                tokens: tokens.len(),
+                room,
+            });
+        };
+        let tokens = token_tensor(tokens, &self.device);
+        let logits = self.model.forward_cached(tokens, cache);
+        let read = |error: &dyn std::fmt::Display| GenerateError::Read(error.to_string());
+        let data = logits.try_into_data().map_err(|error| read(&error))?;
+        self.logits = data.try_to_vec::<f32>().map_err(|error| read(&error))?;
+        Ok(&self.logits)
+    }
+}
+
+/// The CPU engine.
+#[derive(Debug)]
+pub struct EngineRunner {
+    /// The model.
+    pub engine: Engine,
+    session: Option<Session>,
+}
+
+impl EngineRunner {
+    /// A runner without a text.
+    pub fn new(engine: Engine) -> Self {
+        Self {
+            engine,
+            session: None,
+        }
+    }
+}
+
+impl Runner for EngineRunner {
+    fn context(&self) -> usize {
+        self.engine.shape().max_position_embeddings
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.engine.shape().vocab_size
+    }
+
+    fn start(&mut self, capacity: usize) -> Result<(), GenerateError> {
+        check_capacity(self, capacity)?;
+        match &mut self.session {
+            Some(session) if session.capacity() == capacity => session.truncate(0),
+            session => *session = Some(self.engine.session(capacity)?),
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, tokens: &[u32]) -> Result<&[f32], GenerateError> {
+        check_tokens(self, tokens)?;
+        let Some(session) = &mut self.session else {
+            return Err(GenerateError::Full {
+                tokens: tokens.len(),
+                room: 0,
+            });
+        };
+        Ok(self.engine.forward(session, tokens)?)
+    }
+}
+
+fn check_capacity(runner: &impl Runner, capacity: usize) -> Result<(), GenerateError> {
+    let context = runner.context();
+    match capacity > context {
+        true => Err(GenerateError::TooLong {
+            tokens: capacity,
+            context,
+        }),
+        false => Ok(()),
+    }
+}
+
+fn check_tokens(runner: &impl Runner, tokens: &[u32]) -> Result<(), GenerateError> {
+    if tokens.is_empty() {
+        return Err(GenerateError::EmptyPrompt);
+    }
+    let vocab_size = runner.vocab_size();
+    match tokens.iter().find(|token| **token as usize >= vocab_size) {
+        Some(&token) => Err(GenerateError::UnknownToken { token, vocab_size }),
+        None => Ok(()),
+    }
+}
+
+/// Token ids as a batch of one, `[1, t]`.
+fn token_tensor(tokens: &[u32], device: &Device) -> Tensor<2, Int> {
+    let ids: Vec<i32> = tokens.iter().map(|&t| t as i32).collect();
+    Tensor::from_data(
+        TensorData::new(ids, [1, tokens.len()]),
+        (device, DType::I32),
+    )
+}
