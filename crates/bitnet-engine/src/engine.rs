@@ -255,6 +255,13 @@ impl Engine {
         layers + self.model.head.bytes()
     }
 
+    /// Bytes a second at which the threads read the weights in the order of a decoded token and compute nothing. A decoded
+    /// token takes at least [`Engine::read_bytes`] divided by this, so the ratio says how near decoding is to what memory
+    /// allows, at this moment: the bandwidth of a shared machine may halve from one second to the next.
+    pub fn read_bandwidth(&mut self) -> f64 {
+        self.work.read_bandwidth(&self.model, self.read_bytes())
+    }
+
     /// Multiply-adds of the linear layers for a token; the head is not among them.
     pub fn linear_macs(&self) -> usize {
         self.model.shape.linear_weights()
@@ -316,10 +323,15 @@ impl Layer {
         })
     }
 
-    fn bytes(&self) -> usize {
-        let linears = [
+    /// The linear layers in the order in which a token meets them.
+    pub(crate) fn linears(&self) -> [&Linear; 7] {
+        [
             &self.q, &self.k, &self.v, &self.o, &self.gate, &self.up, &self.down,
-        ];
+        ]
+    }
+
+    fn bytes(&self) -> usize {
+        let linears = self.linears();
         let norms = [
             &self.input_norm,
             &self.attn_sub_norm,

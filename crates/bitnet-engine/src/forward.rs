@@ -12,7 +12,10 @@
 //! For one token 2 and 3 are one piece: a thread writes and reads its own heads. Norms and quantisation are not shared
 //! out when columns are: every thread does them for itself, which takes less time than waiting for another.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Instant,
+};
 
 use bitnet_kernels::{Kernel, float::gated_row};
 
@@ -33,6 +36,9 @@ const CHUNK: usize = 512;
 
 /// Rows of logits at a time, when all are wanted.
 const LOGIT_ROWS: usize = 32;
+
+/// Passes over the weights when their bandwidth is measured.
+const READ_PASSES: usize = 5;
 
 /// The team, its buffers and the rows that go through the model.
 #[derive(Debug)]
@@ -120,6 +126,25 @@ impl Workspace {
                 }
             }
         }
+    }
+
+    /// Bytes a second at which the weights stream past, the best of a few passes.
+    pub(crate) fn read_bandwidth(&mut self, model: &Model, bytes: usize) -> f64 {
+        let split = Split::by_columns(1, self.team.threads());
+        let mut best = f64::INFINITY;
+        for _ in 0..READ_PASSES {
+            let start = Instant::now();
+            self.team.run(&mut self.scratch, |thread, _| {
+                for share in split.shares(thread) {
+                    for linear in model.layers.iter().flat_map(Layer::linears) {
+                        linear.matrix.read(&share);
+                    }
+                    model.head.matrix.read(&share);
+                }
+            });
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        bytes as f64 / best
     }
 
     /// `rows.x` of some tokens after all blocks; they are then part of the session.

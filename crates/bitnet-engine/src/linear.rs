@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use bitnet_kernels::{
     DenseFormat, DenseMatrix, DenseRows, Kernel, Layout, PreparedTernary, QuantizedRows,
-    float::rms_norm_row,
+    float::rms_norm_row, probe,
 };
 
 use crate::{
@@ -174,6 +174,15 @@ impl Matrix {
             Matrix::Ternary(w) => w.bytes(),
             Matrix::Dense(w) => w.bytes(),
         }
+    }
+
+    /// Reads what a share of the groups would read, and computes nothing.
+    pub(crate) fn read(&self, share: &Share) {
+        let groups = share.groups(self.groups());
+        probe::read(match self {
+            Matrix::Ternary(w) => w.stored(groups),
+            Matrix::Dense(w) => w.stored(groups),
+        });
     }
 
     /// Whether rows made ready for one are ready for the other.

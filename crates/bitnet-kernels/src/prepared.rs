@@ -123,6 +123,16 @@ impl PreparedTernary {
         size_of_val(&self.lines[..]) + size_of_val(&self.scales[..])
     }
 
+    /// The stored weights of some groups.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer groups.
+    pub fn stored(&self, groups: Range<usize>) -> &[Line] {
+        let per_group = self.layout.lines(self.cols);
+        &self.lines[groups.start * per_group..groups.end * per_group]
+    }
+
     /// `out[i, j] = (Σ_k x_q · w_q) as f32 / s_w / s_x` for the rows `i` of `x_rows` and the columns `j` of `groups`.
     ///
     /// # Shapes
@@ -231,8 +241,7 @@ impl PreparedTernary {
             "rows of {columns} values overlap at a stride of {out_stride}"
         );
         assert!(out.len() >= needed, "out has {} of {needed}", out.len());
-        let per_group = self.layout.lines(self.cols);
-        let lines = &self.lines[groups.start * per_group..groups.end * per_group];
+        let lines = self.stored(groups.clone());
         let sums_x = &x.sums()[x_rows.clone()];
         let (x, first_row) = (x.block(x_rows.clone()), x_rows.start);
         let write = |row: usize, span: Range<usize>, sums: &[i32], out: &mut [T]| {

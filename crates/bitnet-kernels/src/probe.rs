@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Kernel, pages};
+use crate::{Kernel, Line, pages};
 
 /// Bytes that [`read_bandwidth`] streams: far more than any cache of a desktop or a slice of a server.
 const STREAM_BYTES: usize = 512 << 20;
@@ -36,6 +36,17 @@ pub fn read_bandwidth(threads: usize) -> f64 {
         black_box(buffer[thread * part..][..part].iter().fold(0, |a, b| a | b));
     });
     (threads * part * size_of::<u64>()) as f64 / seconds
+}
+
+/// Reads lines from front to back and does nothing with them: the least that a product of one row takes.
+pub fn read(lines: &[Line]) {
+    let mut all = Line::ZERO;
+    for line in lines {
+        for (all, lane) in all.0.iter_mut().zip(line.0) {
+            *all |= lane;
+        }
+    }
+    black_box(all);
 }
 
 /// Multiply-adds a second of the dot product that `kernel` is made of, on `threads` threads and registers alone; `None`

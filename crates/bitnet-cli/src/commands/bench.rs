@@ -1,19 +1,20 @@
 //! `bitnet bench (MODEL | --arch CONFIG)`: prefill and decode, in llama-bench's terms.
 //!
 //! `pp512` reads a prompt of 512 tokens at once, `tg128` writes 128 tokens one by one from an empty context; with a depth,
-//! after so many tokens. Speed does not depend on which tokens. What the machine allows at most (bandwidth, dot products)
-//! is measured last: its buffer would count as the model's peak memory.
+//! after so many tokens. Speed does not depend on which tokens. On the engine each result comes with its share of what the
+//! machine allows: decoding, of the bandwidth at which the same threads read the same weights, measured after each
+//! repetition; prefill, of the peak of the kernel's dot product.
 
 use std::time::Instant;
 
 use anyhow::bail;
-use bitnet_kernels::{Kernel, probe};
+use bitnet_kernels::probe;
 use bitnet_models::engine::{Engine, RandomWeights};
 use bitnet_models::{
     EngineRunner, LinearKind, ModelConfig, QuantConfig, Runner, TensorRunner, Transformer,
 };
 use bitnet_report::table::{Cell, Section, Table};
-use bitnet_train::{RunDir, load_exported, peak_rss_bytes};
+use bitnet_train::{RunDir, load_exported, median, peak_rss_bytes};
 use burn::tensor::Device;
 use serde::Serialize;
 
@@ -38,7 +39,7 @@ struct Row {
     model_bytes: usize,
     read_bytes_per_token: Option<usize>,
     peak_rss_bytes: Option<u64>,
-    /// Of the read bandwidth (decode) or of the dot-product peak (prefill), measured after the tests.
+    /// Of the read bandwidth (decode) or of the dot-product peak (ternary prefill).
     fraction_of_limit: Option<f64>,
 }
 
@@ -89,6 +90,7 @@ fn tests(args: &BenchArgs) -> Vec<Test> {
 
 /// On the CPU engine: the weights are made once, the threads vary.
 fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result<Vec<Row>> {
+    setup::set_threads(args.threads[0])?;
     let first = setup::engine_options(&args.engine, args.threads[0]);
     let (engine, linear) = match &args.arch {
         Some(_) => {
@@ -102,7 +104,6 @@ fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
             (Engine::new(shape, &weights, first)?, linear)
         }
         None => {
-            setup::set_threads(first.threads)?;
             let run = RunDir::open(args.model.as_deref().unwrap_or_else(|| "".as_ref()))?;
             let model = load_exported(&run, &args.backend.device(args.device)?)?;
             (model.engine(first)?, model.config().linear)
@@ -114,19 +115,35 @@ fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
     for &threads in &args.threads {
         let options = setup::engine_options(&args.engine, threads);
         runner.engine.set_threads(options.threads)?;
+        let (macs, bytes) = (runner.engine.linear_macs(), runner.engine.read_bytes());
+        let peak = match linear {
+            LinearKind::Ternary => probe::dot_peak(options.kernel, options.threads),
+            LinearKind::Float => None,
+        };
         for test in tests {
-            let samples = measure(&mut runner, *test, longest, args.repetitions)?;
+            let mut fractions = Vec::new();
+            let samples = measure(
+                &mut runner,
+                *test,
+                longest,
+                args.repetitions,
+                |model, speed| {
+                    fractions.extend(match test.generate {
+                        0 => peak.map(|peak| speed * macs as f64 / peak),
+                        _ => Some(speed * bytes as f64 / model.engine.read_bandwidth()),
+                    });
+                },
+            )?;
             rows.push(Row {
                 threads: options.threads,
                 engine: Some(setup::describe_engine(&options)),
                 model_bytes: runner.engine.weight_bytes(),
-                read_bytes_per_token: Some(runner.engine.read_bytes()),
+                read_bytes_per_token: Some(bytes),
+                fraction_of_limit: (!fractions.is_empty()).then(|| median(&fractions)),
                 ..Row::of(*test, args, linear, samples)
             });
         }
     }
-    let (macs, kernel) = (runner.engine.linear_macs(), first.kernel);
-    limits(&mut rows, macs, kernel, linear);
     Ok(rows)
 }
 
@@ -161,7 +178,7 @@ fn on_device(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
     check(longest, runner.context())?;
     let mut rows = Vec::new();
     for test in tests {
-        let samples = measure(&mut runner, *test, longest, args.repetitions)?;
+        let samples = measure(&mut runner, *test, longest, args.repetitions, |_, _| ())?;
         rows.push(Row {
             threads: rayon::current_num_threads(),
             model_bytes: projections + 4 * floats,
@@ -213,12 +230,13 @@ fn check(longest: usize, context: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tokens a second of each repetition.
-fn measure(
-    model: &mut dyn Runner,
+/// Tokens a second of each repetition, which `after` sees as well.
+fn measure<R: Runner>(
+    model: &mut R,
     test: Test,
     capacity: usize,
     repetitions: u32,
+    mut after: impl FnMut(&mut R, f64),
 ) -> anyhow::Result<Vec<f64>> {
     let vocab = model.vocab_size() as u32;
     let tokens = |count: usize| {
@@ -246,7 +264,9 @@ fn measure(
         }
         let seconds = start.elapsed().as_secs_f64();
         if repetition > 0 {
-            samples.push((test.prompt + test.generate) as f64 / seconds);
+            let speed = (test.prompt + test.generate) as f64 / seconds;
+            after(model, speed);
+            samples.push(speed);
         }
     }
     Ok(samples)
@@ -281,22 +301,6 @@ impl Row {
             read_bytes_per_token: None,
             peak_rss_bytes: peak_rss_bytes(),
             fraction_of_limit: None,
-        }
-    }
-}
-
-/// Fills in how near each result is to what the machine can do. A float prefill has no int8 peak to be compared with.
-fn limits(rows: &mut [Row], macs: usize, kernel: Kernel, linear: LinearKind) {
-    let mut threads: Vec<usize> = rows.iter().map(|row| row.threads).collect();
-    threads.dedup();
-    for threads in threads {
-        let bandwidth = probe::read_bandwidth(threads);
-        let peak = probe::dot_peak(kernel, threads).filter(|_| linear == LinearKind::Ternary);
-        for row in rows.iter_mut().filter(|row| row.threads == threads) {
-            row.fraction_of_limit = match (row.n_gen, row.read_bytes_per_token) {
-                (0, _) => peak.map(|peak| row.avg_ts * macs as f64 / peak),
-                (_, bytes) => bytes.map(|bytes| row.avg_ts * bytes as f64 / bandwidth),
-            };
         }
     }
 }

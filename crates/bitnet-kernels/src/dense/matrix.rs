@@ -263,6 +263,16 @@ impl DenseMatrix {
         self.rows.div_ceil(GROUP)
     }
 
+    /// The stored weights of some groups.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer groups.
+    pub fn stored(&self, groups: Range<usize>) -> &[Line] {
+        let depth = self.format.lines(self.cols);
+        &self.lines[groups.start * depth..groups.end * depth]
+    }
+
     /// Bytes of lines and scales.
     pub fn bytes(&self) -> usize {
         size_of_val(&self.lines[..]) + size_of_val(&self.scales[..])
