@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 ran, but a check failed; 2 usage, configuration or input error; 130 interrupted, state saved.
 #![recursion_limit = "256"]
 
+mod allocator;
 mod args;
 mod commands;
 mod interrupt;

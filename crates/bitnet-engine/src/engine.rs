@@ -33,7 +33,7 @@ impl Default for Options {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             kernel,
             layout: Layout::suited_to(kernel),
-            head: DenseFormat::Bf16,
+            head: DenseFormat::Int8,
         }
     }
 }

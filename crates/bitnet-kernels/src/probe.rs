@@ -65,6 +65,39 @@ pub fn dot_peak(kernel: Kernel, threads: usize) -> Option<f64> {
     Some((threads * ROUNDS * macs) as f64 / seconds)
 }
 
+/// Multiply-adds a second of the widest fused multiply-add of floats that this processor has, on `threads` threads and
+/// registers alone; `None` where this crate knows of none. Training's float products stay below this.
+///
+/// # Panics
+///
+/// If `threads` is 0.
+pub fn fma_peak(threads: usize) -> Option<f64> {
+    assert!(threads > 0, "no threads");
+    const ROUNDS: usize = 1 << 20;
+    let macs = multiply_adds(1)?;
+    let seconds = best(threads, |_| {
+        multiply_adds(ROUNDS);
+    });
+    Some((threads * ROUNDS * macs) as f64 / seconds)
+}
+
+/// Runs `rounds` rounds of independent float multiply-adds and returns the number of one round.
+fn multiply_adds(rounds: usize) -> Option<usize> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::is_x86_feature_detected!("avx512f") {
+            // SAFETY: just detected.
+            return Some(unsafe { x86::fma512(rounds) });
+        }
+        if Kernel::Avx2.is_available() {
+            // SAFETY: this kernel stands for AVX2 and FMA, which are detected.
+            return Some(unsafe { x86::fma256(rounds) });
+        }
+    }
+    let _ = rounds;
+    None
+}
+
 /// The shortest time in which all threads ran `pass`.
 fn best(threads: usize, pass: impl Fn(usize) + Sync) -> f64 {
     let barrier = Barrier::new(threads);
@@ -165,6 +198,21 @@ mod x86 {
     );
     dots!(avx2, "avx2", _mm256_setzero_si256(), multiply_and_add, 32);
 
+    dots!(fma512, "avx512f", _mm512_setzero_ps(), add_product512, 16);
+    dots!(fma256, "avx2,fma", _mm256_setzero_ps(), add_product256, 8);
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn add_product512(sum: __m512, a: __m512, b: __m512) -> __m512 {
+        _mm512_fmadd_ps(a, b, sum)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn add_product256(sum: __m256, a: __m256, b: __m256) -> __m256 {
+        _mm256_fmadd_ps(a, b, sum)
+    }
+
     /// AVX2 has no dot product to int32; this pair adds up in int16. The sum takes part in the product, or the compiler
     /// would multiply once for the whole loop.
     #[inline]
@@ -181,6 +229,11 @@ mod tests {
     #[test]
     fn limits_are_plausible() {
         assert!(read_bandwidth(2) > 1e8);
+        assert_eq!(
+            fma_peak(1).is_some(),
+            cfg!(target_arch = "x86_64") && Kernel::Avx2.is_available()
+        );
+        assert!(fma_peak(1).is_none_or(|peak| peak > 1e8));
         for kernel in Kernel::available() {
             let peak = dot_peak(kernel, 1);
             assert_eq!(peak.is_none(), kernel == Kernel::Scalar, "{kernel}");

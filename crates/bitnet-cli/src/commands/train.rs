@@ -12,6 +12,7 @@ use crate::progress::Display;
 use crate::{interrupt, output, setup};
 
 pub fn run(args: TrainArgs) -> anyhow::Result<Outcome> {
+    crate::allocator::keep_freed_memory();
     if matches!(args.output.output, Format::Md | Format::Csv) {
         bail!("`bitnet train` writes text or json");
     }

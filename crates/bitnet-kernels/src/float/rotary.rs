@@ -37,9 +37,11 @@ multiversion! {
     /// # Panics
     /// If a slice is shorter than `x`.
     pub fn rotate(x: &[f32], cos: &[f32], sin: &[f32], sign: f32, y: &mut [f32]) {
+        // Slices of one length that the compiler knows, or it would check every index and not vectorise.
         let half = x.len() / 2;
-        let (a, b) = x.split_at(half);
-        let (c, d) = y.split_at_mut(half);
+        let (a, b) = (&x[..half], &x[half..2 * half]);
+        let (cos, sin) = (&cos[..half], &sin[..half]);
+        let (c, d) = y[..2 * half].split_at_mut(half);
         for i in 0..half {
             let (cos, sin) = (cos[i], sin[i] * sign);
             c[i] = a[i] * cos - b[i] * sin;
