@@ -3,10 +3,11 @@
 use std::{error::Error, fs, io, path::Path, process::Command};
 
 /// The internal crates that each library may depend on. Binaries may depend on any.
-const ARROWS: [(&str, &str); 7] = [
+const ARROWS: [(&str, &str); 8] = [
     ("bitnet-kernels", ""),
+    ("bitnet-engine", "bitnet-kernels"),
     ("bitnet-nn", "bitnet-kernels"),
-    ("bitnet-models", "bitnet-nn"),
+    ("bitnet-models", "bitnet-engine bitnet-nn"),
     ("bitnet-config", "bitnet-models"),
     ("bitnet-data", ""),
     ("bitnet-report", ""),

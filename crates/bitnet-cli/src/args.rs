@@ -53,7 +53,7 @@ pub struct DeviceArgs {
     pub threads: usize,
 }
 
-/// How the CPU engine runs a model; it serves the flex backend.
+/// How the CPU engine runs a model; it serves the flex backend. `eval` uses it if one of these is given.
 #[derive(Clone, Debug, Default, Args)]
 pub struct EngineArgs {
     /// Instruction set (`bitnet doctor` lists them); default: the fastest

@@ -112,17 +112,22 @@ pub fn describe_engine(options: &Options) -> String {
 
 /// Whether inference runs on the CPU engine: on the flex backend. Its flags mean nothing elsewhere.
 pub fn uses_engine(backend: Backend, args: &EngineArgs) -> anyhow::Result<bool> {
-    if backend == Backend::Flex {
-        return Ok(true);
-    }
+    asks_for_engine(backend, args)?;
+    Ok(backend == Backend::Flex)
+}
+
+/// Whether one of the engine's flags was given.
+pub fn asks_for_engine(backend: Backend, args: &EngineArgs) -> anyhow::Result<bool> {
     let given = [
         ("--kernel", args.kernel.is_some()),
         ("--layout", args.layout.is_some()),
         ("--head", args.head.is_some()),
     ];
     match given.into_iter().find(|(_, given)| *given) {
-        Some((flag, _)) => bail!("{flag} is for the flex backend, not for {backend}"),
-        None => Ok(false),
+        Some((flag, _)) if backend != Backend::Flex => {
+            bail!("{flag} is for the flex backend, not for {backend}")
+        }
+        given => Ok(given.is_some()),
     }
 }
 

@@ -68,8 +68,7 @@ pub(crate) struct Model {
 /// A decoder-only Transformer on the CPU.
 ///
 /// ```
-/// use bitnet_engine::{Engine, Norms, Options, RandomWeights, Shape};
-/// use bitnet_kernels::float::Gate;
+/// use bitnet_engine::{Engine, Gate, Norms, Options, RandomWeights, Shape};
 ///
 /// let shape = Shape {
 ///     vocab_size: 50, hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2, num_attention_heads: 4,

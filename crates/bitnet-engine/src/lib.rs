@@ -15,14 +15,15 @@
 //! |---|---|
 //! | `shape`, `weights`, `random` | what goes in |
 //! | `engine` | repacking at load; the public face |
-//! | `forward` | the order of work of a pass |
+//! | `forward`, `heads` | the order of work of a pass; its attention |
 //! | `linear` | norm, quantiser and product of one layer |
-//! | `attention`, `session`, `rope` | attention over the key/value cache |
+//! | `attention`, `session`, `rope` | one head's attention, the key/value cache, positions |
 //! | `share`, `team` | who computes what, and the threads |
 mod attention;
 mod engine;
 mod error;
 mod forward;
+mod heads;
 mod linear;
 mod random;
 mod rope;
@@ -32,6 +33,7 @@ mod share;
 mod team;
 mod weights;
 
+pub use bitnet_kernels::{DenseFormat, Kernel, Layout, float::Gate};
 pub use engine::{Engine, Options};
 pub use error::EngineError;
 pub use random::RandomWeights;

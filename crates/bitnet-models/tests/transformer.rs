@@ -1,8 +1,9 @@
 //! The Transformer as a whole: causality, the cache, packing, seeds, gradients, generation.
 
+use bitnet_models::engine::{DenseFormat, Kernel, Layout, Options};
 use bitnet_models::{
-    GenerateError, HiddenAct, KvCache, LinearKind, ModelConfig, NormPlacement, QuantConfig,
-    Sampler, Sampling, Stop, Transformer, generate,
+    EngineRunner, GenerateError, HiddenAct, KvCache, LinearKind, ModelConfig, NormPlacement,
+    QuantConfig, Runner, Sampler, Sampling, Stop, TensorRunner, Transformer, generate,
 };
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData};
@@ -173,6 +174,73 @@ fn greedy_text_is_the_argmax_of_the_whole_text() {
             .unwrap();
         assert_eq!(token as usize, best);
         text.push(token as i32);
+    }
+}
+
+/// `‖a − b‖ / ‖b‖`.
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    let square = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
+    let pairs = a.iter().zip(b).map(|(a, b)| f64::from(a - b));
+    (square(&mut { pairs }) / square(&mut b.iter().map(|b| f64::from(*b)))).sqrt()
+}
+
+#[test]
+fn the_engine_is_the_same_model() {
+    let device = Device::flex();
+    for (model, quant) in variants() {
+        let transformer = Transformer::new(&model, &quant, 8, &device).unwrap();
+        let options = Options {
+            threads: 2,
+            kernel: Kernel::detect(),
+            layout: Layout::TwoBit,
+            head: DenseFormat::F32,
+        };
+        let mut engine = EngineRunner::new(transformer.engine(options).unwrap());
+        let mut tensors = TensorRunner::new(&transformer, &device);
+        let text: Vec<u32> = tokens(80).iter().map(|t| *t as u32).collect();
+        engine.start(80).unwrap();
+        tensors.start(80).unwrap();
+        for piece in [0..60, 60..61, 61..80] {
+            let expected = tensors.read(&text[piece.clone()]).unwrap().to_vec();
+            let found = engine.read(&text[piece]).unwrap();
+            let error = distance(found, &expected);
+            // Float sums in another order; in a ternary model such a difference may move an activation by one code,
+            // 1/127 of the largest of a row of 24.
+            let bound = match model.linear {
+                LinearKind::Float => 1e-5,
+                LinearKind::Ternary => 2e-2,
+            };
+            assert!(error < bound, "{model:?} {quant:?}: {error:e}");
+        }
+    }
+}
+
+#[test]
+fn runners_refuse_what_does_not_fit() {
+    let device = Device::flex();
+    let model = config(LinearKind::Ternary);
+    let transformer = Transformer::new(&model, &QuantConfig::default(), 8, &device).unwrap();
+    let mut runners: [Box<dyn Runner + '_>; 2] = [
+        Box::new(TensorRunner::new(&transformer, &device)),
+        Box::new(EngineRunner::new(
+            transformer.engine(Options::default()).unwrap(),
+        )),
+    ];
+    for runner in &mut runners {
+        assert!(matches!(runner.read(&[1]), Err(GenerateError::Full { .. })));
+        assert!(matches!(
+            runner.start(97),
+            Err(GenerateError::TooLong { .. })
+        ));
+        runner.start(3).unwrap();
+        assert!(matches!(runner.read(&[]), Err(GenerateError::EmptyPrompt)));
+        assert!(matches!(
+            runner.read(&[11]),
+            Err(GenerateError::UnknownToken { .. })
+        ));
+        runner.read(&[1, 2]).unwrap();
+        assert!(runner.read(&[1, 2]).is_err());
+        assert_eq!(runner.read(&[3]).unwrap().len(), 11);
     }
 }
 

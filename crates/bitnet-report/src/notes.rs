@@ -71,6 +71,15 @@ pub(crate) fn caveats(summary: &Summary) -> Vec<String> {
         "Times were taken once, on a machine that may have had other work; differences of a few percent are noise.".to_owned(),
         "Peak memory is the process’s high-water mark: program, libraries and data included.".to_owned(),
     ];
+    if let Some(engine) = summary
+        .twins
+        .iter()
+        .find_map(|t| t.inference.as_ref()?.engine.as_ref())
+    {
+        notes.push(format!(
+            "Speed, samples and probe questions are those of the CPU engine ({engine}), which runs both twins without a tensor library; its loss is in the table, so what a narrower head costs shows."
+        ));
+    }
     if let Some(ternary) = summary
         .twins
         .iter()

@@ -53,6 +53,13 @@ pub fn main_table(summary: &Summary) -> Table {
             Lower,
         )
         .row(
+            "Loss as the CPU engine runs it, nats/token",
+            |t| t.inference.as_ref().and_then(|i| i.val_loss),
+            nats,
+            Difference(4),
+            Lower,
+        )
+        .row(
             "Loss before training, nats/token",
             |t| t.initial_val_loss,
             nats,

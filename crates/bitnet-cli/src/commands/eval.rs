@@ -49,7 +49,7 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
     } else {
         load_exported(&run, &device)?
     };
-    let evaluation = if !args.latent && setup::uses_engine(args.device.backend, &args.engine)? {
+    let evaluation = if setup::asks_for_engine(args.device.backend, &args.engine)? {
         let options = setup::engine_options(&args.engine, args.device.threads);
         evaluate_engine(&mut model.engine(options)?, &corpus, context)?
     } else {

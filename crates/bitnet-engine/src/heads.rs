@@ -1,0 +1,169 @@
+//! Attention as pieces of work for the team: heads go to threads.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::{
+    attention::{ROWS, attend, resize},
+    forward::{Chunk, Workspace},
+    rope::Rope,
+    session::HeadCache,
+    share::{Grid, Lent, part_of},
+};
+
+impl Workspace {
+    /// Keys and values of many tokens to the cache.
+    pub(crate) fn remember(&mut self, chunk: &Chunk<'_>, heads: &mut [HeadCache]) {
+        let Workspace {
+            team,
+            scratch,
+            rows,
+            ..
+        } = self;
+        let (threads, count) = (team.threads(), heads.len());
+        let (k, v) = (&rows.k, &rows.v);
+        let heads = Lent::new(heads);
+        team.run(scratch, |thread, scratch| {
+            let mine = part_of(count, thread, threads);
+            // SAFETY: each thread has its own part of the heads.
+            let part = unsafe { heads.part(mine.clone()) };
+            for (head, cache) in mine.zip(part) {
+                chunk.remember(head, cache, k, v, &mut scratch.first);
+            }
+        });
+    }
+
+    /// Attention of one token.
+    pub(crate) fn attend_one(&mut self, chunk: &Chunk<'_>, heads: &mut [HeadCache]) {
+        let Workspace {
+            team,
+            scratch,
+            rows,
+            ..
+        } = self;
+        let (threads, count) = (team.threads(), heads.len());
+        let width = chunk.model.shape.head_dim;
+        let sharing = chunk.model.shape.num_attention_heads / count;
+        let (q, k, v) = (&rows.q, &rows.k, &rows.v);
+        let (heads, attended) = (Lent::new(heads), Lent::new(&mut rows.attended));
+        team.run(scratch, |thread, scratch| {
+            let mine = part_of(count, thread, threads);
+            // SAFETY: each thread has its own part of the heads, and of the output.
+            let part = unsafe { heads.part(mine.clone()) };
+            for (head, cache) in mine.zip(part) {
+                chunk.remember(head, cache, k, v, &mut scratch.first);
+                let of_head = |query: usize| width * query..width * (query + 1);
+                for first in (0..sharing).step_by(ROWS) {
+                    let rows = ROWS.min(sharing - first);
+                    let query = head * sharing + first;
+                    let scratch = &mut scratch.attention;
+                    chunk.turn(rows, &mut scratch.queries, |r| {
+                        (&q[of_head(query + r)], chunk.start)
+                    });
+                    let seen = chunk.start + 1;
+                    let (out, stride) = attend(chunk.kernel, cache, rows, |_| seen, scratch);
+                    for (r, out) in out.chunks_exact(stride).enumerate() {
+                        // SAFETY: each query head belongs to one key/value head, and that to one thread.
+                        let y = unsafe { attended.part(of_head(query + r)) };
+                        y.copy_from_slice(&out[..width]);
+                    }
+                }
+            }
+        });
+    }
+
+    /// Attention of many tokens: a task is one head and a few rows, handed out as threads become free, because later
+    /// rows see more.
+    pub(crate) fn attend_many(&mut self, chunk: &Chunk<'_>, heads: &[HeadCache]) {
+        let Workspace {
+            team,
+            scratch,
+            rows,
+            ..
+        } = self;
+        let shape = &chunk.model.shape;
+        let (width, query_heads) = (shape.head_dim, shape.num_attention_heads);
+        let (stride, sharing) = (shape.query_width(), query_heads / heads.len());
+        let q = &rows.q;
+        let attended = Grid::new(&mut rows.attended, stride);
+        let blocks = chunk.count.div_ceil(ROWS);
+        let next = AtomicUsize::new(0);
+        team.run(scratch, |_, scratch| {
+            let scratch = &mut scratch.attention;
+            loop {
+                let task = next.fetch_add(1, Ordering::Relaxed);
+                if task >= query_heads * blocks {
+                    break;
+                }
+                // A head's rows follow each other, so that its keys and values stay in the cache.
+                let (head, first) = (task / blocks, task % blocks * ROWS);
+                let count = ROWS.min(chunk.count - first);
+                let columns = head * width..(head + 1) * width;
+                chunk.turn(count, &mut scratch.queries, |r| {
+                    let row = first + r;
+                    (&q[row * stride..][columns.clone()], chunk.start + row)
+                });
+                let seen = |r: usize| chunk.start + first + r + 1;
+                let (out, out_stride) =
+                    attend(chunk.kernel, &heads[head / sharing], count, seen, scratch);
+                for (r, out) in out.chunks_exact(out_stride).enumerate() {
+                    // SAFETY: a task is handed out once, and no other has this head and these rows.
+                    let y = unsafe { attended.segment(first + r, columns.clone()) };
+                    y.copy_from_slice(&out[..width]);
+                }
+            }
+        });
+    }
+}
+
+impl<'a> Chunk<'a> {
+    /// Turned and scaled queries, `[rows, width]`, of the heads and positions that `query` tells.
+    fn turn<'q>(
+        &self,
+        rows: usize,
+        queries: &mut Vec<f32>,
+        query: impl Fn(usize) -> (&'q [f32], usize),
+    ) {
+        let width = self.model.shape.head_dim;
+        let scale = 1.0 / (width as f32).sqrt();
+        resize(queries, rows * width);
+        for (r, turned) in queries.chunks_exact_mut(width).take(rows).enumerate() {
+            let (q, position) = query(r);
+            self.rope().turn(position, q, turned);
+            turned.iter_mut().for_each(|q| *q *= scale);
+        }
+    }
+
+    /// The chunk's keys and values of one head to its cache.
+    fn remember(
+        &self,
+        head: usize,
+        cache: &mut HeadCache,
+        k: &[f32],
+        v: &[f32],
+        keys: &mut Vec<f32>,
+    ) {
+        let (width, stride) = (cache.width(), self.model.shape.kv_width());
+        let of = |row: usize| row * stride + head * width..row * stride + (head + 1) * width;
+        resize(keys, 16 * width);
+        let mut row = 0;
+        while row < self.count {
+            let position = self.start + row;
+            // Whole groups of positions at once, others one by one.
+            let whole = position.is_multiple_of(16) && self.count - row >= 16;
+            let rows = if whole { 16 } else { 1 };
+            for (r, key) in keys.chunks_exact_mut(width).take(rows).enumerate() {
+                self.rope().turn(position + r, &k[of(row + r)], key);
+                cache.set_value(position + r, &v[of(row + r)]);
+            }
+            match whole {
+                true => cache.set_keys(position, &keys[..16 * width]),
+                false => cache.set_key(position, &keys[..width]),
+            }
+            row += rows;
+        }
+    }
+
+    fn rope(&self) -> &'a Rope {
+        &self.model.rope
+    }
+}
