@@ -1,80 +1,342 @@
-//! The CPU kernels of `bitnet-kernels`: quantisers, GEMV (one token) and GEMM (many).
+//! The CPU kernels of `bitnet-kernels` against what this machine allows.
 //!
-//! `cargo bench --bench kernels`. Counters are multiply-adds for products and elements for quantisers.
+//! `cargo bench --bench kernels [-- THREADS]`. A time alone says little, least of all on a machine that others use too:
+//! its memory bandwidth may double from one second to the next. Every line is therefore a ratio of two things measured in
+//! turns, a few dozen times each, and shows the median of those ratios: a product against reading its weights, against
+//! the peak of its instruction, or against another product. (divan and criterion time one function at a time.)
 
+use std::{hint::black_box, ops::Range};
+
+use bitnet_benches::{in_turns, noise};
 use bitnet_kernels::{
-    Granularity, Kernel, PackedTernary, WeightQuantizer, linear_with, quantize_activations,
-    weight_scales,
+    DenseFormat, DenseMatrix, DenseRows, Granularity, Kernel, Layout, PackedTernary,
+    PreparedTernary, QuantizedRows, WeightQuantizer,
+    float::{self, Matrix},
+    pack_weights, probe, quantize_activations, weight_scales, words_per_row,
 };
-use divan::{Bencher, counter::ItemsCount};
+
+/// A layer of the 0.7 B shape, and as many as make a model that no cache holds.
+const LAYER: (usize, usize) = (4096, 1536);
+const LAYERS: usize = 100;
+
+/// The wide product of the 2 B shape.
+const WIDE: (usize, usize, usize) = (512, 6912, 2560);
 
 fn main() {
-    divan::main();
+    let threads = std::env::args()
+        .find_map(|arg| arg.parse().ok())
+        .unwrap_or(2);
+    // The f32 products run on rayon's threads.
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global();
+    pool.expect("nothing has used the pool yet");
+    println!("{} on {threads} threads", Kernel::detect());
+    gemv_from_memory(threads);
+    gemv_from_cache();
+    signed_summation();
+    heads(threads);
+    gemm(threads);
+    quantisers();
 }
 
-/// Values in (−1, 1), the same on every machine.
-fn noise(len: usize) -> Vec<f32> {
-    let mut state = 1u32;
-    (0..len)
-        .map(|_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-        })
-        .collect()
+fn each_thread(threads: usize, work: impl Fn(usize) + Sync) {
+    std::thread::scope(|scope| {
+        for thread in 1..threads {
+            let work = &work;
+            scope.spawn(move || work(thread));
+        }
+        work(0);
+    });
 }
 
-/// Products `[m, k] × [n, k]ᵀ`: one token through small and large layers, and a training batch.
-const SHAPES: [(usize, usize, usize); 5] = [
-    (1, 128, 128),
-    (1, 1536, 1536),
-    (1, 6912, 2560),
-    (768, 344, 128),
-    (512, 2560, 2560),
-];
-
-#[divan::bench(args = SHAPES)]
-fn linear(bencher: Bencher, (m, n, k): (usize, usize, usize)) {
-    product(bencher, Kernel::detect(), (m, n, k));
+fn part(len: usize, index: usize, parts: usize) -> Range<usize> {
+    len * index / parts..len * (index + 1) / parts
 }
 
-#[divan::bench(args = [(1, 1536, 1536), (64, 344, 128)])]
-fn linear_scalar(bencher: Bencher, (m, n, k): (usize, usize, usize)) {
-    product(bencher, Kernel::Scalar, (m, n, k));
-}
-
-fn product(bencher: Bencher, kernel: Kernel, (m, n, k): (usize, usize, usize)) {
-    let w = noise(n * k);
-    let packed =
-        PackedTernary::from_latent(&w, n, k, WeightQuantizer::AbsMean, Granularity::Tensor)
-            .expect("finite weights");
-    let x = noise(m * k);
-    let mut y = vec![0.0; m * n];
-    bencher
-        .counter(ItemsCount::new(m * n * k))
-        .bench_local(|| linear_with(kernel, &x, m, packed.view(), None, &mut y));
-}
-
-#[divan::bench(args = [(768, 128), (512, 2560)])]
-fn activations(bencher: Bencher, (rows, cols): (usize, usize)) {
-    let x = noise(rows * cols);
-    let (mut codes, mut scales) = (vec![0i8; rows * cols], vec![0f32; rows]);
-    bencher
-        .counter(ItemsCount::new(rows * cols))
-        .bench_local(|| quantize_activations(&x, cols, &mut codes, &mut scales));
-}
-
-#[divan::bench(args = [(344, 128), (6912, 2560)])]
-fn absmean(bencher: Bencher, (rows, cols): (usize, usize)) {
+fn packed(rows: usize, cols: usize) -> PackedTernary {
     let w = noise(rows * cols);
-    bencher
-        .counter(ItemsCount::new(rows * cols))
-        .bench_local(|| {
-            weight_scales(
+    PackedTernary::from_latent(
+        &w,
+        rows,
+        cols,
+        WeightQuantizer::AbsMean,
+        Granularity::Tensor,
+    )
+    .expect("finite weights")
+}
+
+fn prepared(packed: &PackedTernary, layout: Layout, kernel: Kernel) -> PreparedTernary {
+    PreparedTernary::new(packed.view(), layout, kernel).expect("an available kernel")
+}
+
+fn gemv(w: &PreparedTernary, x: &QuantizedRows, groups: Range<usize>, out: &mut [f32]) {
+    let columns = w.group_rows(&groups).len();
+    w.product(x, 0..1, groups, &mut out[..columns], columns);
+}
+
+fn gemv_from_memory(threads: usize) {
+    let (rows, cols) = LAYER;
+    println!("\nGEMV of {LAYERS} matrices {rows} x {cols}, from memory");
+    let source = packed(rows, cols);
+    let x = noise(cols);
+    for layout in Layout::ALL {
+        for kernel in Kernel::available() {
+            if kernel == Kernel::Scalar {
+                continue;
+            }
+            let model: Vec<_> = (0..LAYERS)
+                .map(|_| prepared(&source, layout, kernel))
+                .collect();
+            let mut codes = QuantizedRows::new();
+            codes.quantize(kernel, layout, &x, cols);
+            let groups = model[0].groups();
+            let (read, product, ratio) = in_turns(
+                || {
+                    each_thread(threads, |t| {
+                        model
+                            .iter()
+                            .for_each(|w| probe::read(w.stored(part(groups, t, threads))));
+                    });
+                },
+                || {
+                    each_thread(threads, |t| {
+                        let mut out = vec![0.0; rows];
+                        for w in &model {
+                            gemv(w, &codes, part(groups, t, threads), &mut out);
+                        }
+                        black_box(&out);
+                    });
+                },
+            );
+            let bytes = (LAYERS * model[0].bytes()) as f64;
+            println!(
+                "  {:<12} {:<11} {:5.1} GB/s of {:5.1}: {:3.0} %  {:6.1} Gweight/s",
+                layout.name(),
+                kernel.name(),
+                bytes / product / 1e9,
+                bytes / read / 1e9,
+                100.0 / ratio,
+                (LAYERS * rows * cols) as f64 / product / 1e9
+            );
+        }
+    }
+    let kernel = Kernel::detect();
+    let models = Layout::ALL.map(|layout| {
+        let model: Vec<_> = (0..LAYERS)
+            .map(|_| prepared(&source, layout, kernel))
+            .collect();
+        let mut codes = QuantizedRows::new();
+        codes.quantize(kernel, layout, &x, cols);
+        (model, codes)
+    });
+    let pass = |(model, codes): &(Vec<PreparedTernary>, QuantizedRows)| {
+        each_thread(threads, |t| {
+            let mut out = vec![0.0; rows];
+            for w in model {
+                gemv(w, codes, part(w.groups(), t, threads), &mut out);
+            }
+            black_box(&out);
+        });
+    };
+    let (.., ratio) = in_turns(|| pass(&models[0]), || pass(&models[1]));
+    println!("  base-three takes {ratio:.2}x the time of two-bit");
+}
+
+fn gemv_from_cache() {
+    let (rows, cols) = LAYER;
+    println!("\nGEMV {rows} x {cols}, from the cache, one thread, against the dot-product peak");
+    let source = packed(rows, cols);
+    for kernel in Kernel::available() {
+        let Some(peak) = probe::dot_peak(kernel, 1) else {
+            continue;
+        };
+        for layout in Layout::ALL {
+            let w = prepared(&source, layout, kernel);
+            let mut codes = QuantizedRows::new();
+            codes.quantize(kernel, layout, &noise(cols), cols);
+            let mut out = vec![0.0; rows];
+            let mut again = out.clone();
+            let (seconds, ..) = in_turns(
+                || gemv(&w, &codes, 0..w.groups(), &mut out),
+                || gemv(&w, &codes, 0..w.groups(), &mut again),
+            );
+            let rate = (rows * cols) as f64 / seconds;
+            println!(
+                "  {:<12} {:<11} {:6.1} Gweight/s, {:3.0} % of {:.0}",
+                layout.name(),
+                kernel.name(),
+                rate / 1e9,
+                100.0 * rate / peak,
+                peak / 1e9
+            );
+        }
+    }
+}
+
+fn signed_summation() {
+    let (rows, cols) = LAYER;
+    println!("\nSigned summation (adds and subtracts only), {rows} x {cols}, one thread");
+    let kernel = Kernel::detect();
+    let w = prepared(&packed(rows, cols), Layout::TwoBit, kernel);
+    let mut codes = QuantizedRows::new();
+    codes.quantize(kernel, Layout::TwoBit, &noise(cols), cols);
+    let (mut a, mut b) = (vec![0; rows], vec![0; rows]);
+    let (dot, signed, ratio) = in_turns(
+        || w.sums(&codes, 0..1, 0..w.groups(), &mut a, rows),
+        || w.signed_sums(&codes, 0, 0..w.groups(), &mut b),
+    );
+    assert_eq!(a, b);
+    println!(
+        "  {:.0} µs; the dot product {:.0} µs: {ratio:.1}x the time",
+        1e6 * signed,
+        1e6 * dot
+    );
+}
+
+fn heads(threads: usize) {
+    let (rows, cols) = (32_000, 1536);
+    println!("\nHead {rows} x {cols}, one token");
+    let (w, x) = (noise(rows * cols), noise(cols));
+    for format in DenseFormat::ALL {
+        let w = DenseMatrix::new(&w, rows, cols, format, Kernel::detect());
+        let mut input = DenseRows::default();
+        input.set(format, &x, cols);
+        let groups = w.groups();
+        let (read, product, ratio) = in_turns(
+            || each_thread(threads, |t| probe::read(w.stored(part(groups, t, threads)))),
+            || {
+                each_thread(threads, |t| {
+                    let groups = part(groups, t, threads);
+                    let mut out = vec![0.0; 16 * groups.len()];
+                    let stride = out.len();
+                    w.product(&input, 0..1, groups, &mut out, stride);
+                    black_box(&out);
+                });
+            },
+        );
+        let bytes = w.bytes() as f64;
+        println!(
+            "  {:<12} {:6.0} µs  {:5.1} GB/s of {:5.1}: {:3.0} %",
+            format.name(),
+            1e6 * product,
+            bytes / product / 1e9,
+            bytes / read / 1e9,
+            100.0 / ratio
+        );
+    }
+}
+
+fn gemm(threads: usize) {
+    let (m, n, k) = WIDE;
+    println!("\nGEMM {m} x {n} x {k}; f32 is the `gemm` crate on the same threads");
+    let (wide, w, x) = (packed(n, k), noise(n * k), noise(m * k));
+    let macs = (m * n * k) as f64;
+    if let Some(peak) = probe::fma_peak(threads) {
+        let mut kept = Vec::new();
+        let (seconds, ..) = in_turns(|| kept = f32_product(&x, m, &w, n, k), || ());
+        let rate = macs / seconds;
+        println!(
+            "  f32                      {:6.1} GMAC/s, {:3.0} % of {:.0}",
+            rate / 1e9,
+            100.0 * rate / peak,
+            peak / 1e9
+        );
+    }
+    for kernel in Kernel::available() {
+        let Some(peak) = probe::dot_peak(kernel, threads) else {
+            continue;
+        };
+        for layout in Layout::ALL {
+            let prepared = prepared(&wide, layout, kernel);
+            let mut codes = QuantizedRows::new();
+            codes.quantize(kernel, layout, &x, k);
+            let (mut out, mut kept) = (vec![0.0; m * n], Vec::new());
+            let (seconds, _, ratio) = in_turns(
+                || {
+                    std::thread::scope(|scope| {
+                        let mut rest = &mut out[..];
+                        for thread in 0..threads {
+                            let rows = part(m, thread, threads);
+                            let (mine, others) = rest.split_at_mut(rows.len() * n);
+                            rest = others;
+                            let (w, codes) = (&prepared, &codes);
+                            scope.spawn(move || w.product(codes, rows, 0..w.groups(), mine, n));
+                        }
+                    });
+                },
+                || kept = f32_product(&x, m, &w, n, k),
+            );
+            black_box((&out, &kept));
+            let rate = macs / seconds;
+            println!(
+                "  {:<12} {:<11} {:6.1} GMAC/s, {:3.0} % of {:.0}, {ratio:.1}x f32",
+                layout.name(),
+                kernel.name(),
+                rate / 1e9,
+                100.0 * rate / peak,
+                peak / 1e9
+            );
+        }
+    }
+}
+
+fn f32_product(x: &[f32], m: usize, w: &[f32], n: usize, k: usize) -> Vec<f32> {
+    float::matmul(Matrix::new(x, m, k), Matrix::new(w, n, k).t())
+}
+
+fn quantisers() {
+    let (n, k) = LAYER;
+    println!("\nQuantisers");
+    let w = noise(n * k);
+    let mut scales = [0.0];
+    let mut words = vec![0; n * words_per_row(k)];
+    let (scale, pack, _) = in_turns(
+        || {
+            scales.copy_from_slice(&weight_scales(
                 &w,
-                rows,
-                cols,
+                n,
+                k,
                 WeightQuantizer::AbsMean,
                 Granularity::Tensor,
-            )
-        });
+            ))
+        },
+        || pack_weights(&w, n, k, &[2.0], &mut words),
+    );
+    black_box((&scales, &words));
+    println!(
+        "  weights {n} x {k}: absmean {:.0} µs, codes {:.0} µs",
+        1e6 * scale,
+        1e6 * pack
+    );
+    for k in [1536, 6912] {
+        let (x, gamma) = (noise(k), vec![1.0; k]);
+        let (kernel, layout) = (Kernel::detect(), Layout::suited_to(Kernel::detect()));
+        let (mut fused, mut apart) = (QuantizedRows::new(), QuantizedRows::new());
+        let (mut normed, mut rms) = (vec![0.0; k], [0.0]);
+        let (one, two, ratio) = in_turns(
+            || fused.norm_quantize(kernel, layout, &x, &gamma, 1e-5),
+            || {
+                float::rms_norm(&x, &gamma, 1e-5, &mut normed, &mut rms);
+                apart.quantize(kernel, layout, &normed, k);
+            },
+        );
+        println!(
+            "  RMSNorm and activation codes of {k}: {:.2} µs in one, {:.2} µs apart ({ratio:.2}x)",
+            1e6 * one,
+            1e6 * two
+        );
+    }
+    let (rows, k) = (512, 2560);
+    let x = noise(rows * k);
+    let (mut codes, mut scales) = (vec![0; rows * k], vec![0.0; rows]);
+    let (seconds, ..) = in_turns(
+        || quantize_activations(&x, k, &mut codes, &mut scales),
+        || (),
+    );
+    println!(
+        "  activations {rows} x {k}: {:.0} µs, {:.1} elements/ns",
+        1e6 * seconds,
+        (rows * k) as f64 / seconds / 1e9
+    );
 }
