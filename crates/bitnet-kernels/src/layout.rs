@@ -77,11 +77,24 @@ impl Layout {
     /// Every layout.
     pub const ALL: [Layout; 2] = [Layout::TwoBit, Layout::BaseThree];
 
-    /// The layout in which a kernel decodes a model that is larger than the caches in the shortest time.
+    /// The layout in which a kernel decodes a model that is larger than the caches in the shortest time, as measured
+    /// (`cargo bench --bench kernels`). Base three pays where decoding it keeps up with the memory: with byte permutations.
     pub fn suited_to(kernel: Kernel) -> Layout {
         match kernel {
             Kernel::Avx512Vnni => Layout::BaseThree,
-            _ => Layout::TwoBit,
+            Kernel::Scalar | Kernel::Neon | Kernel::Avx2 | Kernel::AvxVnni => Layout::TwoBit,
+        }
+    }
+
+    /// Why [`Layout::suited_to`] chose it.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Layout::TwoBit => {
+                "2 bits a weight: without byte permutations a denser layout takes longer to decode than to read"
+            }
+            Layout::BaseThree => {
+                "1.6 bits a weight: a fifth less to read, and byte permutations decode it as fast as memory delivers"
+            }
         }
     }
 

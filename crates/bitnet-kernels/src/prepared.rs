@@ -20,7 +20,7 @@ use crate::{
     Error, Kernel, Layout, MAX_COLS, PackedView, QuantizedRows, base_three,
     kernel::dispatch,
     layout::{GROUP_ROWS, Line, interleave},
-    pages,
+    pages::Lines,
     panel::{self, Output},
     shared_out::fetch,
 };
@@ -40,7 +40,7 @@ use crate::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct PreparedTernary {
-    lines: Vec<Line>,
+    lines: Lines,
     scales: Vec<f32>,
     rows: usize,
     cols: usize,
@@ -65,7 +65,7 @@ impl PreparedTernary {
         }
         let per_group = layout.lines(w.cols);
         let count = w.rows.div_ceil(GROUP_ROWS) * per_group;
-        let mut lines = pages::filled(Line::ZERO_WEIGHTS, count);
+        let mut lines = Lines::filled(Line::ZERO_WEIGHTS, count);
         if per_group > 0 {
             lines
                 .par_chunks_exact_mut(per_group)

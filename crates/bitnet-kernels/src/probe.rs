@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Kernel, Line, pages};
+use crate::{Kernel, Line, pages::Lines};
 
 /// Bytes that [`read_bandwidth`] streams: far more than any cache of a desktop or a slice of a server.
 const STREAM_BYTES: usize = 512 << 20;
@@ -30,12 +30,10 @@ const TIME: Duration = Duration::from_millis(300);
 /// If `threads` is 0.
 pub fn read_bandwidth(threads: usize) -> f64 {
     assert!(threads > 0, "no threads");
-    let buffer = pages::filled(1u64, STREAM_BYTES / size_of::<u64>());
+    let buffer = Lines::filled(Line::ZERO_WEIGHTS, STREAM_BYTES / size_of::<Line>());
     let part = buffer.len() / threads;
-    let seconds = best(threads, |thread| {
-        black_box(buffer[thread * part..][..part].iter().fold(0, |a, b| a | b));
-    });
-    (threads * part * size_of::<u64>()) as f64 / seconds
+    let seconds = best(threads, |thread| read(&buffer[thread * part..][..part]));
+    (threads * part * size_of::<Line>()) as f64 / seconds
 }
 
 /// Reads lines from front to back and does nothing with them: the least that a product of one row takes.

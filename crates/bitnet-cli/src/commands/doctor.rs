@@ -1,7 +1,7 @@
 //! `bitnet doctor`
 
 use anyhow::bail;
-use bitnet_kernels::Kernel;
+use bitnet_kernels::{Kernel, Layout};
 use bitnet_train::Backend;
 use serde::Serialize;
 
@@ -24,6 +24,8 @@ struct Cpu {
     kernel: String,
     reason: &'static str,
     kernels: Vec<String>,
+    layout: String,
+    layout_reason: &'static str,
 }
 
 #[derive(Serialize)]
@@ -50,6 +52,7 @@ pub fn run(args: DoctorArgs) -> anyhow::Result<Outcome> {
 
 fn cpu() -> Cpu {
     let kernel = Kernel::detect();
+    let layout = Layout::suited_to(kernel);
     Cpu {
         model: crate::setup::cpu_model(),
         threads: rayon::current_num_threads(),
@@ -57,6 +60,8 @@ fn cpu() -> Cpu {
         kernel: kernel.to_string(),
         reason: kernel.reason(),
         kernels: Kernel::available().iter().map(Kernel::to_string).collect(),
+        layout: layout.to_string(),
+        layout_reason: layout.reason(),
     }
 }
 
@@ -123,9 +128,11 @@ fn text(report: &Report) -> String {
         kernel,
         reason,
         kernels,
+        layout,
+        layout_reason,
     } = &report.cpu;
     let mut out = format!(
-        "bitnet {}\n\ncpu       {model}, {threads} threads\nfeatures  {}\nkernel    {kernel}: {reason}\n          available: {}\n\n",
+        "bitnet {}\n\ncpu       {model}, {threads} threads\nfeatures  {}\nkernel    {kernel}: {reason}\n          available: {}\nlayout    {layout}: {layout_reason}\n\n",
         report.version,
         features.join(" "),
         kernels.join(", ")

@@ -8,7 +8,7 @@ use super::{
 };
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
-use crate::{Kernel, pages, quantize_activations};
+use crate::{Kernel, pages::Lines, quantize_activations};
 
 /// The widest int8 product: a sum of `4 · 255 · 127` for each 4 columns stays below 2^31.
 pub const MAX_INT8_COLS: usize = 1 << 16;
@@ -20,7 +20,7 @@ pub struct DenseMatrix {
     format: DenseFormat,
     rows: usize,
     cols: usize,
-    lines: Vec<Line>,
+    lines: Lines,
     /// The multiplier of each row's codes; empty for floats.
     scales: Vec<f32>,
 }
@@ -69,7 +69,7 @@ impl DenseMatrix {
             "{cols} columns: int8 sums are proven for at most {MAX_INT8_COLS}"
         );
         let depth = format.lines(cols);
-        let mut lines = pages::filled(Line::ZERO, rows.div_ceil(GROUP) * depth);
+        let mut lines = Lines::filled(Line::ZERO, rows.div_ceil(GROUP) * depth);
         let mut scales = vec![0.0; if format == DenseFormat::Int8 { rows } else { 0 }];
         let (mut values, mut codes) = (vec![0.0; cols], vec![0; cols]);
         for row in 0..rows {
