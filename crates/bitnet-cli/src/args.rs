@@ -215,7 +215,7 @@ pub enum Linear {
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     /// Run directory
-    #[arg(required_unless_present = "arch", conflicts_with = "arch")]
+    #[arg(conflicts_with = "arch")]
     pub model: Option<PathBuf>,
     /// Config file of a model's shape, which gets random weights
     #[arg(long, value_name = "CONFIG")]

@@ -21,7 +21,7 @@ use crate::{
     attention::{AttentionScratch, resize},
     engine::{Layer, Model},
     linear::{Input, Linear, Norm, each_of},
-    share::{Grid, Split},
+    share::{Grid, Split, threads_for},
     team::Team,
 };
 
@@ -69,7 +69,7 @@ pub(crate) struct Rows {
 pub(crate) struct Chunk<'a> {
     pub model: &'a Model,
     pub kernel: Kernel,
-    split: Split,
+    threads: usize,
     /// Position of the first row.
     pub start: usize,
     pub count: usize,
@@ -129,14 +129,15 @@ impl Workspace {
         let mut best = f64::INFINITY;
         for _ in 0..READ_PASSES {
             let start = Instant::now();
-            self.team.run(&mut self.scratch, |thread, _| {
-                for share in split.shares(thread) {
-                    for linear in model.layers.iter().flat_map(Layer::linears) {
-                        linear.matrix.read(&share);
+            self.team
+                .run(&mut self.scratch, split.threads(), |thread, _| {
+                    for share in split.shares(thread) {
+                        for linear in model.layers.iter().flat_map(Layer::linears) {
+                            linear.matrix.read(&share);
+                        }
+                        model.head.matrix.read(&share);
                     }
-                    model.head.matrix.read(&share);
-                }
-            });
+                });
             best = best.min(start.elapsed().as_secs_f64());
         }
         bytes as f64 / best
@@ -148,7 +149,7 @@ impl Workspace {
         let chunk = Chunk {
             model,
             kernel,
-            split: Split::new(count, self.team.threads()),
+            threads: self.team.threads(),
             start: session.len,
             count,
         };
@@ -229,9 +230,10 @@ impl Workspace {
             [&layer.q, &layer.k, &layer.v],
             chunk.norm(&layer.input_norm),
         );
-        team.run(scratch, |thread, scratch| {
+        let split = chunk.split(&layers);
+        team.run(scratch, split.threads(), |thread, scratch| {
             let Scratch { input, first, .. } = scratch;
-            for share in chunk.split.shares(thread) {
+            for share in split.shares(thread) {
                 let x = &x[share.rows.start * hidden..share.rows.end * hidden];
                 each_of(layers, x, norm, shape.rms_norm_eps, input, |i, input| {
                     layers[i].store(input, &share, &out[i], first);
@@ -253,14 +255,15 @@ impl Workspace {
         let (x, act) = (&rows.x, shape.gate);
         let out = Grid::new(&mut rows.inner, shape.intermediate_size);
         let (layers, norm) = ([&layer.gate, &layer.up], chunk.norm(&layer.post_norm));
-        team.run(scratch, |thread, scratch| {
+        let split = chunk.split(&layers);
+        team.run(scratch, split.threads(), |thread, scratch| {
             let Scratch {
                 input,
                 first,
                 second,
                 ..
             } = scratch;
-            for share in chunk.split.shares(thread) {
+            for share in split.shares(thread) {
                 let columns = layer.gate.columns(&share);
                 if columns.is_empty() {
                     continue;
@@ -292,9 +295,10 @@ impl Workspace {
         let (hidden, vocab) = (model.shape.hidden_size, model.shape.vocab_size);
         resize(logits, count * vocab);
         let x = &rows.x[first * hidden..(first + count) * hidden];
-        let split = Split::by_columns(count, team.threads());
+        let bytes = model.head.matrix.bytes();
+        let split = Split::by_columns(count, threads_for(count, bytes, team.threads()));
         let out = Grid::new(&mut logits[..count * vocab], vocab);
-        team.run(scratch, |thread, scratch| {
+        team.run(scratch, split.threads(), |thread, scratch| {
             let Scratch { input, first, .. } = scratch;
             for share in split.shares(thread) {
                 let x = &x[share.rows.start * hidden..share.rows.end * hidden];
@@ -325,9 +329,10 @@ fn add_product(
 ) {
     let shape = &chunk.model.shape;
     let out = Grid::new(x, shape.hidden_size);
-    team.run(scratch, |thread, scratch| {
+    let split = chunk.split(&[layer]);
+    team.run(scratch, split.threads(), |thread, scratch| {
         let Scratch { input, first, .. } = scratch;
-        for share in chunk.split.shares(thread) {
+        for share in split.shares(thread) {
             let from = &from[share.rows.start * width..share.rows.end * width];
             each_of(
                 [layer],
@@ -344,6 +349,19 @@ fn add_product(
 }
 
 impl<'a> Chunk<'a> {
+    /// Who computes what of some products.
+    fn split(&self, layers: &[&Linear]) -> Split {
+        let bytes = layers.iter().map(|layer| layer.matrix.bytes()).sum();
+        Split::new(self.count, threads_for(self.count, bytes, self.threads))
+    }
+
+    /// Threads for work on the keys and values of all heads, up to the last position.
+    pub fn threads(&self) -> usize {
+        let positions = self.start + self.count;
+        let bytes = 8 * positions * self.model.shape.kv_width();
+        threads_for(self.count, bytes, self.threads)
+    }
+
     fn norm(&self, gamma: &'a Option<Vec<f32>>) -> Norm<'a> {
         let gamma = gamma.as_deref()?;
         Some((gamma, self.model.shape.rms_norm_eps))

@@ -19,10 +19,10 @@ impl Workspace {
             rows,
             ..
         } = self;
-        let (threads, count) = (team.threads(), heads.len());
+        let (threads, count) = (chunk.threads(), heads.len());
         let (k, v) = (&rows.k, &rows.v);
         let heads = Lent::new(heads);
-        team.run(scratch, |thread, scratch| {
+        team.run(scratch, threads, |thread, scratch| {
             let mine = part_of(count, thread, threads);
             // SAFETY: each thread has its own part of the heads.
             let part = unsafe { heads.part(mine.clone()) };
@@ -40,12 +40,12 @@ impl Workspace {
             rows,
             ..
         } = self;
-        let (threads, count) = (team.threads(), heads.len());
+        let (threads, count) = (chunk.threads(), heads.len());
         let width = chunk.model.shape.head_dim;
         let sharing = chunk.model.shape.num_attention_heads / count;
         let (q, k, v) = (&rows.q, &rows.k, &rows.v);
         let (heads, attended) = (Lent::new(heads), Lent::new(&mut rows.attended));
-        team.run(scratch, |thread, scratch| {
+        team.run(scratch, threads, |thread, scratch| {
             let mine = part_of(count, thread, threads);
             // SAFETY: each thread has its own part of the heads, and of the output.
             let part = unsafe { heads.part(mine.clone()) };
@@ -87,7 +87,7 @@ impl Workspace {
         let attended = Grid::new(&mut rows.attended, stride);
         let blocks = chunk.count.div_ceil(ROWS);
         let next = AtomicUsize::new(0);
-        team.run(scratch, |_, scratch| {
+        team.run(scratch, chunk.threads(), |_, scratch| {
             let scratch = &mut scratch.attention;
             loop {
                 let task = next.fetch_add(1, Ordering::Relaxed);

@@ -14,6 +14,18 @@ const ROWS_PER_THREAD: usize = 8;
 /// Rows that a thread takes at a time: their activations, codes and outputs stay in its level-two cache.
 const BLOCK: usize = 64;
 
+/// Bytes of weights (or keys and values) times rows from which a second thread pays: handing work over and waiting for it
+/// takes about half a microsecond, in which one thread gets through as much from its cache.
+const WORTHWHILE: usize = 32 << 10;
+
+/// The threads for work on `rows` rows that reads `bytes` for each: one, or all of `threads`.
+pub(crate) fn threads_for(rows: usize, bytes: usize, threads: usize) -> usize {
+    match rows.saturating_mul(bytes) < WORTHWHILE {
+        true => 1,
+        false => threads,
+    }
+}
+
 /// How `m` rows are split among threads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Split {
@@ -46,6 +58,11 @@ impl Split {
             threads,
             by_rows: false,
         }
+    }
+
+    /// Threads that have a part.
+    pub(crate) fn threads(self) -> usize {
+        self.threads
     }
 
     /// What falls to a thread, in pieces of a few rows.

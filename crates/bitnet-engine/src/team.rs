@@ -26,7 +26,7 @@ const SPIN: Duration = Duration::from_micros(500);
 
 /// Rounds of spinning (about 20 ns each) after which a thread lets others have its core: more threads than free cores
 /// would otherwise wait for each other a whole time slice long.
-const ROUNDS_BEFORE_YIELD: u32 = 2000;
+const ROUNDS_BEFORE_YIELD: u32 = 500;
 
 /// A fixed number of threads that do pieces of work together.
 #[derive(Debug)]
@@ -85,13 +85,23 @@ impl Team {
         self.workers.len() + 1
     }
 
-    /// Calls `work(i, &mut states[i])` for every `i < threads()`, each on its own thread, and returns when all are done.
+    /// Calls `work(i, &mut states[i])` for every `i < threads`, each on its own thread, and returns when all are done:
+    /// `threads` is 1, for what the calling thread does faster alone, or all of them.
     ///
     /// # Panics
     ///
     /// If there is not one state for each thread, or if a call panics: with its payload, after the others are done.
-    pub(crate) fn run<S: Send>(&mut self, states: &mut [S], work: impl Fn(usize, &mut S) + Sync) {
+    pub(crate) fn run<S: Send>(
+        &mut self,
+        states: &mut [S],
+        threads: usize,
+        work: impl Fn(usize, &mut S) + Sync,
+    ) {
         assert_eq!(states.len(), self.threads(), "one state for each thread");
+        if threads == 1 {
+            return work(0, &mut states[0]);
+        }
+        assert_eq!(threads, self.threads(), "one thread or all");
         let states = Lent::new(states);
         self.each_thread(|thread| {
             // SAFETY: every thread has its own index, and so its own state.
@@ -224,9 +234,11 @@ mod tests {
         let mut team = Team::new(3).unwrap();
         let mut states = vec![Vec::new(); 3];
         for round in 0..5 {
-            team.run(&mut states, |i, state| state.push(10 * i + round));
+            team.run(&mut states, 3, |i, state| state.push(10 * i + round));
         }
         assert_eq!(states[2], [20, 21, 22, 23, 24]);
+        team.run(&mut states, 1, |i, state| state.push(i));
+        assert_eq!((states[0].len(), states[1].len()), (6, 5));
     }
 
     #[test]

@@ -95,6 +95,7 @@ fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
     let (engine, linear) = match &args.arch {
         Some(_) => {
             let (model, quant, linear) = arch(args)?;
+            check(longest, model.max_position_embeddings)?;
             let shape = model.shape(quant.norm);
             let weights = RandomWeights {
                 shape: shape.clone(),
@@ -104,7 +105,7 @@ fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
             (Engine::new(shape, &weights, first)?, linear)
         }
         None => {
-            let run = RunDir::open(args.model.as_deref().unwrap_or_else(|| "".as_ref()))?;
+            let run = trained(args)?;
             let model = load_exported(&run, &args.backend.device(args.device)?)?;
             (model.engine(first)?, model.config().linear)
         }
@@ -160,10 +161,11 @@ fn on_device(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
     let model = match &args.arch {
         Some(_) => {
             let (config, quant, _) = arch(args)?;
+            check(longest, config.max_position_embeddings)?;
             random(&config, &quant, &device)?
         }
         None => {
-            let run = RunDir::open(args.model.as_deref().unwrap_or_else(|| "".as_ref()))?;
+            let run = trained(args)?;
             load_exported(&run, &device)?
         }
     };
@@ -186,6 +188,14 @@ fn on_device(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
         });
     }
     Ok(rows)
+}
+
+/// The run that was given instead of `--arch`.
+fn trained(args: &BenchArgs) -> anyhow::Result<RunDir> {
+    let Some(path) = &args.model else {
+        bail!("there is nothing to measure: give a run directory, or a shape with --arch CONFIG");
+    };
+    Ok(RunDir::open(path)?)
 }
 
 /// Weights 0 in packed layers: a product takes as long as with any others.
