@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn config(file: &str, set: &[&str]) -> Result<RunConfig, Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
-    let mut loader = Loader::new().file(&root.join(file))?;
+    let mut loader = Loader::new().file(root.join(file))?;
     for set in set {
         loader = loader.set(set)?;
     }
