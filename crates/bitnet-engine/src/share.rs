@@ -12,7 +12,7 @@ use std::{marker::PhantomData, ops::Range};
 const ROWS_PER_THREAD: usize = 8;
 
 /// Rows that a thread takes at a time: their activations, codes and outputs stay in its level-two cache.
-const BLOCK: usize = 64;
+const BLOCK: usize = 128;
 
 /// Bytes of weights (or keys and values) times rows from which a second thread pays: handing work over and waiting for it
 /// takes about half a microsecond, in which one thread gets through as much from its cache.

@@ -26,7 +26,7 @@ const SPIN: Duration = Duration::from_micros(500);
 
 /// Rounds of spinning (about 20 ns each) after which a thread lets others have its core: more threads than free cores
 /// would otherwise wait for each other a whole time slice long.
-const ROUNDS_BEFORE_YIELD: u32 = 500;
+const ROUNDS_BEFORE_YIELD: u32 = 2000;
 
 /// A fixed number of threads that do pieces of work together.
 #[derive(Debug)]
