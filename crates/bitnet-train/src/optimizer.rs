@@ -9,7 +9,10 @@ use bitnet_config::OptimConfig;
 use bitnet_models::Transformer;
 use bitnet_models::fused::{AdamWStep, adamw};
 use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
-use burn::optim::{AdaptiveMomentumState, LearningRate, ModuleOptimizer, Optimizer};
+use burn::optim::{
+    AdaptiveMomentumState, LearningRate, ModuleOptimizer, Optimizer, RecordState, StateSink,
+    StateSource,
+};
 use burn::tensor::{Device, Tensor};
 
 /// What the training loop sets for a step and the optimiser reads.
@@ -51,8 +54,36 @@ struct AdamW {
     factor: Setting<Option<Tensor<1>>>,
 }
 
+/// The state of a parameter: Burn's, and recorded like Burn's, but read back on the host. Burn reads a record to its
+/// default device, which is a GPU wherever that backend is compiled in, and panics where there is none; the first step moves
+/// the state to its parameter in any case.
+#[derive(Clone)]
+struct Moments<const D: usize>(AdaptiveMomentumState<D>);
+
+impl<const D: usize> RecordState for Moments<D> {
+    fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
+        self.0.state_flatten(prefix, out);
+    }
+
+    fn state_unflatten(prefix: &str, src: &mut StateSource, device: &Device) -> Option<Self> {
+        let host = host_device(device);
+        AdaptiveMomentumState::state_unflatten(prefix, src, &host).map(Self)
+    }
+}
+
+/// A CPU device if one is compiled in, or the one that Burn proposes.
+fn host_device(proposed: &Device) -> Device {
+    let _ = proposed;
+    #[cfg(feature = "flex")]
+    return Device::flex();
+    #[cfg(all(feature = "ndarray", not(feature = "flex")))]
+    return Device::ndarray();
+    #[cfg(not(any(feature = "flex", feature = "ndarray")))]
+    proposed.clone()
+}
+
 impl Optimizer for AdamW {
-    type State<const D: usize> = AdaptiveMomentumState<D>;
+    type State<const D: usize> = Moments<D>;
 
     fn step<const D: usize>(
         &self,
@@ -61,8 +92,10 @@ impl Optimizer for AdamW {
         grad: Tensor<D>,
         state: Option<Self::State<D>>,
     ) -> (Tensor<D>, Option<Self::State<D>>) {
-        let state = state
-            .unwrap_or_else(|| AdaptiveMomentumState::new(0, grad.zeros_like(), grad.zeros_like()));
+        let state = match state {
+            Some(Moments(state)) => state,
+            None => AdaptiveMomentumState::new(0, grad.zeros_like(), grad.zeros_like()),
+        };
         let time = state.time + 1;
         let step = AdamWStep {
             learning_rate: learning_rate as f32,
@@ -79,15 +112,18 @@ impl Optimizer for AdamW {
             .unwrap_or_else(|| Tensor::ones([1], &grad.device()));
         let (param, moment_1, moment_2) = adamw(param, grad, factor, moments, step);
         let state = AdaptiveMomentumState::new(time, moment_1, moment_2);
-        (param, Some(state))
+        (param, Some(Moments(state)))
     }
 
-    fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
-        AdaptiveMomentumState::new(
+    fn to_device<const D: usize>(
+        Moments(state): Self::State<D>,
+        device: &Device,
+    ) -> Self::State<D> {
+        Moments(AdaptiveMomentumState::new(
             state.time,
             state.moment_1.to_device(device),
             state.moment_2.to_device(device),
-        )
+        ))
     }
 }
 
