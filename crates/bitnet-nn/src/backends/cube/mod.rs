@@ -4,6 +4,8 @@
 //! selection and addition in `i32`: exact for any `K` up to 2²⁴ (`|Σ| ≤ 128 · K`). They use neither subgroups nor f16,
 //! so any adapter runs them. The scales come from Burn's reductions. A NaN is whatever the adapter makes of it.
 
+mod product;
+
 use bitnet_kernels::{Granularity, WeightQuantizer};
 use burn::backend::{
     TensorMetadata,
@@ -79,30 +81,12 @@ impl TernaryBackend for CubeBackend {
         w_scales: FloatTensor<Self>,
         _in_features: usize,
     ) -> FloatTensor<Self> {
-        let (x_codes, w_codes) = (into_contiguous(x_codes), into_contiguous(w_codes));
-        let (x_scales, w_scales) = (into_contiguous(x_scales), into_contiguous(w_scales));
-        let y = empty(
-            &x_codes,
-            [x_codes.shape()[0], w_codes.shape()[0]],
-            DType::F32,
-        );
-        launch(&y, |client, count, dim| {
-            // SAFETY: the kernel checks its position against `y` [m, n]; rows of `x_codes` and `w_codes` are read
-            // inside their own widths, scales at m and at n or 0.
-            unsafe {
-                product::launch_unchecked(
-                    client,
-                    count,
-                    dim,
-                    x_codes.clone().into_tensor_arg(),
-                    x_scales.clone().into_tensor_arg(),
-                    w_codes.clone().into_tensor_arg(),
-                    w_scales.clone().into_tensor_arg(),
-                    y.clone().into_tensor_arg(),
-                )
-            }
-        });
-        y
+        product::product(
+            into_contiguous(x_codes),
+            into_contiguous(x_scales),
+            into_contiguous(w_codes),
+            into_contiguous(w_scales),
+        )
     }
 
     fn dequantize_weights(
@@ -223,40 +207,6 @@ fn pack_activations(x: &Tensor<f32>, scales: &Tensor<f32>, words: &mut Tensor<u3
         }
     }
     words[ABSOLUTE_POS] = word;
-}
-
-/// `y[m, n] = (Σ_k ±x[m, k]) / s_w / s_x`: each weight selects its activation, added, subtracted or left out.
-#[cube(launch_unchecked)]
-fn product(
-    x_codes: &Tensor<u32>,
-    x_scales: &Tensor<f32>,
-    w_codes: &Tensor<u32>,
-    w_scales: &Tensor<f32>,
-    y: &mut Tensor<f32>,
-) {
-    if ABSOLUTE_POS >= y.len() {
-        terminate!();
-    }
-    let n_total = y.shape(1);
-    let m = ABSOLUTE_POS / n_total;
-    let n = ABSOLUTE_POS % n_total;
-    let x_words = x_codes.shape(1);
-    let w_words = w_codes.shape(1);
-    let mut sum = 0i32;
-    for j in 0..x_words {
-        // One word of activations meets a quarter of a word of weights. Padding activations are 0.
-        let x = x_codes[m * x_words + j];
-        let w = w_codes[n * w_words + j / 4] >> (8 * (j % 4) as u32);
-        #[unroll]
-        for i in 0..4u32 {
-            let activation = i32::cast_from(x << (24 - 8 * i)) >> 24;
-            let code = (w >> (2 * i)) & 3;
-            sum += select(code == 2, activation, 0);
-            sum -= select(code == 0, activation, 0);
-        }
-    }
-    let w_scale = w_scales[select(w_scales.len() == 1, 0, n)];
-    y[ABSOLUTE_POS] = f32::cast_from(sum) / w_scale / x_scales[m];
 }
 
 /// `w[n, k] = code / s`.
