@@ -22,7 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let name = device.identity().map_or_else(String::new, |i| i.name);
     println!("{name}: y = x w^T with {K} features in, {N} out");
     let w = tensor(N, K, &device);
-    let (codes, scales) = quantize_weights(w.clone(), WeightQuantizer::AbsMean, Granularity::Tensor);
+    let (codes, scales) =
+        quantize_weights(w.clone(), WeightQuantizer::AbsMean, Granularity::Tensor);
     for m in [1, 4, 16, 64, 256] {
         let x = tensor(m, K, &device);
         let q = QuantizedActivations::new(x.clone());

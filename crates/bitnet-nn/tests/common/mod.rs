@@ -40,6 +40,8 @@ pub struct Target {
     /// Whether results must equal the host's bit for bit. A GPU may round a division otherwise and adds in its own
     /// order.
     pub exact: bool,
+    /// Whether its divisions are correctly rounded, as on a CPU or an adapter in software; WGSL grants 2.5 ulp.
+    pub divides_exactly: bool,
 }
 
 impl Target {
@@ -47,6 +49,11 @@ impl Target {
     /// product for each new shape.
     pub fn some_of<'a, T>(&self, cases: &'a [T]) -> &'a [T] {
         &cases[if self.exact { 0 } else { cases.len() - 1 }..]
+    }
+
+    /// What a chain of operations may be off where `ulps` of it are a device's own divisions.
+    pub fn division_ulps(&self, ulps: u32) -> u32 {
+        if self.divides_exactly { 0 } else { ulps }
     }
 
     /// `ulps` on a GPU, 0 on a CPU.
@@ -65,6 +72,7 @@ pub fn targets() -> Vec<Target> {
         name: "flex",
         device: Device::flex(),
         exact: true,
+        divides_exactly: true,
     });
     #[cfg(feature = "ndarray")]
     #[allow(deprecated)]
@@ -72,12 +80,18 @@ pub fn targets() -> Vec<Target> {
         name: "ndarray",
         device: Device::ndarray(),
         exact: true,
+        divides_exactly: true,
     });
     #[cfg(feature = "wgpu")]
-    targets.extend(wgpu().map(|device| Target {
-        name: "wgpu",
-        device,
-        exact: false,
+    targets.extend(wgpu().map(|device| {
+        Target {
+            name: "wgpu",
+            exact: false,
+            divides_exactly: device
+                .identity()
+                .is_some_and(|identity| identity.name.contains("llvmpipe")),
+            device,
+        }
     }));
     targets
 }

@@ -5,6 +5,7 @@
 //! so any adapter runs them. The scales come from Burn's reductions. A NaN is whatever the adapter makes of it.
 
 mod product;
+mod quantise;
 
 use bitnet_kernels::{Granularity, WeightQuantizer};
 use burn::backend::{
@@ -28,50 +29,19 @@ impl TernaryBackend for CubeBackend {
         granularity: Granularity,
     ) -> (IntTensor<Self>, FloatTensor<Self>) {
         let w = as_f32(w);
-        let (rows, cols) = (w.shape()[0], w.shape()[1]);
-        let scales = reference::weight_scales::<Self>(w.clone(), quantizer, granularity);
-        let groups = scales.shape()[0];
-        let scales = into_contiguous(Self::float_reshape(scales, Shape::new([groups])));
-        let words = empty(&w, [rows, cols.div_ceil(16)], DType::U32);
-        launch(&words, |client, count, dim| {
-            // SAFETY: the kernel checks its position against `words` and every index it forms is below the lengths
-            // of the contiguous `w` [rows, cols] and `scales` [groups].
-            unsafe {
-                pack_weights::launch_unchecked(
-                    client,
-                    count,
-                    dim,
-                    w.clone().into_tensor_arg(),
-                    scales.clone().into_tensor_arg(),
-                    words.clone().into_tensor_arg(),
-                    cols,
-                )
+        let scales = match quantizer {
+            WeightQuantizer::AbsMean => quantise::absmean_scales(&w, granularity),
+            WeightQuantizer::AbsMedian => {
+                let scales = reference::weight_scales::<Self>(w.clone(), quantizer, granularity);
+                let groups = scales.shape()[0];
+                into_contiguous(Self::float_reshape(scales, Shape::new([groups])))
             }
-        });
-        (words, scales)
+        };
+        (quantise::pack(w, scales.clone()), scales)
     }
 
     fn quantize_activations(x: FloatTensor<Self>) -> (IntTensor<Self>, FloatTensor<Self>) {
-        let x = as_f32(x);
-        let (rows, cols) = (x.shape()[0], x.shape()[1]);
-        let scales = reference::activation_scales::<Self>(x.clone());
-        let scales = into_contiguous(Self::float_reshape(scales, Shape::new([rows])));
-        let words = empty(&x, [rows, cols.div_ceil(4)], DType::U32);
-        launch(&words, |client, count, dim| {
-            // SAFETY: as for `pack_weights`, with `x` [rows, cols] and `scales` [rows].
-            unsafe {
-                pack_activations::launch_unchecked(
-                    client,
-                    count,
-                    dim,
-                    x.clone().into_tensor_arg(),
-                    scales.clone().into_tensor_arg(),
-                    words.clone().into_tensor_arg(),
-                    cols,
-                )
-            }
-        });
-        (words, scales)
+        quantise::activations(as_f32(x))
     }
 
     fn ternary_product(
@@ -163,50 +133,6 @@ fn launch(output: &CubeTensor, kernel: impl FnOnce(&cubecl::client::Client, Cube
     let dim = CubeDim::new(&output.client, elements);
     let count = calculate_cube_count_elemwise(&output.client, elements, dim);
     kernel(&output.client, count, dim);
-}
-
-/// `words[n, j]` from the 16 weights `w[n, 16j..]`: `round(v)` clamped to ±1 is +1 above ½, −1 below −½, ties to 0.
-#[cube(launch_unchecked)]
-fn pack_weights(w: &Tensor<f32>, scales: &Tensor<f32>, words: &mut Tensor<u32>, cols: usize) {
-    if ABSOLUTE_POS >= words.len() {
-        terminate!();
-    }
-    let per_row = words.shape(1);
-    let row = ABSOLUTE_POS / per_row;
-    let first = (ABSOLUTE_POS % per_row) * 16;
-    let scale = scales[select(scales.len() == 1, 0, row)];
-    let mut word = 0u32;
-    for i in 0..16usize {
-        let mut code = 1u32;
-        if first + i < cols {
-            let v = w[row * cols + first + i] * scale;
-            code += select(v > 0.5f32, 1u32, 0u32);
-            code -= select(v < -0.5f32, 1u32, 0u32);
-        }
-        word |= code << (2 * i as u32);
-    }
-    words[ABSOLUTE_POS] = word;
-}
-
-/// `words[m, j]` from the 4 activations `x[m, 4j..]`.
-#[cube(launch_unchecked)]
-fn pack_activations(x: &Tensor<f32>, scales: &Tensor<f32>, words: &mut Tensor<u32>, cols: usize) {
-    if ABSOLUTE_POS >= words.len() {
-        terminate!();
-    }
-    let per_row = words.shape(1);
-    let row = ABSOLUTE_POS / per_row;
-    let first = (ABSOLUTE_POS % per_row) * 4;
-    let scale = scales[row];
-    let mut word = 0u32;
-    for i in 0..4usize {
-        if first + i < cols {
-            let v = (x[row * cols + first + i] * scale).round();
-            let code = i32::cast_from(v.clamp(-128.0f32, 127.0f32));
-            word |= (u32::cast_from(code) & 0xff) << (8 * i as u32);
-        }
-    }
-    words[ABSOLUTE_POS] = word;
 }
 
 /// `w[n, k] = code / s`.

@@ -139,7 +139,13 @@ fn arrange(x: &Tensor<u32>, out: &mut Tensor<u32>, words: usize) {
         terminate!();
     }
     let mut bytes = Array::<u32>::new(4usize);
-    arranged(x, ABSOLUTE_POS / words, ABSOLUTE_POS % words, &mut bytes, 0usize);
+    arranged(
+        x,
+        ABSOLUTE_POS / words,
+        ABSOLUTE_POS % words,
+        &mut bytes,
+        0usize,
+    );
     #[unroll]
     for i in 0..4usize {
         out[4 * ABSOLUTE_POS + i] = bytes[i];
