@@ -39,6 +39,21 @@ pub enum Command {
     Measure(MeasureArgs),
 }
 
+impl Command {
+    /// Where it computes.
+    pub fn backend(&self) -> Backend {
+        match self {
+            Command::Train(args) => args.device.backend,
+            Command::Compare(args) => args.device.backend,
+            Command::Eval(args) => args.device.backend,
+            Command::Generate(args) => args.device.backend,
+            Command::Bench(args) => args.backend,
+            Command::Measure(args) => args.device.backend,
+            Command::Doctor(_) | Command::Completions { .. } => Backend::Flex,
+        }
+    }
+}
+
 /// Where tensors live and how many threads compute.
 #[derive(Clone, Debug, Args)]
 pub struct DeviceArgs {

@@ -6,6 +6,7 @@
 mod allocator;
 mod args;
 mod commands;
+mod guard;
 mod interrupt;
 mod output;
 mod progress;
@@ -40,7 +41,8 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<Outcome> {
-    match cli.command {
+    let backend = cli.command.backend();
+    guard::run(backend, || match cli.command {
         Command::Train(args) => commands::train::run(args),
         Command::Compare(args) => commands::compare::run(args),
         Command::Eval(args) => commands::eval::run(args),
@@ -49,5 +51,5 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Doctor(args) => commands::doctor::run(args),
         Command::Completions { shell } => commands::completions::run(shell),
         Command::Measure(args) => commands::measure::run(args),
-    }
+    })
 }

@@ -141,6 +141,20 @@ pub enum ConfigError {
     /// Rotary embedding rotates halves, so a head's width must be even.
     #[error("the head width must be even for rotary embedding, got {0}; set model.head_dim")]
     OddHead(usize),
+    /// A GPU gives a kernel only so much of a buffer.
+    #[error(
+        "{matrix} takes {} MB, this device binds at most {} MB at once (`bitnet doctor` lists the devices); take another \
+         device, a smaller model or `--backend flex`",
+        bytes.div_ceil(1_000_000), limit / 1_000_000
+    )]
+    TooLarge {
+        /// Which matrix, and its shape.
+        matrix: String,
+        /// Its bytes.
+        bytes: u64,
+        /// Most that the device binds.
+        limit: u64,
+    },
 }
 
 impl ModelConfig {

@@ -15,7 +15,7 @@ mod transformer;
 
 pub use bitnet_engine as engine;
 pub use bitnet_nn::fused;
-pub use bitnet_nn::{Granularity, LinearKind, WeightQuantizer};
+pub use bitnet_nn::{DeviceLimits, Granularity, LinearKind, WeightQuantizer, device_limits};
 pub use cache::KvCache;
 pub use config::{ConfigError, HiddenAct, ModelConfig, NormPlacement, QuantConfig};
 pub use generate::{GenerateError, Generation, Stop, check_prompt, generate};

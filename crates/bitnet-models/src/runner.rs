@@ -30,6 +30,9 @@ pub trait Runner {
     fn read(&mut self, tokens: &[u32]) -> Result<&[f32], GenerateError>;
 }
 
+/// Most tokens that a device reads at once: scores take `heads · PIECE · positions` floats, and a GPU binds only so much.
+const PIECE: usize = 512;
+
 /// A [`Transformer`] on its device.
 #[derive(Debug)]
 pub struct TensorRunner<'a> {
@@ -81,8 +84,15 @@ impl Runner for TensorRunner<'_> {
                 room,
             });
         };
-        let tokens = token_tensor(tokens, &self.device);
-        let logits = self.model.forward_cached(tokens, cache);
+        let mut pieces = tokens.chunks(PIECE);
+        let last = pieces.next_back().unwrap_or(tokens);
+        for piece in pieces {
+            self.model
+                .forward_cached(token_tensor(piece, &self.device), cache);
+        }
+        let logits = self
+            .model
+            .forward_cached(token_tensor(last, &self.device), cache);
         let read = |error: &dyn std::fmt::Display| GenerateError::Read(error.to_string());
         let data = logits.try_into_data().map_err(|error| read(&error))?;
         self.logits = data.try_to_vec::<f32>().map_err(|error| read(&error))?;

@@ -3,7 +3,8 @@
 //! Embedding, norms and head stay in float in both twins; the projections of the blocks are ternary or float by
 //! `linear` in the config, and nothing else differs.
 
-use bitnet_nn::fused::{linear, rms_norm};
+use bitnet_nn::device_limits;
+use bitnet_nn::fused::{embedding, linear, rms_norm};
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, RmsNorm};
 use burn::tensor::{Device, Int, Tensor};
@@ -79,6 +80,7 @@ impl Transformer {
                 field: "vocab_size",
             });
         }
+        check_limits(init)?;
         let hidden = model.hidden_size;
         let block_norm = || (init.quant.norm != NormPlacement::Inside).then(|| init.norm(hidden));
         Ok(Self {
@@ -118,7 +120,7 @@ impl Transformer {
     pub fn forward(&self, tokens_bt: Tensor<2, Int>) -> Tensor<3> {
         let time = tokens_bt.dims()[1];
         self.check_length(time);
-        let mut x_btm = self.embed_tokens.forward(tokens_bt);
+        let mut x_btm = self.embed(tokens_bt);
         for block in &self.layers {
             x_btm = block.forward(x_btm, |block, x| block.self_attn.forward(x, &self.rope));
         }
@@ -138,7 +140,7 @@ impl Transformer {
             cache.capacity(),
             offset + time
         );
-        let mut x_btm = self.embed_tokens.forward(tokens_bt);
+        let mut x_btm = self.embed(tokens_bt);
         let mut hidden_ts = None;
         for (block, layer) in self.layers.iter().zip(&mut cache.layers) {
             let hidden_ts = hidden_ts
@@ -172,6 +174,15 @@ impl Transformer {
                 .into_iter()
                 .chain(block.mlp.projections())
         })
+    }
+
+    /// Burn's own operation where it must be differentiable, else one that takes a table of any size.
+    fn embed(&self, tokens_bt: Tensor<2, Int>) -> Tensor<3> {
+        let table = self.embed_tokens.weight.val();
+        match table.device().is_autodiff() {
+            true => self.embed_tokens.forward(tokens_bt),
+            false => embedding(table, tokens_bt),
+        }
     }
 
     fn logits(&self, x_btm: Tensor<3>) -> Tensor<3> {
@@ -214,4 +225,36 @@ impl Block {
             ..self.clone()
         }
     }
+}
+
+/// Checks that the device takes each matrix. Tables are read in blocks, but where they are trained.
+fn check_limits(init: &Init<'_>) -> Result<(), ConfigError> {
+    let Some(limits) = device_limits(init.device) else {
+        return Ok(());
+    };
+    let model = init.model;
+    let (hidden, inner) = (model.hidden_size, model.intermediate_size);
+    let attention = model.num_attention_heads * model.head_width();
+    let mut matrices = vec![
+        ("self_attn.q_proj", attention, hidden),
+        ("mlp.gate_proj", inner, hidden),
+    ];
+    if init.device.is_autodiff() {
+        matrices.push(("embed_tokens", model.vocab_size, hidden));
+    }
+    for (name, rows, cols) in matrices {
+        let row = match init.packed && name != "embed_tokens" {
+            true => cols.div_ceil(16),
+            false => cols,
+        };
+        let bytes = 4 * rows as u64 * row as u64;
+        if bytes > limits.binding_bytes {
+            return Err(ConfigError::TooLarge {
+                matrix: format!("{name} [{rows}, {cols}]"),
+                bytes,
+                limit: limits.binding_bytes,
+            });
+        }
+    }
+    Ok(())
 }

@@ -37,6 +37,7 @@
 mod backends;
 pub mod fused;
 mod layers;
+mod limits;
 mod ops;
 pub mod reference;
 mod tensor;
@@ -45,6 +46,7 @@ pub use bitnet_kernels::{Granularity, WeightQuantizer};
 pub use layers::{
     BitLinear, BitLinearConfig, LinearKind, PackError, PackedBitLinear, PackedBitLinearConfig,
 };
+pub use limits::{DeviceLimits, device_limits};
 pub use ops::TernaryBackend;
 pub use tensor::{
     QuantizedActivations, bitlinear, bitlinear_quantized, dequantize_activations,

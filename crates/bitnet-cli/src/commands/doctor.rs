@@ -2,7 +2,9 @@
 
 use anyhow::bail;
 use bitnet_kernels::{Kernel, Layout};
+use bitnet_models::device_limits;
 use bitnet_train::Backend;
+use burn::tensor::Device;
 use serde::Serialize;
 
 use super::Outcome;
@@ -32,8 +34,24 @@ struct Cpu {
 struct BackendReport {
     name: &'static str,
     compiled: bool,
-    devices: Vec<String>,
+    devices: Vec<DeviceReport>,
     note: String,
+}
+
+#[derive(Serialize)]
+struct DeviceReport {
+    name: String,
+    limits: Option<Limits>,
+}
+
+/// What bounds the kernels on a GPU.
+#[derive(Serialize)]
+struct Limits {
+    binding_bytes: u64,
+    memory_bytes: Option<u64>,
+    shared_bytes: usize,
+    units_per_cube: u32,
+    plane_size: (u32, u32),
 }
 
 pub fn run(args: DoctorArgs) -> anyhow::Result<Outcome> {
@@ -113,11 +131,38 @@ fn backend(backend: Backend) -> BackendReport {
 }
 
 /// The device as it names itself; opening a GPU to ask is what makes `doctor` a real check.
-fn describe(backend: Backend, device: &burn::tensor::Device) -> String {
-    match backend {
-        Backend::Flex | Backend::NdArray => "CPU".to_owned(),
-        Backend::Wgpu | Backend::Cuda => crate::setup::device_name(backend, device),
+fn describe(backend: Backend, device: &Device) -> DeviceReport {
+    DeviceReport {
+        name: match backend {
+            Backend::Flex | Backend::NdArray => "CPU".to_owned(),
+            Backend::Wgpu | Backend::Cuda => crate::setup::device_name(backend, device),
+        },
+        limits: device_limits(device).map(|limits| Limits {
+            binding_bytes: limits.binding_bytes,
+            memory_bytes: limits.memory_bytes,
+            shared_bytes: limits.shared_bytes,
+            units_per_cube: limits.units_per_cube,
+            plane_size: limits.plane_size,
+        }),
     }
+}
+
+/// In words, as in "tensors up to 134 MB, 32 KiB of shared memory, 1024 units a group, 8 in step".
+fn limits_text(limits: &Limits) -> String {
+    let memory = match limits.memory_bytes {
+        Some(bytes) => format!("{:.1} GB of memory, ", bytes as f64 / 1e9),
+        None => String::new(),
+    };
+    let in_step = match limits.plane_size {
+        (least, most) if least == most => least.to_string(),
+        (least, most) => format!("{least} to {most}"),
+    };
+    format!(
+        "{memory}tensors up to {} MB, {} KiB of shared memory, {} threads a group, {in_step} in step",
+        limits.binding_bytes / 1_000_000,
+        limits.shared_bytes / 1024,
+        limits.units_per_cube
+    )
 }
 
 fn text(report: &Report) -> String {
@@ -140,7 +185,10 @@ fn text(report: &Report) -> String {
     for backend in &report.backends {
         out += &format!("{:<9} {}\n", backend.name, backend.note);
         for (index, device) in backend.devices.iter().enumerate() {
-            out += &format!("          {index}: {device}\n");
+            out += &format!("          {index}: {}\n", device.name);
+            if let Some(limits) = &device.limits {
+                out += &format!("             {}\n", limits_text(limits));
+            }
         }
     }
     out

@@ -129,6 +129,14 @@ impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
         Self::from_inner(B::product(a, b, transpose_a, transpose_b))
     }
 
+    fn rows_product(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::from_inner(B::rows_product(x.into_primitive(), w.into_primitive()))
+    }
+
+    fn rows(table: FloatTensor<Self>, ids: IntTensor<Self>) -> FloatTensor<Self> {
+        Self::from_inner(B::rows(table.into_primitive(), ids))
+    }
+
     fn sum_of_squares(x: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::from_inner(B::sum_of_squares(x.into_primitive()))
     }

@@ -1,10 +1,7 @@
-//! Flex and NdArray: the one-pass kernels on their slices. CubeCL runtimes keep the default bodies.
+//! Flex and NdArray: the one-pass kernels on their slices.
 #![cfg_attr(not(any(feature = "flex", feature = "ndarray")), allow(unused_imports))]
 
 use super::FusedBackend;
-
-#[cfg(feature = "cube")]
-impl FusedBackend for burn_cubecl::CubeBackend {}
 
 #[cfg(any(feature = "flex", feature = "ndarray"))]
 mod slices {

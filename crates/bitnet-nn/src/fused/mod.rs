@@ -5,10 +5,12 @@
 //! run elementwise operations on one thread, that costs more than the matrix products beside them. Flex and NdArray run
 //! the kernels of [`bitnet_kernels::float`], the same code on the same numbers, so these two backends train bit by bit
 //! alike; every other backend runs the default bodies (`reference.rs`), which Burn's own fusion compiles into kernels
-//! where it can.
+//! where it can. CubeCL runtimes have their own table look-up and product with a table's rows (`cube.rs`).
 
 mod autodiff;
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 mod ops;
 mod reference;
 mod tensor;
@@ -16,5 +18,6 @@ mod tensor;
 pub use bitnet_kernels::float::{AdamWStep, Gate};
 pub use ops::FusedBackend;
 pub use tensor::{
-    adamw, causal_attention, cross_entropy, gated, linear, rms_norm, rotary, sum_of_squares,
+    adamw, causal_attention, cross_entropy, embedding, gated, linear, rms_norm, rotary,
+    sum_of_squares,
 };

@@ -3,10 +3,14 @@
 #![allow(deprecated)]
 
 use bitnet_kernels::float::{AdamWStep, Gate};
+#[cfg(feature = "fusion")]
+use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::{
     Backend, backend_extension,
     tensor::{FloatTensor, IntTensor},
 };
+#[cfg(feature = "fusion")]
+use burn::tensor::Shape;
 
 use super::reference;
 
@@ -56,7 +60,7 @@ pub trait FusedBackend: Backend {
 
     /// Rotary embedding, rotate-half: `x` `[batch, time, heads, width]`, `cos` and `sin` `[time, width]`.
     /// `inverse` turns back. Differentiable in `x`.
-    #[fusion(default)]
+    #[fusion(meta = rotary_spec)]
     fn rotary(
         x: FloatTensor<Self>,
         cos: FloatTensor<Self>,
@@ -103,6 +107,20 @@ pub trait FusedBackend: Backend {
         reference::product::<Self>(a, b, transpose_a, transpose_b)
     }
 
+    /// `x · wᵀ`: `x` `[M, K]`, `w` `[N, K]` → `[M, N]`. `w` may be larger than the device binds at once. Not
+    /// differentiable.
+    #[fusion(meta = rows_product_spec)]
+    fn rows_product(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::product(x, w, false, true)
+    }
+
+    /// The rows `ids` `[M]` of `table` `[V, K]` → `[M, K]`. The table may be larger than the device binds at once. Not
+    /// differentiable.
+    #[fusion(meta = rows_spec)]
+    fn rows(table: FloatTensor<Self>, ids: IntTensor<Self>) -> FloatTensor<Self> {
+        Self::float_select(table, 0, ids)
+    }
+
     /// [`causal_attention`](Self::causal_attention) and `ln Σ eˢ` of every query, `[batch, time, heads]`.
     #[fusion(default)]
     fn causal_attention_forward(
@@ -131,7 +149,7 @@ pub trait FusedBackend: Backend {
     }
 
     /// [`rms_norm`](Self::rms_norm) and the inverse root mean squares `[..., 1]`.
-    #[fusion(default)]
+    #[fusion(meta = rms_norm_spec)]
     fn rms_norm_forward(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -181,4 +199,35 @@ pub trait FusedBackend: Backend {
     ) -> FloatTensor<Self> {
         reference::cross_entropy_backward::<Self>(grad, logits, targets, log_normalizers)
     }
+}
+
+#[cfg(feature = "fusion")]
+fn rows_product_spec(x: &TensorSpec, w: &TensorSpec) -> TensorSpec {
+    TensorSpec::new(Shape::new([x.shape[0], w.shape[0]]), x.dtype)
+}
+
+#[cfg(feature = "fusion")]
+fn rows_spec(table: &TensorSpec, ids: &TensorSpec) -> TensorSpec {
+    TensorSpec::new(Shape::new([ids.shape[0], table.shape[1]]), table.dtype)
+}
+
+#[cfg(feature = "fusion")]
+fn rotary_spec(
+    x: &TensorSpec,
+    _cos: &TensorSpec,
+    _sin: &TensorSpec,
+    _inverse: &bool,
+) -> TensorSpec {
+    TensorSpec::new(x.shape.clone(), x.dtype)
+}
+
+#[cfg(feature = "fusion")]
+fn rms_norm_spec(x: &TensorSpec, _gamma: &TensorSpec, _epsilon: &f32) -> (TensorSpec, TensorSpec) {
+    let mut inverse = x.shape.clone();
+    let rank = inverse.num_dims();
+    inverse[rank - 1] = 1;
+    (
+        TensorSpec::new(x.shape.clone(), x.dtype),
+        TensorSpec::new(inverse, x.dtype),
+    )
 }

@@ -15,7 +15,7 @@ type Triple<B> = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>);
 
 pub(super) fn linear<B: FusedBackend>(x: FloatTensor<B>, w: FloatTensor<B>) -> FloatTensor<B> {
     let shape = x.shape();
-    let y = B::product(as_rows::<B>(x), w, false, true);
+    let y = B::rows_product(as_rows::<B>(x), w);
     with_leading::<B>(y, shape)
 }
 

@@ -23,6 +23,18 @@ pub fn linear<const D: usize>(x: Tensor<D>, w: Tensor<2>) -> Tensor<D> {
     ))
 }
 
+/// The rows of a table by their ids: `table` `[V, K]`, `ids` `[batch, time]` → `[batch, time, K]`. Not differentiable.
+///
+/// Unlike Burn's `Embedding` it takes a table larger than a GPU binds at once.
+pub fn embedding(table: Tensor<2>, ids: Tensor<2, Int>) -> Tensor<3> {
+    let ([batch, time], [_, width]) = (ids.dims(), table.dims());
+    let rows: Tensor<2> = Tensor::from_dispatch(<Dispatch as FusedBackend>::rows(
+        table.into_dispatch(),
+        ids.reshape([batch * time]).into_dispatch(),
+    ));
+    rows.reshape([batch, time, width])
+}
+
 /// Causal self-attention with rotary embedding: `q` `[batch, time, heads, width]`, `k` and `v`
 /// `[batch, time, kv_heads, width]`, tables `[time, width]` → `[batch, time, heads, width]`.
 ///

@@ -106,7 +106,7 @@ impl TernaryBackend for CubeBackend {
     }
 }
 
-fn as_f32(x: CubeTensor) -> CubeTensor {
+pub(crate) fn as_f32(x: CubeTensor) -> CubeTensor {
     let x = if x.dtype == DType::F32 {
         x
     } else {
@@ -115,7 +115,7 @@ fn as_f32(x: CubeTensor) -> CubeTensor {
     into_contiguous(x)
 }
 
-fn empty(like: &CubeTensor, shape: [usize; 2], dtype: DType) -> CubeTensor {
+pub(crate) fn empty(like: &CubeTensor, shape: [usize; 2], dtype: DType) -> CubeTensor {
     empty_device_contiguous_dtype(
         like.client.clone(),
         like.device.clone(),
@@ -125,7 +125,10 @@ fn empty(like: &CubeTensor, shape: [usize; 2], dtype: DType) -> CubeTensor {
 }
 
 /// Runs a kernel with one thread for each element of `output`; nothing to do for an empty one.
-fn launch(output: &CubeTensor, kernel: impl FnOnce(&cubecl::client::Client, CubeCount, CubeDim)) {
+pub(crate) fn launch(
+    output: &CubeTensor,
+    kernel: impl FnOnce(&cubecl::client::Client, CubeCount, CubeDim),
+) {
     let elements = output.shape().num_elements();
     if elements == 0 {
         return;
@@ -133,6 +136,19 @@ fn launch(output: &CubeTensor, kernel: impl FnOnce(&cubecl::client::Client, Cube
     let dim = CubeDim::new(&output.client, elements);
     let count = calculate_cube_count_elemwise(&output.client, elements, dim);
     kernel(&output.client, count, dim);
+}
+
+/// `count` cubes, in two dimensions where one would exceed the 65,535 that every adapter grants. The last may be beyond.
+pub(crate) fn cubes(count: usize) -> CubeCount {
+    const MOST: usize = 65_535;
+    let y = count.div_ceil(MOST);
+    CubeCount::Static(count.div_ceil(y) as u32, y as u32, 1)
+}
+
+/// The cube's place among [`cubes`].
+#[cube]
+pub(crate) fn position() -> usize {
+    CUBE_POS_Y as usize * CUBE_COUNT_X as usize + CUBE_POS_X as usize
 }
 
 /// `w[n, k] = code / s`.

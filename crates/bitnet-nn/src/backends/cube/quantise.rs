@@ -11,7 +11,7 @@ use burn::tensor::{DType, Shape};
 use burn_cubecl::{ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor};
 use cubecl::prelude::*;
 
-use super::{empty, launch};
+use super::{cubes, empty, launch, position};
 
 /// Bits of +infinity: finite magnitudes are below, NaN above.
 const INFINITY: u32 = 0x7f80_0000;
@@ -117,19 +117,6 @@ pub fn pack(w: CubeTensor, scales: CubeTensor) -> CubeTensor {
 fn vector(like: &CubeTensor, len: usize) -> CubeTensor {
     let (client, device) = (like.client.clone(), like.device.clone());
     empty_device_contiguous_dtype(client, device, Shape::new([len]), DType::F32)
-}
-
-/// `count` cubes, in two dimensions where one would exceed the 65,535 that every adapter grants. The last may be beyond.
-fn cubes(count: usize) -> CubeCount {
-    const MOST: usize = 65_535;
-    let y = count.div_ceil(MOST);
-    CubeCount::Static(count.div_ceil(y) as u32, y as u32, 1)
-}
-
-/// The cube's place among [`cubes`].
-#[cube]
-fn position() -> usize {
-    CUBE_POS_Y as usize * CUBE_COUNT_X as usize + CUBE_POS_X as usize
 }
 
 /// The magnitude's bits: their order is that of the magnitudes, with infinity above all and NaN above it.

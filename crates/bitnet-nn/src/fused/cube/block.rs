@@ -1,0 +1,126 @@
+//! RMSNorm and rotary embedding, each in one kernel: composed they are three and eight, and decoding is bound by their number.
+
+use burn::backend::TensorMetadata;
+use burn::tensor::{DType, Shape};
+use burn_cubecl::{ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor};
+use cubecl::prelude::*;
+
+use crate::backends::cube::{as_f32, cubes, launch, position};
+use crate::ops::last;
+
+/// Units that share a row.
+const LANES: usize = 32;
+/// Rows of a cube.
+const ROWS: usize = 4;
+
+/// `y = x · r · γ` and `r = 1 / √(mean(x²) + ε)` over the last dimension: `[..., K]` and `[..., 1]`.
+pub fn rms_norm(x: CubeTensor, gamma: CubeTensor, epsilon: f32) -> (CubeTensor, CubeTensor) {
+    let (x, gamma) = (as_f32(x), as_f32(gamma));
+    let (shape, cols) = (x.shape(), last(&x.shape()));
+    let mut inverse = shape.clone();
+    inverse[shape.num_dims() - 1] = 1;
+    let rows = inverse.num_elements();
+    let (y, r) = (like(&x, shape), like(&x, inverse));
+    if rows * cols > 0 {
+        let client = x.client.clone();
+        // SAFETY: rows are clamped to the last one, columns are below `cols`, the length of `gamma` and of a row.
+        unsafe {
+            norm::launch_unchecked(
+                &client,
+                cubes(rows.div_ceil(ROWS)),
+                CubeDim::new_2d(LANES as u32, ROWS as u32),
+                x.into_tensor_arg(),
+                gamma.into_tensor_arg(),
+                y.clone().into_tensor_arg(),
+                r.clone().into_tensor_arg(),
+                epsilon,
+            );
+        }
+    }
+    (y, r)
+}
+
+/// Rotate-half of `x` `[batch, time, heads, width]` by tables `[time, width]`; `inverse` turns back.
+pub fn rotary(x: CubeTensor, cos: CubeTensor, sin: CubeTensor, inverse: bool) -> CubeTensor {
+    let (x, cos, sin) = (as_f32(x), as_f32(cos), as_f32(sin));
+    let y = like(&x, x.shape());
+    launch(&y, |client, count, dim| {
+        // SAFETY: the kernel checks its position against `y`, which has the shape of `x`; the tables are read inside
+        // `[time, width]`.
+        unsafe {
+            rotate::launch_unchecked(
+                client,
+                count,
+                dim,
+                x.clone().into_tensor_arg(),
+                cos.clone().into_tensor_arg(),
+                sin.clone().into_tensor_arg(),
+                y.clone().into_tensor_arg(),
+                if inverse { -1.0 } else { 1.0 },
+            );
+        }
+    });
+    y
+}
+
+fn like(x: &CubeTensor, shape: Shape) -> CubeTensor {
+    empty_device_contiguous_dtype(x.client.clone(), x.device.clone(), shape, DType::F32)
+}
+
+#[cube(launch_unchecked)]
+fn norm(
+    x: &Tensor<f32>,
+    gamma: &Tensor<f32>,
+    y: &mut Tensor<f32>,
+    r: &mut Tensor<f32>,
+    epsilon: f32,
+) {
+    let (rows, cols) = (r.len(), gamma.len());
+    let (lane, place) = (UNIT_POS_X as usize, UNIT_POS_Y as usize);
+    // Units beyond the last row repeat it: all of a cube must meet at the barrier.
+    let row = min(position() * ROWS + place, rows - 1);
+    let mut sum = 0.0f32;
+    let mut k = lane;
+    while k < cols {
+        let v = x[row * cols + k];
+        sum += v * v;
+        k += LANES;
+    }
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(ROWS * LANES));
+    shared[place * LANES + lane] = sum;
+    sync_cube();
+    sum = 0.0f32;
+    for l in 0..LANES {
+        sum += shared[place * LANES + l];
+    }
+    let inverse = 1.0f32 / (sum / f32::cast_from(cols) + epsilon).sqrt();
+    if lane == 0 {
+        r[row] = inverse;
+    }
+    k = lane;
+    while k < cols {
+        y[row * cols + k] = x[row * cols + k] * inverse * gamma[k];
+        k += LANES;
+    }
+}
+
+/// `y = x · cos + turned(x) · sin`: the second half negated before the first, with `direction` −1 the first after the second.
+#[cube(launch_unchecked)]
+fn rotate(
+    x: &Tensor<f32>,
+    cos: &Tensor<f32>,
+    sin: &Tensor<f32>,
+    y: &mut Tensor<f32>,
+    direction: f32,
+) {
+    if ABSOLUTE_POS >= y.len() {
+        terminate!();
+    }
+    let (time, heads, width) = (x.shape(1), x.shape(2), x.shape(3));
+    let half = width / 2;
+    let d = ABSOLUTE_POS % width;
+    let at = (ABSOLUTE_POS / (width * heads)) % time * width + d;
+    let other = select(d < half, ABSOLUTE_POS + half, ABSOLUTE_POS - half);
+    let sign = select(d < half, -direction, direction);
+    y[ABSOLUTE_POS] = x[ABSOLUTE_POS] * cos[at] + sign * x[other] * sin[at];
+}

@@ -1,0 +1,52 @@
+//! What a GPU grants a program.
+
+use burn::tensor::Device;
+
+/// What a device grants a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeviceLimits {
+    /// Most bytes of a buffer that a kernel can be given at once. Tensors of one operation must stay below, but for a table
+    /// of [`crate::fused::embedding`] and [`crate::fused::linear`].
+    pub binding_bytes: u64,
+    /// Bytes of the device's memory, where its API tells.
+    pub memory_bytes: Option<u64>,
+    /// Most threads of a group that share memory.
+    pub units_per_cube: u32,
+    /// Bytes of the memory they share.
+    pub shared_bytes: usize,
+    /// Fewest and most threads that run in step (subgroup, warp, wave).
+    pub plane_size: (u32, u32),
+}
+
+/// The limits of a GPU, whose driver is opened to ask; `None` for a backend on the CPU.
+pub fn device_limits(device: &Device) -> Option<DeviceLimits> {
+    #[cfg(feature = "cube")]
+    {
+        use burn::backend::DispatchDevice;
+
+        match device.as_dispatch() {
+            DispatchDevice::Cube(device) => {
+                let client = device.client();
+                let (memory, hardware) =
+                    (&client.properties().memory, &client.properties().hardware);
+                Some(DeviceLimits {
+                    binding_bytes: memory.max_page_size,
+                    memory_bytes: memory.max_memory(),
+                    units_per_cube: hardware.max_units_per_cube,
+                    shared_bytes: hardware.max_shared_memory_size,
+                    plane_size: (hardware.plane_size_min, hardware.plane_size_max),
+                })
+            }
+            #[cfg(feature = "autodiff")]
+            DispatchDevice::Autodiff(_) => device_limits(&device.clone().inner()),
+            #[allow(unreachable_patterns)]
+            _ => None,
+        }
+    }
+    #[cfg(not(feature = "cube"))]
+    {
+        let _ = device;
+        None
+    }
+}
