@@ -43,6 +43,12 @@ impl KvCache {
         }
     }
 
+    /// Bytes of the keys, or of the values, of one layer and one sequence of up to `capacity` tokens.
+    pub fn buffer_bytes(config: &ModelConfig, capacity: usize) -> u64 {
+        let positions = capacity.next_multiple_of(STEP);
+        (positions * config.kv_heads() * config.head_width() * size_of::<f32>()) as u64
+    }
+
     /// Number of tokens seen.
     pub fn len(&self) -> usize {
         self.len

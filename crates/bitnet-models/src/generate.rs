@@ -78,6 +78,20 @@ pub enum GenerateError {
         /// Tokens that fit.
         room: usize,
     },
+    /// A GPU gives a kernel only so much of a buffer.
+    #[error(
+        "the keys of {tokens} tokens take {} MB in each layer, this device binds at most {} MB at once; take a shorter \
+         text, another device or `--backend flex`",
+        bytes.div_ceil(1_000_000), limit / 1_000_000
+    )]
+    CacheTooLarge {
+        /// Tokens asked for.
+        tokens: usize,
+        /// Bytes of one layer's keys.
+        bytes: u64,
+        /// Most that the device binds.
+        limit: u64,
+    },
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),

@@ -5,6 +5,7 @@
 //! closely and not bit for bit.
 
 use bitnet_engine::{Engine, Session};
+use bitnet_nn::device_limits;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use crate::{GenerateError, KvCache, Transformer};
@@ -65,6 +66,16 @@ impl Runner for TensorRunner<'_> {
 
     fn start(&mut self, capacity: usize) -> Result<(), GenerateError> {
         check_capacity(self, capacity)?;
+        let bytes = KvCache::buffer_bytes(self.model.config(), capacity);
+        if let Some(limits) = device_limits(&self.device)
+            && bytes > limits.binding_bytes
+        {
+            return Err(GenerateError::CacheTooLarge {
+                tokens: capacity,
+                bytes,
+                limit: limits.binding_bytes,
+            });
+        }
         match &mut self.cache {
             Some(cache) if cache.capacity() == capacity => cache.clear(),
             cache => *cache = Some(KvCache::new(self.model.config(), 1, capacity, &self.device)),

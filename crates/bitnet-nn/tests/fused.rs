@@ -6,8 +6,8 @@
 mod common;
 
 use bitnet_nn::fused::{
-    AdamWStep, Gate, adamw, causal_attention, cross_entropy, gated, linear, rms_norm, rotary,
-    sum_of_squares,
+    AdamWStep, Gate, adamw, causal_attention, cross_entropy, embedding, gated, linear, rms_norm,
+    rotary, sum_of_squares,
 };
 use burn::nn::RmsNormConfig;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData, activation};
@@ -259,4 +259,82 @@ fn adamw_is_the_same_on_every_device() {
         step(1),
     );
     assert_eq!(before, values(param));
+}
+
+/// One to four rows take another kernel than more do.
+#[test]
+fn linear_is_a_product_with_the_rows() {
+    for target in common::targets() {
+        let device = &target.device;
+        for rows in [1, 2, 3, 4, 5, 9] {
+            for (n, k) in [(1, 1), (5, 33), (70, 64)] {
+                let (x, w) = (noise([rows, k], 1, device), noise([n, k], 2, device));
+                let found = values(linear(x.clone(), w.clone()));
+                assert_close(&found, &values(x.matmul(w.transpose())), target.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn embedding_picks_rows() {
+    for target in common::targets() {
+        let device = &target.device;
+        let table = noise([19, 6], 3, device);
+        let ids = [[0, 18, 7], [7, 1, 0]];
+        let found = values(embedding(
+            table.clone(),
+            Tensor::<2, Int>::from_data(TensorData::from(ids), device),
+        ));
+        let table = values(table);
+        let expected: Vec<f32> = (ids.as_flattened().iter())
+            .flat_map(|&id| table[id as usize * 6..][..6].to_vec())
+            .collect();
+        assert_eq!(found, expected, "{}", target.name);
+    }
+}
+
+/// A table beyond what an adapter binds at once, read in blocks. Its rows tell their number.
+#[test]
+#[cfg(feature = "wgpu")]
+fn tables_may_be_larger_than_a_binding() {
+    let Some(device) = common::wgpu() else { return };
+    let limit = bitnet_nn::device_limits(&device).unwrap().binding_bytes;
+    const WIDTH: usize = 1000;
+    let rows = (limit / (4 * WIDTH as u64)) as usize + 1000;
+    if limit > 1 << 30 {
+        // A table of gigabytes is too much for a test; the blocks are tested on adapters of the common limit.
+        return;
+    }
+    let data: Vec<f32> = (0..rows * WIDTH)
+        .map(|i| (i / WIDTH % 1021) as f32 + (i % WIDTH % 3) as f32)
+        .collect();
+    // A parameter: the device's pools for other tensors may have smaller pages.
+    let table =
+        burn::module::Param::<Tensor<2>>::from_data(TensorData::new(data, [rows, WIDTH]), &device)
+            .val();
+    let ids = [0, 1, rows / 2, rows - 2, rows - 1].map(|id| id as i32);
+    let ids = Tensor::<2, Int>::from_data(TensorData::new(ids.to_vec(), [1, 5]), &device);
+    let found = values(embedding(table.clone(), ids));
+    for (row, id) in [0, 1, rows / 2, rows - 2, rows - 1].into_iter().enumerate() {
+        assert_eq!(found[row * WIDTH], (id % 1021) as f32);
+        assert_eq!(found[row * WIDTH + 2], (id % 1021) as f32 + 2.0);
+    }
+    // The sum of two features of a row, for few tokens and for many.
+    for tokens in [2, 5] {
+        let mut x = vec![0.0; tokens * WIDTH];
+        for token in 0..tokens {
+            x[token * WIDTH] = 1.0;
+            x[token * WIDTH + 1] = token as f32;
+        }
+        let x = Tensor::<2>::from_data(TensorData::new(x, [tokens, WIDTH]), &device);
+        let y = values(linear(x, table.clone()));
+        for token in 0..tokens {
+            for n in [0, 5, rows / 2, rows - 1] {
+                let row = (n % 1021) as f32;
+                let expected = row + token as f32 * (row + 1.0);
+                assert_eq!(y[token * rows + n], expected, "token {token}, row {n}");
+            }
+        }
+    }
 }

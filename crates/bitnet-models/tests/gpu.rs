@@ -1,0 +1,111 @@
+//! The Transformer on a WGPU adapter beside Flex.
+
+#![cfg(all(feature = "wgpu", feature = "flex"))]
+
+use std::io::Write as _;
+
+use bitnet_models::{
+    ConfigError, GenerateError, KvCache, LinearKind, ModelConfig, QuantConfig, Runner, Sampler,
+    Sampling, TensorRunner, Transformer, device_limits, generate,
+};
+use burn::tensor::{Device, DeviceType};
+
+const TOKENS: usize = 256;
+
+fn wgpu() -> Option<Device> {
+    let device = Device::enumerate(DeviceType::Wgpu)
+        .into_vec()
+        .into_iter()
+        .next();
+    if device.is_none() {
+        let message = "no WGPU adapter (a software one: Debian's mesa-vulkan-drivers)";
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{message}");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: {message}");
+    }
+    device
+}
+
+fn config(linear: LinearKind) -> ModelConfig {
+    ModelConfig {
+        linear,
+        vocab_size: 65,
+        hidden_size: 64,
+        intermediate_size: 176,
+        num_hidden_layers: 2,
+        num_attention_heads: 4,
+        num_key_value_heads: Some(2),
+        max_position_embeddings: 512,
+        initializer_range: 0.2,
+        ..ModelConfig::default()
+    }
+}
+
+/// Weights drawn at random answer chaotically: where float sums of another order move an activation over the edge of an int8
+/// code, a ternary model may write on otherwise. So this is the float twin's test; trained ternary models are tested where
+/// they are trained.
+#[test]
+fn greedy_tokens_are_those_of_flex() {
+    let Some(gpu) = wgpu() else { return };
+    let written = |device: &Device| {
+        let config = config(LinearKind::Float);
+        let model = Transformer::new(&config, &QuantConfig::default(), 3, device).unwrap();
+        let mut greedy = Sampler::new(Sampling::default()).unwrap();
+        let mut runner = TensorRunner::new(&model, device);
+        generate(&mut runner, &[1, 2, 3, 4, 5], TOKENS, &mut greedy, |_| true)
+            .unwrap()
+            .tokens
+    };
+    let (flex, gpu) = (written(&Device::flex()), written(&gpu));
+    assert_eq!(flex.len(), TOKENS);
+    let distinct: std::collections::BTreeSet<_> = flex.iter().collect();
+    assert!(distinct.len() > 8, "it repeats itself: {flex:?}");
+    assert_eq!(flex, gpu);
+}
+
+/// A prompt longer than what a device reads at once, against the same prompt in other pieces.
+#[test]
+fn long_prompts_are_read_in_pieces() {
+    let Some(gpu) = wgpu() else { return };
+    let mut config = config(LinearKind::Ternary);
+    config.max_position_embeddings = 600;
+    let model = Transformer::new(&config, &QuantConfig::default(), 3, &gpu).unwrap();
+    let prompt: Vec<u32> = (0..600).map(|i| i * 7 % 65).collect();
+    let mut runner = TensorRunner::new(&model, &gpu);
+    let mut read = |pieces: &[usize]| {
+        runner.start(600).unwrap();
+        let (mut logits, mut at) = (Vec::new(), 0);
+        for piece in pieces {
+            logits = runner.read(&prompt[at..at + piece]).unwrap().to_vec();
+            at += piece;
+        }
+        logits
+    };
+    let (whole, pieces) = (read(&[600]), read(&[512, 88]));
+    assert_eq!(whole, pieces);
+    assert!(whole.iter().all(|logit| logit.is_finite()));
+}
+
+#[test]
+fn what_the_adapter_does_not_bind_is_refused() {
+    let Some(gpu) = wgpu() else { return };
+    let limit = device_limits(&gpu).unwrap().binding_bytes;
+    let mut config = config(LinearKind::Ternary);
+
+    // The keys of a text. Its model is small: a million positions of 16 floats.
+    let keys = KvCache::buffer_bytes(&config, 512) / 512;
+    let tokens = (limit / keys + 64) as usize;
+    config.max_position_embeddings = tokens;
+    config.num_hidden_layers = 1;
+    let model = Transformer::new(&config, &QuantConfig::default(), 3, &gpu).unwrap();
+    let error = TensorRunner::new(&model, &gpu).start(tokens).unwrap_err();
+    assert!(
+        matches!(error, GenerateError::CacheTooLarge { .. }),
+        "{error}"
+    );
+
+    // A matrix: refused before anything of it is made.
+    config.intermediate_size = (limit / (64 * 4) + 1) as usize;
+    let error = Transformer::new(&config, &QuantConfig::default(), 3, &gpu).unwrap_err();
+    assert!(matches!(error, ConfigError::TooLarge { .. }), "{error}");
+    assert!(error.to_string().contains("mlp.gate_proj"), "{error}");
+}
