@@ -39,12 +39,9 @@ pub fn run(
     let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (result, first) {
         (Ok(Ok(outcome)), _) => Ok(outcome),
-        (Ok(Err(error)), None) => Err(match remedy(&format!("{error:#}")) {
-            Some(remedy) => error.context(format!("the {backend} device failed; {remedy}")),
-            None => error,
-        }),
-        (Ok(Err(_)) | Err(_), Some(message)) => Err(failure(backend, &message)),
-        (Err(_), None) => Err(failure(backend, "no message")),
+        (Ok(Err(error)), None) if remedy(&format!("{error:#}")).is_none() => Err(error),
+        (Ok(Err(error)), None) => Err(failure(backend, &format!("{error:#}"))),
+        (_, message) => Err(failure(backend, &message.unwrap_or_default())),
     }
 }
 
@@ -52,6 +49,8 @@ fn failure(backend: Backend, message: &str) -> anyhow::Error {
     let remedy = remedy(message).unwrap_or(
         "run it with `--backend flex`, or set RUST_BACKTRACE=1 to see where and report it",
     );
+    // One line, without the traces that CubeCL appends.
+    let message = message.split("Backtrace:").next().unwrap_or_default();
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
     anyhow!("the {backend} device failed: {message}; {remedy}")
 }
@@ -61,7 +60,7 @@ fn remedy(message: &str) -> Option<&'static str> {
     let message = message.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     if says(&["out of memory", "outofmemory", "not enough memory"]) {
-        Some("its memory is full: take a smaller model, batch or context, or `--backend flex`")
+        Some("the memory is full: take a smaller model, batch or context, or `--backend flex`")
     } else if says(&[
         "binding_size",
         "too big",
@@ -99,7 +98,9 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("doctor") && !text.contains('\n'), "{text}");
-        assert!(fail("wgpu error: Out of Memory").contains("memory is full"));
+        let text = fail("Out of memory\nBacktrace:\nNo backtrace available");
+        assert!(text.contains("memory is full"), "{text}");
+        assert!(!text.contains("available"), "{text}");
         assert!(fail("something else").contains("RUST_BACKTRACE"));
 
         let done = run(Backend::Wgpu, || Ok(Outcome::Done));

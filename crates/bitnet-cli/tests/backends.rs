@@ -4,7 +4,7 @@ mod common;
 
 use std::io::Write as _;
 
-use common::{Place, has_keys, losses};
+use common::{DEBUG, Place, has_keys, losses};
 use serde_json::Value;
 
 fn doctor() -> Value {
@@ -77,6 +77,32 @@ fn wgpu_trains_as_flex_does() {
             "--set",
             "data.characters=2000",
         ],
+    );
+}
+
+/// What the first adapter binds at once bounds a model, and `doctor` says how much that is.
+#[test]
+#[cfg(feature = "wgpu")]
+fn a_matrix_beyond_the_adapter_is_refused() {
+    let wgpu = backend("wgpu");
+    if devices(&wgpu) == 0 {
+        let _ = writeln!(std::io::stderr(), "SKIPPED: no WGPU adapter");
+        return;
+    }
+    let limits = &wgpu["devices"][0]["limits"];
+    has_keys(limits, &["binding_bytes", "shared_bytes", "units_per_cube"]);
+    let limit = limits["binding_bytes"].as_u64().unwrap();
+    let rows = limit / (4 * 32) + 1;
+    let set = format!("model.intermediate_size={rows}");
+    let place = Place::new();
+    let args = ["--backend", "wgpu", "--set", &set];
+    place.fails(
+        &[&["train", DEBUG, "--run-dir", "run"], &args[..]].concat(),
+        &["mlp.gate_proj", "binds at most", "--backend flex"],
+    );
+    place.fails(
+        &["train", DEBUG, "--backend", "wgpu", "--device", "99"],
+        &["no device 99", "bitnet doctor"],
     );
 }
 

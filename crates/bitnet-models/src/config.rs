@@ -1,7 +1,8 @@
 //! The shape of a Transformer, in Hugging Face's field names, so that a `config.json` deserialises directly.
 
 use bitnet_nn::fused::Gate;
-use bitnet_nn::{Granularity, LinearKind, WeightQuantizer};
+use bitnet_nn::{Granularity, LinearKind, WeightQuantizer, device_limits};
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 /// The activation of the feed-forward block, applied to the gate.
@@ -167,6 +168,43 @@ impl ModelConfig {
     pub fn head_width(&self) -> usize {
         self.head_dim
             .unwrap_or_else(|| self.hidden_size / self.num_attention_heads.max(1))
+    }
+
+    /// Checks that a device takes each matrix of the model; any does that is not a GPU. Tables (embedding and head) are
+    /// read in blocks, but where they are trained, on an autodiff device.
+    ///
+    /// # Errors
+    /// Names the first matrix that is larger than the device binds at once.
+    pub fn check_device(&self, packed: bool, device: &Device) -> Result<(), ConfigError> {
+        let Some(limits) = device_limits(device) else {
+            return Ok(());
+        };
+        let hidden = self.hidden_size;
+        let width = |cols: usize| if packed { cols.div_ceil(16) } else { cols };
+        let queries = self.num_attention_heads * self.head_width();
+        let mut matrices = vec![
+            ("self_attn.q_proj", queries, hidden, width(hidden)),
+            (
+                "mlp.gate_proj",
+                self.intermediate_size,
+                hidden,
+                width(hidden),
+            ),
+        ];
+        if device.is_autodiff() {
+            matrices.push(("embed_tokens", self.vocab_size, hidden, hidden));
+        }
+        for (name, rows, cols, words) in matrices {
+            let bytes = 4 * rows as u64 * words as u64;
+            if bytes > limits.binding_bytes {
+                return Err(ConfigError::TooLarge {
+                    matrix: format!("{name} [{rows}, {cols}]"),
+                    bytes,
+                    limit: limits.binding_bytes,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Checks that the model can be built. A `vocab_size` of 0 is allowed: it is filled in from the tokenizer.

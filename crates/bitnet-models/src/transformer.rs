@@ -3,7 +3,6 @@
 //! Embedding, norms and head stay in float in both twins; the projections of the blocks are ternary or float by
 //! `linear` in the config, and nothing else differs.
 
-use bitnet_nn::device_limits;
 use bitnet_nn::fused::{embedding, linear, rms_norm};
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, RmsNorm};
@@ -80,7 +79,7 @@ impl Transformer {
                 field: "vocab_size",
             });
         }
-        check_limits(init)?;
+        model.check_device(init.packed, init.device)?;
         let hidden = model.hidden_size;
         let block_norm = || (init.quant.norm != NormPlacement::Inside).then(|| init.norm(hidden));
         Ok(Self {
@@ -225,36 +224,4 @@ impl Block {
             ..self.clone()
         }
     }
-}
-
-/// Checks that the device takes each matrix. Tables are read in blocks, but where they are trained.
-fn check_limits(init: &Init<'_>) -> Result<(), ConfigError> {
-    let Some(limits) = device_limits(init.device) else {
-        return Ok(());
-    };
-    let model = init.model;
-    let (hidden, inner) = (model.hidden_size, model.intermediate_size);
-    let attention = model.num_attention_heads * model.head_width();
-    let mut matrices = vec![
-        ("self_attn.q_proj", attention, hidden),
-        ("mlp.gate_proj", inner, hidden),
-    ];
-    if init.device.is_autodiff() {
-        matrices.push(("embed_tokens", model.vocab_size, hidden));
-    }
-    for (name, rows, cols) in matrices {
-        let row = match init.packed && name != "embed_tokens" {
-            true => cols.div_ceil(16),
-            false => cols,
-        };
-        let bytes = 4 * rows as u64 * row as u64;
-        if bytes > limits.binding_bytes {
-            return Err(ConfigError::TooLarge {
-                matrix: format!("{name} [{rows}, {cols}]"),
-                bytes,
-                limit: limits.binding_bytes,
-            });
-        }
-    }
-    Ok(())
 }

@@ -41,6 +41,9 @@ pub fn run(args: CompareArgs) -> anyhow::Result<Outcome> {
         }
     }
     let device = setup::open_device(&args.device)?;
+    config
+        .model
+        .check_device(false, &device.clone().autodiff())?;
     let device_name = setup::device_name(args.device.backend, &device);
     let dir = setup::new_run_dir(args.run_dir.clone(), &config.name);
     if args.overrides.dry_run {

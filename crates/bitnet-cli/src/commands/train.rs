@@ -23,6 +23,9 @@ pub fn run(args: TrainArgs) -> anyhow::Result<Outcome> {
     }
     let corpus = setup::load_corpus(&mut config)?;
     let device = setup::open_device(&args.device)?;
+    config
+        .model
+        .check_device(false, &device.clone().autodiff())?;
     if args.overrides.dry_run {
         let path = setup::new_run_dir(args.run_dir, &config.name);
         let model = Transformer::new(&config.model, &config.quant, config.train.seed, &device)?;
