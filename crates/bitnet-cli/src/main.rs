@@ -8,9 +8,11 @@ mod args;
 mod commands;
 mod guard;
 mod interrupt;
+mod machine;
 mod output;
 mod progress;
 mod setup;
+mod task;
 
 use std::process::ExitCode;
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use bitnet_config::{DataConfig, DataKind, Level, Loader, RunConfig};
+use bitnet_config::{DataConfig, DataKind, Level, Loader, QuantConfig, RunConfig};
 use bitnet_data::{Corpus, TokenizerKind};
 use bitnet_kernels::{Kernel, Layout};
 use bitnet_models::engine::Options;
@@ -52,6 +52,9 @@ fn corpus(data: &DataConfig) -> anyhow::Result<Corpus> {
     let kind = match data.level {
         Level::Char => TokenizerKind::Char,
         Level::Byte => TokenizerKind::Byte,
+        Level::Bpe => TokenizerKind::Bpe {
+            vocab_size: data.vocab_size,
+        },
     };
     Ok(match data.kind {
         DataKind::Stories => {
@@ -110,10 +113,21 @@ pub fn describe_engine(options: &Options) -> String {
     format!("{kernel}, {layout}, {head} head")
 }
 
-/// Whether inference runs on the CPU engine: on the flex backend. Its flags mean nothing elsewhere.
-pub fn uses_engine(backend: Backend, args: &EngineArgs) -> anyhow::Result<bool> {
-    asks_for_engine(backend, args)?;
-    Ok(backend == Backend::Flex)
+/// Whether inference runs on the CPU engine: on the flex backend, if it knows how the model is quantised. Its flags mean
+/// nothing elsewhere.
+pub fn uses_engine(
+    backend: Backend,
+    args: &EngineArgs,
+    quant: &QuantConfig,
+) -> anyhow::Result<bool> {
+    let asked = asks_for_engine(backend, args)?;
+    if asked && !quant.engine_runs() {
+        bail!(
+            "--kernel, --layout and --head are for the CPU engine, which takes 8-bit activations and one scale a matrix or \
+             row; this model runs on Burn's tensors: leave them out"
+        );
+    }
+    Ok(backend == Backend::Flex && quant.engine_runs())
 }
 
 /// Whether one of the engine's flags was given.
@@ -137,8 +151,9 @@ pub fn runner<'a>(
     device: &Device,
     args: &DeviceArgs,
     engine: &EngineArgs,
+    quant: &QuantConfig,
 ) -> anyhow::Result<Box<dyn Runner + 'a>> {
-    Ok(match uses_engine(args.backend, engine)? {
+    Ok(match uses_engine(args.backend, engine, quant)? {
         true => {
             let options = engine_options(engine, args.threads);
             Box::new(EngineRunner::new(model.engine(options)?))

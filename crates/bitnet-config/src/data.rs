@@ -1,10 +1,21 @@
-//! `[data]`: the corpus and how it is cut into tokens.
+//! `[data]`: what is learned from, and how text is cut into tokens.
+//!
+//! Which keys count depends on the task:
+//!
+//! | task | reads |
+//! |---|---|
+//! | `lm` | `kind`, `path`, `train_fraction`, or for stories `characters` and `seed` |
+//! | `translate` | `source` and `target`, files of one sentence a line, or `path`, a TSV of both; the same for `validation_…` and `test_…` |
+//! | `classify` | `path` (CSV, TSV or JSONL), `text_columns`, `label_column`; `test_path` or the last `test_examples` rows |
+//! | `vectors` | `path` (CSV of numbers), `label_column`; `test_path` or `test_examples` of the shuffled rows |
+//! | `synthetic` | `synthetic`, `examples`, `min_symbols`, `max_symbols`, `seed` |
+//! | `layer` | `examples`, `noise`, `seed`; the widths are `model.input_size` and `model.num_labels` |
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Where the text comes from.
+/// Where the text of a language model comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DataKind {
@@ -24,24 +35,87 @@ pub enum Level {
     Char,
     /// A byte: 256 token ids, any text can be encoded.
     Byte,
+    /// A piece of byte-level byte-pair encoding, trained on the training text: any text can be encoded.
+    Bpe,
 }
 
-/// The corpus.
+/// What a synthetic task asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Synthetic {
+    /// The letters of the source.
+    Copy,
+    /// The letters of the source, last first.
+    #[default]
+    Reverse,
+    /// The letters of the source in alphabetical order.
+    Sort,
+    /// The sum of two decimal numbers.
+    Addition,
+}
+
+/// The data of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// `stories` or `text`.
+    /// `stories` or `text` (task `lm`).
     pub kind: DataKind,
-    /// The text file; a relative path starts at the current directory, not at the configuration file.
+    /// The file; a relative path starts at the current directory, not at the configuration file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// `char` or `byte`.
+    /// A file of the same form to validate on; absent takes `validation_examples` from the end of the training data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_path: Option<PathBuf>,
+    /// A file of the same form to test on; absent takes `test_examples` from the end of the data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_path: Option<PathBuf>,
+    /// Source sentences, one a line (task `translate`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<PathBuf>,
+    /// Their translations, line by line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<PathBuf>,
+    /// Source sentences to validate on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_source: Option<PathBuf>,
+    /// Their translations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_target: Option<PathBuf>,
+    /// Source sentences to test on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_source: Option<PathBuf>,
+    /// Their translations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_target: Option<PathBuf>,
+    /// Columns that hold text, joined by a space (task `classify`): names of the header, or numbers from 1 if there is none.
+    pub text_columns: Vec<String>,
+    /// Column of the label; empty is `label`, or in a file of vectors the last.
+    pub label_column: String,
+    /// `char`, `byte` or `bpe`.
     pub level: Level,
-    /// Leading share of the text that is trained on; the rest is the validation split.
+    /// Size of the `bpe` vocabulary.
+    pub vocab_size: usize,
+    /// Most tokens of a sequence: longer texts are cut, longer pairs are left out of training.
+    pub max_length: usize,
+    /// Leading share of the text that is trained on; the rest is the validation split (task `lm`).
     pub train_fraction: f64,
+    /// Examples of the validation split, where no file holds them.
+    pub validation_examples: usize,
+    /// Examples of the test split, where no file holds them.
+    pub test_examples: usize,
     /// Length of the generated text (stories only).
     pub characters: usize,
-    /// Seed of the generated text (stories only).
+    /// `copy`, `reverse`, `sort` or `addition` (task `synthetic`).
+    pub synthetic: Synthetic,
+    /// Generated examples to train on (tasks `synthetic` and `layer`).
+    pub examples: usize,
+    /// Fewest letters, or digits of a number (task `synthetic`).
+    pub min_symbols: usize,
+    /// Most letters, or digits of a number (task `synthetic`).
+    pub max_symbols: usize,
+    /// Standard deviation of the noise in the targets (task `layer`).
+    pub noise: f64,
+    /// Seed of what is generated or shuffled.
     pub seed: u64,
 }
 
@@ -50,9 +124,28 @@ impl Default for DataConfig {
         Self {
             kind: DataKind::Stories,
             path: None,
+            validation_path: None,
+            test_path: None,
+            source: None,
+            target: None,
+            validation_source: None,
+            validation_target: None,
+            test_source: None,
+            test_target: None,
+            text_columns: vec!["text".into()],
+            label_column: String::new(),
             level: Level::Char,
+            vocab_size: 4000,
+            max_length: 128,
             train_fraction: 0.9,
+            validation_examples: 500,
+            test_examples: 500,
             characters: 1_000_000,
+            synthetic: Synthetic::Reverse,
+            examples: 10_000,
+            min_symbols: 1,
+            max_symbols: 10,
+            noise: 0.1,
             seed: 0,
         }
     }

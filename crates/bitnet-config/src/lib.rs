@@ -55,31 +55,38 @@
 //! # Defaults that yield
 //!
 //! A few defaults depend on what was written, so that shrinking a model takes one key and not five: unless they are
-//! written themselves, `train.context` and the lengths in `[compare]` shrink to fit `model.max_position_embeddings`,
+//! written themselves, `train.context`, `data.max_length`, `decode.max_length` and the lengths in `[compare]` shrink to fit `model.max_position_embeddings`,
 //! and `train.warmup_steps` to a tenth of `train.steps`. What is written is never changed, only checked.
 
 mod compare;
 mod data;
+mod decode;
 mod error;
+mod experiment;
 mod layer;
 mod loader;
 mod optim;
 mod run;
 mod schedule;
 mod schema;
+mod task;
 mod train;
 mod validate;
 
 pub use bitnet_models::{
-    Granularity, HiddenAct, LinearKind, ModelConfig, NormPlacement, QuantConfig, WeightQuantizer,
+    ActivationQuantizer, Granularity, HiddenAct, LinearKind, MlpKind, ModelConfig, NormPlacement,
+    PositionKind, QuantConfig, WeightQuantizer,
 };
 pub use compare::CompareConfig;
-pub use data::{DataConfig, DataKind, Level};
+pub use data::{DataConfig, DataKind, Level, Synthetic};
+pub use decode::DecodeConfig;
 pub use error::{ConfigError, Origin};
+pub use experiment::{ExperimentConfig, VariantConfig};
 pub use loader::Loader;
 pub use optim::{OptimConfig, OptimOverride};
 pub use run::RunConfig;
 pub use schedule::Schedule;
+pub use task::Task;
 pub use train::TrainConfig;
 
 /// The text of `configs/compare/quickstart.toml`: what `bitnet compare` runs when it is given no file.

@@ -111,6 +111,7 @@ impl Loader {
         if let (Some(name), false) = (self.name.clone(), self.wrote("name")) {
             config.name = name;
         }
+        widen(&mut config)?;
         self.fit(&mut config);
         config.validate()?;
         Ok(config)
@@ -130,10 +131,14 @@ impl Loader {
 
     /// Shrinks the defaults that depend on what was written (see the crate's documentation).
     fn fit(&self, config: &mut RunConfig) {
-        let longest = config.model.max_position_embeddings;
+        let longest = config.model.max_position_embeddings.max(1);
         let (train, compare) = (&mut config.train, &mut config.compare);
+        let (data, decode) = (&mut config.data, &mut config.decode);
         for (key, value, limit) in [
             ("train.context", &mut train.context, longest),
+            // A target begins with one token more.
+            ("data.max_length", &mut data.max_length, longest - 1),
+            ("decode.max_length", &mut decode.max_length, longest),
             (
                 "train.warmup_steps",
                 &mut train.shared.warmup_steps,
@@ -160,6 +165,27 @@ impl Loader {
             }
         }
     }
+}
+
+/// Applies `model.width_multiple`, and takes it out: what is resolved says the widths themselves.
+fn widen(config: &mut RunConfig) -> Result<(), ConfigError> {
+    let model = &mut config.model;
+    let Some(multiple) = model.width_multiple.take() else {
+        return Ok(());
+    };
+    if !(multiple > 0.0 && multiple <= 1024.0) {
+        return Err(ConfigError::Invalid {
+            key: "model.width_multiple".into(),
+            value: multiple.to_string(),
+            problem: "must be above 0, and at most 1024".into(),
+        });
+    }
+    let unit = 2 * model.num_attention_heads.max(1);
+    for width in [&mut model.hidden_size, &mut model.intermediate_size] {
+        let units = (*width as f64 * multiple / unit as f64).round() as usize;
+        *width = unit * units.max(1);
+    }
+    Ok(())
 }
 
 /// The environment variable of a key.

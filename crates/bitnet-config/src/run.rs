@@ -3,7 +3,7 @@
 use bitnet_models::{ModelConfig, QuantConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::{CompareConfig, ConfigError, DataConfig, TrainConfig};
+use crate::{CompareConfig, ConfigError, DataConfig, DecodeConfig, Task, TrainConfig};
 
 /// Everything that determines a run. Read it through a [`Loader`](crate::Loader), which rejects unknown keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -11,7 +11,9 @@ use crate::{CompareConfig, ConfigError, DataConfig, TrainConfig};
 pub struct RunConfig {
     /// Name of the run, and of its directory; the loader's default is the file's name without `.toml`.
     pub name: String,
-    /// Shape of the Transformer.
+    /// `lm`, `translate`, `classify`, `vectors`, `synthetic` or `layer`.
+    pub task: Task,
+    /// Shape of the model.
     pub model: ModelConfig,
     /// Quantiser and norm placement.
     pub quant: QuantConfig,
@@ -19,6 +21,8 @@ pub struct RunConfig {
     pub data: DataConfig,
     /// How long, how much at a time, and with which optimiser.
     pub train: TrainConfig,
+    /// How outputs are written when an encoder–decoder is scored.
+    pub decode: DecodeConfig,
     /// What a comparison of the twins measures after training.
     pub compare: CompareConfig,
 }
@@ -27,10 +31,12 @@ impl Default for RunConfig {
     fn default() -> Self {
         Self {
             name: "run".into(),
+            task: Task::default(),
             model: ModelConfig::default(),
             quant: QuantConfig::default(),
             data: DataConfig::default(),
             train: TrainConfig::default(),
+            decode: DecodeConfig::default(),
             compare: CompareConfig::default(),
         }
     }

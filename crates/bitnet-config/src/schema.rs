@@ -26,15 +26,26 @@ fn complete() -> RunConfig {
         second_learning_rate: Some(1e-3),
         ..OptimConfig::default()
     };
+    let path = || Some("text.txt".into());
     let every = OptimOverride::from(&shared);
     RunConfig {
         model: ModelConfig {
             num_key_value_heads: Some(4),
+            num_decoder_layers: Some(2),
+            width_multiple: Some(1.5),
             head_dim: Some(32),
             ..ModelConfig::default()
         },
         data: DataConfig {
-            path: Some("text.txt".into()),
+            path: path(),
+            validation_path: path(),
+            test_path: path(),
+            source: path(),
+            target: path(),
+            validation_source: path(),
+            validation_target: path(),
+            test_source: path(),
+            test_target: path(),
             ..DataConfig::default()
         },
         train: TrainConfig {
@@ -110,6 +121,7 @@ mod tests {
             "model",
             "quant",
             "data",
+            "decode",
             "compare",
             "train.float",
             "train.ternary",

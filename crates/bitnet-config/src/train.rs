@@ -16,7 +16,7 @@ pub struct TrainConfig {
     pub steps: usize,
     /// Sequences in a step.
     pub batch_size: usize,
-    /// Tokens in a sequence.
+    /// Tokens in a sequence (task `lm`).
     pub context: usize,
     /// Seed of the initial weights and of the order of the data.
     pub seed: u64,
@@ -28,6 +28,11 @@ pub struct TrainConfig {
     pub checkpoint_interval: usize,
     /// Steps between two lines of the log; 0 logs only evaluations.
     pub log_interval: usize,
+    /// Fraction of the steps over which a ternary model goes from float to quantised: `λ` rises linearly from 0 to 1 in
+    /// `w + λ(ŵ − w)`, activations alike; 0 is quantised from the start. The float twin has none.
+    pub lambda_warmup: f64,
+    /// Share of the target that is spread over the vocabulary (tasks with an encoder); 0 is plain cross-entropy.
+    pub label_smoothing: f64,
     /// The optimiser keys of both twins.
     #[serde(flatten)]
     pub shared: OptimConfig,
@@ -48,6 +53,8 @@ impl Default for TrainConfig {
             eval_batches: 16,
             checkpoint_interval: 0,
             log_interval: 10,
+            lambda_warmup: 0.0,
+            label_smoothing: 0.0,
             shared: OptimConfig::default(),
             float: OptimOverride::default(),
             ternary: OptimOverride::default(),
@@ -61,6 +68,15 @@ impl TrainConfig {
         match linear {
             LinearKind::Float => &self.float,
             LinearKind::Ternary => &self.ternary,
+        }
+    }
+
+    /// `λ` of a step, the first being 0.
+    pub fn lambda_at(&self, step: usize) -> f32 {
+        let rise = self.lambda_warmup * self.steps as f64;
+        match rise > 0.0 {
+            true => (step as f64 / rise).min(1.0) as f32,
+            false => 1.0,
         }
     }
 

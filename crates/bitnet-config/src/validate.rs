@@ -5,7 +5,8 @@ use std::fmt::Display;
 use bitnet_models::{LinearKind, ModelConfig};
 
 use crate::{
-    CompareConfig, ConfigError, DataConfig, DataKind, OptimConfig, RunConfig, Schedule, TrainConfig,
+    CompareConfig, ConfigError, DataConfig, DataKind, DecodeConfig, Level, OptimConfig, RunConfig,
+    Schedule, Task, TrainConfig,
 };
 
 type Check = Result<(), ConfigError>;
@@ -34,7 +35,11 @@ impl RunConfig {
             })?;
         }
         validate_train(&self.train, &self.model)?;
-        validate_data(&self.data, self.train.context)?;
+        match self.task {
+            Task::Lm => validate_corpus(&self.data, self.train.context)?,
+            task => validate_data(task, &self.data, &self.model)?,
+        }
+        validate_decode(&self.decode, &self.model)?;
         validate_compare(&self.compare, &self.model)
     }
 }
@@ -54,6 +59,14 @@ fn validate_train(train: &TrainConfig, model: &ModelConfig) -> Check {
             )
         },
     )?;
+    for (key, fraction) in [
+        ("train.lambda_warmup", train.lambda_warmup),
+        ("train.label_smoothing", train.label_smoothing),
+    ] {
+        ensure((0.0..1.0).contains(&fraction), key, fraction, || {
+            "must be at least 0 and below 1".into()
+        })?;
+    }
     for (linear, section) in [
         (LinearKind::Float, "float"),
         (LinearKind::Ternary, "ternary"),
@@ -119,7 +132,121 @@ fn validate_optim(optim: &OptimConfig, name: impl Fn(&str) -> String) -> Check {
     }
 }
 
-fn validate_data(data: &DataConfig, context: usize) -> Check {
+/// What the tasks other than `lm` need of their data.
+fn validate_data(task: Task, data: &DataConfig, model: &ModelConfig) -> Check {
+    let needs = |key: &str, given: bool, what: &str| match given {
+        true => Ok(()),
+        false => Err(ConfigError::Missing {
+            key: key.into(),
+            reason: format!("task = \"{}\" needs {what}", task.name()),
+        }),
+    };
+    let both = |a: &Option<_>, b: &Option<_>| a.is_some() && b.is_some();
+    match task {
+        Task::Translate => {
+            for (source, target, path, names) in [
+                (&data.source, &data.target, &data.path, ["source", "target"]),
+                (
+                    &data.validation_source,
+                    &data.validation_target,
+                    &data.validation_path,
+                    ["validation_source", "validation_target"],
+                ),
+                (
+                    &data.test_source,
+                    &data.test_target,
+                    &data.test_path,
+                    ["test_source", "test_target"],
+                ),
+            ] {
+                let missing = usize::from(source.is_some());
+                let half = source.is_some() != target.is_some();
+                let train = names[0] == "source";
+                needs(
+                    &format!("data.{}", names[missing]),
+                    !half && (!train || both(source, target) || path.is_some()),
+                    "source and target sentences: two files of one sentence a line, or data.path, a TSV of both",
+                )?;
+            }
+        }
+        Task::Classify | Task::Vectors => {
+            needs(
+                "data.path",
+                data.path.is_some(),
+                "a file of examples; set it",
+            )?;
+        }
+        Task::Synthetic | Task::Layer => {
+            positive("data.examples", data.examples)?;
+            positive("data.min_symbols", data.min_symbols)?;
+            ensure(
+                data.min_symbols <= data.max_symbols,
+                "data.min_symbols",
+                data.min_symbols,
+                || format!("exceeds data.max_symbols = {}; lower it", data.max_symbols),
+            )?;
+            non_negative("data.noise", data.noise)?;
+        }
+        Task::Lm => {}
+    }
+    let files = [&data.validation_path, &data.validation_source];
+    if files.iter().all(|path| path.is_none()) {
+        positive("data.validation_examples", data.validation_examples)?;
+    }
+    if [&data.test_path, &data.test_source]
+        .iter()
+        .all(|path| path.is_none())
+    {
+        positive("data.test_examples", data.test_examples)?;
+    }
+    if task == Task::Layer {
+        positive("model.input_size", model.input_size)?;
+        positive("model.num_labels", model.num_labels)?;
+    }
+    if task.reads_sequences() {
+        positive("data.max_length", data.max_length)?;
+        let longest = model.max_position_embeddings;
+        ensure(
+            data.max_length < longest,
+            "data.max_length",
+            data.max_length,
+            || {
+                format!(
+                    "must be below model.max_position_embeddings = {longest}, which also holds a sequence's first token; \
+                     raise that or lower data.max_length"
+                )
+            },
+        )?;
+    }
+    validate_vocabulary(data)
+}
+
+fn validate_vocabulary(data: &DataConfig) -> Check {
+    ensure(
+        data.level != Level::Bpe || data.vocab_size > 256,
+        "data.vocab_size",
+        data.vocab_size,
+        || "is too small for data.level = \"bpe\", which begins with 256 bytes; raise it".into(),
+    )
+}
+
+fn validate_decode(decode: &DecodeConfig, model: &ModelConfig) -> Check {
+    positive("decode.beam", decode.beam)?;
+    positive("decode.max_length", decode.max_length)?;
+    positive("decode.batch_size", decode.batch_size)?;
+    non_negative("decode.length_penalty", decode.length_penalty)?;
+    let longest = model.max_position_embeddings;
+    ensure(
+        decode.max_length <= longest,
+        "decode.max_length",
+        decode.max_length,
+        || format!("exceeds model.max_position_embeddings = {longest}; raise that or lower it"),
+    )
+}
+
+/// The text of a language model.
+fn validate_corpus(data: &DataConfig, context: usize) -> Check {
+    validate_vocabulary(data)?;
     let fraction = data.train_fraction;
     ensure(
         fraction > 0.0 && fraction < 1.0,

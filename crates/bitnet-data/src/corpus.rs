@@ -74,7 +74,9 @@ impl Corpus {
         let tokenizer = match kind {
             _ if bytes.is_empty() => return Err(DataError::Empty { corpus: name }),
             TokenizerKind::Byte => Tokenizer::Byte,
-            TokenizerKind::Char => Tokenizer::for_text(kind, file::utf8(&name, bytes)?)?,
+            TokenizerKind::Char | TokenizerKind::Bpe { .. } => {
+                Tokenizer::for_text(kind, file::utf8(&name, bytes)?)?
+            }
         };
         Self::from_bytes_with(name, bytes, tokenizer, train_fraction)
     }
@@ -118,7 +120,9 @@ impl Corpus {
         }
         let mut train = match &tokenizer {
             Tokenizer::Byte => bytes.iter().copied().map(u32::from).collect(),
-            Tokenizer::Char(_) => tokenizer.encode(file::utf8(&name, bytes)?)?,
+            Tokenizer::Char(_) | Tokenizer::Bpe(_) => {
+                tokenizer.encode(file::utf8(&name, bytes)?)?
+            }
         };
         let validation = train.split_off(train_length(train.len()));
         let validation_bytes = tokenizer.byte_length(&validation);

@@ -30,6 +30,23 @@ impl Dice {
         (product >> 64) as usize
     }
 
+    /// The numbers `0..length` in an order where each is equally likely (Fisher–Yates).
+    pub(crate) fn permutation(&mut self, length: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..length).collect();
+        for last in (1..length).rev() {
+            order.swap(last, self.below(last + 1));
+        }
+        order
+    }
+
+    /// A number from the standard normal distribution (Box–Muller, the cosine branch).
+    pub(crate) fn normal(&mut self) -> f64 {
+        // 53 bits each; the first is above 0.
+        let mut uniform = || (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+        let (radius, angle) = (1.0 - uniform(), uniform());
+        (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
+    }
+
     /// True once in `n` throws on average.
     pub(crate) fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0

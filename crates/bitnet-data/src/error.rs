@@ -52,6 +52,66 @@ pub enum DataError {
         offset: usize,
     },
 
+    /// A line of a file is not what it should be.
+    #[error("{file}, line {line}: {problem}")]
+    Line {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong, and the remedy.
+        problem: String,
+    },
+
+    /// The format of a table is told by its name.
+    #[error("{}: the file's name must end in csv, tsv or jsonl, which says how it is read", path.display())]
+    Ending {
+        /// The path as given.
+        path: PathBuf,
+    },
+
+    /// A split would leave nothing to train on.
+    #[error(
+        "{name} has {have} examples, and {count} of them are asked for validation or test: lower that, or give a file of its own"
+    )]
+    TooFew {
+        /// The data.
+        name: String,
+        /// Examples left.
+        have: usize,
+        /// Examples asked for.
+        count: usize,
+    },
+
+    /// A synthetic task has too few different sources.
+    #[error(
+        "{name} gave only {have} different sources, {wanted} are wanted: allow longer ones, or take fewer examples"
+    )]
+    FewSources {
+        /// The task and its lengths.
+        name: String,
+        /// Different sources found.
+        have: usize,
+        /// Different sources wanted.
+        wanted: usize,
+    },
+
+    /// A byte-level vocabulary begins with all bytes.
+    #[error(
+        "a BPE vocabulary of {vocab_size} has no room beside its 256 bytes: raise it, or use the byte tokenizer"
+    )]
+    BpeVocabulary {
+        /// The size as given.
+        vocab_size: usize,
+    },
+
+    /// A BPE tokenizer cannot be made or read.
+    #[error("the BPE tokenizer cannot be used: {problem}")]
+    Bpe {
+        /// What the library says.
+        problem: String,
+    },
+
     /// The share of the text used for training is not a share: one split would be empty for any text.
     #[error(
         "the train fraction {fraction} is not between 0 and 1: use 0.9 for nine parts of training to one of validation"

@@ -32,23 +32,45 @@
 //! # Ok::<(), bitnet_data::DataError>(())
 //! ```
 //!
+//! Other tasks have examples instead of one text: sentence [`Pairs`] and [`synthetic`] ones, a [`Table`] of labelled texts,
+//! labelled [`Vectors`], a [`Regression`]. [`EpochSampler`] says which of them a step sees, [`SequenceVocabulary`] and
+//! [`PairBatch`] make padded ids of them, and [`scores`] compares what a model wrote with what it should have written.
+//!
 //! No framework appears in this crate: a batch is two vectors of integers.
 
 mod batches;
+mod bpe;
 mod corpus;
 mod decoder;
 mod dice;
 mod error;
 mod evaluation;
 mod file;
+mod lines;
+mod pairs;
+mod regression;
+mod sampler;
+pub mod scores;
+mod sequences;
 pub mod stories;
+pub mod synthetic;
+mod table;
 mod tokenizer;
+mod vectors;
 mod vocabulary;
 
 pub use batches::{Batch, BatchSampler};
+pub use bpe::Bpe;
 pub use corpus::Corpus;
 pub use decoder::Decoder;
 pub use error::DataError;
 pub use evaluation::{EvaluationWindows, evaluation_windows};
+pub use pairs::Pairs;
+pub use regression::Regression;
+pub use sampler::EpochSampler;
+pub use sequences::{BOS, EOS, PAD, PaddedBatch, PairBatch, SPECIALS, SequenceVocabulary, UNK};
+pub use synthetic::SyntheticTask;
+pub use table::Table;
 pub use tokenizer::{Tokenizer, TokenizerKind};
+pub use vectors::Vectors;
 pub use vocabulary::Vocabulary;

@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DataError, Decoder, Vocabulary};
+use crate::{Bpe, DataError, Decoder, Vocabulary};
 
 /// Which tokenizer to use, before a text has been seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -22,6 +22,11 @@ pub enum TokenizerKind {
     Byte,
     /// One id per distinct character of the corpus.
     Char,
+    /// One id per piece of a byte-pair encoding with so many pieces.
+    Bpe {
+        /// How many ids there are at most.
+        vocab_size: usize,
+    },
 }
 
 impl fmt::Display for TokenizerKind {
@@ -29,6 +34,7 @@ impl fmt::Display for TokenizerKind {
         f.write_str(match self {
             Self::Byte => "byte",
             Self::Char => "char",
+            Self::Bpe { .. } => "bpe",
         })
     }
 }
@@ -54,6 +60,8 @@ pub enum Tokenizer {
     Byte,
     /// The id is the rank of the character in a vocabulary.
     Char(Vocabulary),
+    /// The id is a piece of a byte-pair encoding.
+    Bpe(Bpe),
 }
 
 /// The JSON form, before validation.
@@ -70,14 +78,26 @@ impl Tokenizer {
         match kind {
             TokenizerKind::Byte => Ok(Self::Byte),
             TokenizerKind::Char => Vocabulary::of(text).map(Self::Char),
+            TokenizerKind::Bpe { vocab_size } => Bpe::train(&[text], vocab_size).map(Self::Bpe),
         }
     }
 
-    /// Which of the two tokenizers this is.
+    /// The tokenizer of the given kind for many texts.
+    pub fn for_texts(kind: TokenizerKind, texts: &[&str]) -> Result<Self, DataError> {
+        match kind {
+            TokenizerKind::Bpe { vocab_size } => Bpe::train(texts, vocab_size).map(Self::Bpe),
+            _ => Self::for_text(kind, &texts.concat()),
+        }
+    }
+
+    /// Which of the tokenizers this is.
     pub fn kind(&self) -> TokenizerKind {
         match self {
             Self::Byte => TokenizerKind::Byte,
             Self::Char(_) => TokenizerKind::Char,
+            Self::Bpe(bpe) => TokenizerKind::Bpe {
+                vocab_size: bpe.vocab_size(),
+            },
         }
     }
 
@@ -86,13 +106,16 @@ impl Tokenizer {
         match self {
             Self::Byte => 256,
             Self::Char(vocabulary) => vocabulary.chars().len(),
+            Self::Bpe(bpe) => bpe.vocab_size(),
         }
     }
 
-    /// The ids of a text: one per byte, or one per character.
+    /// The ids of a text: one per byte, per character or per piece.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
-        let Self::Char(vocabulary) = self else {
-            return Ok(text.bytes().map(u32::from).collect());
+        let vocabulary = match self {
+            Self::Byte => return Ok(text.bytes().map(u32::from).collect()),
+            Self::Bpe(bpe) => return bpe.encode(text),
+            Self::Char(vocabulary) => vocabulary,
         };
         let id = |(position, character)| {
             let size = vocabulary.chars().len();
@@ -132,10 +155,11 @@ impl Tokenizer {
                 .iter()
                 .map(|&token| self.character(token).len_utf8())
                 .sum(),
+            Self::Bpe(_) => self.decode_bytes(tokens).len(),
         }
     }
 
-    /// The JSON form, on one line.
+    /// The JSON form: one line, or of a byte-pair encoding Hugging Face's `tokenizer.json`.
     pub fn to_json(&self) -> String {
         match self {
             Self::Byte => r#"{"kind":"byte"}"#.to_owned(),
@@ -143,18 +167,24 @@ impl Tokenizer {
                 let chars = serde_json::Value::String(vocabulary.chars().iter().collect());
                 format!(r#"{{"kind":"char","chars":{chars}}}"#)
             }
+            Self::Bpe(bpe) => bpe.to_json(),
         }
     }
 
     /// Reads the JSON form back, and checks it.
     pub fn from_json(json: &str) -> Result<Self, DataError> {
-        let file: TokenizerFile = serde_json::from_str(json)?;
+        let value: serde_json::Value = serde_json::from_str(json)?;
+        if value.get("model").is_some() {
+            return Bpe::from_json(json).map(Self::Bpe);
+        }
+        let file = TokenizerFile::deserialize(value)?;
         let vocabulary = |problem: &str| {
             Err(DataError::Vocabulary {
                 problem: problem.to_owned(),
             })
         };
         match (file.kind.parse()?, file.chars) {
+            (TokenizerKind::Bpe { .. }, _) => vocabulary("has no place in a BPE tokenizer"),
             (TokenizerKind::Byte, None) => Ok(Self::Byte),
             (TokenizerKind::Byte, Some(_)) => vocabulary("has no place in a byte tokenizer"),
             (TokenizerKind::Char, None) => vocabulary("is missing"),
@@ -168,6 +198,9 @@ impl Tokenizer {
     pub(crate) fn push_bytes(&self, token: u32, bytes: &mut Vec<u8>) {
         match (self, u8::try_from(token)) {
             (Self::Byte, Ok(byte)) => bytes.push(byte),
+            (Self::Bpe(bpe), _) if let Some(piece) = bpe.piece(token) => {
+                bytes.extend_from_slice(piece);
+            }
             _ => bytes.extend_from_slice(self.character(token).encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
@@ -175,7 +208,7 @@ impl Tokenizer {
     /// The character of one id; U+FFFD where the id is not one character.
     fn character(&self, token: u32) -> char {
         let character = match self {
-            Self::Byte => None,
+            Self::Byte | Self::Bpe(_) => None,
             Self::Char(vocabulary) => vocabulary.character(token),
         };
         character.unwrap_or(char::REPLACEMENT_CHARACTER)

@@ -102,7 +102,7 @@ pub use rescale::{codes_i8_to_f32_div, scale_rows_cols};
 pub use spec::{Granularity, WeightQuantizer};
 pub use unpack::{unpack_codes_f32, unpack_codes_i8, unpack_scaled_f32};
 pub use view::{PackedView, words_per_row};
-pub use weight::{SUM_BLOCK, SUM_LANES, pack_weights, weight_scales};
+pub use weight::{SUM_BLOCK, SUM_LANES, pack_signs, pack_weights, quantize_weights, weight_scales};
 
 /// The floor of `max|x|` and of `mean|w|`: an all-zero row has a finite scale and codes 0, and nothing divides by 0.
 pub const EPS: f32 = 1e-5;

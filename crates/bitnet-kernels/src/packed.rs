@@ -16,7 +16,8 @@
 use std::borrow::Cow;
 
 use crate::{
-    Error, Granularity, PackedView, WeightQuantizer, pack_weights, view::word_count, weight_scales,
+    Error, Granularity, PackedView, WeightQuantizer, pack_weights, quantize_weights,
+    view::word_count,
 };
 
 /// A packed matrix that owns its words, checked when made.
@@ -133,9 +134,8 @@ impl PackedTernary {
         granularity: Granularity,
     ) -> Result<Self, Error> {
         check_length("w", rows, cols, w.len())?;
-        let scales = weight_scales(w, rows, cols, quantizer, granularity);
-        let mut words = vec![0; word_count(rows, cols)?];
-        pack_weights(w, rows, cols, &scales, &mut words);
+        word_count(rows, cols)?;
+        let (words, scales) = quantize_weights(w, rows, cols, quantizer, granularity);
         let packed = Self {
             words,
             scales,

@@ -108,7 +108,7 @@ pub fn weight_scales(
 ) -> Vec<f32> {
     let scale = |group: &[f32]| {
         let centre = match quantizer {
-            WeightQuantizer::AbsMean => mean_abs(group),
+            WeightQuantizer::AbsMean | WeightQuantizer::Sign => mean_abs(group),
             WeightQuantizer::AbsMedian => median_abs(group),
         };
         if centre.is_nan() {

@@ -10,6 +10,8 @@ pub enum WeightQuantizer {
     AbsMean,
     /// `s = 1 / median|w|` (arXiv 2407.09527).
     AbsMedian,
+    /// `w > mean(w)` → 1, else −1: binary weights, with the scale of [`AbsMean`](Self::AbsMean) (BitNet, arXiv 2310.11453).
+    Sign,
 }
 
 /// Which weights share one scale.

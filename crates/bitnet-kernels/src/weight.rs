@@ -31,6 +31,9 @@ pub const SUM_BLOCK: usize = 4096;
 /// Lanes of a block: four 256-bit accumulators, enough to hide the 4 cycles of a vector addition.
 pub const SUM_LANES: usize = 32;
 
+/// Weights in a packed word.
+const PER_WORD: usize = 16;
+
 /// The scales of `w[rows, cols]`: one, or one for each row. `s = 1 / max(mean|w| or median|w|, EPS)`.
 ///
 /// The median of an even count is the mean of the two middle values. An empty group has `s = 1 / EPS`; a group with a
@@ -97,6 +100,80 @@ pub fn pack_weights(w: &[f32], rows: usize, cols: usize, scales: &[f32], words: 
     });
 }
 
+/// Writes the codes of [`WeightQuantizer::Sign`] to `words`: 1 where `w > mean(w)` of its group, else −1 (NaN too).
+///
+/// The mean is summed in f64 in memory order, on one thread.
+///
+/// ```
+/// let mut words = [0];
+/// bitnet_kernels::pack_signs(&[1.0, -1.0, 0.25], 1, 3, bitnet_kernels::Granularity::Tensor, &mut words);
+/// assert_eq!(words[0] & 0b111111, 0b10_00_10); // the mean is 1/12
+/// ```
+///
+/// # Panics
+///
+/// If a length disagrees with the shape.
+pub fn pack_signs(
+    w: &[f32],
+    rows: usize,
+    cols: usize,
+    granularity: Granularity,
+    words: &mut [u32],
+) {
+    assert_eq!(w.len(), rows * cols, "w is not {rows} x {cols}");
+    assert_eq!(
+        words.len(),
+        rows * words_per_row(cols),
+        "words are not {rows} packed rows of {cols}"
+    );
+    let mean = |group: &[f32]| {
+        let sum: f64 = group.iter().copied().map(f64::from).sum();
+        (sum / group.len().max(1) as f64) as f32
+    };
+    let of_tensor = mean(w);
+    for (row, words) in words
+        .chunks_exact_mut(words_per_row(cols).max(1))
+        .enumerate()
+    {
+        let w = &w[row * cols..][..cols];
+        let centre = match granularity {
+            Granularity::Tensor => of_tensor,
+            Granularity::Row => mean(w),
+        };
+        for (word, w) in words.iter_mut().zip(w.chunks(PER_WORD)) {
+            *word = (0..PER_WORD).fold(0, |word, k| {
+                let stored = match w.get(k) {
+                    Some(w) if *w > centre => 2,
+                    Some(_) => 0,
+                    None => 1,
+                };
+                word | stored << (2 * k)
+            });
+        }
+    }
+}
+
+/// Scales and packed rows of `w[rows, cols]` by any quantiser: [`weight_scales`], then [`pack_weights`] or [`pack_signs`].
+///
+/// # Panics
+///
+/// If a length disagrees with the shape.
+pub fn quantize_weights(
+    w: &[f32],
+    rows: usize,
+    cols: usize,
+    quantizer: WeightQuantizer,
+    granularity: Granularity,
+) -> (Vec<u32>, Vec<f32>) {
+    let scales = weight_scales(w, rows, cols, quantizer, granularity);
+    let mut words = vec![0; rows * words_per_row(cols)];
+    match quantizer {
+        WeightQuantizer::Sign => pack_signs(w, rows, cols, granularity, &mut words),
+        _ => pack_weights(w, rows, cols, &scales, &mut words),
+    }
+    (words, scales)
+}
+
 /// The scale of a row, of one scale or one a row.
 pub(crate) fn scale_of(scales: &[f32], row: usize) -> f32 {
     if scales.len() == 1 {
@@ -108,7 +185,7 @@ pub(crate) fn scale_of(scales: &[f32], row: usize) -> f32 {
 
 fn group_scale(w: &[f32], quantizer: WeightQuantizer) -> f32 {
     let centre = match quantizer {
-        WeightQuantizer::AbsMean => mean_abs(Kernel::detect(), w),
+        WeightQuantizer::AbsMean | WeightQuantizer::Sign => mean_abs(Kernel::detect(), w),
         WeightQuantizer::AbsMedian => median_abs(w),
     };
     // `f32::max` would turn NaN into EPS; one NaN of all payloads, so that scales compare bit for bit.

@@ -119,18 +119,22 @@ impl Attention {
             .reshape([batch, self.heads, time, width])
     }
 
-    pub(crate) fn pack(&self) -> Self {
-        Self {
-            q_proj: self.q_proj.pack(),
-            k_proj: self.k_proj.pack(),
-            v_proj: self.v_proj.pack(),
-            o_proj: self.o_proj.pack(),
-            ..self.clone()
-        }
+    pub(crate) fn projections(&self) -> [(&'static str, &Projection); 4] {
+        [
+            ("q_proj", &self.q_proj),
+            ("k_proj", &self.k_proj),
+            ("v_proj", &self.v_proj),
+            ("o_proj", &self.o_proj),
+        ]
     }
 
-    pub(crate) fn projections(&self) -> [&Projection; 4] {
-        [&self.q_proj, &self.k_proj, &self.v_proj, &self.o_proj]
+    pub(crate) fn projections_mut(&mut self) -> [&mut Projection; 4] {
+        [
+            &mut self.q_proj,
+            &mut self.k_proj,
+            &mut self.v_proj,
+            &mut self.o_proj,
+        ]
     }
 }
 

@@ -1,11 +1,11 @@
 //! The shape of a Transformer, in Hugging Face's field names, so that a `config.json` deserialises directly.
 
 use bitnet_nn::fused::Gate;
-use bitnet_nn::{Granularity, LinearKind, WeightQuantizer, device_limits};
+use bitnet_nn::{ActivationQuantizer, LinearKind, WeightQuantizer, device_limits};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-/// The activation of the feed-forward block, applied to the gate.
+/// The activation of the feed-forward block; of a gated one, applied to the gate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HiddenAct {
@@ -14,14 +14,16 @@ pub enum HiddenAct {
     Silu,
     /// `max(x, 0)²` (BitNet b1.58 2B4T).
     Relu2,
+    /// `max(x, 0)` (the original Transformer); only without a gate.
+    Relu,
 }
 
 impl HiddenAct {
-    /// The gate of the fused operation.
+    /// The gate of the fused operation; ReLU has none, and configurations that ask for it are refused.
     pub(crate) fn gate(self) -> Gate {
         match self {
             HiddenAct::Silu => Gate::Silu,
-            HiddenAct::Relu2 => Gate::Relu2,
+            HiddenAct::Relu2 | HiddenAct::Relu => Gate::Relu2,
         }
     }
 }
@@ -37,9 +39,63 @@ pub enum NormPlacement {
     Inside,
     /// Before each block, and once more before `o_proj` and `down_proj` ("SubLN", BitNet b1.58 2B4T).
     Sub,
+    /// After each residual sum (the original Transformer); not in the decoder-only model.
+    Post,
 }
 
-/// A decoder-only Transformer.
+/// The feed-forward block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MlpKind {
+    /// `down(act(gate(x)) · up(x))` (LLaMA).
+    #[default]
+    Gated,
+    /// `down(act(up(x)))` (the original Transformer); not in the decoder-only model.
+    Plain,
+}
+
+/// How a model knows the order of its tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PositionKind {
+    /// Rotary embedding of the queries and keys of self-attention.
+    #[default]
+    Rotary,
+    /// Sines and cosines added to the token embedding (the original Transformer); not in the decoder-only model.
+    Sinusoidal,
+}
+
+/// Which weights share one scale.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Granularity {
+    /// The whole matrix, as in the paper.
+    #[default]
+    Tensor,
+    /// An output row.
+    Row,
+    /// 128 consecutive weights of an output row.
+    Group,
+}
+
+impl Granularity {
+    /// Weights of a group.
+    const GROUP: usize = 128;
+
+    pub(crate) fn scales(self) -> bitnet_nn::Granularity {
+        match self {
+            Granularity::Tensor => bitnet_nn::Granularity::Tensor,
+            Granularity::Row | Granularity::Group => bitnet_nn::Granularity::Row,
+        }
+    }
+
+    pub(crate) fn group_size(self) -> Option<usize> {
+        (self == Granularity::Group).then_some(Self::GROUP)
+    }
+}
+
+/// A model: a Transformer of any form, or for vectors a multi-layer perceptron, which reads only the widths, the number of
+/// layers and the activation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
@@ -47,12 +103,23 @@ pub struct ModelConfig {
     pub linear: LinearKind,
     /// Number of token ids; 0 takes it from the tokenizer.
     pub vocab_size: usize,
+    /// Classes of a classifier, or outputs of a regression; 0 takes it from the data.
+    pub num_labels: usize,
+    /// Width of the vectors that a perceptron reads; 0 takes it from the data.
+    pub input_size: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
     /// Width of the feed-forward block.
     pub intermediate_size: usize,
-    /// Number of blocks.
+    /// Number of blocks; of an encoder–decoder, those of the encoder.
     pub num_hidden_layers: usize,
+    /// Number of blocks of an encoder–decoder's decoder; absent means as many as the encoder has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_decoder_layers: Option<usize>,
+    /// Multiplies `hidden_size` and `intermediate_size` when a configuration is loaded, and is then gone: widths become
+    /// multiples of twice the number of heads. For width sweeps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width_multiple: Option<f64>,
     /// Number of query heads.
     pub num_attention_heads: usize,
     /// Number of key/value heads (grouped-query attention); absent means as many as query heads.
@@ -65,8 +132,14 @@ pub struct ModelConfig {
     pub max_position_embeddings: usize,
     /// Base of the rotary position embedding.
     pub rope_theta: f64,
+    /// Rotary or sinusoidal positions.
+    pub position: PositionKind,
+    /// Gated or plain feed-forward block.
+    pub mlp: MlpKind,
     /// Activation of the feed-forward block.
     pub hidden_act: HiddenAct,
+    /// Share of the activations that training drops after the embedding and at the end of each block's parts.
+    pub dropout: f64,
     /// Whether the head shares the embedding's matrix.
     pub tie_word_embeddings: bool,
     /// Epsilon of every RMSNorm.
@@ -80,15 +153,22 @@ impl Default for ModelConfig {
         Self {
             linear: LinearKind::Ternary,
             vocab_size: 0,
+            num_labels: 0,
+            input_size: 0,
             hidden_size: 128,
             intermediate_size: 344,
             num_hidden_layers: 4,
+            num_decoder_layers: None,
+            width_multiple: None,
             num_attention_heads: 4,
             num_key_value_heads: None,
             head_dim: None,
             max_position_embeddings: 256,
             rope_theta: 10_000.0,
+            position: PositionKind::Rotary,
+            mlp: MlpKind::Gated,
             hidden_act: HiddenAct::Silu,
+            dropout: 0.0,
             tie_word_embeddings: false,
             rms_norm_eps: 1e-5,
             initializer_range: 0.02,
@@ -100,12 +180,22 @@ impl Default for ModelConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QuantConfig {
-    /// Estimator of the weight scale: `absmean` or `absmedian`.
+    /// `absmean`, `absmedian` or `sign`.
     pub weights: WeightQuantizer,
-    /// One scale per `tensor` or per output `row`.
+    /// One scale per `tensor`, per output `row` or per `group` of 128 weights of a row.
     pub granularity: Granularity,
-    /// Norm placement: `pre`, `inside` or `sub`.
+    /// `int8`, `int4` or `none`.
+    pub activations: ActivationQuantizer,
+    /// Norm placement: `pre`, `inside`, `sub` or `post`.
     pub norm: NormPlacement,
+}
+
+impl QuantConfig {
+    /// Whether the CPU engine runs such layers: 8-bit activations, one scale a matrix or row. Other models run on Burn's
+    /// tensors.
+    pub fn engine_runs(&self) -> bool {
+        self.activations == ActivationQuantizer::Int8 && self.granularity != Granularity::Group
+    }
 }
 
 /// A model configuration that cannot be built.
@@ -142,6 +232,16 @@ pub enum ConfigError {
     /// Rotary embedding rotates halves, so a head's width must be even.
     #[error("the head width must be even for rotary embedding, got {0}; set model.head_dim")]
     OddHead(usize),
+    /// The model has another form in this task.
+    #[error("{field} = \"{value}\" {problem}")]
+    Form {
+        /// The offending field.
+        field: &'static str,
+        /// Its value.
+        value: &'static str,
+        /// What does not go together, and the remedy.
+        problem: &'static str,
+    },
     /// A GPU gives a kernel only so much of a buffer.
     #[error(
         "{matrix} takes {} MB, this device binds at most {} MB at once (`bitnet doctor` lists the devices); take another \
@@ -159,6 +259,11 @@ pub enum ConfigError {
 }
 
 impl ModelConfig {
+    /// Number of blocks of an encoder–decoder's decoder.
+    pub fn decoder_layers(&self) -> usize {
+        self.num_decoder_layers.unwrap_or(self.num_hidden_layers)
+    }
+
     /// Number of key/value heads.
     pub fn kv_heads(&self) -> usize {
         self.num_key_value_heads.unwrap_or(self.num_attention_heads)
@@ -207,6 +312,37 @@ impl ModelConfig {
         Ok(())
     }
 
+    /// # Panics
+    /// If a sequence of so many tokens exceeds the model's positions.
+    pub(crate) fn check_length(&self, tokens: usize) {
+        assert!(
+            tokens <= self.max_position_embeddings,
+            "{tokens} tokens exceed max_position_embeddings = {}",
+            self.max_position_embeddings
+        );
+    }
+
+    /// The decoder-only model is LLaMA-shaped, as the CPU engine runs it.
+    pub(crate) fn check_decoder_only(&self, quant: &QuantConfig) -> Result<(), ConfigError> {
+        let problem = "is for encoders and encoder–decoders; a language model (task = \"lm\") has rotary positions, a gated \
+                       feed-forward block and no norm after its residual sums";
+        let refuse = |field, value| {
+            Err(ConfigError::Form {
+                field,
+                value,
+                problem,
+            })
+        };
+        match () {
+            _ if self.position == PositionKind::Sinusoidal => {
+                refuse("model.position", "sinusoidal")
+            }
+            _ if self.mlp == MlpKind::Plain => refuse("model.mlp", "plain"),
+            _ if quant.norm == NormPlacement::Post => refuse("quant.norm", "post"),
+            _ => Ok(()),
+        }
+    }
+
     /// Checks that the model can be built. A `vocab_size` of 0 is allowed: it is filled in from the tokenizer.
     ///
     /// # Errors
@@ -218,11 +354,26 @@ impl ModelConfig {
             ("num_hidden_layers", self.num_hidden_layers),
             ("num_attention_heads", self.num_attention_heads),
             ("num_key_value_heads", self.kv_heads()),
+            ("num_decoder_layers", self.decoder_layers()),
             ("max_position_embeddings", self.max_position_embeddings),
         ] {
             if value == 0 {
                 return Err(ConfigError::Zero { field });
             }
+        }
+        if self.mlp == MlpKind::Gated && self.hidden_act == HiddenAct::Relu {
+            return Err(ConfigError::Form {
+                field: "model.hidden_act",
+                value: "relu",
+                problem: "is for model.mlp = \"plain\"; a gate takes silu or relu2",
+            });
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(ConfigError::Range {
+                field: "dropout",
+                value: self.dropout.to_string(),
+                expected: "at least 0 and below 1",
+            });
         }
         for (field, value, ok) in [
             ("rope_theta", self.rope_theta, self.rope_theta > 0.0),
@@ -262,5 +413,13 @@ impl ModelConfig {
             return Err(ConfigError::OddHead(head));
         }
         Ok(())
+    }
+}
+
+/// A size that is filled in from the data, once the model is built.
+pub(crate) fn require(field: &'static str, value: usize) -> Result<(), ConfigError> {
+    match value {
+        0 => Err(ConfigError::Zero { field }),
+        _ => Ok(()),
     }
 }

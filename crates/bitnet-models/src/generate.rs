@@ -44,6 +44,9 @@ pub enum GenerateError {
     /// There is nothing to continue.
     #[error("the prompt is empty; give at least one token")]
     EmptyPrompt,
+    /// A beam search that keeps or writes nothing.
+    #[error("the beam and the length of an output must be at least 1")]
+    EmptyBeam,
     /// The prompt does not fit.
     #[error(
         "the prompt has {tokens} tokens, the model's context holds {context}; shorten the prompt"

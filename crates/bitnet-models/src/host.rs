@@ -26,7 +26,8 @@ impl ModelConfig {
             rms_norm_eps: self.rms_norm_eps as f32,
             gate: HiddenAct::gate(self.hidden_act),
             norms: match norm {
-                NormPlacement::Pre => Norms::Pre,
+                // The decoder-only model refuses `post` when it is built.
+                NormPlacement::Pre | NormPlacement::Post => Norms::Pre,
                 NormPlacement::Inside => Norms::Inside,
                 NormPlacement::Sub => Norms::Sub,
             },

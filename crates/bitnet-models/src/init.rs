@@ -9,20 +9,22 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+use crate::dropout::{Dropout, DropoutState};
 use crate::{ModelConfig, QuantConfig};
 
-/// What the parts of a model need while it is built.
-pub(crate) struct Init<'a> {
-    pub model: &'a ModelConfig,
-    pub quant: &'a QuantConfig,
+/// What the parts of a model need while it is built; made by [`Network`](crate::Network)'s constructors.
+pub struct Init<'a> {
+    pub(crate) model: &'a ModelConfig,
+    pub(crate) quant: &'a QuantConfig,
     /// Makes empty packed projections, to load a packed record into.
-    pub packed: bool,
-    pub device: &'a Device,
+    pub(crate) packed: bool,
+    pub(crate) device: &'a Device,
     rng: RefCell<ChaCha8Rng>,
+    dropouts: DropoutState,
 }
 
 impl<'a> Init<'a> {
-    pub fn new(
+    pub(crate) fn new(
         model: &'a ModelConfig,
         quant: &'a QuantConfig,
         packed: bool,
@@ -35,11 +37,12 @@ impl<'a> Init<'a> {
             packed,
             device,
             rng: RefCell::new(ChaCha8Rng::seed_from_u64(seed)),
+            dropouts: DropoutState::default(),
         }
     }
 
     /// A matrix from the normal distribution of `initializer_range · factor`, in the order the parts are built.
-    pub fn normal(&self, shape: [usize; 2], factor: f64) -> Param<Tensor<2>> {
+    pub(crate) fn normal(&self, shape: [usize; 2], factor: f64) -> Param<Tensor<2>> {
         let std = (self.model.initializer_range * factor) as f32;
         let mut rng = self.rng.borrow_mut();
         let values: Vec<f32> = (0..shape[0] * shape[1])
@@ -51,8 +54,19 @@ impl<'a> Init<'a> {
         Param::from_data(TensorData::new(values, shape), self.device)
     }
 
+    /// An embedding table whose rows have length 1 on average, `N(0, 1/width)`: to be multiplied by `√width`.
+    pub(crate) fn unit_rows(&self, shape: [usize; 2]) -> Param<Tensor<2>> {
+        let factor = 1.0 / (shape[1] as f64).sqrt() / self.model.initializer_range;
+        self.normal(shape, factor)
+    }
+
+    /// Dropout at the model's rate.
+    pub(crate) fn dropout(&self) -> Dropout {
+        Dropout::new(self.model.dropout, &self.dropouts)
+    }
+
     /// An RMSNorm of this width.
-    pub fn norm(&self, width: usize) -> RmsNorm {
+    pub(crate) fn norm(&self, width: usize) -> RmsNorm {
         RmsNormConfig::new(width)
             .with_epsilon(self.model.rms_norm_eps)
             .init(self.device)

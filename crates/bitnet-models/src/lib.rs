@@ -2,24 +2,50 @@
 
 mod attention;
 mod cache;
+mod classifier;
 mod config;
+mod dropout;
+mod encoder;
+mod feed_forward;
 mod generate;
 mod host;
 mod init;
 mod mlp;
+mod multi_head;
+mod network;
+mod perceptron;
+mod positions;
 mod projection;
+mod residual;
 mod rope;
 mod runner;
 mod sample;
+mod seq2seq;
 mod transformer;
 
 pub use bitnet_engine as engine;
 pub use bitnet_nn::fused;
-pub use bitnet_nn::{DeviceLimits, Granularity, LinearKind, WeightQuantizer, device_limits};
+pub use bitnet_nn::{
+    ActivationQuantizer, DeviceLimits, LinearKind, WeightQuantizer, device_limits,
+};
 pub use cache::KvCache;
-pub use config::{ConfigError, HiddenAct, ModelConfig, NormPlacement, QuantConfig};
+pub use classifier::Classifier;
+pub use config::{
+    ConfigError, Granularity, HiddenAct, MlpKind, ModelConfig, NormPlacement, PositionKind,
+    QuantConfig,
+};
+pub use dropout::{Dropout, DropoutState};
+pub use encoder::{Encoder, EncoderLayer, Sequences};
+pub use feed_forward::{FeedForward, PlainMlp};
 pub use generate::{GenerateError, Generation, Stop, check_prompt, generate};
+pub use init::Init;
+pub use multi_head::MultiHeadAttention;
+pub use network::Network;
+pub use perceptron::{HiddenLayer, Perceptron, SingleLayer};
+pub use positions::Positions;
 pub use projection::Projection;
+pub use residual::Residual;
 pub use runner::{EngineRunner, Runner, TensorRunner};
 pub use sample::{Sampler, Sampling, SamplingError};
+pub use seq2seq::{BeamSearch, Decoder, DecoderLayer, Decoding, EncoderDecoder, Hypothesis};
 pub use transformer::{Block, Transformer};

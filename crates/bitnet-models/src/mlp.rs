@@ -47,16 +47,15 @@ impl Mlp {
         self.down_proj.forward(inner)
     }
 
-    pub(crate) fn pack(&self) -> Self {
-        Self {
-            gate_proj: self.gate_proj.pack(),
-            up_proj: self.up_proj.pack(),
-            down_proj: self.down_proj.pack(),
-            ..self.clone()
-        }
+    pub(crate) fn projections(&self) -> [(&'static str, &Projection); 3] {
+        [
+            ("gate_proj", &self.gate_proj),
+            ("up_proj", &self.up_proj),
+            ("down_proj", &self.down_proj),
+        ]
     }
 
-    pub(crate) fn projections(&self) -> [&Projection; 3] {
-        [&self.gate_proj, &self.up_proj, &self.down_proj]
+    pub(crate) fn projections_mut(&mut self) -> [&mut Projection; 3] {
+        [&mut self.gate_proj, &mut self.up_proj, &mut self.down_proj]
     }
 }

@@ -1,8 +1,8 @@
 //! A linear map of the Transformer, in the form that its use asks for.
 
 use bitnet_nn::{
-    BitLinear, BitLinearConfig, LinearKind, PackError, PackedBitLinear, PackedBitLinearConfig,
-    QuantizedActivations,
+    ActivationQuantizer, BitLinear, BitLinearConfig, LinearKind, PackError, PackedBitLinear,
+    PackedBitLinearConfig,
 };
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -21,13 +21,13 @@ pub enum Projection {
 
 impl Init<'_> {
     /// A projection drawn from the normal distribution of `initializer_range`.
-    pub fn linear(&self, d_input: usize, d_output: usize) -> Projection {
+    pub(crate) fn linear(&self, d_input: usize, d_output: usize) -> Projection {
         self.scaled(d_input, d_output, 1.0)
     }
 
     /// A projection that ends a block. Each of the `2 · layers` of them adds to the residual stream, so they start
     /// smaller by `√(2 · layers)`, which keeps the stream's variance that of one block (GPT-2).
-    pub fn residual(&self, d_input: usize, d_output: usize) -> Projection {
+    pub(crate) fn residual(&self, d_input: usize, d_output: usize) -> Projection {
         let additions = 2 * self.model.num_hidden_layers;
         self.scaled(d_input, d_output, 1.0 / (additions as f64).sqrt())
     }
@@ -36,14 +36,18 @@ impl Init<'_> {
         let norm = (self.quant.norm == NormPlacement::Inside).then_some(self.model.rms_norm_eps);
         if self.packed {
             let config = PackedBitLinearConfig::new(d_input, d_output)
-                .with_granularity(self.quant.granularity)
+                .with_granularity(self.quant.granularity.scales())
+                .with_group_size(self.quant.granularity.group_size())
+                .with_activations(self.quant.activations)
                 .with_norm(norm);
             return Projection::Packed(config.init(self.device));
         }
         let config = BitLinearConfig::new(d_input, d_output)
             .with_kind(self.model.linear)
             .with_quantizer(self.quant.weights)
-            .with_granularity(self.quant.granularity)
+            .with_granularity(self.quant.granularity.scales())
+            .with_group_size(self.quant.granularity.group_size())
+            .with_activations(self.quant.activations)
             .with_norm(norm);
         let mut linear = config.init(self.device);
         linear.weight = self.normal([d_output, d_input], factor);
@@ -60,14 +64,13 @@ impl Projection {
         }
     }
 
-    /// Whether the layer quantises what it is given, as it is given.
-    fn quantizes_input(&self) -> bool {
-        match self {
-            Projection::Latent(linear) => {
-                linear.kind == LinearKind::Ternary && linear.norm.is_none()
-            }
-            Projection::Packed(linear) => linear.norm.is_none(),
-        }
+    /// How the layer quantises what it is given, if it reads nothing but the codes.
+    fn reads(&self) -> Option<ActivationQuantizer> {
+        let (reads_codes, activations) = match self {
+            Projection::Latent(linear) => (linear.reads_codes(), linear.activations),
+            Projection::Packed(linear) => (linear.reads_codes(), linear.activations),
+        };
+        reads_codes.then_some(activations)
     }
 
     /// Several layers of one input, which is quantised once.
@@ -75,10 +78,11 @@ impl Projection {
         layers: [&Projection; N],
         x: Tensor<D>,
     ) -> [Tensor<D>; N] {
-        if !layers.iter().all(|layer| layer.quantizes_input()) {
+        let first = layers.first().and_then(|layer| layer.reads());
+        let shared = first.filter(|first| layers.iter().all(|layer| layer.reads() == Some(*first)));
+        let Some(x) = shared.and_then(|quantizer| quantizer.quantize(x.clone())) else {
             return layers.map(|layer| layer.forward(x.clone()));
-        }
-        let x = QuantizedActivations::new(x);
+        };
         layers.map(|layer| match layer {
             Projection::Latent(linear) => linear.forward_quantized(&x),
             Projection::Packed(linear) => linear.forward_quantized(&x),
@@ -102,7 +106,7 @@ impl Projection {
     pub fn check(&self) -> Result<(), PackError> {
         match self {
             Projection::Latent(_) => Ok(()),
-            Projection::Packed(linear) => linear.to_packed().map(drop),
+            Projection::Packed(linear) => linear.check(),
         }
     }
 

@@ -35,6 +35,14 @@ impl RotaryEmbedding {
         }
     }
 
+    /// Tables that rotate by nothing: cosines 1, sines 0.
+    pub(crate) fn identity(positions: usize, head_dim: usize, device: &Device) -> Self {
+        Self {
+            cos: Tensor::ones([positions, head_dim], device),
+            sin: Tensor::zeros([positions, head_dim], device),
+        }
+    }
+
     /// The tables of positions `0..time`, `[time, head_dim]` each: cosines and sines.
     pub fn tables(&self, time: usize) -> (Tensor<2>, Tensor<2>) {
         let first = |table: &Tensor<2>| table.clone().narrow(0, 0, time);

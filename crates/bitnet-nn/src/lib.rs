@@ -44,12 +44,13 @@ mod tensor;
 
 pub use bitnet_kernels::{Granularity, WeightQuantizer};
 pub use layers::{
-    BitLinear, BitLinearConfig, LinearKind, PackError, PackedBitLinear, PackedBitLinearConfig,
+    ActivationQuantizer, BitLinear, BitLinearConfig, LinearKind, PackError, PackedBitLinear,
+    PackedBitLinearConfig,
 };
 pub use limits::{DeviceLimits, device_limits};
 pub use ops::TernaryBackend;
 pub use tensor::{
     QuantizedActivations, bitlinear, bitlinear_quantized, dequantize_activations,
     dequantize_weights, packed_linear, packed_linear_quantized, quantize_activations,
-    quantize_weights,
+    quantize_activations_int4, quantize_weights,
 };

@@ -1,6 +1,6 @@
 //! The backend extension: the operations that a ternary linear layer adds to Burn's [`Backend`].
 //!
-//! Five primitive operations carry everything; each has a default body composed from Burn's own operations
+//! Six primitive operations carry everything; each has a default body composed from Burn's own operations
 //! ([`crate::reference`]), so a backend without kernels of its own needs an empty `impl`. The composed operations
 //! stand on them: [`bitlinear`](TernaryBackend::bitlinear) for training and
 //! [`packed_linear`](TernaryBackend::packed_linear) for inference, each also for activations that several layers share. Both go through the same integer product, which is
@@ -65,6 +65,16 @@ pub trait TernaryBackend: Backend {
     #[fusion(meta = activation_codes_spec)]
     fn quantize_activations(x: FloatTensor<Self>) -> (IntTensor<Self>, FloatTensor<Self>) {
         reference::quantize_activations::<Self>(x)
+    }
+
+    /// Quantises activations per token to 4 bits: `s = √7 / max(mean|x|, 1e-5)`, `q = clamp(round(x · s), −8, 7)`, stored
+    /// as int8 codes (BitNet a4.8, arXiv 2411.04965, equation 4).
+    ///
+    /// `x` `[M, K]` → words `[M, ⌈K/4⌉]` (u32), scales `[M]` (f32). Not differentiable. Composed on every backend: the scale
+    /// comes from its own float sum.
+    #[fusion(meta = activation_codes_spec)]
+    fn quantize_activations_int4(x: FloatTensor<Self>) -> (IntTensor<Self>, FloatTensor<Self>) {
+        reference::quantize_activations_int4::<Self>(x)
     }
 
     /// The exact integer product and its scales: `y[m, n] = (Σ_k xq[m, k] · wq[n, k]) / s_w / s_x`.

@@ -29,7 +29,7 @@ pub fn weight_scales<B: Backend>(
     let group_len = shape.num_elements() / groups.max(1);
     let magnitude = B::float_reshape(B::float_abs(w), Shape::new([groups, group_len]));
     let center = match quantizer {
-        WeightQuantizer::AbsMean => B::float_mean_dim(magnitude, 1),
+        WeightQuantizer::AbsMean | WeightQuantizer::Sign => B::float_mean_dim(magnitude, 1),
         WeightQuantizer::AbsMedian => {
             let sorted = B::float_sort(magnitude, 1, false);
             let at = |i: usize| {
@@ -52,11 +52,50 @@ pub fn weight_codes<B: Backend>(
     granularity: Granularity,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
     let scales = weight_scales::<B>(w.clone(), quantizer, granularity);
+    if quantizer == WeightQuantizer::Sign {
+        return (signs::<B>(w, granularity), scales);
+    }
     let scaled = B::float_mul(w, scales.clone());
     let codes = B::float_clamp(
         B::float_round(scaled),
         Scalar::from(-1f32),
         Scalar::from(1f32),
+    );
+    (codes, scales)
+}
+
+/// Signs about the mean: 1 where `w > mean(w)` of the tensor or row, else −1.
+fn signs<B: Backend>(w: FloatTensor<B>, granularity: Granularity) -> FloatTensor<B> {
+    let shape = w.shape();
+    let mean = match granularity {
+        Granularity::Tensor => B::float_reshape(B::float_mean(w.clone()), Shape::new([1, 1])),
+        Granularity::Row => B::float_mean_dim(w.clone(), 1),
+    };
+    let centred = B::float_sub(w, mean);
+    let above = B::float_greater_elem(
+        centred.clone(),
+        Scalar::from(0f32),
+        bool_type::<B>(&centred),
+    );
+    let device = centred.device();
+    let full =
+        |value: f32| B::float_full(shape.clone(), Scalar::from(value), &device, FloatDType::F32);
+    B::float_mask_where(full(-1.0), above, full(1.0))
+}
+
+/// 4-bit activation codes as integral floats in [−8, 7], `[M, K]`, and their scales `s = √7 / max(mean|x|, 1e-5)`, `[M, 1]`.
+pub fn activation_codes_int4<B: Backend>(x: FloatTensor<B>) -> (FloatTensor<B>, FloatTensor<B>) {
+    let mean = B::float_clamp_min(
+        B::float_mean_dim(B::float_abs(x.clone()), 1),
+        Scalar::from(EPS),
+    );
+    let scales = B::float_mul_scalar(B::float_recip(mean), Scalar::from(7f32.sqrt()));
+    let rounded = B::float_round(B::float_mul(x, scales.clone()));
+    let is_nan = B::float_is_nan(rounded.clone(), bool_type::<B>(&rounded));
+    let codes = B::float_clamp(
+        B::float_mask_fill(rounded, is_nan, Scalar::from(0f32)),
+        Scalar::from(-8f32),
+        Scalar::from(7f32),
     );
     (codes, scales)
 }
@@ -124,7 +163,17 @@ pub fn quantize_weights<B: Backend>(
 
 /// See [`TernaryBackend::quantize_activations`](crate::TernaryBackend::quantize_activations).
 pub fn quantize_activations<B: Backend>(x: FloatTensor<B>) -> (IntTensor<B>, FloatTensor<B>) {
-    let (codes, scales) = activation_codes::<B>(x);
+    pack_activations::<B>(activation_codes::<B>(x))
+}
+
+/// See [`TernaryBackend::quantize_activations_int4`](crate::TernaryBackend::quantize_activations_int4).
+pub fn quantize_activations_int4<B: Backend>(x: FloatTensor<B>) -> (IntTensor<B>, FloatTensor<B>) {
+    pack_activations::<B>(activation_codes_int4::<B>(x))
+}
+
+fn pack_activations<B: Backend>(
+    (codes, scales): (FloatTensor<B>, FloatTensor<B>),
+) -> (IntTensor<B>, FloatTensor<B>) {
     let rows = scales.shape()[0];
     // Two's complement in 8 bits: a negative code is stored as code + 256.
     let negative = B::float_lower_elem(codes.clone(), Scalar::from(0f32), bool_type::<B>(&codes));

@@ -41,12 +41,37 @@ pub struct QuantizedActivations<const D: usize> {
 }
 
 impl<const D: usize> QuantizedActivations<D> {
-    /// Quantises `x` `[..., K]` per token.
+    /// Quantises `x` `[..., K]` per token, to 8 bits.
     pub fn new(x: Tensor<D>) -> Self {
+        Self::by(x, quantize_activations)
+    }
+
+    /// Quantises `x` `[..., K]` per token, to 4 bits.
+    pub fn int4(x: Tensor<D>) -> Self {
+        Self::by(x, quantize_activations_int4)
+    }
+
+    fn by(x: Tensor<D>, quantize: fn(Tensor<2>) -> (Tensor<2, Int>, Tensor<1>)) -> Self {
         let features = x.dims()[D - 1];
         let rows = x.shape().num_elements() / features.max(1);
-        let (codes, scales) = quantize_activations(x.clone().reshape([rows, features]));
+        let (codes, scales) = quantize(x.clone().reshape([rows, features]));
         Self { x, codes, scales }
+    }
+
+    /// What the codes stand for, `x̂ = q / s`, `[..., K]`. Not differentiable.
+    pub fn dequantize(&self) -> Tensor<D> {
+        let features = self.x.dims()[D - 1];
+        let x_hat = dequantize_activations(self.codes.clone(), self.scales.clone(), features);
+        x_hat.reshape(self.x.dims())
+    }
+
+    /// The features `start..start + len` of every token, with the scale of the whole; `start` is a multiple of 16.
+    pub(crate) fn features(&self, start: usize, len: usize) -> Self {
+        Self {
+            x: self.x.clone().narrow(D - 1, start, len),
+            codes: self.codes.clone().narrow(1, start / 4, len.div_ceil(4)),
+            scales: self.scales.clone(),
+        }
     }
 
     /// What was quantised.
@@ -143,6 +168,13 @@ pub fn quantize_weights(
 /// Int8 codes of `x` `[M, K]` in words `[M, ⌈K/4⌉]` (u32), and the scale of each token, `[M]`.
 pub fn quantize_activations(x: Tensor<2>) -> (Tensor<2, Int>, Tensor<1>) {
     let (codes, scales) = <Dispatch as TernaryBackend>::quantize_activations(x.into_dispatch());
+    (Tensor::from_dispatch(codes), Tensor::from_dispatch(scales))
+}
+
+/// 4-bit codes of `x` `[M, K]`, as int8 in words `[M, ⌈K/4⌉]` (u32), and the scale of each token, `[M]`.
+pub fn quantize_activations_int4(x: Tensor<2>) -> (Tensor<2, Int>, Tensor<1>) {
+    let (codes, scales) =
+        <Dispatch as TernaryBackend>::quantize_activations_int4(x.into_dispatch());
     (Tensor::from_dispatch(codes), Tensor::from_dispatch(scales))
 }
 

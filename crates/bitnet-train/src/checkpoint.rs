@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bitnet_models::Transformer;
+use bitnet_models::Network;
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,9 @@ const KEPT: usize = 2;
 pub struct State {
     /// Steps done.
     pub step: usize,
+    /// Tokens trained on.
+    #[serde(default)]
+    pub tokens: usize,
     /// Seconds spent on them, without evaluation.
     pub seconds: f64,
     /// Validation loss before the first step.
@@ -72,7 +75,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If the file is missing, damaged or of another shape.
-    pub fn load_model(&self, model: Transformer) -> Result<Transformer, TrainError> {
+    pub fn load_model<M: Module>(&self, model: M) -> Result<M, TrainError> {
         load_record(model, &self.path.join("model.bpk"))
     }
 
@@ -94,7 +97,7 @@ impl Checkpoint {
 pub(crate) fn save(
     run: &RunDir,
     state: &State,
-    model: &Transformer,
+    model: &impl Network,
     optimizer: &ModuleOptimizer,
 ) -> Result<Checkpoint, TrainError> {
     let folder = run.checkpoints_path();

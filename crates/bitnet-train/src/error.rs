@@ -43,6 +43,14 @@ pub enum TrainError {
         /// The learning rate of that step.
         learning_rate: f64,
     },
+    /// No pair can be trained on.
+    #[error("{name}: no pair fits into data.max_length = {max_length} tokens; raise it")]
+    TooLong {
+        /// The pairs.
+        name: String,
+        /// The limit.
+        max_length: usize,
+    },
     /// A file of the run.
     #[error("cannot read or write {}", path.display())]
     Io {

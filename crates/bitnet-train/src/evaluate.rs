@@ -14,9 +14,10 @@ use crate::loss::{tensors, token_losses};
 const BATCH: usize = 16;
 
 /// What a model scores on a split.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Evaluation {
-    /// Tokens predicted.
+    /// Tokens predicted, or examples.
     pub tokens: usize,
     /// Mean cross-entropy, nats per token.
     pub loss: f64,
@@ -24,8 +25,17 @@ pub struct Evaluation {
     pub perplexity: f64,
     /// Cross-entropy in bits per byte of the text.
     pub bits_per_byte: f64,
-    /// Share of tokens whose likeliest prediction is right.
+    /// Share of tokens, or examples, whose likeliest prediction is right.
     pub accuracy: f64,
+    /// Mean over the classes of the harmonic mean of precision and recall.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub macro_f1: Option<f64>,
+    /// BLEU of whole outputs, 0 to 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bleu: Option<f64>,
+    /// Share of whole outputs that are right in every character.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exact_match: Option<f64>,
 }
 
 /// Evaluates `model` on the validation split, in windows of `context` tokens; `max_batches` of 0 takes the whole split.
@@ -48,17 +58,10 @@ pub fn evaluate(
     for batch in evaluation_windows(&corpus.validation, context, BATCH)?.take(limit) {
         let (inputs, targets) = tensors(&batch, device);
         let logits = model.forward(inputs);
-        let hits = logits
-            .clone()
-            .argmax(2)
-            .squeeze_dim::<2>(2)
-            .cast(targets.dtype()) // NdArray's indices are i64
-            .equal(targets.clone())
-            .int()
-            .sum();
+        let hits = argmax_hits(logits.clone(), targets.clone()).sum();
         let sum = token_losses(logits, targets).sum();
         loss += read(sum)?;
-        right += read_int(hits)?;
+        right += read(hits)?;
         tokens += batch.predictions();
     }
     Ok(Evaluation::of(corpus, loss, right, tokens))
@@ -102,8 +105,21 @@ impl Evaluation {
             perplexity: loss.exp(),
             bits_per_byte: corpus.bits_per_byte(loss),
             accuracy: right / tokens.max(1) as f64,
+            ..Self::default()
         }
     }
+}
+
+/// 1 where the likeliest token is the target, else 0: logits `[b, t, v]`, targets `[b, t]` → `[b · t]`.
+pub(crate) fn argmax_hits(logits_btv: Tensor<3>, targets_bt: Tensor<2, Int>) -> Tensor<1> {
+    let [batch, time, _] = logits_btv.dims();
+    logits_btv
+        .argmax(2)
+        .squeeze_dim::<2>(2)
+        .cast(targets_bt.dtype()) // NdArray's indices are i64
+        .equal(targets_bt)
+        .float()
+        .reshape([batch * time])
 }
 
 /// The first of the highest.
@@ -120,8 +136,4 @@ pub(crate) fn read(value: Tensor<1>) -> Result<f64, TrainError> {
     data.iter::<f64>()
         .next()
         .ok_or_else(|| TrainError::Device("an empty tensor where one value was expected".into()))
-}
-
-fn read_int(value: Tensor<1, Int>) -> Result<f64, TrainError> {
-    read(value.float())
 }

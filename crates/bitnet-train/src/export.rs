@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bitnet_models::{LinearKind, Transformer};
+use bitnet_models::{LinearKind, Network};
 use burn::tensor::Device;
 
 use crate::checkpoint::{Checkpoint, load_record, save_record};
@@ -12,8 +12,8 @@ use crate::{RunDir, TrainError};
 ///
 /// # Errors
 /// If the file cannot be written.
-pub fn export(run: &RunDir, model: &Transformer) -> Result<(), TrainError> {
-    match model.config().linear {
+pub fn export(run: &RunDir, model: &impl Network) -> Result<(), TrainError> {
+    match run.config()?.model.linear {
         LinearKind::Ternary => save_record(model.pack(), &run.packed_path()),
         LinearKind::Float => Ok(()),
     }
@@ -23,23 +23,21 @@ pub fn export(run: &RunDir, model: &Transformer) -> Result<(), TrainError> {
 ///
 /// # Errors
 /// If the run has no such model, or a file is damaged or of another shape.
-pub fn load_exported(run: &RunDir, device: &Device) -> Result<Transformer, TrainError> {
+pub fn load_exported<M: Network>(run: &RunDir, device: &Device) -> Result<M, TrainError> {
     let config = run.config()?;
     if config.model.linear == LinearKind::Float {
         return load_latent(run, device);
     }
     if !run.packed_path().exists() {
         // The run was interrupted before its last step: pack what its last checkpoint holds.
-        return Ok(load_latent(run, device)?.pack());
+        return Ok(load_latent::<M>(run, device)?.pack());
     }
-    let empty = Transformer::new_packed(&config.model, &config.quant, device)?;
+    let empty = M::new_packed(&config.model, &config.quant, device)?;
     let model = load_record(empty, &run.packed_path())?;
-    for projection in model.projections() {
-        projection.check().map_err(|error| TrainError::Damaged {
-            path: run.packed_path(),
-            problem: error.to_string(),
-        })?;
-    }
+    model.check().map_err(|(name, error)| TrainError::Damaged {
+        path: run.packed_path(),
+        problem: format!("{name}: {error}"),
+    })?;
     Ok(model)
 }
 
@@ -47,9 +45,9 @@ pub fn load_exported(run: &RunDir, device: &Device) -> Result<Transformer, Train
 ///
 /// # Errors
 /// If there is no checkpoint, or it is damaged or of another shape.
-pub fn load_latent(run: &RunDir, device: &Device) -> Result<Transformer, TrainError> {
+pub fn load_latent<M: Network>(run: &RunDir, device: &Device) -> Result<M, TrainError> {
     let config = run.config()?;
-    let empty = Transformer::new(&config.model, &config.quant, config.train.seed, device)?;
+    let empty = M::new(&config.model, &config.quant, config.train.seed, device)?;
     Checkpoint::latest(run)?.load_model(empty)
 }
 

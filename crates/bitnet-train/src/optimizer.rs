@@ -6,7 +6,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bitnet_config::OptimConfig;
-use bitnet_models::Transformer;
 use bitnet_models::fused::{AdamWStep, adamw};
 use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
 use burn::optim::{
@@ -128,7 +127,7 @@ impl Optimizer for AdamW {
 }
 
 /// The optimiser for `model`, and the settings that may change between its steps.
-pub(crate) fn optimizer(model: &Transformer, config: &OptimConfig) -> (ModuleOptimizer, Settings) {
+pub(crate) fn optimizer(model: &impl Module, config: &OptimConfig) -> (ModuleOptimizer, Settings) {
     let settings = Settings {
         weight_decay: Setting::new(0.0),
         factor: Setting::new(None),

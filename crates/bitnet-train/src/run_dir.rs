@@ -20,14 +20,16 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes the folder of a new run and writes its configuration and tokenizer.
+    /// Makes the folder of a new run and writes its configuration, its tokenizer and the names of its classes (`labels.json`),
+    /// where it has any.
     ///
     /// # Errors
     /// If the folder holds a run already, or cannot be written.
     pub fn create(
         path: impl Into<PathBuf>,
         config: &RunConfig,
-        tokenizer: &Tokenizer,
+        tokenizer: Option<&Tokenizer>,
+        label_names: &[String],
     ) -> Result<Self, TrainError> {
         let run = Self { path: path.into() };
         if run.config_path().exists() {
@@ -35,7 +37,13 @@ impl RunDir {
         }
         let checkpoints = run.checkpoints_path();
         fs::create_dir_all(&checkpoints).map_err(TrainError::io(&checkpoints))?;
-        write_atomic(&run.tokenizer_path(), tokenizer.to_json().as_bytes())?;
+        if let Some(tokenizer) = tokenizer {
+            write_atomic(&run.tokenizer_path(), tokenizer.to_json().as_bytes())?;
+        }
+        if !label_names.is_empty() {
+            let path = run.path.join("labels.json");
+            write_atomic(&path, to_json(&label_names, &path)?.as_bytes())?;
+        }
         // Last, because its presence is what makes the folder a run.
         write_atomic(&run.config_path(), config.to_toml()?.as_bytes())?;
         Ok(run)
@@ -53,8 +61,6 @@ impl RunDir {
             "it is a file"
         } else if !run.config_path().exists() {
             "config.toml is missing"
-        } else if !run.tokenizer_path().exists() {
-            "tokenizer.json is missing"
         } else {
             return Ok(run);
         };
@@ -83,11 +89,28 @@ impl RunDir {
     /// If the file cannot be read or is no tokenizer.
     pub fn tokenizer(&self) -> Result<Tokenizer, TrainError> {
         let path = self.tokenizer_path();
+        if !path.exists() {
+            return Err(TrainError::NotARun {
+                path: self.path.clone(),
+                problem: "tokenizer.json is missing",
+            });
+        }
         let json = fs::read_to_string(&path).map_err(TrainError::io(&path))?;
         Tokenizer::from_json(&json).map_err(|error| TrainError::Damaged {
             path,
             problem: error.to_string(),
         })
+    }
+
+    /// The tokenizer, if the run has one.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is no tokenizer.
+    pub fn known_tokenizer(&self) -> Result<Option<Tokenizer>, TrainError> {
+        match self.tokenizer_path().exists() {
+            true => self.tokenizer().map(Some),
+            false => Ok(None),
+        }
     }
 
     /// Adds a line to `metrics.jsonl`.

@@ -4,8 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bitnet_config::{OptimConfig, RunConfig};
-use bitnet_data::{BatchSampler, Corpus};
-use bitnet_models::Transformer;
+use bitnet_models::{LinearKind, Network};
 use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
@@ -13,10 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{self, Checkpoint, State};
 use crate::clip::clip_factor;
-use crate::evaluate::{Evaluation, evaluate, read};
-use crate::loss::{tensors, token_losses};
+use crate::energy::Meter;
+use crate::evaluate::{Evaluation, read};
 use crate::memory::peak_rss_bytes;
 use crate::optimizer::{Settings, optimizer};
+use crate::task::Task;
+use crate::telemetry::{LayerHealth, Telemetry};
 use crate::{RunDir, TrainError};
 
 /// What the loop tells while it runs.
@@ -58,7 +59,7 @@ pub struct TrainSummary {
     pub interrupted: bool,
     /// Steps done.
     pub steps: usize,
-    /// Tokens trained on.
+    /// Tokens trained on; of vectors, examples.
     pub tokens: usize,
     /// Seconds spent training, without evaluation and checkpoints.
     pub seconds: f64,
@@ -66,6 +67,9 @@ pub struct TrainSummary {
     pub tokens_per_second: f64,
     /// Peak resident memory of the process; null where it cannot be measured.
     pub peak_rss_bytes: Option<u64>,
+    /// Energy of the processor's package while training, joules; null where no meter can be read.
+    #[serde(default)]
+    pub energy_joules: Option<f64>,
     /// Trainable parameters.
     pub params: usize,
     /// Training loss, the mean of the batches since it was reported before.
@@ -79,7 +83,7 @@ pub struct TrainSummary {
 }
 
 /// A line of `metrics.jsonl`.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Metric {
     /// A logged training step.
@@ -104,14 +108,21 @@ pub enum Metric {
         /// Seconds of training so far.
         seconds: f64,
     },
+    /// The ternary layers at an evaluation.
+    Layers {
+        /// Steps done.
+        step: usize,
+        /// Each layer.
+        layers: Vec<LayerHealth>,
+    },
 }
 
 /// Everything a run needs.
-pub struct Training<'a> {
-    /// The resolved configuration; `model.vocab_size` is that of the corpus.
+pub struct Training<'a, T> {
+    /// The resolved configuration, with the sizes that the data decides.
     pub config: &'a RunConfig,
-    /// The text.
-    pub corpus: &'a Corpus,
+    /// Data and objective.
+    pub task: &'a T,
     /// Where metrics, checkpoints and the summary go.
     pub run: &'a RunDir,
     /// A plain (not autodiff) device.
@@ -123,22 +134,22 @@ pub struct Training<'a> {
 }
 
 /// The trained model, on the plain device, and the run's summary.
-pub struct Trained {
+pub struct Trained<M> {
     /// The model with its latent weights.
-    pub model: Transformer,
+    pub model: M,
     /// What was measured.
     pub summary: TrainSummary,
 }
 
-impl Training<'_> {
+impl<T: Task> Training<'_, T> {
     /// Trains to the last step, or until interrupted; both end with a checkpoint and `summary.json`.
     ///
     /// # Errors
-    /// If the corpus is too short, a file cannot be written, a checkpoint does not fit, or the loss diverges.
-    pub fn run(self, observer: &mut dyn Observer) -> Result<Trained, TrainError> {
+    /// If a file cannot be written, a checkpoint does not fit, or the loss diverges.
+    pub fn run(self, observer: &mut dyn Observer) -> Result<Trained<T::Model>, TrainError> {
         let Training {
             config,
-            corpus,
+            task,
             run,
             device,
             resume,
@@ -146,19 +157,25 @@ impl Training<'_> {
         } = self;
         let train = &config.train;
         let optim = train.optim(config.model.linear);
-        corpus.check_context(train.context)?;
-        let sampler =
-            BatchSampler::new(&corpus.train, train.batch_size, train.context, train.seed)?;
         let autodiff = device.clone().autodiff();
-        let mut model = Transformer::new(&config.model, &config.quant, train.seed, &autodiff)?;
+        let mut model = task.model(&autodiff)?;
         let params = model.num_params();
+        let warms_up = config.model.linear == LinearKind::Ternary && train.lambda_warmup > 0.0;
+        // As it will be used: fully quantised, on the plain device.
+        let finished = |model: &T::Model| {
+            let mut model = model.valid();
+            model.set_lambda(1.0);
+            model
+        };
         let mut state = State {
             step: 0,
+            tokens: 0,
             seconds: 0.0,
             initial_val_loss: f64::NAN,
             train_loss: f64::NAN,
         };
         let mut stepper = Stepper::new(&model, &optim, train.steps);
+        let mut telemetry = Telemetry::default();
         match &resume {
             Some(checkpoint) => {
                 state = checkpoint.state()?;
@@ -168,26 +185,31 @@ impl Training<'_> {
                 run.rewind_metrics(state.step)?;
             }
             None => {
-                let first = evaluate(
-                    &model.valid(),
-                    corpus,
-                    train.context,
-                    train.eval_batches,
-                    device,
-                )?;
+                let model = finished(&model);
+                let first = task.evaluate(&model, train.eval_batches, device)?;
                 state.initial_val_loss = first.loss;
                 run.append_metrics(&val_metric(&state, &first))?;
                 observer.evaluation(0, &first);
+                append_layers(run, &mut telemetry, &model, 0)?;
             }
         }
 
-        let tokens_per_step = train.batch_size * train.context;
         let mut saved = resume.map(|_| state.step);
         let mut losses = MeanLoss::default();
+        let meter = Meter::start();
         let mut clock = Instant::now();
         while state.step < train.steps && !interrupt.load(Ordering::Relaxed) {
-            let (inputs, targets) = tensors(&sampler.batch(state.step as u64), &autodiff);
-            let loss = token_losses(model.forward(inputs), targets).mean();
+            if warms_up {
+                model.set_lambda(train.lambda_at(state.step));
+            }
+            if let Some(dropout) = model.dropout_state() {
+                // Masks are a function of the step, as the batch is.
+                let step = (state.step as u64).wrapping_mul(0x2545_f491_4f6c_dd1d);
+                dropout.seed(train.seed.wrapping_add(step));
+            }
+            let batch = task.loss(&model, state.step as u64, &autodiff);
+            let loss = batch.mean;
+            state.tokens += batch.tokens;
             let learning_rate = optim.learning_rate_at(state.step, train.steps);
             losses.add(loss.clone().inner());
             model = stepper.step(model, loss, state.step, learning_rate);
@@ -211,8 +233,8 @@ impl Training<'_> {
                 }
             }
             if log {
-                let done = (state.step * tokens_per_step) as f64;
-                let rate = done / state.seconds.max(1e-9);
+                let rate = state.tokens as f64 / state.seconds.max(1e-9);
+                let left = (train.steps - state.step) as f64;
                 run.append_metrics(&Metric::Train {
                     step: state.step,
                     loss: state.train_loss,
@@ -225,19 +247,15 @@ impl Training<'_> {
                     loss: state.train_loss,
                     learning_rate,
                     tokens_per_second: rate,
-                    eta_seconds: ((train.steps - state.step) * tokens_per_step) as f64 / rate,
+                    eta_seconds: left * state.seconds / state.step.max(1) as f64,
                 });
             }
             if evaluation {
-                let result = evaluate(
-                    &model.valid(),
-                    corpus,
-                    train.context,
-                    train.eval_batches,
-                    device,
-                )?;
+                let model = finished(&model);
+                let result = task.evaluate(&model, train.eval_batches, device)?;
                 run.append_metrics(&val_metric(&state, &result))?;
                 observer.evaluation(state.step, &result);
+                append_layers(run, &mut telemetry, &model, state.step)?;
             }
             if save {
                 let checkpoint = checkpoint::save(run, &state, &model, &stepper.optimizer)?;
@@ -254,20 +272,22 @@ impl Training<'_> {
             let checkpoint = checkpoint::save(run, &state, &model, &stepper.optimizer)?;
             observer.checkpoint(&checkpoint);
         }
+        let energy_joules = meter.joules();
         let peak_rss_bytes = peak_rss_bytes();
-        let model = model.valid();
-        let val = evaluate(&model, corpus, train.context, 0, device)?;
+        let model = finished(&model);
+        let val = task.evaluate(&model, 0, device)?;
         run.append_metrics(&val_metric(&state, &val))?;
         observer.evaluation(state.step, &val);
-        let tokens = state.step * tokens_per_step;
+        append_layers(run, &mut telemetry, &model, state.step)?;
         let summary = TrainSummary {
             run_dir: run.path().display().to_string(),
             interrupted: state.step < train.steps,
             steps: state.step,
-            tokens,
+            tokens: state.tokens,
             seconds: state.seconds,
-            tokens_per_second: tokens as f64 / state.seconds.max(1e-9),
+            tokens_per_second: state.tokens as f64 / state.seconds.max(1e-9),
             peak_rss_bytes,
+            energy_joules,
             params,
             train_loss: state.train_loss,
             initial_val_loss: state.initial_val_loss,
@@ -276,6 +296,20 @@ impl Training<'_> {
         };
         run.write_summary(&summary)?;
         Ok(Trained { model, summary })
+    }
+}
+
+/// Writes the health of the ternary layers, if there are any.
+fn append_layers(
+    run: &RunDir,
+    telemetry: &mut Telemetry,
+    model: &impl Network,
+    step: usize,
+) -> Result<(), TrainError> {
+    let layers = telemetry.read(model, step)?;
+    match layers.is_empty() {
+        true => Ok(()),
+        false => run.append_metrics(&Metric::Layers { step, layers }),
     }
 }
 
@@ -322,7 +356,7 @@ struct Stepper<'a> {
 }
 
 impl<'a> Stepper<'a> {
-    fn new(model: &Transformer, config: &'a OptimConfig, steps: usize) -> Self {
+    fn new(model: &impl Network, config: &'a OptimConfig, steps: usize) -> Self {
         let (optimizer, settings) = optimizer(model, config);
         Self {
             optimizer,
@@ -332,13 +366,13 @@ impl<'a> Stepper<'a> {
         }
     }
 
-    fn step(
+    fn step<M: Network>(
         &mut self,
-        model: Transformer,
+        model: M,
         loss: Tensor<1>,
         step: usize,
         learning_rate: f64,
-    ) -> Transformer {
+    ) -> M {
         let decay = self.config.weight_decay_at(step, self.steps) as f32;
         self.settings.weight_decay.set(decay);
         let grads = GradientsParams::from_grads(loss.backward(), &model);

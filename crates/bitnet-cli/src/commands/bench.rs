@@ -11,7 +11,7 @@ use anyhow::bail;
 use bitnet_kernels::probe;
 use bitnet_models::engine::{Engine, RandomWeights};
 use bitnet_models::{
-    EngineRunner, LinearKind, ModelConfig, QuantConfig, Runner, TensorRunner, Transformer,
+    EngineRunner, LinearKind, ModelConfig, Network, QuantConfig, Runner, TensorRunner, Transformer,
 };
 use bitnet_report::table::{Cell, Section, Table};
 use bitnet_train::{RunDir, load_exported, median, peak_rss_bytes};
@@ -57,7 +57,11 @@ pub fn run(args: BenchArgs) -> anyhow::Result<Outcome> {
     let Some(longest) = longest else {
         bail!("there is nothing to measure: every -p and -n is 0");
     };
-    let rows = if setup::uses_engine(args.backend, &args.engine)? {
+    let quant = match &args.arch {
+        Some(_) => arch(&args)?.1,
+        None => trained(&args)?.config()?.quant,
+    };
+    let rows = if setup::uses_engine(args.backend, &args.engine, &quant)? {
         on_engine(&args, &tests, longest)?
     } else {
         on_device(&args, &tests, longest)?
@@ -106,7 +110,7 @@ fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
         }
         None => {
             let run = trained(args)?;
-            let model = load_exported(&run, &args.backend.device(args.device)?)?;
+            let model: Transformer = load_exported(&run, &args.backend.device(args.device)?)?;
             (model.engine(first)?, model.config().linear)
         }
     };
@@ -170,8 +174,8 @@ fn on_device(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
         }
     };
     let linear = model.config().linear;
-    let projections: usize = model.projections().map(|p| p.weight_bytes()).sum();
-    let linear_weights: usize = model.projections().map(|p| p.weights()).sum();
+    let projections = model.projection_bytes();
+    let linear_weights = model.projection_weights();
     let floats = burn::module::Module::num_params(&model).saturating_sub(match linear {
         LinearKind::Float => linear_weights,
         LinearKind::Ternary => 0,

@@ -1,12 +1,17 @@
 //! `bitnet eval MODEL --data FILE`
 
 use anyhow::bail;
+use bitnet_config::{RunConfig, Task as Kind};
 use bitnet_data::Corpus;
-use bitnet_train::{Evaluation, RunDir, evaluate, evaluate_engine, load_exported, load_latent};
+use bitnet_models::Transformer;
+use bitnet_train::{
+    Evaluation, RunDir, Task, evaluate, evaluate_engine, load_exported, load_latent,
+};
+use burn::tensor::Device;
 
 use super::Outcome;
 use crate::args::{EvalArgs, Format};
-use crate::{output, setup};
+use crate::{output, setup, task};
 
 pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
     if matches!(args.output.output, Format::Md | Format::Csv) {
@@ -15,6 +20,9 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
     let run = RunDir::open(&args.model)?;
     let mut config = run.config()?;
     let device = setup::open_device(&args.device)?;
+    if config.task != Kind::Lm {
+        return score_task(&args, &run, &mut config, &device);
+    }
     // The whole of a file is evaluated; of the run's own text, its validation split.
     let corpus = match &args.data {
         Some(path) => Corpus::read_to_evaluate(path, run.tokenizer()?)?,
@@ -44,7 +52,7 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
             corpus.validation.len()
         );
     }
-    let model = if args.latent {
+    let model: Transformer = if args.latent {
         load_latent(&run, &device)?
     } else {
         load_exported(&run, &device)?
@@ -60,6 +68,78 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
         _ => output::line(&text(&evaluation))?,
     }
     Ok(Outcome::Done)
+}
+
+/// Scores a run of another task on its test split.
+fn score_task(
+    args: &EvalArgs,
+    run: &RunDir,
+    config: &mut RunConfig,
+    device: &Device,
+) -> anyhow::Result<Outcome> {
+    if args.data.is_some() || args.context.is_some() {
+        bail!(
+            "--data and --context are for language models; a run with task = \"{}\" is scored on its test split",
+            config.task.name()
+        );
+    }
+    if setup::asks_for_engine(args.device.backend, &args.engine)? {
+        bail!(
+            "--kernel, --layout and --head are for language models on the CPU engine; leave them out"
+        );
+    }
+    let score = Score {
+        run,
+        device,
+        latent: args.latent,
+    };
+    let evaluation = task::open(config, run.known_tokenizer()?, score)?;
+    match args.output.output {
+        Format::Json => output::json(&evaluation)?,
+        _ => output::line(&task_text(config.task, &evaluation))?,
+    }
+    Ok(Outcome::Done)
+}
+
+struct Score<'a> {
+    run: &'a RunDir,
+    device: &'a Device,
+    latent: bool,
+}
+
+impl task::Visitor for Score<'_> {
+    type Output = Evaluation;
+
+    fn visit<T: Task>(self, _config: &RunConfig, task: &T) -> anyhow::Result<Evaluation> {
+        let model: T::Model = match self.latent {
+            true => load_latent(self.run, self.device)?,
+            false => load_exported(self.run, self.device)?,
+        };
+        Ok(task.score(&model, self.device)?)
+    }
+}
+
+fn task_text(task: Kind, evaluation: &Evaluation) -> String {
+    let unit = match task {
+        Kind::Translate | Kind::Synthetic => "tokens",
+        _ => "examples",
+    };
+    let mut text = format!("{} {unit}: loss {:.4}", evaluation.tokens, evaluation.loss);
+    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+    for (name, value) in [
+        ("BLEU", evaluation.bleu.map(|bleu| format!("{bleu:.2}"))),
+        ("exact match", evaluation.exact_match.map(percent)),
+        ("macro-F1", evaluation.macro_f1.map(percent)),
+        (
+            "accuracy",
+            (task != Kind::Layer).then(|| percent(evaluation.accuracy)),
+        ),
+    ] {
+        if let Some(value) = value {
+            text += &format!(", {name} {value}");
+        }
+    }
+    text
 }
 
 fn text(evaluation: &Evaluation) -> String {

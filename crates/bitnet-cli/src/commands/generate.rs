@@ -1,8 +1,14 @@
 //! `bitnet generate MODEL --prompt TEXT`
 
+use std::time::Instant;
+
 use anyhow::bail;
-use bitnet_models::{Runner, Sampler, Sampling, TensorRunner, check_prompt, generate};
-use bitnet_train::{RunDir, load_exported, load_latent};
+use bitnet_config::{RunConfig, Task as Kind};
+use bitnet_data::SequenceVocabulary;
+use bitnet_models::{
+    EncoderDecoder, Runner, Sampler, Sampling, TensorRunner, Transformer, check_prompt, generate,
+};
+use bitnet_train::{RunDir, load_exported, load_latent, translate};
 use serde::Serialize;
 
 use super::Outcome;
@@ -23,17 +29,26 @@ pub fn run(args: GenerateArgs) -> anyhow::Result<Outcome> {
         bail!("`bitnet generate` writes text or json");
     }
     let run = RunDir::open(&args.model)?;
+    let config = run.config()?;
+    match config.task {
+        Kind::Lm => {}
+        Kind::Translate | Kind::Synthetic => return translate_prompt(&args, &run, &config),
+        task => bail!(
+            "a run with task = \"{}\" writes no text; `bitnet eval` scores it",
+            task.name()
+        ),
+    }
     let tokenizer = run.tokenizer()?;
     let prompt = tokenizer.encode(&args.prompt)?;
     let device = setup::open_device(&args.device)?;
-    let model = if args.latent {
+    let model: Transformer = if args.latent {
         load_latent(&run, &device)?
     } else {
         load_exported(&run, &device)?
     };
     let mut model: Box<dyn Runner + '_> = match args.latent {
         true => Box::new(TensorRunner::new(&model, &device)),
-        false => setup::runner(&model, &device, &args.device, &args.engine)?,
+        false => setup::runner(&model, &device, &args.device, &args.engine, &config.quant)?,
     };
     check_prompt(&*model, &prompt)?;
     let mut sampler = Sampler::new(Sampling {
@@ -84,6 +99,39 @@ pub fn run(args: GenerateArgs) -> anyhow::Result<Outcome> {
                 .time_per_output_token()
                 .map(|time| time.as_secs_f64() * 1e3),
         })?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// Writes what an encoder–decoder makes of the prompt, by beam search as its configuration says.
+fn translate_prompt(
+    args: &GenerateArgs,
+    run: &RunDir,
+    config: &RunConfig,
+) -> anyhow::Result<Outcome> {
+    let device = setup::open_device(&args.device)?;
+    let model: EncoderDecoder = match args.latent {
+        true => load_latent(run, &device)?,
+        false => load_exported(run, &device)?,
+    };
+    let vocabulary = SequenceVocabulary::new(run.tokenizer()?);
+    let begin = Instant::now();
+    let mut outputs = translate(&model, &vocabulary, config, &[&args.prompt], &device)?;
+    let text = outputs.pop().unwrap_or_default();
+    match args.output.output {
+        Format::Json => {
+            let tokens = vocabulary.encode(&text).len();
+            let milliseconds = begin.elapsed().as_secs_f64() * 1e3;
+            output::json(&Generated {
+                prompt_tokens: vocabulary.encode(&args.prompt).len(),
+                tokens,
+                text,
+                // A beam search shows nothing before it is done.
+                ttft_ms: milliseconds,
+                tpot_ms: None,
+            })?;
+        }
+        _ => output::line(&text)?,
     }
     Ok(Outcome::Done)
 }

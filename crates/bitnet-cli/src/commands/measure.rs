@@ -6,7 +6,9 @@
 use anyhow::Context;
 use bitnet_config::{DataKind, RunConfig};
 use bitnet_data::{Corpus, stories};
-use bitnet_models::{LinearKind, Runner, Sampler, Sampling, TensorRunner, generate};
+use bitnet_models::{
+    LinearKind, Network, Runner, Sampler, Sampling, TensorRunner, Transformer, generate,
+};
 use bitnet_report::{FloatBytes, Inference, Packed, Probes, Sample, TokenMatch, Twin, Val};
 use bitnet_train::{
     Evaluation, RunDir, evaluate, evaluate_engine, exported_bytes, greedy_agreement, load_exported,
@@ -28,8 +30,8 @@ pub fn run(args: MeasureArgs) -> anyhow::Result<Outcome> {
 
 fn measure(run: &RunDir, device: &Device, args: &MeasureArgs) -> anyhow::Result<Twin> {
     let mut config = run.config()?;
-    let model = load_exported(run, device)?;
-    let mut runner = setup::runner(&model, device, &args.device, &args.engine)?;
+    let model: Transformer = load_exported(run, device)?;
+    let mut runner = setup::runner(&model, device, &args.device, &args.engine, &config.quant)?;
     let prompt = timing_prompt(&config);
     let timing = time_inference(
         &mut *runner,
@@ -45,7 +47,7 @@ fn measure(run: &RunDir, device: &Device, args: &MeasureArgs) -> anyhow::Result<
     };
 
     let corpus = setup::load_corpus(&mut config)?;
-    if setup::uses_engine(args.device.backend, &args.engine)? {
+    if setup::uses_engine(args.device.backend, &args.engine, &config.quant)? {
         let options = setup::engine_options(&args.engine, args.device.threads);
         let mut engine = model.engine(options)?;
         inference.val_loss =
@@ -53,7 +55,7 @@ fn measure(run: &RunDir, device: &Device, args: &MeasureArgs) -> anyhow::Result<
         inference.engine = Some(setup::describe_engine(&engine.options()));
     }
     let exported = evaluate(&model, &corpus, config.train.context, 0, device)?;
-    let linear_weights: usize = model.projections().map(|p| p.weights()).sum();
+    let linear_weights = model.projection_weights();
     let mut twin = Twin {
         float_bytes: FloatBytes::of(linear_weights as u64),
         bits_per_byte: Some(exported.bits_per_byte),
@@ -70,9 +72,9 @@ fn measure(run: &RunDir, device: &Device, args: &MeasureArgs) -> anyhow::Result<
             twin.file_bytes = Some(exported_bytes(run)?);
         }
         LinearKind::Ternary => {
-            let latent = load_latent(run, device)?;
+            let latent: Transformer = load_latent(run, device)?;
             let fake = evaluate(&latent, &corpus, config.train.context, 0, device)?;
-            let weight_bytes: usize = model.projections().map(|p| p.weight_bytes()).sum();
+            let weight_bytes = model.projection_bytes();
             let agreement = greedy_agreement(
                 &mut TensorRunner::new(&model, device),
                 &mut TensorRunner::new(&latent, device),

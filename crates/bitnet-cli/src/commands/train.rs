@@ -1,15 +1,15 @@
 //! `bitnet train CONFIG`
 
 use anyhow::bail;
-use bitnet_config::RunConfig;
-use bitnet_models::{LinearKind, Transformer};
-use bitnet_train::{Checkpoint, RunDir, TrainSummary, Training, export};
+use bitnet_config::{RunConfig, Task as Kind};
+use bitnet_models::LinearKind;
+use bitnet_train::{Checkpoint, RunDir, Task, TrainSummary, Training, export};
 use burn::module::Module;
 
 use super::Outcome;
 use crate::args::{Format, TrainArgs};
 use crate::progress::Display;
-use crate::{interrupt, output, setup};
+use crate::{interrupt, output, setup, task};
 
 pub fn run(args: TrainArgs) -> anyhow::Result<Outcome> {
     crate::allocator::keep_freed_memory();
@@ -21,70 +21,83 @@ pub fn run(args: TrainArgs) -> anyhow::Result<Outcome> {
         output::piece(&config.to_toml()?)?;
         return Ok(Outcome::Done);
     }
-    let corpus = setup::load_corpus(&mut config)?;
-    let device = setup::open_device(&args.device)?;
-    config
-        .model
-        .check_device(false, &device.clone().autodiff())?;
-    if args.overrides.dry_run {
-        let path = setup::new_run_dir(args.run_dir, &config.name);
-        let model = Transformer::new(&config.model, &config.quant, config.train.seed, &device)?;
-        output::line(&format!(
-            "would train {} parameters for {} steps of {} tokens on {} ({} training tokens, vocabulary {}) in {}",
-            model.num_params(),
-            config.train.steps,
-            config.train.batch_size * config.train.context,
-            corpus.name,
-            corpus.train.len(),
-            config.model.vocab_size,
-            path.display()
-        ))?;
-        return Ok(Outcome::Done);
-    }
-    let (run, resume) = match (&args.resume, args.run_dir) {
-        (Some(from), Some(path)) => {
-            let run = RunDir::open(path)?;
-            check_same(&run, &config)?;
-            let checkpoint = match from.as_str() {
-                "auto" => Checkpoint::latest(&run)?,
-                path => Checkpoint::at(path),
-            };
-            (run, Some(checkpoint))
+    let tokenizer = match (&args.resume, &args.run_dir) {
+        (Some(_), Some(path)) => RunDir::open(path)?.known_tokenizer()?,
+        _ => None,
+    };
+    task::open(&mut config, tokenizer, Train(args))
+}
+
+/// Trains whatever the task is.
+struct Train(TrainArgs);
+
+impl task::Visitor for Train {
+    type Output = Outcome;
+
+    fn visit<T: Task>(self, config: &RunConfig, task: &T) -> anyhow::Result<Outcome> {
+        let Train(args) = self;
+        let device = setup::open_device(&args.device)?;
+        config
+            .model
+            .check_device(false, &device.clone().autodiff())?;
+        if args.overrides.dry_run {
+            let path = setup::new_run_dir(args.run_dir, &config.name);
+            let model = task.model(&device)?;
+            output::line(&format!(
+                "would train {} parameters for {} steps on {} in {}",
+                model.num_params(),
+                config.train.steps,
+                task.description(),
+                path.display()
+            ))?;
+            return Ok(Outcome::Done);
         }
-        (_, asked) => {
-            let path = setup::new_run_dir(asked, &config.name);
-            (RunDir::create(path, &config, &corpus.tokenizer)?, None)
+        let (run, resume) = match (&args.resume, args.run_dir) {
+            (Some(from), Some(path)) => {
+                let run = RunDir::open(path)?;
+                check_same(&run, config)?;
+                let checkpoint = match from.as_str() {
+                    "auto" => Checkpoint::latest(&run)?,
+                    path => Checkpoint::at(path),
+                };
+                (run, Some(checkpoint))
+            }
+            (_, asked) => {
+                let path = setup::new_run_dir(asked, &config.name);
+                let run = RunDir::create(path, config, task.tokenizer(), task.label_names())?;
+                (run, None)
+            }
+        };
+        let label = match config.model.linear {
+            LinearKind::Float => "float",
+            LinearKind::Ternary => "ternary",
+        };
+        let mut display = Display::new(label, config.train.steps, args.output.quiet, &run);
+        let training = Training {
+            config,
+            task,
+            run: &run,
+            device: &device,
+            resume,
+            interrupt: interrupt::watch()?,
+        };
+        // On a thread of the pool itself: a step is hundreds of short parallel loops, and handing each one over from
+        // outside the pool costs two switches of threads.
+        let trained = rayon::scope(|_| training.run(&mut display))?;
+        drop(display);
+        if !trained.summary.interrupted {
+            export(&run, &trained.model)?;
         }
-    };
-    let label = match config.model.linear {
-        LinearKind::Float => "float",
-        LinearKind::Ternary => "ternary",
-    };
-    let mut display = Display::new(label, config.train.steps, args.output.quiet, &run);
-    let training = Training {
-        config: &config,
-        corpus: &corpus,
-        run: &run,
-        device: &device,
-        resume,
-        interrupt: interrupt::watch()?,
-    };
-    // On a thread of the pool itself: a step is hundreds of short parallel loops, and handing each one over from outside
-    // the pool costs two switches of threads.
-    let trained = rayon::scope(|_| training.run(&mut display))?;
-    drop(display);
-    if !trained.summary.interrupted {
-        export(&run, &trained.model)?;
+        match args.output.output {
+            Format::Json => output::json(&trained.summary)?,
+            _ => output::line(&text(config, &trained.summary))?,
+        }
+        Ok(if trained.summary.interrupted {
+            Outcome::Interrupted
+        } else {
+            Outcome::Done
+        })
     }
-    match args.output.output {
-        Format::Json => output::json(&trained.summary)?,
-        _ => output::line(&text(&trained.summary))?,
-    }
-    Ok(if trained.summary.interrupted {
-        Outcome::Interrupted
-    } else {
-        Outcome::Done
-    })
 }
 
 /// A resumed run must go on as it began; only its length and intervals may change.
@@ -116,13 +129,25 @@ fn check_same(run: &RunDir, config: &RunConfig) -> anyhow::Result<()> {
     }
 }
 
-fn text(summary: &TrainSummary) -> String {
+fn text(config: &RunConfig, summary: &TrainSummary) -> String {
     let memory = summary
         .peak_rss_bytes
         .map_or("not measured".to_owned(), bitnet_report::format::bytes);
+    let unit = match config.task {
+        Kind::Vectors | Kind::Layer => "examples",
+        _ => "tokens",
+    };
+    let quality = match config.task {
+        Kind::Layer => String::new(),
+        Kind::Vectors | Kind::Classify => format!(", accuracy {:.3}", summary.val.accuracy),
+        _ => format!(
+            ", perplexity {:.3}, accuracy {:.3}",
+            summary.val.perplexity, summary.val.accuracy
+        ),
+    };
     format!(
-        "{}: {} steps, {} tokens in {:.1} s ({:.0} tokens/s), peak memory {memory}\n\
-         train loss {:.4}, validation loss {:.4} (from {:.4}), perplexity {:.3}, accuracy {:.3}",
+        "{}: {} steps, {} {unit} in {:.1} s ({:.0} {unit}/s), peak memory {memory}\n\
+         train loss {:.4}, validation loss {:.4} (from {:.4}){quality}",
         summary.run_dir,
         summary.steps,
         summary.tokens,
@@ -130,8 +155,6 @@ fn text(summary: &TrainSummary) -> String {
         summary.tokens_per_second,
         summary.train_loss,
         summary.val_loss,
-        summary.initial_val_loss,
-        summary.val.perplexity,
-        summary.val.accuracy
+        summary.initial_val_loss
     )
 }

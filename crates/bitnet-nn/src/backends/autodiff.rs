@@ -37,6 +37,11 @@ impl<B: TernaryBackend + FusedBackend, C: CheckpointStrategy> TernaryBackend for
         (codes, Self::from_inner(scales))
     }
 
+    fn quantize_activations_int4(x: FloatTensor<Self>) -> (IntTensor<Self>, FloatTensor<Self>) {
+        let (codes, scales) = B::quantize_activations_int4(x.into_primitive());
+        (codes, Self::from_inner(scales))
+    }
+
     fn ternary_product(
         x_codes: IntTensor<Self>,
         x_scales: FloatTensor<Self>,

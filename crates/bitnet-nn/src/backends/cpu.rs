@@ -43,10 +43,7 @@ impl<B: Slices> TernaryBackend for B {
     ) -> (IntTensor<Self>, FloatTensor<Self>) {
         let (rows, cols) = dims(&w.shape());
         let (words, scales) = B::with_f32(as_f32::<B>(w), |w| {
-            let scales = kernels::weight_scales(w, rows, cols, quantizer, granularity);
-            let mut words = vec![0; rows * kernels::words_per_row(cols)];
-            kernels::pack_weights(w, rows, cols, &scales, &mut words);
-            (words, scales)
+            kernels::quantize_weights(w, rows, cols, quantizer, granularity)
         });
         let groups = scales.len();
         (

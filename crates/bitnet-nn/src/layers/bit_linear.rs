@@ -4,7 +4,9 @@ use burn::module::{Content, DisplaySettings, Module, ModuleDisplay, Param};
 use burn::nn::{Initializer, Linear, RmsNorm, RmsNormConfig};
 use burn::tensor::{Device, Tensor};
 
-use super::{LinearKind, PackedBitLinear};
+use super::kind::{fake_quantized, groups};
+use super::packed::PackedParts;
+use super::{ActivationQuantizer, LinearKind, PackedBitLinear};
 use crate::fused::{linear, rms_norm};
 use crate::tensor::{QuantizedActivations, bitlinear, bitlinear_quantized, quantize_weights};
 
@@ -27,6 +29,11 @@ pub struct BitLinearConfig {
     /// Weights that share a scale.
     #[config(default = "Granularity::Tensor")]
     pub granularity: Granularity,
+    /// Cuts each row into groups of this many inputs, each quantised by itself; a multiple of 16. Default: no groups.
+    pub group_size: Option<usize>,
+    /// How activations are quantised.
+    #[config(default = "ActivationQuantizer::Int8")]
+    pub activations: ActivationQuantizer,
     /// Epsilon of an RMSNorm in front of the quantiser; none by default.
     pub norm: Option<f64>,
     /// Distribution of the initial latent weights. Default: Kaiming uniform, as Burn's `Linear`.
@@ -59,11 +66,25 @@ pub struct BitLinear {
     /// Weights that share a scale.
     #[module(skip)]
     pub granularity: Granularity,
+    /// Inputs of a group that is quantised by itself.
+    #[module(skip)]
+    pub group_size: Option<usize>,
+    /// How activations are quantised.
+    #[module(skip)]
+    pub activations: ActivationQuantizer,
+    /// Share of the quantised operands in a ternary forward pass, 0 to 1: `x + λ(x̂ − x)` and `w + λ(ŵ − w)`. Below 1 the
+    /// product is a float one; a training that starts from float raises it to 1.
+    #[module(skip)]
+    pub lambda: f32,
 }
 
 impl BitLinearConfig {
     /// Makes the layer on `device`.
+    ///
+    /// # Panics
+    /// If `group_size` is not a multiple of 16.
     pub fn init(&self, device: &Device) -> BitLinear {
+        check_group_size(self.group_size);
         let fans = (Some(self.d_input), Some(self.d_output));
         let init = |initializer: &Initializer| {
             initializer.init_with([self.d_output, self.d_input], fans.0, fans.1, device)
@@ -82,6 +103,9 @@ impl BitLinearConfig {
             kind: self.kind,
             quantizer: self.quantizer,
             granularity: self.granularity,
+            group_size: self.group_size,
+            activations: self.activations,
+            lambda: 1.0,
         }
     }
 }
@@ -102,27 +126,66 @@ impl BitLinear {
         let bias = self.bias.as_ref().map(Param::val);
         match self.kind {
             LinearKind::Float => add_bias(linear(x, self.weight.val()), bias),
-            LinearKind::Ternary => {
-                let y = bitlinear(x, self.weight.val(), self.quantizer, self.granularity);
-                add_bias(y, bias)
-            }
+            LinearKind::Ternary => add_bias(self.ternary(x), bias),
         }
+    }
+
+    fn ternary<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let weight = self.weight.val();
+        if self.lambda < 1.0 || self.activations == ActivationQuantizer::None {
+            let (quantizer, granularity) = (self.quantizer, self.granularity);
+            let w_hat = fake_quantized(&weight, quantizer, granularity, self.group_size);
+            let x = match self.activations.quantize(x.clone().detach()) {
+                Some(codes) => mix(x, codes.dequantize(), self.lambda),
+                None => x,
+            };
+            return linear(x, mix(weight, w_hat, self.lambda));
+        }
+        match (self.activations.quantize(x.clone()), self.activations) {
+            (Some(x), ActivationQuantizer::Int4) => self.product(&x),
+            (Some(x), _) if self.group_size.is_some() => self.product(&x),
+            _ => bitlinear(x, weight, self.quantizer, self.granularity),
+        }
+    }
+
+    /// The integer product with the quantised weights, summed over the groups.
+    fn product<const D: usize>(&self, x: &QuantizedActivations<D>) -> Tensor<D> {
+        let weight = self.weight.val();
+        let (quantizer, granularity) = (self.quantizer, self.granularity);
+        if self.group_size.is_none() {
+            return bitlinear_quantized(x, weight, quantizer, granularity);
+        }
+        let parts = groups(weight.dims()[1], self.group_size).map(|(start, len)| {
+            let w = weight.clone().narrow(1, start, len);
+            bitlinear_quantized(&x.features(start, len), w, quantizer, granularity)
+        });
+        parts.reduce(|y, part| y + part).unwrap_or_else(|| {
+            let mut shape = x.values().dims();
+            shape[D - 1] = weight.dims()[0];
+            Tensor::zeros(shape, &weight.device())
+        })
+    }
+
+    /// Whether the forward pass reads the codes of its input, as they are.
+    pub fn reads_codes(&self) -> bool {
+        self.kind == LinearKind::Ternary
+            && self.norm.is_none()
+            && self.lambda >= 1.0
+            && self.activations != ActivationQuantizer::None
     }
 
     /// The forward pass of activations that several layers share, quantised once for all of them.
     ///
-    /// The same numbers as [`forward`](Self::forward). A norm inside this layer, or [`LinearKind::Float`], reads the
-    /// values and not the codes.
+    /// The same numbers as [`forward`](Self::forward), if they were quantised by this layer's `activations`. A layer that
+    /// does not [read codes](Self::reads_codes) takes the values.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
     pub fn forward_quantized<const D: usize>(&self, x: &QuantizedActivations<D>) -> Tensor<D> {
-        if self.norm.is_some() || self.kind == LinearKind::Float {
+        if !self.reads_codes() {
             return self.forward(x.values().clone());
         }
-        let weight = self.weight.val();
-        let y = bitlinear_quantized(x, weight, self.quantizer, self.granularity);
-        add_bias(y, self.bias.as_ref().map(Param::val))
+        add_bias(self.product(x), self.bias.as_ref().map(Param::val))
     }
 
     /// Quantises the latent weights once and for all, to 2 bits each.
@@ -131,15 +194,37 @@ impl BitLinear {
     pub fn pack(&self) -> PackedBitLinear {
         let [_, d_input] = self.weight.dims();
         let weight = self.weight.val().inner();
-        let (words, scales) = quantize_weights(weight, self.quantizer, self.granularity);
+        let (words, scales) = groups(d_input, self.group_size)
+            .map(|(start, len)| {
+                let part = weight.clone().narrow(1, start, len);
+                quantize_weights(part, self.quantizer, self.granularity)
+            })
+            .unzip();
         PackedBitLinear::from_parts(
-            words,
-            scales,
-            self.bias.clone().map(|bias| bias.val().inner()),
-            self.norm.as_ref().map(Module::valid),
+            PackedParts {
+                words: Tensor::cat(words, 1),
+                scales: Tensor::cat(scales, 0),
+                bias: self.bias.clone().map(|bias| bias.val().inner()),
+                norm: self.norm.as_ref().map(Module::valid),
+            },
             d_input,
+            self.group_size,
+            self.activations,
         )
     }
+}
+
+/// `v + λ(v̂ − v)`, whose gradient is that of `v`.
+fn mix<const D: usize>(v: Tensor<D>, v_hat: Tensor<D>, lambda: f32) -> Tensor<D> {
+    let step = (v_hat - v.clone()).detach();
+    v + step.mul_scalar(lambda)
+}
+
+pub(super) fn check_group_size(group_size: Option<usize>) {
+    assert!(
+        group_size.is_none_or(|size| size > 0 && size.is_multiple_of(16)),
+        "BitLinear: group_size {group_size:?} is not a multiple of 16"
+    );
 }
 
 /// A ternary layer that starts from a float one's weights, with the default quantiser and no norm.
@@ -152,6 +237,9 @@ impl From<Linear> for BitLinear {
             kind: LinearKind::Ternary,
             quantizer: WeightQuantizer::default(),
             granularity: Granularity::default(),
+            group_size: None,
+            activations: ActivationQuantizer::default(),
+            lambda: 1.0,
         }
     }
 }

@@ -5,5 +5,5 @@ mod kind;
 mod packed;
 
 pub use bit_linear::{BitLinear, BitLinearConfig};
-pub use kind::LinearKind;
+pub use kind::{ActivationQuantizer, LinearKind};
 pub use packed::{PackError, PackedBitLinear, PackedBitLinearConfig};

@@ -4,9 +4,13 @@ use burn::module::{Content, DisplaySettings, Module, ModuleDisplay, Param, Param
 use burn::nn::{RmsNorm, RmsNormConfig};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
-use super::bit_linear::add_bias;
-use crate::fused::rms_norm;
-use crate::tensor::{QuantizedActivations, packed_linear, packed_linear_quantized};
+use super::ActivationQuantizer;
+use super::bit_linear::{add_bias, check_group_size};
+use super::kind::groups;
+use crate::fused::{linear, rms_norm};
+use crate::tensor::{
+    QuantizedActivations, dequantize_weights, packed_linear, packed_linear_quantized,
+};
 
 /// Configuration of an empty [`PackedBitLinear`], to load a record into.
 #[derive(Config, Debug)]
@@ -21,6 +25,11 @@ pub struct PackedBitLinearConfig {
     /// Weights that share a scale.
     #[config(default = "Granularity::Tensor")]
     pub granularity: Granularity,
+    /// Inputs of a group with scales of its own; a multiple of 16. Default: no groups.
+    pub group_size: Option<usize>,
+    /// How activations are quantised.
+    #[config(default = "ActivationQuantizer::Int8")]
+    pub activations: ActivationQuantizer,
     /// Epsilon of the RMSNorm in front of the quantiser, if there is one.
     pub norm: Option<f64>,
 }
@@ -34,7 +43,7 @@ pub struct PackedBitLinearConfig {
 pub struct PackedBitLinear {
     /// Ternary codes, `[d_output, ⌈d_input/16⌉]`, u32: the layout of [`PackedTernary`].
     pub words: Param<Tensor<2, Int>>,
-    /// Weight scale, `[1]` or `[d_output]`.
+    /// Weight scales, `[1]` or `[d_output]`; with groups, those of the first group, then of the second, ….
     pub scales: Param<Tensor<1>>,
     /// Bias, `[d_output]`.
     pub bias: Option<Param<Tensor<1>>>,
@@ -43,6 +52,20 @@ pub struct PackedBitLinear {
     /// Number of input features: the words do not tell it, their last one may be padded.
     #[module(skip)]
     pub d_input: usize,
+    /// Inputs of a group with scales of its own.
+    #[module(skip)]
+    pub group_size: Option<usize>,
+    /// How activations are quantised.
+    #[module(skip)]
+    pub activations: ActivationQuantizer,
+}
+
+/// The tensors of a packed layer.
+pub(super) struct PackedParts {
+    pub words: Tensor<2, Int>,
+    pub scales: Tensor<1>,
+    pub bias: Option<Tensor<1>>,
+    pub norm: Option<RmsNorm>,
 }
 
 /// Packed weights that do not fit together.
@@ -51,6 +74,9 @@ pub enum PackError {
     /// The words or scales are not those of such a matrix.
     #[error("packed weights: {0}")]
     Layout(#[from] bitnet_kernels::Error),
+    /// A [`PackedTernary`] has one scale or one a row.
+    #[error("the layer has scales for groups of {0} inputs, which this form does not hold")]
+    Groups(usize),
     /// The tensor could not be read from its device.
     #[error("packed weights could not be read from the device: {0}")]
     Read(String),
@@ -58,7 +84,11 @@ pub enum PackError {
 
 impl PackedBitLinearConfig {
     /// Makes a layer of zero weights on `device`.
+    ///
+    /// # Panics
+    /// If `group_size` is not a multiple of 16.
     pub fn init(&self, device: &Device) -> PackedBitLinear {
+        check_group_size(self.group_size);
         let words_per_row = bitnet_kernels::words_per_row(self.d_input);
         // Every code 1: the weight 0.
         let words = vec![0x5555_5555u32; self.d_output * words_per_row];
@@ -66,36 +96,38 @@ impl PackedBitLinearConfig {
             Granularity::Tensor => 1,
             Granularity::Row => self.d_output,
         };
-        PackedBitLinear::from_parts(
-            words_tensor(words, [self.d_output, words_per_row], device),
-            Tensor::ones([scales], device),
-            self.bias.then(|| Tensor::zeros([self.d_output], device)),
-            self.norm.map(|eps| {
+        let scales = scales * groups(self.d_input, self.group_size).count();
+        let parts = PackedParts {
+            words: words_tensor(words, [self.d_output, words_per_row], device),
+            scales: Tensor::ones([scales], device),
+            bias: self.bias.then(|| Tensor::zeros([self.d_output], device)),
+            norm: self.norm.map(|eps| {
                 RmsNormConfig::new(self.d_input)
                     .with_epsilon(eps)
                     .init(device)
             }),
-            self.d_input,
-        )
+        };
+        PackedBitLinear::from_parts(parts, self.d_input, self.group_size, self.activations)
     }
 }
 
 impl PackedBitLinear {
     pub(super) fn from_parts(
-        words: Tensor<2, Int>,
-        scales: Tensor<1>,
-        bias: Option<Tensor<1>>,
-        norm: Option<RmsNorm>,
+        parts: PackedParts,
         d_input: usize,
+        group_size: Option<usize>,
+        activations: ActivationQuantizer,
     ) -> Self {
         let fixed =
             |tensor: Tensor<1>| Param::initialized(ParamId::new(), tensor).set_require_grad(false);
         Self {
-            words: Param::initialized(ParamId::new(), words),
-            scales: fixed(scales),
-            bias: bias.map(fixed),
-            norm: norm.map(Module::no_grad),
+            words: Param::initialized(ParamId::new(), parts.words),
+            scales: fixed(parts.scales),
+            bias: parts.bias.map(fixed),
+            norm: parts.norm.map(Module::no_grad),
             d_input,
+            group_size,
+            activations,
         }
     }
 
@@ -104,33 +136,48 @@ impl PackedBitLinear {
         let (rows, cols) = (packed.rows(), packed.cols());
         let shape = [rows, bitnet_kernels::words_per_row(cols)];
         let scales = packed.scales().to_vec();
-        let groups = scales.len();
-        Self::from_parts(
-            words_tensor(packed.words().to_vec(), shape, device),
-            Tensor::from_data(TensorData::new(scales, [groups]), device),
-            None,
-            None,
-            cols,
-        )
+        let count = scales.len();
+        let parts = PackedParts {
+            words: words_tensor(packed.words().to_vec(), shape, device),
+            scales: Tensor::from_data(TensorData::new(scales, [count]), device),
+            bias: None,
+            norm: None,
+        };
+        Self::from_parts(parts, cols, None, ActivationQuantizer::default())
     }
 
     /// The weights on the host.
     ///
     /// # Errors
-    /// If the tensors cannot be read back, or hold what is no packed matrix (a damaged record).
+    /// If the tensors cannot be read back, hold what is no packed matrix (a damaged record), or have groups.
     pub fn to_packed(&self) -> Result<PackedTernary, PackError> {
-        let read = |error: &dyn std::fmt::Display| PackError::Read(error.to_string());
-        let words = self.words.val().try_into_data().map_err(|e| read(&e))?;
-        let words = words.try_to_vec::<u32>().map_err(|e| read(&e))?;
-        let scales = self.scales.val().try_into_data().map_err(|e| read(&e))?;
-        let scales = scales.try_to_vec::<f32>().map_err(|e| read(&e))?;
-        let [rows, _] = self.words.dims();
-        Ok(PackedTernary::from_words(
-            words,
-            scales,
-            rows,
-            self.d_input,
-        )?)
+        match self.group_size {
+            Some(size) => Err(PackError::Groups(size)),
+            None => host(self.words.val(), self.scales.val(), self.d_input),
+        }
+    }
+
+    /// Checks codes and scales, which a damaged record may have broken.
+    ///
+    /// # Errors
+    /// Names the first bad code or scale.
+    pub fn check(&self) -> Result<(), PackError> {
+        self.parts()
+            .try_for_each(|(_, len, words, scales)| host(words, scales, len).map(drop))
+    }
+
+    /// The groups: first input, inputs, words, scales.
+    fn parts(&self) -> impl Iterator<Item = (usize, usize, Tensor<2, Int>, Tensor<1>)> {
+        let count = groups(self.d_input, self.group_size).count().max(1);
+        let [all_scales] = self.scales.dims();
+        let scales = all_scales / count;
+        groups(self.d_input, self.group_size)
+            .enumerate()
+            .map(move |(index, (start, len))| {
+                let words = self.words.val().narrow(1, start / 16, len.div_ceil(16));
+                let scales = self.scales.val().narrow(0, index * scales, scales);
+                (start, len, words, scales)
+            })
     }
 
     /// The forward pass.
@@ -150,8 +197,41 @@ impl PackedBitLinear {
             self.d_input,
             "PackedBitLinear: the input's last dimension must be d_input"
         );
-        let y = packed_linear(x, self.words.val(), self.scales.val());
+        let y = match (self.activations, self.group_size) {
+            (ActivationQuantizer::Int8, None) => {
+                packed_linear(x, self.words.val(), self.scales.val())
+            }
+            _ => match self.activations.quantize(x.clone()) {
+                Some(x) => self.product(&x),
+                None => linear(x, self.dequantize()),
+            },
+        };
         add_bias(y, self.bias.as_ref().map(Param::val))
+    }
+
+    /// The weights that the codes stand for, `[d_output, d_input]`.
+    pub fn dequantize(&self) -> Tensor<2> {
+        let part = |(_, len, words, scales)| dequantize_weights(words, scales, len);
+        Tensor::cat(self.parts().map(part).collect(), 1)
+    }
+
+    fn product<const D: usize>(&self, x: &QuantizedActivations<D>) -> Tensor<D> {
+        if self.group_size.is_none() {
+            return packed_linear_quantized(x, self.words.val(), self.scales.val());
+        }
+        let parts = self.parts().map(|(start, len, words, scales)| {
+            packed_linear_quantized(&x.features(start, len), words, scales)
+        });
+        parts.reduce(|y, part| y + part).unwrap_or_else(|| {
+            let mut shape = x.values().dims();
+            shape[D - 1] = self.words.dims()[0];
+            Tensor::zeros(shape, &self.words.val().device())
+        })
+    }
+
+    /// Whether the forward pass reads the codes of its input, as they are.
+    pub fn reads_codes(&self) -> bool {
+        self.norm.is_none() && self.activations != ActivationQuantizer::None
     }
 
     /// The forward pass of activations that several layers share, quantised once for all of them.
@@ -161,11 +241,10 @@ impl PackedBitLinear {
     /// # Panics
     /// As [`forward`](Self::forward).
     pub fn forward_quantized<const D: usize>(&self, x: &QuantizedActivations<D>) -> Tensor<D> {
-        if self.norm.is_some() {
+        if !self.reads_codes() {
             return self.forward(x.values().clone());
         }
-        let y = packed_linear_quantized(x, self.words.val(), self.scales.val());
-        add_bias(y, self.bias.as_ref().map(Param::val))
+        add_bias(self.product(x), self.bias.as_ref().map(Param::val))
     }
 
     /// Bytes of the codes and scales.
@@ -174,6 +253,16 @@ impl PackedBitLinear {
         let [scales] = self.scales.dims();
         4 * (rows * words + scales)
     }
+}
+
+fn host(words: Tensor<2, Int>, scales: Tensor<1>, cols: usize) -> Result<PackedTernary, PackError> {
+    let read = |error: &dyn std::fmt::Display| PackError::Read(error.to_string());
+    let [rows, _] = words.dims();
+    let words = words.try_into_data().map_err(|e| read(&e))?;
+    let words = words.try_to_vec::<u32>().map_err(|e| read(&e))?;
+    let scales = scales.try_into_data().map_err(|e| read(&e))?;
+    let scales = scales.try_to_vec::<f32>().map_err(|e| read(&e))?;
+    Ok(PackedTernary::from_words(words, scales, rows, cols)?)
 }
 
 fn words_tensor(words: Vec<u32>, shape: [usize; 2], device: &Device) -> Tensor<2, Int> {

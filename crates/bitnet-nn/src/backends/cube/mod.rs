@@ -29,9 +29,12 @@ impl TernaryBackend for CubeBackend {
         granularity: Granularity,
     ) -> (IntTensor<Self>, FloatTensor<Self>) {
         let w = as_f32(w);
+        if quantizer == WeightQuantizer::Sign {
+            return reference::quantize_weights::<Self>(w, quantizer, granularity);
+        }
         let scales = match quantizer {
             WeightQuantizer::AbsMean => quantise::absmean_scales(&w, granularity),
-            WeightQuantizer::AbsMedian => {
+            WeightQuantizer::AbsMedian | WeightQuantizer::Sign => {
                 let scales = reference::weight_scales::<Self>(w.clone(), quantizer, granularity);
                 let groups = scales.shape()[0];
                 into_contiguous(Self::float_reshape(scales, Shape::new([groups])))

@@ -1,0 +1,199 @@
+//! `experiment.toml`: many runs of one configuration, and what is asked of them.
+//!
+//! ```toml
+//! title = "Tiny Shakespeare, character by character"
+//! question = "What do ternary weights cost at equal parameters and equal steps?"
+//! config = "run.toml"            # beside this file
+//! seeds = [0, 1, 2]
+//! learning_rates = [1e-3, 2e-3, 4e-3]
+//!
+//! [[variants]]
+//! name = "float"
+//! set = ["model.linear=float"]
+//!
+//! [[variants]]
+//! name = "ternary"
+//! set = ["model.linear=ternary"]
+//! learning_rates = [2e-3, 4e-3, 8e-3]
+//! ```
+//!
+//! Every variant is trained with each of its learning rates under the first seed. The rate with the best validation result is
+//! kept, and the other seeds are trained with it. All variants try the same number of rates: a comparison in which one side
+//! was tuned harder measures the tuning.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ConfigError, Loader, Origin, RunConfig};
+
+/// The experiment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExperimentConfig {
+    /// Heading of the report.
+    pub title: String,
+    /// What is asked, one sentence.
+    pub question: String,
+    /// What the results mean, in words; written when they are known.
+    pub conclusion: String,
+    /// Limits and negative results, a paragraph each.
+    pub notes: Vec<String>,
+    /// Configuration of a run that all variants begin with; a relative path starts at this file's folder.
+    pub config: PathBuf,
+    /// Settings of all variants, as in `--set`.
+    pub set: Vec<String>,
+    /// Seeds, the first for the learning rates.
+    pub seeds: Vec<u64>,
+    /// Learning rates of every variant that has none of its own; none keeps that of the configuration.
+    pub learning_rates: Vec<f64>,
+    /// The variant that the others are compared with, seed by seed.
+    pub baseline: String,
+    /// Whether the report draws scores against parameters and bytes.
+    pub scatter: bool,
+    /// What is compared.
+    pub variants: Vec<VariantConfig>,
+}
+
+/// One of the things compared.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct VariantConfig {
+    /// Names the folder of its runs.
+    pub name: String,
+    /// What tables and pictures call it; empty is the name.
+    pub label: String,
+    /// What makes it different, as in `--set`.
+    pub set: Vec<String>,
+    /// Its own learning rates.
+    pub learning_rates: Vec<f64>,
+}
+
+impl ExperimentConfig {
+    /// Reads `experiment.toml` in a folder, or a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, is not TOML of this form, or makes no sense.
+    pub fn load(path: &Path) -> Result<(Self, PathBuf), ConfigError> {
+        let file = match path.is_dir() {
+            true => path.join("experiment.toml"),
+            false => path.to_owned(),
+        };
+        let text = std::fs::read_to_string(&file).map_err(|source| ConfigError::Read {
+            path: file.clone(),
+            source,
+        })?;
+        let config: Self = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
+            origin: Origin::File(file.clone()),
+            line: error
+                .span()
+                .map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count()),
+            message: error.message().to_owned(),
+        })?;
+        config.validate()?;
+        let folder = file.parent().map(Path::to_owned).unwrap_or_default();
+        Ok((config, folder))
+    }
+
+    /// The learning rates of a variant; none keeps that of the configuration.
+    pub fn learning_rates(&self, variant: &VariantConfig) -> Vec<f64> {
+        match variant.learning_rates.is_empty() {
+            true => self.learning_rates.clone(),
+            false => variant.learning_rates.clone(),
+        }
+    }
+
+    /// The configuration of one run: the base, then the settings of all, of the variant, and `overrides` (the command line).
+    ///
+    /// # Errors
+    /// If the base cannot be read, or a setting is wrong.
+    pub fn run(
+        &self,
+        folder: &Path,
+        variant: &VariantConfig,
+        seed: u64,
+        learning_rate: Option<f64>,
+        overrides: &[String],
+    ) -> Result<RunConfig, ConfigError> {
+        let load = || {
+            let mut loader = Loader::new().file(folder.join(&self.config))?;
+            for assignment in self.set.iter().chain(&variant.set).chain(overrides) {
+                loader = loader.set(assignment)?;
+            }
+            loader
+                .set(&format!("train.seed={seed}"))?
+                .set(&format!("name={:?}", variant.name))
+        };
+        let config = load()?.finish()?;
+        let Some(rate) = learning_rate else {
+            return Ok(config);
+        };
+        let twin = match config.model.linear {
+            crate::LinearKind::Float => "float",
+            crate::LinearKind::Ternary => "ternary",
+        };
+        load()?
+            .set(&format!("train.{twin}.learning_rate={rate:e}"))?
+            .finish()
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        let missing = |key: &str, reason: &str| ConfigError::Missing {
+            key: key.into(),
+            reason: reason.into(),
+        };
+        let invalid = |key: &str, value: String, problem: &str| ConfigError::Invalid {
+            key: key.into(),
+            value,
+            problem: problem.into(),
+        };
+        if self.config.as_os_str().is_empty() {
+            return Err(missing("config", "every run begins with it; name the file"));
+        }
+        if self.variants.is_empty() {
+            return Err(missing("variants", "at least one [[variants]] is needed"));
+        }
+        let distinct: BTreeSet<u64> = self.seeds.iter().copied().collect();
+        if self.seeds.is_empty() || distinct.len() < self.seeds.len() {
+            let seeds = format!("{:?}", self.seeds);
+            return Err(invalid(
+                "seeds",
+                seeds,
+                "must be at least one, all different",
+            ));
+        }
+        let mut names = BTreeSet::new();
+        let rates = self.learning_rates(&self.variants[0]).len();
+        for variant in &self.variants {
+            let name = &variant.name;
+            let usable = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
+            if !usable || !names.insert(name) {
+                let problem = "cannot name a folder, or is there twice; every variant needs a name of its own";
+                return Err(invalid("variants.name", format!("{name:?}"), problem));
+            }
+            let own = self.learning_rates(variant);
+            if own.len() != rates {
+                let problem = "are not as many as those of the other variants; give all the same number to try";
+                return Err(invalid(
+                    "variants.learning_rates",
+                    format!("{own:?} of {name}"),
+                    problem,
+                ));
+            }
+            if own.iter().any(|rate| !(*rate > 0.0 && rate.is_finite())) {
+                let problem = "must be finite numbers above 0";
+                return Err(invalid(
+                    "variants.learning_rates",
+                    format!("{own:?} of {name}"),
+                    problem,
+                ));
+            }
+        }
+        if !self.baseline.is_empty() && !names.contains(&self.baseline) {
+            let problem = "is not the name of a variant";
+            return Err(invalid("baseline", format!("{:?}", self.baseline), problem));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,60 @@
+//! What the training loop knows of a task: a model, the loss of a step, an evaluation and a score.
+
+use bitnet_data::Tokenizer;
+use bitnet_models::{ConfigError, Network};
+use burn::tensor::{Device, Tensor};
+
+use crate::{Evaluation, TrainError};
+
+/// The loss of one batch.
+pub struct StepLoss {
+    /// Mean over what the batch predicts, `[1]`.
+    pub mean: Tensor<1>,
+    /// Tokens, or examples, that the step learns from.
+    pub tokens: usize,
+}
+
+/// Data and objective of a run.
+pub trait Task: Sync {
+    /// What is trained.
+    type Model: Network;
+
+    /// A model with fresh latent weights.
+    ///
+    /// # Errors
+    /// If the configuration cannot be built.
+    fn model(&self, device: &Device) -> Result<Self::Model, ConfigError>;
+
+    /// The loss of a step. What it sees is a function of the seed and the step alone.
+    fn loss(&self, model: &Self::Model, step: u64, device: &Device) -> StepLoss;
+
+    /// Evaluates on the validation split; at most `max_batches` batches, or with 0 all of it.
+    ///
+    /// # Errors
+    /// If the results cannot be read from the device.
+    fn evaluate(
+        &self,
+        model: &Self::Model,
+        max_batches: usize,
+        device: &Device,
+    ) -> Result<Evaluation, TrainError>;
+
+    /// The result that counts, of a finished model: on the test split, where there is one, with the task's own metric.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    fn score(&self, model: &Self::Model, device: &Device) -> Result<Evaluation, TrainError>;
+
+    /// What turns text into tokens, if anything does.
+    fn tokenizer(&self) -> Option<&Tokenizer> {
+        None
+    }
+
+    /// The names of the classes, if there are any.
+    fn label_names(&self) -> &[String] {
+        &[]
+    }
+
+    /// One line: what is learned from.
+    fn description(&self) -> String;
+}

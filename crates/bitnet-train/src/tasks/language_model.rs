@@ -1,0 +1,82 @@
+//! Next-token prediction on one text.
+
+use bitnet_config::RunConfig;
+use bitnet_data::{BatchSampler, Corpus, Tokenizer};
+use bitnet_models::{ConfigError, Network, Transformer};
+use burn::tensor::Device;
+
+use crate::loss::{tensors, token_losses};
+use crate::task::{StepLoss, Task};
+use crate::{Evaluation, TrainError, evaluate};
+
+/// Predicts the next token of a [`Corpus`]. The score is the loss on the validation split.
+pub struct LanguageModel<'a> {
+    config: &'a RunConfig,
+    corpus: &'a Corpus,
+    sampler: BatchSampler<'a>,
+}
+
+impl<'a> LanguageModel<'a> {
+    /// The task of a configuration whose `model.vocab_size` is that of the corpus.
+    ///
+    /// # Errors
+    /// If the corpus is too short for the context.
+    pub fn new(config: &'a RunConfig, corpus: &'a Corpus) -> Result<Self, TrainError> {
+        let train = &config.train;
+        corpus.check_context(train.context)?;
+        let sampler =
+            BatchSampler::new(&corpus.train, train.batch_size, train.context, train.seed)?;
+        Ok(Self {
+            config,
+            corpus,
+            sampler,
+        })
+    }
+}
+
+impl Task for LanguageModel<'_> {
+    type Model = Transformer;
+
+    fn model(&self, device: &Device) -> Result<Transformer, ConfigError> {
+        let config = self.config;
+        Transformer::new(&config.model, &config.quant, config.train.seed, device)
+    }
+
+    fn loss(&self, model: &Transformer, step: u64, device: &Device) -> StepLoss {
+        let batch = self.sampler.batch(step);
+        let (inputs, targets) = tensors(&batch, device);
+        StepLoss {
+            mean: token_losses(model.forward(inputs), targets).mean(),
+            tokens: batch.predictions(),
+        }
+    }
+
+    fn evaluate(
+        &self,
+        model: &Transformer,
+        max_batches: usize,
+        device: &Device,
+    ) -> Result<Evaluation, TrainError> {
+        let context = self.config.train.context;
+        evaluate(model, self.corpus, context, max_batches, device)
+    }
+
+    fn score(&self, model: &Transformer, device: &Device) -> Result<Evaluation, TrainError> {
+        self.evaluate(model, 0, device)
+    }
+
+    fn tokenizer(&self) -> Option<&Tokenizer> {
+        Some(&self.corpus.tokenizer)
+    }
+
+    fn description(&self) -> String {
+        let corpus = self.corpus;
+        format!(
+            "{}: {} training tokens, {} validation tokens, vocabulary {}",
+            corpus.name,
+            corpus.train.len(),
+            corpus.validation.len(),
+            corpus.tokenizer.vocab_size()
+        )
+    }
+}

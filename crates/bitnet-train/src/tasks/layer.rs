@@ -1,0 +1,127 @@
+//! One linear layer on a regression: what a ternary layer can and cannot express.
+
+use bitnet_config::RunConfig;
+use bitnet_data::{EpochSampler, Regression};
+use bitnet_models::{ConfigError, Network, SingleLayer};
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::evaluate::read;
+use crate::task::{StepLoss, Task};
+use crate::{Evaluation, TrainError};
+
+/// Learns a linear map from noisy examples. The score is the mean squared error of an output.
+pub struct LayerRegression {
+    config: RunConfig,
+    train: Regression,
+    validation: Regression,
+    test: Regression,
+    sampler: EpochSampler,
+}
+
+impl LayerRegression {
+    /// Makes the examples.
+    ///
+    /// # Errors
+    /// If there are none.
+    pub fn new(config: &RunConfig) -> Result<Self, TrainError> {
+        let (data, model) = (&config.data, &config.model);
+        let examples = data.examples + data.validation_examples + data.test_examples;
+        let mut train = Regression::linear_teacher(
+            model.input_size,
+            model.num_labels,
+            examples,
+            data.noise,
+            data.seed,
+        );
+        let test = train.split_off_last(data.test_examples)?;
+        let validation = train.split_off_last(data.validation_examples)?;
+        let lengths = vec![1; train.len()];
+        let sampler = EpochSampler::new(lengths, config.train.batch_size, config.train.seed)?;
+        Ok(Self {
+            config: config.clone(),
+            train,
+            validation,
+            test,
+            sampler,
+        })
+    }
+
+    /// Squared errors, `[b, outputs]`.
+    fn errors(
+        model: &SingleLayer,
+        split: &Regression,
+        examples: &[usize],
+        device: &Device,
+    ) -> Tensor<2> {
+        let rows = |values: &[f32], width: usize| {
+            let values: Vec<f32> = examples
+                .iter()
+                .flat_map(|i| &values[i * width..][..width])
+                .copied()
+                .collect();
+            Tensor::<2>::from_data(TensorData::new(values, [examples.len(), width]), device)
+        };
+        let error = model.forward(rows(&split.x, split.inputs)) - rows(&split.y, split.outputs);
+        error.clone() * error
+    }
+
+    fn evaluate_split(
+        &self,
+        model: &SingleLayer,
+        split: &Regression,
+        device: &Device,
+    ) -> Result<Evaluation, TrainError> {
+        let order: Vec<usize> = (0..split.len()).collect();
+        let mut loss = 0.0;
+        for examples in order.chunks(256) {
+            loss += read(Self::errors(model, split, examples, device).sum())?;
+        }
+        Ok(Evaluation {
+            tokens: split.len(),
+            loss: loss / (split.len() * split.outputs).max(1) as f64,
+            ..Evaluation::default()
+        })
+    }
+}
+
+impl Task for LayerRegression {
+    type Model = SingleLayer;
+
+    fn model(&self, device: &Device) -> Result<SingleLayer, ConfigError> {
+        let config = &self.config;
+        SingleLayer::new(&config.model, &config.quant, config.train.seed, device)
+    }
+
+    fn loss(&self, model: &SingleLayer, step: u64, device: &Device) -> StepLoss {
+        let examples = self.sampler.batch(step);
+        StepLoss {
+            mean: Self::errors(model, &self.train, &examples, device).mean(),
+            tokens: examples.len(),
+        }
+    }
+
+    fn evaluate(
+        &self,
+        model: &SingleLayer,
+        _max_batches: usize,
+        device: &Device,
+    ) -> Result<Evaluation, TrainError> {
+        self.evaluate_split(model, &self.validation, device)
+    }
+
+    fn score(&self, model: &SingleLayer, device: &Device) -> Result<Evaluation, TrainError> {
+        self.evaluate_split(model, &self.test, device)
+    }
+
+    fn description(&self) -> String {
+        format!(
+            "a linear map from {} to {} with noise {}: {} examples to train, {} to validate, {} to test",
+            self.train.inputs,
+            self.train.outputs,
+            self.config.data.noise,
+            self.train.len(),
+            self.validation.len(),
+            self.test.len()
+        )
+    }
+}

@@ -1,0 +1,50 @@
+//! The tasks: which data, which model, which loss, which score.
+
+mod classify;
+mod language_model;
+mod layer;
+mod translate;
+mod vectors;
+
+pub use classify::Classify;
+pub use language_model::LanguageModel;
+pub use layer::LayerRegression;
+pub use translate::{Translate, translate};
+pub use vectors::ClassifyVectors;
+
+use std::path::Path;
+
+use bitnet_config::{DataConfig, Level};
+use bitnet_data::TokenizerKind;
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+
+/// How text is cut.
+pub(crate) fn tokenizer_kind(data: &DataConfig) -> TokenizerKind {
+    match data.level {
+        Level::Char => TokenizerKind::Char,
+        Level::Byte => TokenizerKind::Byte,
+        Level::Bpe => TokenizerKind::Bpe {
+            vocab_size: data.vocab_size,
+        },
+    }
+}
+
+/// A path that the configuration was checked to have.
+pub(crate) fn given(path: &Option<std::path::PathBuf>) -> &Path {
+    path.as_deref().unwrap_or(Path::new(""))
+}
+
+/// Classes `[b]` on a device.
+pub(crate) fn labels(labels: &[i32], device: &Device) -> Tensor<1, Int> {
+    let data = TensorData::new(labels.to_vec(), [labels.len()]);
+    Tensor::from_data(data, (device, DType::I32))
+}
+
+/// The likeliest class of every row, `[b, classes]` → host.
+pub(crate) fn argmax(scores: Tensor<2>) -> Result<Vec<usize>, crate::TrainError> {
+    let data = scores
+        .argmax(1)
+        .try_into_data()
+        .map_err(|error| crate::TrainError::Device(error.to_string()))?;
+    Ok(data.iter::<i64>().map(|class| class as usize).collect())
+}

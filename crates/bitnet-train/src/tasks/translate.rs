@@ -1,0 +1,355 @@
+//! Sequence to sequence: translation, and the synthetic tasks.
+
+use bitnet_config::{DataConfig, RunConfig, Synthetic, Task as Kind};
+use bitnet_data::{
+    EpochSampler, PairBatch, Pairs, SequenceVocabulary, SyntheticTask, Tokenizer, scores, synthetic,
+};
+use bitnet_models::{BeamSearch, ConfigError, EncoderDecoder, GenerateError, Network, Sequences};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+
+use super::{given, tokenizer_kind};
+use crate::evaluate::{argmax_hits, read};
+use crate::loss::{smoothed, token_losses};
+use crate::task::{StepLoss, Task};
+use crate::{Evaluation, TrainError};
+
+/// Sentence pairs as token ids.
+struct Split {
+    pairs: Pairs,
+    source: Vec<Vec<u32>>,
+    target: Vec<Vec<u32>>,
+}
+
+/// Learns to write the target of a source. The score is BLEU and the share of outputs that are right in every token.
+pub struct Translate {
+    config: RunConfig,
+    vocabulary: SequenceVocabulary,
+    train: Split,
+    validation: Split,
+    test: Split,
+    sampler: EpochSampler,
+    left_out: usize,
+}
+
+impl Translate {
+    /// Reads or makes the pairs, makes the vocabulary, and fills in `model.vocab_size`. With `tokenizer`, that of an earlier
+    /// run, the ids are those of its model.
+    ///
+    /// # Errors
+    /// If a file cannot be read or is not what it should be.
+    pub fn new(config: &mut RunConfig, tokenizer: Option<Tokenizer>) -> Result<Self, TrainError> {
+        let [mut train, validation, test] = match config.task {
+            Kind::Synthetic => synthetic_splits(&config.data)?,
+            _ => files(&config.data)?,
+        };
+        let tokenizer = match tokenizer {
+            Some(tokenizer) => tokenizer,
+            None => {
+                let texts: Vec<&str> = train
+                    .source
+                    .iter()
+                    .chain(&train.target)
+                    .map(String::as_str)
+                    .collect();
+                Tokenizer::for_texts(tokenizer_kind(&config.data), &texts)?
+            }
+        };
+        let vocabulary = SequenceVocabulary::new(tokenizer);
+        if config.model.vocab_size == 0 {
+            config.model.vocab_size = vocabulary.size();
+        }
+        let longest = config.data.max_length;
+        let before = train.len();
+        let train = {
+            let fits = |text: &String| vocabulary.encode(text).len() < longest;
+            let keep: Vec<bool> = (0..train.len())
+                .map(|i| fits(&train.source[i]) && fits(&train.target[i]))
+                .collect();
+            train.retain(&keep);
+            Split::new(train, &vocabulary, usize::MAX)
+        };
+        if train.pairs.is_empty() {
+            return Err(TrainError::TooLong {
+                name: train.pairs.name.clone(),
+                max_length: longest,
+            });
+        }
+        let left_out = before - train.pairs.len();
+        let lengths = (0..train.pairs.len())
+            .map(|i| train.source[i].len() + train.target[i].len())
+            .collect();
+        let sampler = EpochSampler::new(lengths, config.train.batch_size, config.train.seed)?;
+        Ok(Self {
+            validation: Split::new(validation, &vocabulary, longest - 1),
+            test: Split::new(test, &vocabulary, longest - 1),
+            config: config.clone(),
+            vocabulary,
+            train,
+            sampler,
+            left_out,
+        })
+    }
+
+    /// The best output for each text.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn translate(
+        &self,
+        model: &EncoderDecoder,
+        texts: &[&str],
+        device: &Device,
+    ) -> Result<Vec<String>, TrainError> {
+        translate(model, &self.vocabulary, &self.config, texts, device)
+    }
+
+    fn batch(&self, split: &Split, examples: &[usize]) -> PairBatch {
+        PairBatch::new(
+            examples
+                .iter()
+                .map(|i| (split.source[*i].as_slice(), split.target[*i].as_slice())),
+        )
+    }
+
+    /// Losses of the target tokens, padding 0, `[b · t]`; the logits; the targets; which count.
+    fn forward(
+        &self,
+        model: &EncoderDecoder,
+        batch: &PairBatch,
+        smoothing: f64,
+        device: &Device,
+    ) -> Scored {
+        let source = &batch.source;
+        let source = Sequences::new(&source.ids, &source.lengths, source.width, device);
+        let inputs = &batch.target_inputs;
+        let shape = [inputs.rows, inputs.width];
+        let ints = |ids: &[i32]| -> Tensor<2, Int> {
+            Tensor::from_data(TensorData::new(ids.to_vec(), shape), (device, DType::I32))
+        };
+        let targets = ints(&batch.target_outputs);
+        let logits = model.forward(&source, ints(&inputs.ids));
+        let counts: Vec<f32> = inputs
+            .lengths
+            .iter()
+            .flat_map(|length| (0..inputs.width).map(move |t| f32::from(u8::from(t < *length))))
+            .collect();
+        let rows = counts.len();
+        let counts = Tensor::<1>::from_data(TensorData::new(counts, [rows]), device);
+        let losses = token_losses(logits.clone(), targets.clone());
+        let losses = smoothed(losses, &logits, &targets, smoothing) * counts.clone();
+        Scored {
+            losses,
+            logits,
+            targets,
+            counts,
+        }
+    }
+
+    /// Loss and token accuracy with the right targets before each position.
+    fn teacher_forced(
+        &self,
+        model: &EncoderDecoder,
+        split: &Split,
+        max_batches: usize,
+        device: &Device,
+    ) -> Result<Evaluation, TrainError> {
+        let mut order: Vec<usize> = (0..split.pairs.len()).collect();
+        if max_batches == 0 {
+            order.sort_by_key(|i| split.source[*i].len() + split.target[*i].len());
+        }
+        let limit = if max_batches == 0 {
+            usize::MAX
+        } else {
+            max_batches
+        };
+        let (mut loss, mut right, mut tokens) = (0.0, 0.0, 0);
+        for examples in order.chunks(self.config.train.batch_size).take(limit) {
+            let batch = self.batch(split, examples);
+            let scored = self.forward(model, &batch, 0.0, device);
+            let hits = argmax_hits(scored.logits, scored.targets) * scored.counts;
+            loss += read(scored.losses.sum())?;
+            right += read(hits.sum())?;
+            tokens += batch.tokens;
+        }
+        let bytes = split.pairs.target.iter().map(String::len).sum::<usize>();
+        let all: usize = split.target.iter().map(|ids| ids.len() + 1).sum();
+        let per_token = loss / tokens.max(1) as f64;
+        Ok(Evaluation {
+            tokens,
+            loss: per_token,
+            perplexity: per_token.exp(),
+            bits_per_byte: per_token / std::f64::consts::LN_2 * all as f64 / bytes.max(1) as f64,
+            accuracy: right / tokens.max(1) as f64,
+            ..Evaluation::default()
+        })
+    }
+}
+
+struct Scored {
+    losses: Tensor<1>,
+    logits: Tensor<3>,
+    targets: Tensor<2, Int>,
+    counts: Tensor<1>,
+}
+
+impl Split {
+    /// Encodes pairs; longer sequences are cut.
+    fn new(pairs: Pairs, vocabulary: &SequenceVocabulary, longest: usize) -> Self {
+        let encode = |texts: &[String]| {
+            texts
+                .iter()
+                .map(|text| {
+                    let mut ids = vocabulary.encode(text);
+                    ids.truncate(longest);
+                    ids
+                })
+                .collect()
+        };
+        Self {
+            source: encode(&pairs.source),
+            target: encode(&pairs.target),
+            pairs,
+        }
+    }
+}
+
+impl Task for Translate {
+    type Model = EncoderDecoder;
+
+    fn model(&self, device: &Device) -> Result<EncoderDecoder, ConfigError> {
+        let config = &self.config;
+        EncoderDecoder::new(&config.model, &config.quant, config.train.seed, device)
+    }
+
+    fn loss(&self, model: &EncoderDecoder, step: u64, device: &Device) -> StepLoss {
+        let batch = self.batch(&self.train, &self.sampler.batch(step));
+        let scored = self.forward(model, &batch, self.config.train.label_smoothing, device);
+        StepLoss {
+            mean: scored
+                .losses
+                .sum()
+                .mul_scalar(1.0 / batch.tokens.max(1) as f64),
+            tokens: batch.tokens,
+        }
+    }
+
+    fn evaluate(
+        &self,
+        model: &EncoderDecoder,
+        max_batches: usize,
+        device: &Device,
+    ) -> Result<Evaluation, TrainError> {
+        self.teacher_forced(model, &self.validation, max_batches, device)
+    }
+
+    fn score(&self, model: &EncoderDecoder, device: &Device) -> Result<Evaluation, TrainError> {
+        let mut evaluation = self.teacher_forced(model, &self.test, 0, device)?;
+        let texts: Vec<&str> = self.test.pairs.source.iter().map(String::as_str).collect();
+        let outputs = self.translate(model, &texts, device)?;
+        let references = &self.test.pairs.target;
+        evaluation.exact_match = Some(scores::exact_match(&outputs, references));
+        if self.config.task == Kind::Translate {
+            evaluation.bleu = Some(scores::bleu(&outputs, references).score);
+        }
+        Ok(evaluation)
+    }
+
+    fn tokenizer(&self) -> Option<&Tokenizer> {
+        Some(self.vocabulary.tokenizer())
+    }
+
+    fn description(&self) -> String {
+        let left_out = match self.left_out {
+            0 => String::new(),
+            n => format!(" ({n} longer than data.max_length left out)"),
+        };
+        format!(
+            "{}: {} pairs to train{left_out}, {} to validate, {} to test, vocabulary {}",
+            self.train.pairs.name,
+            self.train.pairs.len(),
+            self.validation.pairs.len(),
+            self.test.pairs.len(),
+            self.vocabulary.size()
+        )
+    }
+}
+
+/// The best output for each text, by beam search as `[decode]` says.
+///
+/// # Errors
+/// If the device fails.
+pub fn translate(
+    model: &EncoderDecoder,
+    vocabulary: &SequenceVocabulary,
+    config: &RunConfig,
+    texts: &[&str],
+    device: &Device,
+) -> Result<Vec<String>, TrainError> {
+    let search = BeamSearch {
+        beam: config.decode.beam,
+        max_length: config.decode.max_length,
+        length_penalty: config.decode.length_penalty as f32,
+        begin: bitnet_data::BOS,
+        end: bitnet_data::EOS,
+    };
+    let sources: Vec<Vec<u32>> = texts
+        .iter()
+        .map(|text| {
+            let mut ids = vocabulary.encode(text);
+            ids.truncate(config.data.max_length - 1);
+            ids
+        })
+        .collect();
+    // Sentences of similar length share a batch.
+    let mut order: Vec<usize> = (0..texts.len()).collect();
+    order.sort_by_key(|i| sources[*i].len());
+    let mut outputs = vec![String::new(); texts.len()];
+    for examples in order.chunks(config.decode.batch_size) {
+        let batch = PairBatch::new(examples.iter().map(|i| (sources[*i].as_slice(), &[][..])));
+        let source = &batch.source;
+        let source = Sequences::new(&source.ids, &source.lengths, source.width, device);
+        let found: Result<_, GenerateError> = search.run(model, &source, device);
+        for (i, output) in examples.iter().zip(found?) {
+            outputs[*i] = vocabulary.decode(&output.tokens);
+        }
+    }
+    Ok(outputs)
+}
+
+fn files(data: &DataConfig) -> Result<[Pairs; 3], TrainError> {
+    let read = |source, target, path: &Option<_>| -> Result<Option<Pairs>, TrainError> {
+        Ok(match (source, target, path) {
+            (&Some(_), &Some(_), _) => Some(Pairs::read_parallel(given(source), given(target))?),
+            (_, _, Some(_)) => Some(Pairs::read_tsv(given(path))?),
+            _ => None,
+        })
+    };
+    let mut train = read(&data.source, &data.target, &data.path)?.unwrap_or_default();
+    let test = read(&data.test_source, &data.test_target, &data.test_path)?;
+    let test = match test {
+        Some(test) => test,
+        None => train.take_last(data.test_examples)?,
+    };
+    let validation = read(
+        &data.validation_source,
+        &data.validation_target,
+        &data.validation_path,
+    )?;
+    let validation = match validation {
+        Some(validation) => validation,
+        None => train.take_last(data.validation_examples)?,
+    };
+    Ok([train, validation, test])
+}
+
+fn synthetic_splits(data: &DataConfig) -> Result<[Pairs; 3], TrainError> {
+    let task = match data.synthetic {
+        Synthetic::Copy => SyntheticTask::Copy,
+        Synthetic::Reverse => SyntheticTask::Reverse,
+        Synthetic::Sort => SyntheticTask::Sort,
+        Synthetic::Addition => SyntheticTask::Addition,
+    };
+    let sizes = [data.examples, data.validation_examples, data.test_examples];
+    let lengths = data.min_symbols..=data.max_symbols;
+    Ok(synthetic::splits(task, sizes, lengths, data.seed)?)
+}

@@ -1,0 +1,104 @@
+//! The health of ternary layers while they train: how many codes are 0, how many change from step to step, and the scale.
+//!
+//! Read off the packed form of each layer whenever the model is evaluated. `flips` is the share of a layer's codes that
+//! differ from those at the last reading, divided by the steps between; a code that flips and flips back is not seen.
+//! Gaussian latent weights have `zeros ≈ 0.31` under absmean: `P(|w| < mean|w| / 2)`.
+
+use bitnet_models::{Network, Projection};
+use serde::{Deserialize, Serialize};
+
+use crate::TrainError;
+
+/// One layer at one step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayerHealth {
+    /// The projection's name.
+    pub layer: String,
+    /// Share of the codes that are 0.
+    pub zeros: f64,
+    /// Share of the codes that changed in a step, on average since the last reading; null at the first.
+    pub flips: Option<f64>,
+    /// Mean of the scales' reciprocals: the weight that a code of 1 stands for.
+    pub scale: f64,
+}
+
+/// Remembers the codes of the last reading.
+#[derive(Default)]
+pub(crate) struct Telemetry {
+    last: Option<(usize, Vec<Vec<u32>>)>,
+}
+
+impl Telemetry {
+    /// The layers of a model after `step` steps; none of a float model.
+    pub fn read(
+        &mut self,
+        model: &impl Network,
+        step: usize,
+    ) -> Result<Vec<LayerHealth>, TrainError> {
+        let (mut health, mut codes) = (Vec::new(), Vec::new());
+        for (layer, projection) in model.projections() {
+            let Projection::Packed(packed) = projection.pack() else {
+                continue;
+            };
+            let failed = |error: &dyn std::fmt::Display| TrainError::Device(error.to_string());
+            let words = packed.words.val().try_into_data().map_err(|e| failed(&e))?;
+            let words = words.try_to_vec::<u32>().map_err(|e| failed(&e))?;
+            let scales = packed
+                .scales
+                .val()
+                .try_into_data()
+                .map_err(|e| failed(&e))?;
+            let scales = scales.try_to_vec::<f32>().map_err(|e| failed(&e))?;
+            let weights = projection.weights().max(1);
+            // Padding is stored as a zero weight.
+            let padding = 16 * words.len() - weights;
+            let zeros: usize = words.iter().map(|word| zeros(*word)).sum();
+            let before = self.last.as_ref().and_then(|(at, all)| {
+                let steps = step.checked_sub(*at).filter(|steps| *steps > 0)?;
+                Some((steps, all.get(codes.len())?))
+            });
+            health.push(LayerHealth {
+                layer,
+                zeros: (zeros - padding) as f64 / weights as f64,
+                flips: before.map(|(steps, before)| {
+                    let flips: usize = words.iter().zip(before).map(|(a, b)| flips(*a, *b)).sum();
+                    flips as f64 / weights as f64 / steps as f64
+                }),
+                scale: scales.iter().map(|s| 1.0 / f64::from(*s)).sum::<f64>()
+                    / scales.len().max(1) as f64,
+            });
+            codes.push(words);
+        }
+        self.last = Some((step, codes));
+        Ok(health)
+    }
+}
+
+/// Low bits of the sixteen codes of a word.
+const LOW: u32 = 0x5555_5555;
+
+/// Codes that are stored as 1: weight 0.
+fn zeros(word: u32) -> usize {
+    (word & !(word >> 1) & LOW).count_ones() as usize
+}
+
+/// Codes that differ.
+fn flips(a: u32, b: u32) -> usize {
+    let different = a ^ b;
+    ((different | (different >> 1)) & LOW).count_ones() as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_and_flips_count_codes() {
+        assert_eq!(zeros(LOW), 16);
+        // Codes 2, 1, 0, and 13 zeros of padding value 0: only the second is a weight of 0.
+        assert_eq!(zeros(0b00_01_10), 1);
+        assert_eq!(flips(0b00_01_10, 0b00_01_10), 0);
+        assert_eq!(flips(0b10_01_10, 0b00_01_01), 2);
+        assert_eq!(flips(0, u32::MAX), 16);
+    }
+}
