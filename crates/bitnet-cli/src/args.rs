@@ -23,8 +23,11 @@ pub enum Command {
     Compare(CompareArgs),
     /// Loss, perplexity, bits per byte and accuracy of a model on a text file
     Eval(EvalArgs),
-    /// Continue a prompt
+    /// Continue a prompt, or translate it
     Generate(GenerateArgs),
+    /// Train many variants of a run under many seeds, compare them and write a report
+    #[command(subcommand)]
+    Experiment(ExperimentCommand),
     /// Measure prefill and decode of a model, or of random weights of any shape
     Bench(BenchArgs),
     /// What this machine offers: backends, adapters, CPU features, the kernel chosen and why
@@ -37,6 +40,9 @@ pub enum Command {
     /// Measure a trained run for `compare`, in a process of its own
     #[command(hide = true)]
     Measure(MeasureArgs),
+    /// Score a trained run for `experiment`, in a process of its own
+    #[command(hide = true)]
+    Score(ScoreArgs),
 }
 
 impl Command {
@@ -49,6 +55,9 @@ impl Command {
             Command::Generate(args) => args.device.backend,
             Command::Bench(args) => args.backend,
             Command::Measure(args) => args.device.backend,
+            Command::Score(args) => args.device.backend,
+            Command::Experiment(ExperimentCommand::Run(args)) => args.device.backend,
+            Command::Experiment(ExperimentCommand::Render(_)) => Backend::Flex,
             Command::Doctor(_) | Command::Completions { .. } => Backend::Flex,
         }
     }
@@ -153,6 +162,46 @@ pub struct CompareArgs {
     pub device: DeviceArgs,
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ExperimentCommand {
+    /// Train and score what is missing, then write summary.json and report.md
+    Run(ExperimentArgs),
+    /// Write every report, and the index of them, anew from their summary.json
+    Render(RenderArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ExperimentArgs {
+    /// Folder with an experiment.toml, or the file
+    pub experiment: PathBuf,
+    /// Override a setting of every run, as in --set data.path=… (repeatable)
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Folder of the runs; finished ones in it are kept, an interrupted one goes on. Default: runs/experiments/NAME
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+    /// Folder of summary.json and the report; default: that of the experiment
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Runs at a time, each with its share of the threads
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub jobs: u32,
+    /// Say what would run, and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    /// Folder of experiments
+    #[arg(default_value = "experiments")]
+    pub folder: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -306,4 +355,12 @@ pub struct MeasureArgs {
     pub device: DeviceArgs,
     #[command(flatten)]
     pub engine: EngineArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ScoreArgs {
+    /// Run directory of a finished training
+    pub run: PathBuf,
+    #[command(flatten)]
+    pub device: DeviceArgs,
 }

@@ -10,6 +10,7 @@ mod guard;
 mod interrupt;
 mod machine;
 mod output;
+mod process;
 mod progress;
 mod setup;
 mod task;
@@ -53,5 +54,7 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Doctor(args) => commands::doctor::run(args),
         Command::Completions { shell } => commands::completions::run(shell),
         Command::Measure(args) => commands::measure::run(args),
+        Command::Score(args) => commands::score::run(args),
+        Command::Experiment(command) => commands::experiment::run(command),
     })
 }

@@ -1,6 +1,7 @@
 //! What the commands share: the configuration, the corpus, the threads, the device and the run's folder.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::{Context, bail};
 use bitnet_config::{DataConfig, DataKind, Level, Loader, QuantConfig, RunConfig};
@@ -76,15 +77,16 @@ pub fn open_device(args: &DeviceArgs) -> anyhow::Result<Device> {
     Ok(args.backend.device(args.device)?)
 }
 
-/// Sets the number of rayon's threads; 0 keeps one a core.
+/// Sets the number of rayon's threads, before anything uses them; 0 keeps one a core. The first call counts.
 pub fn set_threads(threads: usize) -> anyhow::Result<()> {
-    if threads > 0 {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()
-            .context("the thread pool cannot be built")?;
+    static SET: OnceLock<()> = OnceLock::new();
+    if threads == 0 || SET.set(()).is_err() {
+        return Ok(());
     }
-    Ok(())
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .context("the thread pool cannot be built")
 }
 
 /// The engine's options, with `threads` or as many as there are cores.

@@ -93,6 +93,8 @@ pub struct DataConfig {
     pub label_column: String,
     /// `char`, `byte` or `bpe`.
     pub level: Level,
+    /// Whether texts are turned to lower case first (task `classify`).
+    pub lowercase: bool,
     /// Size of the `bpe` vocabulary.
     pub vocab_size: usize,
     /// Most tokens of a sequence: longer texts are cut, longer pairs are left out of training.
@@ -135,6 +137,7 @@ impl Default for DataConfig {
             text_columns: vec!["text".into()],
             label_column: String::new(),
             level: Level::Char,
+            lowercase: false,
             vocab_size: 4000,
             max_length: 128,
             train_fraction: 0.9,

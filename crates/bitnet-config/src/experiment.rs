@@ -96,6 +96,14 @@ impl ExperimentConfig {
         Ok((config, folder))
     }
 
+    /// The experiment as TOML.
+    ///
+    /// # Errors
+    /// The path of the configuration is not valid Unicode.
+    pub fn to_toml(&self) -> Result<String, ConfigError> {
+        toml::to_string(self).map_err(ConfigError::Serialize)
+    }
+
     /// The learning rates of a variant; none keeps that of the configuration.
     pub fn learning_rates(&self, variant: &VariantConfig) -> Vec<f64> {
         match variant.learning_rates.is_empty() {

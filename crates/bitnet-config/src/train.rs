@@ -33,6 +33,8 @@ pub struct TrainConfig {
     pub lambda_warmup: f64,
     /// Share of the target that is spread over the vocabulary (tasks with an encoder); 0 is plain cross-entropy.
     pub label_smoothing: f64,
+    /// Share of the tokens that training replaces by an unknown one, in every step others (task `classify`).
+    pub token_dropout: f64,
     /// The optimiser keys of both twins.
     #[serde(flatten)]
     pub shared: OptimConfig,
@@ -55,6 +57,7 @@ impl Default for TrainConfig {
             log_interval: 10,
             lambda_warmup: 0.0,
             label_smoothing: 0.0,
+            token_dropout: 0.0,
             shared: OptimConfig::default(),
             float: OptimOverride::default(),
             ternary: OptimOverride::default(),

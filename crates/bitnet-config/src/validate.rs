@@ -62,6 +62,7 @@ fn validate_train(train: &TrainConfig, model: &ModelConfig) -> Check {
     for (key, fraction) in [
         ("train.lambda_warmup", train.lambda_warmup),
         ("train.label_smoothing", train.label_smoothing),
+        ("train.token_dropout", train.token_dropout),
     ] {
         ensure((0.0..1.0).contains(&fraction), key, fraction, || {
             "must be at least 0 and below 1".into()

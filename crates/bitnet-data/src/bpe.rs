@@ -7,8 +7,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use tokenizers::models::TrainerWrapper;
+use tokenizers::decoders::DecoderWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::models::{ModelWrapper, TrainerWrapper};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
 use crate::DataError;
@@ -59,32 +60,52 @@ impl Bpe {
         Self::new(tokenizer)
     }
 
-    /// Reads a `tokenizer.json` of Hugging Face's form.
+    /// Reads a `tokenizer.json` of Hugging Face's form. It must be byte-level, as GPT-2's: of another kind the bytes of an id
+    /// are not known.
     pub fn from_json(json: &str) -> Result<Self, DataError> {
         let tokenizer = json
             .parse::<tokenizers::Tokenizer>()
             .map_err(|error| DataError::Bpe {
-                problem: error.to_string(),
+                problem: format!("{error}; copy the file again from where it was made"),
             })?;
         Self::new(tokenizer)
     }
 
     fn new(tokenizer: tokenizers::Tokenizer) -> Result<Self, DataError> {
-        let bytes = bytes_of_characters();
-        let mut pieces = vec![Vec::new(); tokenizer.get_vocab_size(true)];
-        for (piece, id) in tokenizer.get_vocab(true) {
-            let Some(slot) = pieces.get_mut(id as usize) else {
-                return Err(DataError::Bpe {
-                    problem: format!(
-                        "its ids have a gap: {id} is taken, {} pieces exist",
-                        pieces.len()
-                    ),
-                });
-            };
-            // What is not written in GPT-2's characters (an added token) stands for itself.
-            let decoded: Option<Vec<u8>> = piece.chars().map(|c| bytes.get(&c).copied()).collect();
-            *slot = decoded.unwrap_or_else(|| piece.into_bytes());
+        let failed = |problem: String| Err(DataError::Bpe { problem });
+        let byte_level = matches!(tokenizer.get_decoder(), Some(DecoderWrapper::ByteLevel(_)));
+        if !byte_level || !matches!(tokenizer.get_model(), ModelWrapper::BPE(_)) {
+            return failed(
+                "it is not byte-level: use one with a BPE model and a ByteLevel decoder".into(),
+            );
         }
+        let bytes = bytes_of_characters();
+        let added = tokenizer.get_added_tokens_decoder();
+        let mut pieces = vec![None; tokenizer.get_vocab_size(true)];
+        for (piece, id) in tokenizer.get_vocab(true) {
+            // An added token stands for itself, any other is written in GPT-2's characters.
+            let decoded = match added.contains_key(&id) {
+                true => Some(piece.as_bytes().to_vec()),
+                false => piece.chars().map(|c| bytes.get(&c).copied()).collect(),
+            };
+            let Some(decoded) = decoded else {
+                return failed(format!(
+                    "piece {piece:?} is not byte-level; take another file"
+                ));
+            };
+            let count = pieces.len();
+            match pieces.get_mut(id as usize) {
+                Some(slot @ None) => *slot = Some(decoded),
+                Some(_) => return failed(format!("two pieces have id {id}; copy the file again")),
+                None => {
+                    return failed(format!(
+                        "its ids have a gap: {id} is taken, {count} pieces exist; copy the file again"
+                    ));
+                }
+            }
+        }
+        // As many distinct ids as places, all of them within: no place is left.
+        let pieces = pieces.into_iter().flatten().collect();
         Ok(Self {
             tokenizer: Arc::new(tokenizer),
             pieces: Arc::new(pieces),
@@ -139,11 +160,19 @@ fn bytes_of_characters() -> HashMap<char, u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Tokenizer;
 
     fn small() -> Bpe {
+        static ONCE: LazyLock<Bpe> = LazyLock::new(train);
+        ONCE.clone()
+    }
+
+    fn train() -> Bpe {
         let texts = [
             "the cat sat on the mat",
             "the dog sat on the log",
@@ -160,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_same_texts_give_the_same_pieces() {
-        assert_eq!(small(), small());
+        assert_eq!(train().to_json(), train().to_json());
         // The texts hold no more pairs that are worth a piece.
         assert!((257..=290).contains(&small().vocab_size()));
         let again = Bpe::from_json(&small().to_json()).unwrap();
@@ -187,7 +216,66 @@ mod tests {
         assert!(message.contains("tokenizer"), "{message}");
     }
 
+    #[test]
+    fn a_tokenizer_is_recognised_by_its_model() {
+        let tokenizer = Tokenizer::Bpe(small());
+        let again = Tokenizer::from_json(&tokenizer.to_json()).unwrap();
+        assert_eq!(again, tokenizer);
+        let ids = again.encode("the über-cat").unwrap();
+        assert_eq!(again.decode(&ids), "the über-cat");
+        assert_eq!(again.byte_length(&ids), "the über-cat".len());
+        assert_eq!(again.decode(&[again.vocab_size() as u32]), "\u{fffd}");
+    }
+
+    #[test]
+    fn an_added_token_stands_for_itself() {
+        let mut json: serde_json::Value = serde_json::from_str(&small().to_json()).unwrap();
+        let id = small().vocab_size();
+        json["added_tokens"] = serde_json::json!([{
+            "id": id, "content": "<é >", "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true
+        }]);
+        let bpe = Bpe::from_json(&json.to_string()).unwrap();
+        assert_eq!(bpe.piece(id as u32), Some("<é >".as_bytes()));
+        assert_eq!(bpe.vocab_size(), id + 1);
+    }
+
+    #[test]
+    fn a_file_whose_bytes_are_unknown_is_refused() {
+        let file: serde_json::Value = serde_json::from_str(&small().to_json()).unwrap();
+        let changed = |change: fn(&mut serde_json::Value)| {
+            let mut file = file.clone();
+            change(&mut file);
+            Bpe::from_json(&file.to_string()).unwrap_err().to_string()
+        };
+        let decoder = changed(|file| file["decoder"] = serde_json::Value::Null);
+        assert!(decoder.contains("not byte-level"), "{decoder}");
+        let words = changed(|file| {
+            file["model"] =
+                serde_json::json!({"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"});
+        });
+        assert!(words.contains("not byte-level"), "{words}");
+        let gap = changed(|file| file["model"]["vocab"]["zz"] = 9999.into());
+        assert!(gap.contains("9999"), "{gap}");
+        let twice = changed(|file| file["model"]["vocab"]["zz"] = 0.into());
+        assert!(twice.contains("id 0"), "{twice}");
+        let foreign = changed(|file| {
+            let id = file["model"]["vocab"].as_object().map_or(0, |v| v.len());
+            file["model"]["vocab"]["語"] = id.into();
+        });
+        assert!(foreign.contains("語"), "{foreign}");
+    }
+
     proptest! {
+        #[test]
+        fn ids_one_by_one_decode_as_if_at_once(tokens in prop::collection::vec(0_u32..300, 0..40)) {
+            let tokenizer = Tokenizer::Bpe(small());
+            let mut decoder = tokenizer.decoder();
+            let mut text: String = tokens.iter().map(|&token| decoder.push(token)).collect();
+            text.push_str(&decoder.finish());
+            prop_assert_eq!(text, tokenizer.decode(&tokens));
+        }
+
         #[test]
         fn any_text_round_trips(text in ".*") {
             let bpe = small();

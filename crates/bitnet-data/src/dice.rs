@@ -39,7 +39,8 @@ impl Dice {
         order
     }
 
-    /// A number from the standard normal distribution (Box–Muller, the cosine branch).
+    /// A number from the standard normal distribution (Box–Muller, the cosine branch). Unlike the integers its last bit may
+    /// differ between platforms, whose logarithms and cosines round differently.
     pub(crate) fn normal(&mut self) -> f64 {
         // 53 bits each; the first is above 0.
         let mut uniform = || (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64;

@@ -38,10 +38,10 @@ pub enum DataError {
         corpus: String,
     },
 
-    /// A character tokenizer was asked to read bytes that are not text.
+    /// Bytes that are not text were read as text.
     #[error(
         "{corpus} is not UTF-8 at line {line}, byte offset {offset}: \
-         convert the file to UTF-8, or use the byte tokenizer"
+         convert the file to UTF-8; only a language model with the byte tokenizer reads any bytes"
     )]
     NotUtf8 {
         /// The file, or the name of the text.

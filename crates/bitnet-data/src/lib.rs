@@ -2,8 +2,8 @@
 //!
 //! Training a language model on one text takes four decisions, and each is one type here.
 //!
-//! 1. *What is a token?* A byte or a character: [`Tokenizer`]. Both are reversible and need no training, so that a
-//!    comparison of two models is not a comparison of two vocabularies.
+//! 1. *What is a token?* A byte, a character, or a piece of a byte-pair encoding: [`Tokenizer`]. All are reversible. The
+//!    first two need no training, so that a comparison of two models is not a comparison of two vocabularies.
 //! 2. *What is held back?* The last tenth of the text, unshuffled: [`Corpus`].
 //! 3. *What does step `t` see?* Random windows that depend on the seed and on `t` only: [`BatchSampler`]. Twin runs see
 //!    the same data, and a resumed run continues where it stopped.
@@ -68,7 +68,9 @@ pub use evaluation::{EvaluationWindows, evaluation_windows};
 pub use pairs::Pairs;
 pub use regression::Regression;
 pub use sampler::EpochSampler;
-pub use sequences::{BOS, EOS, PAD, PaddedBatch, PairBatch, SPECIALS, SequenceVocabulary, UNK};
+pub use sequences::{
+    BOS, EOS, LabelledBatch, PAD, PaddedBatch, PairBatch, SPECIALS, SequenceVocabulary, UNK,
+};
 pub use synthetic::SyntheticTask;
 pub use table::Table;
 pub use tokenizer::{Tokenizer, TokenizerKind};

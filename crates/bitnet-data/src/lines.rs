@@ -4,12 +4,17 @@ use std::path::Path;
 
 use crate::{DataError, file};
 
-/// The lines of a UTF-8 file, without their ends. An end of line after the last one adds no empty line.
+/// The lines of a UTF-8 file, without their ends, a carriage return included. An end of line after the last one adds no
+/// empty line, and a byte order mark is no part of the first.
 pub(crate) fn read(path: &Path) -> Result<Vec<String>, DataError> {
     let name = path.display().to_string();
     let bytes = file::read(path)?;
     let text = file::utf8(&name, &bytes)?;
-    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let lines: Vec<String> = text
+        .trim_start_matches('\u{feff}')
+        .lines()
+        .map(|line| line.trim_end_matches('\r').to_owned())
+        .collect();
     match lines.is_empty() {
         true => Err(DataError::Empty { corpus: name }),
         false => Ok(lines),
@@ -25,7 +30,7 @@ pub(crate) fn at(path: &Path, line: usize, problem: impl Into<String>) -> DataEr
     }
 }
 
-/// Splits the last `count` items off; an error if none would be left.
+/// How many items are left when the last `count` are split off; an error if none would be.
 pub(crate) fn check_split(name: &str, have: usize, count: usize) -> Result<usize, DataError> {
     match have > count {
         true => Ok(have - count),
@@ -34,5 +39,37 @@ pub(crate) fn check_split(name: &str, have: usize, count: usize) -> Result<usize
             have,
             count,
         }),
+    }
+}
+
+/// What the CSV reader says, with the line.
+pub(crate) fn csv_error(path: &Path, error: &csv::Error) -> DataError {
+    let line = error
+        .position()
+        .map_or(0, |position| position.line() as usize);
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths {
+            expected_len, len, ..
+        } => at(
+            path,
+            line,
+            format!(
+                "has {len} columns, the lines before it {expected_len}; a quotation mark or a delimiter may be missing"
+            ),
+        ),
+        _ => at(path, line, error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_ends_of_lines_nor_a_byte_order_mark_belong_to_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines");
+        std::fs::write(&path, "\u{feff}one\r\n\ntwo\nthree\r").unwrap();
+        assert_eq!(read(&path).unwrap(), ["one", "", "two", "three"]);
     }
 }

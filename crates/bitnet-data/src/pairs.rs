@@ -21,15 +21,16 @@ impl Pairs {
     pub fn read_parallel(source: &Path, target: &Path) -> Result<Self, DataError> {
         let (from, to) = (read(source)?, read(target)?);
         if from.len() != to.len() {
-            let (short, long, line) = match from.len() < to.len() {
-                true => (source, target, from.len()),
-                false => (target, source, to.len()),
+            let (few, many) = (from.len().min(to.len()), from.len().max(to.len()));
+            let (short, long) = match from.len() == few {
+                true => (source, target),
+                false => (target, source),
             };
             let problem = format!(
-                "has no partner in {}, which ends after {line} lines; the two files must correspond line by line",
+                "has no partner: this file has {many} lines and {} has {few}; the two must correspond line by line",
                 short.display()
             );
-            return Err(at(long, line + 1, problem));
+            return Err(at(long, few + 1, problem));
         }
         for (path, lines) in [(source, &from), (target, &to)] {
             if let Some(index) = lines.iter().position(|line| line.trim().is_empty()) {
@@ -147,8 +148,14 @@ mod tests {
         let parallel =
             |a: &PathBuf, b: &PathBuf| Pairs::read_parallel(a, b).unwrap_err().to_string();
         for (message, parts) in [
-            (parallel(&two, &three), ["three", "line 3", "two"]),
-            (parallel(&three, &two), ["three", "line 3", "two"]),
+            (
+                parallel(&two, &three),
+                ["three, line 3", "has 3 lines", "two has 2"],
+            ),
+            (
+                parallel(&three, &two),
+                ["three, line 3", "has 3 lines", "two has 2"],
+            ),
             (parallel(&two, &gap), ["gap", "line 2", "is empty"]),
             (parallel(&two, &latin), ["latin", "line 2", "UTF-8"]),
         ] {

@@ -59,7 +59,7 @@ impl EpochSampler {
     fn epoch(&self, epoch: u64) -> Vec<Vec<usize>> {
         let mut dice = Dice::new(self.seed, epoch);
         let mut order = dice.permutation(self.lengths.len());
-        for pool in order.chunks_mut(POOL * self.batch_size) {
+        for pool in order.chunks_mut(POOL.saturating_mul(self.batch_size)) {
             pool.sort_by_key(|example| self.lengths[*example]);
         }
         let batches: Vec<Vec<usize>> = order
@@ -73,6 +73,8 @@ impl EpochSampler {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn sampler(examples: usize, batch_size: usize) -> EpochSampler {
@@ -115,5 +117,24 @@ mod tests {
     fn nothing_to_sample_is_an_error() {
         assert!(EpochSampler::new(Vec::new(), 4, 0).is_err());
         assert!(EpochSampler::new(vec![1], 0, 0).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn each_example_comes_once_an_epoch(lengths in prop::collection::vec(0_usize..9, 1..300), batch_size in 1_usize..20, epoch in 0_u64..1000) {
+            let examples = lengths.len();
+            let sampler = EpochSampler::new(lengths, batch_size, 1).unwrap();
+            let steps = sampler.steps_per_epoch() as u64;
+            let mut seen: Vec<usize> = (0..steps).flat_map(|step| sampler.batch(epoch * steps + step)).collect();
+            seen.sort_unstable();
+            prop_assert_eq!(seen, (0..examples).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_batch_may_be_larger_than_the_data() {
+        let sampler = EpochSampler::new(vec![3, 1, 2], usize::MAX, 0).unwrap();
+        assert_eq!(sampler.steps_per_epoch(), 1);
+        assert_eq!(sampler.batch(7), [1, 2, 0]);
     }
 }

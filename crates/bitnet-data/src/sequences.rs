@@ -1,6 +1,7 @@
 //! Token ids for models that read and write whole sequences: four special ids in front of the tokenizer's, and batches padded
 //! to one width.
 
+use crate::dice::Dice;
 use crate::{DataError, Tokenizer};
 
 /// Fills a row after its sequence.
@@ -100,6 +101,23 @@ impl PaddedBatch {
             width,
         }
     }
+
+    /// Replaces this share of the ids that count by [`UNK`]; which ones depends on the seed and the step alone.
+    pub fn drop_tokens(&mut self, share: f64, seed: u64, step: u64) {
+        if share <= 0.0 {
+            return;
+        }
+        // A stream of its own beside that of the order of the examples.
+        let mut dice = Dice::new(seed, step | 1 << 63);
+        let limit = (share * f64::from(1u32 << 30)) as usize;
+        for (row, length) in self.ids.chunks_mut(self.width).zip(&self.lengths) {
+            for id in &mut row[..*length] {
+                if dice.below(1 << 30) < limit {
+                    *id = UNK as i32;
+                }
+            }
+        }
+    }
 }
 
 /// Sources and what is to be written for them.
@@ -134,6 +152,27 @@ impl PairBatch {
     }
 }
 
+/// Texts and their classes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelledBatch {
+    /// The texts.
+    pub inputs: PaddedBatch,
+    /// The class of each row.
+    pub labels: Vec<i32>,
+}
+
+impl LabelledBatch {
+    /// Pads labelled sequences.
+    pub fn new<'a>(examples: impl Iterator<Item = (&'a [u32], usize)>) -> Self {
+        let (sequences, labels): (Vec<&[u32]>, Vec<i32>) =
+            examples.map(|(ids, label)| (ids, label as i32)).unzip();
+        Self {
+            inputs: PaddedBatch::new(&sequences),
+            labels,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +195,30 @@ mod tests {
         assert_eq!(batch.target_inputs.ids, [1, 5, 0, 1, 5, 6]);
         assert_eq!(batch.target_outputs, [5, 2, 0, 5, 6, 2]);
         assert_eq!((batch.tokens, batch.target_inputs.width), (5, 3));
+    }
+
+    #[test]
+    fn labels_follow_their_texts() {
+        let batch = LabelledBatch::new([(&[7u32, 8][..], 3), (&[9], 0)].into_iter());
+        assert_eq!(batch.inputs.ids, [7, 8, 9, 0]);
+        assert_eq!(batch.labels, [3, 0]);
+    }
+
+    #[test]
+    fn dropped_tokens_are_a_share_and_padding_stays() {
+        let rows: Vec<Vec<u32>> = (0..200).map(|i| vec![9; 50 + i % 2]).collect();
+        let dropped = |step| {
+            let mut batch = PaddedBatch::new(&rows);
+            batch.drop_tokens(0.3, 1, step);
+            batch.ids
+        };
+        let ids = dropped(4);
+        let count = |id: u32| ids.iter().filter(|x| **x == id as i32).count();
+        assert_eq!((count(PAD), count(UNK) + count(9)), (100, 10_100));
+        // Five standard deviations of a binomial: 5 · √(10100 · 0.3 · 0.7) = 230.
+        assert!(count(UNK).abs_diff(3030) < 230, "{}", count(UNK));
+        assert_eq!(dropped(4), ids);
+        assert_ne!(dropped(5), ids);
     }
 
     #[test]

@@ -6,11 +6,14 @@
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
+use serde::{Deserialize, Serialize};
+
 use crate::dice::Dice;
 use crate::{DataError, Pairs};
 
 /// What is asked of the source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SyntheticTask {
     /// Its letters.
     Copy,
@@ -23,14 +26,17 @@ pub enum SyntheticTask {
 }
 
 impl SyntheticTask {
-    /// A source of `length` letters, or of two numbers of up to `length` digits.
-    fn source(self, length: usize, dice: &mut Dice) -> String {
+    /// A source of letters, or of two numbers; a length is drawn for the letters, and for each of the numbers.
+    fn source(self, lengths: &RangeInclusive<usize>, dice: &mut Dice) -> String {
+        let (shortest, longest) = (*lengths.start(), *lengths.end());
+        let length =
+            |dice: &mut Dice| shortest + dice.below((longest - shortest).saturating_add(1));
         match self {
             SyntheticTask::Addition => {
-                let (left, right) = (number(length, dice), number(length, dice));
-                format!("{left}+{right}")
+                let mut number = || number(length(dice), dice);
+                format!("{}+{}", number(), number())
             }
-            _ => (0..length)
+            _ => (0..length(dice))
                 .map(|_| char::from(b'a' + dice.below(26) as u8))
                 .collect(),
         }
@@ -64,28 +70,34 @@ impl SyntheticTask {
 }
 
 /// Training, validation and test pairs of the given sizes. A source occurs once in all of them together, so that none of the
-/// test is known from training. Lengths are uniform in the range.
+/// test is known from training. A length is uniform in the range: that of the letters, or that of each number in digits.
 pub fn splits(
     task: SyntheticTask,
     sizes: [usize; 3],
     lengths: RangeInclusive<usize>,
     seed: u64,
 ) -> Result<[Pairs; 3], DataError> {
-    let wanted: usize = sizes.iter().sum();
+    let wanted = sizes
+        .iter()
+        .fold(0, |sum: usize, size| sum.saturating_add(*size));
     let (shortest, longest) = (*lengths.start(), *lengths.end());
+    if shortest == 0 {
+        return Err(DataError::Zero {
+            what: "shortest length",
+        });
+    }
     let name = format!("{} of length {shortest} to {longest}", task.name());
     let mut dice = Dice::new(seed, 0);
     let (mut seen, mut sources) = (HashSet::new(), Vec::new());
     // Where fewer than one draw in a hundred is new, the space is all but exhausted.
-    let mut draws = 100 * wanted;
+    let mut draws = wanted.saturating_mul(100);
     while sources.len() < wanted {
         if draws == 0 || longest < shortest {
             let have = sources.len();
             return Err(DataError::FewSources { name, have, wanted });
         }
         draws -= 1;
-        let length = shortest + dice.below(longest - shortest + 1);
-        let source = task.source(length, &mut dice);
+        let source = task.source(&lengths, &mut dice);
         if seen.insert(source.clone()) {
             sources.push(source);
         }
@@ -170,6 +182,13 @@ mod tests {
     fn a_space_that_is_too_small_is_an_error() {
         let error = splits(SyntheticTask::Copy, [30, 1, 1], 1..=1, 0).unwrap_err();
         assert!(error.to_string().contains("26"), "{error}");
+        let error = splits(SyntheticTask::Copy, [1, 1, 1], 0..=3, 0).unwrap_err();
+        assert!(
+            error.to_string().contains("shortest length is 0"),
+            "{error}"
+        );
+        let (shortest, longest) = (3, 2);
+        assert!(splits(SyntheticTask::Copy, [1, 1, 1], shortest..=longest, 0).is_err());
     }
 
     #[test]
@@ -180,5 +199,11 @@ mod tests {
             assert!(numbers.iter().all(|n| (10..1000).contains(n)), "{source}");
             assert_eq!(numbers.iter().sum::<u32>().to_string(), *target);
         }
+        // The two lengths are drawn apart: all four combinations of two and three digits occur.
+        let shapes: HashSet<(usize, usize)> = (pairs.source.iter())
+            .filter_map(|source| source.split_once('+'))
+            .map(|(left, right)| (left.len(), right.len()))
+            .collect();
+        assert_eq!(shapes.len(), 4);
     }
 }

@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use crate::DataError;
 use crate::lines::{at, check_split};
-use crate::{DataError, file, lines};
+use rows::{delimited, json_lines};
+
+mod rows;
 
 /// Labelled texts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,6 +33,11 @@ impl Table {
         label_column: &str,
         labels: Option<&[String]>,
     ) -> Result<Self, DataError> {
+        if text_columns.is_empty() {
+            return Err(DataError::Zero {
+                what: "number of text columns",
+            });
+        }
         let ending = path.extension().and_then(|ending| ending.to_str());
         let rows = match ending.map(str::to_ascii_lowercase).as_deref() {
             Some("csv") => delimited(path, b',', text_columns, label_column)?,
@@ -82,167 +90,6 @@ impl Table {
             label_names: self.label_names.clone(),
         })
     }
-}
-
-struct Row {
-    line: usize,
-    text: String,
-    label: String,
-}
-
-impl Row {
-    fn new(path: &Path, line: usize, texts: &[&str], label: &str) -> Result<Self, DataError> {
-        let text = texts.join(" ");
-        for (empty, what) in [
-            (text.trim().is_empty(), "text"),
-            (label.is_empty(), "label"),
-        ] {
-            if empty {
-                return Err(at(
-                    path,
-                    line,
-                    format!("has no {what}; give it one, or take the row out"),
-                ));
-            }
-        }
-        Ok(Self {
-            line,
-            text,
-            label: label.to_owned(),
-        })
-    }
-}
-
-fn delimited(
-    path: &Path,
-    delimiter: u8,
-    text_columns: &[String],
-    label_column: &str,
-) -> Result<Vec<Row>, DataError> {
-    let bytes = file::read(path)?;
-    let text = file::utf8(&path.display().to_string(), &bytes)?;
-    let names = || {
-        text_columns
-            .iter()
-            .map(String::as_str)
-            .chain([label_column])
-    };
-    let numbered = names().all(|name| name.parse::<usize>().is_ok_and(|number| number > 0));
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter)
-        .quoting(delimiter == b',')
-        .has_headers(!numbered)
-        .from_reader(text.as_bytes());
-    let header = match numbered {
-        true => None,
-        false => Some(
-            reader
-                .headers()
-                .map_err(|error| csv_error(path, &error))?
-                .clone(),
-        ),
-    };
-    let place = |name: &str| match &header {
-        None => Ok(name.parse::<usize>().unwrap_or(1) - 1),
-        Some(header) => header
-            .iter()
-            .position(|column| column == name)
-            .ok_or_else(|| {
-                let columns: Vec<&str> = header.iter().collect();
-                at(
-                    path,
-                    1,
-                    format!("has no column {name:?}, but {}", columns.join(", ")),
-                )
-            }),
-    };
-    let text_places: Vec<usize> = text_columns
-        .iter()
-        .map(|name| place(name))
-        .collect::<Result<_, _>>()?;
-    let label_place = place(label_column)?;
-    let mut rows = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(|error| csv_error(path, &error))?;
-        let line = record
-            .position()
-            .map_or(0, |position| position.line() as usize);
-        let cell = |place: usize| {
-            record.get(place).ok_or_else(|| {
-                at(
-                    path,
-                    line,
-                    format!(
-                        "has {} columns, column {} is needed",
-                        record.len(),
-                        place + 1
-                    ),
-                )
-            })
-        };
-        let texts: Vec<&str> = text_places
-            .iter()
-            .map(|place| cell(*place))
-            .collect::<Result<_, _>>()?;
-        rows.push(Row::new(path, line, &texts, cell(label_place)?)?);
-    }
-    Ok(rows)
-}
-
-pub(crate) fn csv_error(path: &Path, error: &csv::Error) -> DataError {
-    let line = error
-        .position()
-        .map_or(0, |position| position.line() as usize);
-    match error.kind() {
-        csv::ErrorKind::UnequalLengths {
-            expected_len, len, ..
-        } => at(
-            path,
-            line,
-            format!(
-                "has {len} columns, the lines before it {expected_len}; a quotation mark or a delimiter may be missing"
-            ),
-        ),
-        _ => at(path, line, error.to_string()),
-    }
-}
-
-fn json_lines(
-    path: &Path,
-    text_fields: &[String],
-    label_field: &str,
-) -> Result<Vec<Row>, DataError> {
-    let mut rows = Vec::new();
-    for (line, number) in lines::read(path)?.iter().zip(1..) {
-        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line)
-            .map_err(|error| at(path, number, format!("is no JSON object: {error}")))?;
-        let field = |name: &str| match object.get(name) {
-            Some(serde_json::Value::String(text)) => Ok(text.clone()),
-            Some(value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => {
-                Ok(value.to_string())
-            }
-            Some(_) => Err(at(
-                path,
-                number,
-                format!("has a field {name:?} that is no text"),
-            )),
-            None => {
-                let fields: Vec<&str> = object.keys().map(String::as_str).collect();
-                Err(at(
-                    path,
-                    number,
-                    format!("has no field {name:?}, but {}", fields.join(", ")),
-                ))
-            }
-        };
-        let texts: Vec<String> = text_fields
-            .iter()
-            .map(|name| field(name))
-            .collect::<Result<_, _>>()?;
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        rows.push(Row::new(path, number, &texts, &field(label_field)?)?);
-    }
-    Ok(rows)
 }
 
 #[cfg(test)]
@@ -348,6 +195,72 @@ mod tests {
                 assert!(message.contains(part), "{content:?}: {message}");
             }
         }
+    }
+
+    #[test]
+    fn only_commas_come_with_quotation_marks() {
+        let tsv = read("t.tsv", "1\t\"a\" b\n2\t\"c\n", &["2"], "1").unwrap();
+        assert_eq!(tsv.texts, ["\"a\" b", "\"c"]);
+        let csv = read("t.csv", "1,\"a\nb\"\n2,\"\"\"c\"\"\"\n", &["2"], "1").unwrap();
+        assert_eq!(csv.texts, ["a\nb", "\"c\""]);
+        let later = read("t.csv", "1,\"a\nb\"\n2,\n", &["2"], "1").unwrap_err();
+        assert!(later.to_string().contains("line 3"), "{later}");
+    }
+
+    #[test]
+    fn a_json_field_is_text_or_a_number() {
+        let lines = "{\"y\":10,\"x\":1.5}\r\n{\"y\":\"9\",\"x\":\"a\"}\r\n";
+        let table = read("t.jsonl", lines, &["x"], "y").unwrap();
+        assert_eq!(
+            (table.texts, table.labels),
+            (vec!["1.5".to_owned(), "a".to_owned()], vec![0, 1])
+        );
+        let list = read("t.jsonl", "{\"y\":1,\"x\":[\"a\"]}", &["x"], "y").unwrap_err();
+        assert!(
+            list.to_string()
+                .contains("line 1: has a field \"x\" that is no text"),
+            "{list}"
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["t.csv", "t.tsv", "t.jsonl"] {
+            let path = folder.path().join(name);
+            fs::write(&path, b"1,a\n2,\xe4\n").unwrap();
+            let error = Table::read(&path, &["2".to_owned()], "1", None).unwrap_err();
+            let message = error.to_string();
+            assert!(
+                message.contains(name) && message.contains("line 2"),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_text_needs_a_column() {
+        let message = read("t.csv", "1,a\n", &[], "1").unwrap_err().to_string();
+        assert!(message.contains("number of text columns is 0"), "{message}");
+    }
+
+    #[test]
+    fn the_last_rows_are_split_off() {
+        let mut table = read("t.csv", "a,x\nb,y\na,z\n", &["2"], "1").unwrap();
+        let last = table.split_off_last(1).unwrap();
+        assert_eq!((last.texts, last.labels), (vec!["z".to_owned()], vec![0]));
+        assert_eq!(
+            (table.labels.len(), last.label_names),
+            (2, table.label_names.clone())
+        );
+        assert!(matches!(
+            table.split_off_last(2),
+            Err(DataError::TooFew {
+                have: 2,
+                count: 2,
+                ..
+            })
+        ));
     }
 
     #[test]

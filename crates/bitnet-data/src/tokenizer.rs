@@ -1,11 +1,13 @@
-//! Text to token ids and back: the two tokenizers that need no training.
+//! Text to token ids and back: two tokenizers that need no training, and one that learns its pieces.
 //!
 //! *Byte* has 256 ids and reads anything. *Char* has one id per distinct character of the text, in code point order,
 //! as in nanoGPT: the vocabulary is taken from the whole text, so that the validation split has no unknown character.
-//! Neither needs a merge table, and for both the loss per token converts to bits per byte exactly.
+//! *Bpe* has the bytes and the pieces that a text has most often: see [`Bpe`]. Each id of each stands for certain bytes, so
+//! that the loss per token converts to bits per byte exactly.
 //!
 //! On disk a tokenizer is one JSON object: `{"kind":"byte"}` or `{"kind":"char","chars":"\n .?ABC"}`, where the
-//! position of a character in `chars` is its id.
+//! position of a character in `chars` is its id. A byte-pair encoding is Hugging Face's `tokenizer.json`, known by its key
+//! `model`.
 
 use std::fmt;
 use std::str::FromStr;

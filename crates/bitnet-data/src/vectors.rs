@@ -1,10 +1,12 @@
 //! Vectors with labels: a CSV of numbers, one example a row.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use csv::StringRecord;
+
 use crate::dice::Dice;
-use crate::lines::{at, check_split};
-use crate::table::csv_error;
+use crate::lines::{at, check_split, csv_error};
 use crate::{DataError, file};
 
 /// Labelled vectors of one width.
@@ -23,8 +25,10 @@ pub struct Vectors {
 }
 
 impl Vectors {
-    /// Reads a CSV of numbers. The first line is a header if one of its cells other than the label's is no number. The label
-    /// column is the one named, by header or by number from 1; without a name the last. Classes are sorted, as numbers if
+    /// Reads a CSV of numbers. The label column is the one named, by number from 1 or by header; without a name the last.
+    ///
+    /// The first line is a header if the label column is named in it, or if one of its cells is no number. A label may be a
+    /// word: in its column that tells a header only if the line below has a number there. Classes are sorted, as numbers if
     /// they are numbers. With `known`, the training data, width and classes must be those.
     pub fn read(
         path: &Path,
@@ -37,50 +41,50 @@ impl Vectors {
         let mut reader = csv::ReaderBuilder::new()
             .has_headers(false)
             .from_reader(text.as_bytes());
-        let mut records = reader.records().peekable();
-        let Some(Ok(first)) = records.peek() else {
-            return match records.next() {
-                Some(Err(error)) => Err(csv_error(path, &error)),
-                _ => Err(DataError::Empty { corpus: name }),
-            };
+        let mut records = reader
+            .records()
+            .map(|record| record.map_err(|error| csv_error(path, &error)))
+            .peekable();
+        let Some(first) = records.next().transpose()? else {
+            return Err(DataError::Empty { corpus: name });
         };
         let columns = first.len();
-        let numbers = first.iter().filter(|cell| number(cell).is_some()).count();
-        let place = match label_column {
-            None => columns - 1,
-            Some(column) => {
-                let named = first.iter().position(|cell| cell == column);
-                let numbered = column
-                    .parse::<usize>()
-                    .ok()
-                    .filter(|n| (1..=columns).contains(n));
-                numbered.map(|n| n - 1).or(named).ok_or_else(|| {
-                    at(path, 1, format!("has no column {column:?} among its {columns}; name it or give its number"))
-                })?
-            }
-        };
-        let label_is_number = first.get(place).is_some_and(|cell| number(cell).is_some());
-        if numbers < columns - usize::from(!label_is_number) || first.get(place) == label_column {
-            records.next();
+        if columns < 2 {
+            return Err(at(
+                path,
+                1,
+                "has one column; a label and at least one number are needed, with commas between them",
+            ));
         }
+        let (place, named) = label_place(path, &first, label_column)?;
+        let second = records.peek().and_then(|record| record.as_ref().ok());
+        let header = named || is_header(&first, second, place);
+        let first = (!header).then_some(Ok(first));
         let (mut values, mut classes, mut lines) = (Vec::new(), Vec::new(), Vec::new());
-        for record in records {
-            let record = record.map_err(|error| csv_error(path, &error))?;
+        for record in first.into_iter().chain(records) {
+            let record = record?;
             let line = record
                 .position()
                 .map_or(0, |position| position.line() as usize);
-            for (column, cell) in record.iter().enumerate() {
-                if column == place {
-                    classes.push(cell.trim().to_owned());
-                    continue;
-                }
-                values.push(number(cell).ok_or_else(|| {
-                    at(
-                        path,
-                        line,
-                        format!("column {}: {cell:?} is no finite number", column + 1),
-                    )
-                })?);
+            for (column, cell) in record.iter().map(str::trim).enumerate() {
+                let problem = match (column == place, number(cell)) {
+                    (true, _) if cell.is_empty() => {
+                        "has no label; give it one, or take the row out".to_owned()
+                    }
+                    (true, _) => {
+                        classes.push(cell.to_owned());
+                        continue;
+                    }
+                    (false, Some(value)) => {
+                        values.push(value);
+                        continue;
+                    }
+                    (false, None) => format!(
+                        "column {}: {cell:?} is no finite number; correct it, or take the row out",
+                        column + 1
+                    ),
+                };
+                return Err(at(path, line, problem));
             }
             lines.push(line);
         }
@@ -142,25 +146,53 @@ impl Vectors {
     }
 }
 
-fn number(cell: &str) -> Option<f32> {
-    cell.trim()
-        .parse()
-        .ok()
-        .filter(|value: &f32| value.is_finite())
+/// The place of the label column, and whether it was found by its name.
+fn label_place(
+    path: &Path,
+    first: &StringRecord,
+    label: Option<&str>,
+) -> Result<(usize, bool), DataError> {
+    let columns = first.len();
+    let Some(label) = label else {
+        return Ok((columns - 1, false));
+    };
+    if let Some(number) = label.parse().ok().filter(|n| (1..=columns).contains(n)) {
+        return Ok((number - 1, false));
+    }
+    let named = first.iter().position(|cell| cell.trim() == label);
+    named.map(|place| (place, true)).ok_or_else(|| {
+        at(
+            path,
+            1,
+            format!("has no column {label:?} among its {columns}; name it or give its number"),
+        )
+    })
 }
 
+/// Whether the first row names the columns. `inf` and `nan` are numbers here, and a label that is missing is no name: as
+/// data they are reported, not skipped.
+fn is_header(first: &StringRecord, second: Option<&StringRecord>, label: usize) -> bool {
+    let is_number = |cell: &str| cell.trim().parse::<f32>().is_ok();
+    let below = second.and_then(|row| row.get(label)).is_some_and(is_number);
+    first.iter().enumerate().any(|(column, cell)| {
+        !is_number(cell) && (column != label || (below && !cell.trim().is_empty()))
+    })
+}
+
+fn number(cell: &str) -> Option<f32> {
+    cell.parse().ok().filter(|value: &f32| value.is_finite())
+}
+
+/// The distinct classes: as numbers if all are numbers, where equal ones (`1`, `1.0`) are in the order of their text.
 fn sorted(classes: &[String]) -> Vec<String> {
-    let mut names = classes.to_vec();
-    let as_number = |name: &String| name.parse::<f64>().ok();
-    match names.iter().all(|name| as_number(name).is_some()) {
-        true => names.sort_by(|a, b| {
-            as_number(a)
-                .partial_cmp(&as_number(b))
-                .unwrap_or(std::cmp::Ordering::Equal)
-        }),
-        false => names.sort(),
+    let distinct: BTreeSet<&String> = classes.iter().collect();
+    let mut names: Vec<String> = distinct.into_iter().cloned().collect();
+    let numbers: Option<Vec<f64>> = names.iter().map(|name| name.parse().ok()).collect();
+    if let Some(numbers) = numbers {
+        let mut order: Vec<(f64, String)> = numbers.into_iter().zip(names).collect();
+        order.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        names = order.into_iter().map(|(_, name)| name).collect();
     }
-    names.dedup();
     names
 }
 
@@ -200,6 +232,30 @@ mod tests {
     }
 
     #[test]
+    fn a_first_row_of_numbers_is_data_whatever_its_label() {
+        let labels = |content: &str, label| {
+            let vectors = read(content, label).unwrap();
+            assert_eq!(vectors.values.len(), vectors.width * vectors.labels.len());
+            vectors.labels
+        };
+        // The label of the first row is also the number of its column.
+        assert_eq!(labels("1,5,6\n0,7,8\n", Some("1")), [1, 0]);
+        assert_eq!(labels("5,6,3\n7,8,1\n", Some("3")), [1, 0]);
+        assert_eq!(labels("\u{feff}1,2,0\n3,4,1\n", None), [0, 1]);
+        // Numbered columns and a label's name: a header, since labels are numbers.
+        assert_eq!(labels("0,1,label\n5,6,0\n7,8,1\n", None), [0, 1]);
+        assert_eq!(labels("0,1,label\n5,6,a\n7,8,b\n", Some("label")), [0, 1]);
+    }
+
+    #[test]
+    fn classes_are_distinct_and_in_order() {
+        let names = |content: &str| read(content, None).unwrap().label_names;
+        assert_eq!(names("1,1\n1,1.0\n1,1\n1,0\n"), ["0", "1", "1.0"]);
+        assert_eq!(names("1,nan\n1,2\n1,nan\n1,10\n"), ["2", "10", "nan"]);
+        assert_eq!(names("1,b\n1,a\n1,2\n"), ["2", "a", "b"]);
+    }
+
+    #[test]
     fn a_shuffle_keeps_rows_together() {
         let text: String = (0..50)
             .map(|i| format!("{i},{},{}\n", 2 * i, i % 5))
@@ -220,6 +276,10 @@ mod tests {
             ("1,2,0\n1,2\n", None, ["v.csv", "line 2", "2 columns"]),
             ("1,2,0\n1,x,0\n", None, ["v.csv", "line 2", "column 2"]),
             ("1,2,0\n1,inf,0\n", None, ["v.csv", "line 2", "finite"]),
+            ("inf,2,0\n1,2,0\n", None, ["v.csv", "line 1", "finite"]),
+            ("1,2,0\n1,2,\n", None, ["v.csv", "line 2", "no label"]),
+            ("1,2,\n1,2,0\n", None, ["v.csv", "line 1", "no label"]),
+            ("5\n6\n", None, ["v.csv", "line 1", "one column"]),
             ("a,b\n1,2\n", Some("c"), ["v.csv", "line 1", "\"c\""]),
             ("", None, ["v.csv", "empty", ""]),
         ] {

@@ -110,6 +110,17 @@ impl Projection {
         }
     }
 
+    /// Inputs and outputs.
+    pub fn dims(&self) -> (usize, usize) {
+        match self {
+            Projection::Latent(linear) => {
+                let [outputs, inputs] = linear.weight.dims();
+                (inputs, outputs)
+            }
+            Projection::Packed(linear) => (linear.d_input, linear.words.dims()[0]),
+        }
+    }
+
     /// Number of weights.
     pub fn weights(&self) -> usize {
         match self {

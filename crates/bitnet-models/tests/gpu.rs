@@ -5,8 +5,8 @@
 use std::io::Write as _;
 
 use bitnet_models::{
-    ConfigError, GenerateError, KvCache, LinearKind, ModelConfig, QuantConfig, Runner, Sampler,
-    Sampling, TensorRunner, Transformer, device_limits, generate,
+    ConfigError, GenerateError, KvCache, LinearKind, ModelConfig, Network, QuantConfig, Runner,
+    Sampler, Sampling, TensorRunner, Transformer, device_limits, generate,
 };
 use burn::tensor::{Device, DeviceType};
 

@@ -2,8 +2,9 @@
 
 use bitnet_models::engine::{DenseFormat, Kernel, Layout, Options};
 use bitnet_models::{
-    EngineRunner, GenerateError, HiddenAct, KvCache, LinearKind, ModelConfig, NormPlacement,
-    QuantConfig, Runner, Sampler, Sampling, Stop, TensorRunner, Transformer, generate,
+    EngineRunner, GenerateError, HiddenAct, KvCache, LinearKind, ModelConfig, Network,
+    NormPlacement, QuantConfig, Runner, Sampler, Sampling, Stop, TensorRunner, Transformer,
+    generate,
 };
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData};
@@ -107,8 +108,8 @@ fn packing_changes_no_bit_of_a_logit() {
         let latent = values(transformer.forward(ids.clone()));
         let packed = transformer.pack();
         assert_eq!(latent, values(packed.forward(ids)));
-        let bytes: usize = packed.projections().map(|p| p.weight_bytes()).sum();
-        let weights: usize = packed.projections().map(|p| p.weights()).sum();
+        let bytes = packed.projection_bytes();
+        let weights = packed.projection_weights();
         match model.linear {
             LinearKind::Float => assert_eq!(bytes, 4 * weights),
             LinearKind::Ternary => assert!(bytes < weights / 2),

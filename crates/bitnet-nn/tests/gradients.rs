@@ -11,7 +11,9 @@
 mod common;
 
 use bitnet_kernels::reference as host;
-use bitnet_nn::{BitLinear, Granularity, LinearKind, WeightQuantizer, bitlinear, reference};
+use bitnet_nn::{
+    ActivationQuantizer, BitLinear, Granularity, LinearKind, WeightQuantizer, bitlinear, reference,
+};
 use burn::backend::Dispatch;
 use burn::module::Param;
 use burn::tensor::{Device, Tensor};
@@ -80,6 +82,9 @@ impl Case {
             kind: LinearKind::Ternary,
             quantizer,
             granularity,
+            group_size: None,
+            activations: ActivationQuantizer::Int8,
+            lambda: 1.0,
         };
         let y = forward(&layer, x.clone());
         shape[D - 1] = self.n;
@@ -133,8 +138,8 @@ fn check<const D: usize>(
     );
     let group = match switches {
         (WeightQuantizer::AbsMedian, _) => 0,
-        (WeightQuantizer::AbsMean, Granularity::Tensor) => n * k,
-        (WeightQuantizer::AbsMean, Granularity::Row) => k,
+        (WeightQuantizer::AbsMean | WeightQuantizer::Sign, Granularity::Tensor) => n * k,
+        (WeightQuantizer::AbsMean | WeightQuantizer::Sign, Granularity::Row) => k,
     };
     let limits = [
         // The output adds a bias of magnitude below 1.

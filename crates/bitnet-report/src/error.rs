@@ -16,7 +16,7 @@ pub enum SummaryError {
         source: io::Error,
     },
     /// The file is not a summary.
-    #[error("{} is not a comparison summary", path.display())]
+    #[error("{} is not a summary of the expected kind", path.display())]
     Parse {
         /// The file.
         path: PathBuf,

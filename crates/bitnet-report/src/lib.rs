@@ -12,6 +12,9 @@
 //!    └──────► render_all ──► report.html, report.md, loss.svg, …
 //! ```
 //!
+//! Where one comparison is two runs, an experiment is many: variants × learning rates × seeds, on any task. Its types,
+//! statistics and report are in [`experiment`].
+//!
 //! Three rules keep a report honest:
 //!
 //! - **No direction is written down.** Every sentence is computed from the numbers, and reads right when the ternary
@@ -61,6 +64,7 @@ mod charts;
 pub mod energy;
 mod error;
 mod escape;
+pub mod experiment;
 pub mod format;
 mod html;
 mod markdown;

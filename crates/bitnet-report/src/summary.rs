@@ -6,6 +6,7 @@
 
 mod measured;
 
+pub(crate) use measured::nan_if_null;
 pub use measured::{
     FloatBytes, Inference, Packed, Probes, Sample, TokenMatch, Train, TrainPoint, Val, ValPoint,
 };

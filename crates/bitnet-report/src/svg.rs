@@ -1,8 +1,8 @@
-//! Line and bar charts as SVG text, without a plotting library.
+//! Line, bar and scatter charts as SVG text, without a plotting library.
 //!
 //! `plotters` was looked at: it pulls in a font and image stack, and its output is pixels with a `<svg>` tag around
 //! them, every colour and font baked in, so it can follow neither the page's style sheet nor dark mode. What a report
-//! needs is two kinds of chart, a few hundred lines.
+//! needs is three kinds of chart, a few hundred lines.
 //!
 //! # Light and dark, three viewers
 //!
@@ -11,15 +11,18 @@
 //! [`Placement::Standalone`] style sheet, which overrides the attributes in dark mode. Inlined in a page, the chart
 //! brings no style sheet of its own and the page's rules for the same classes win.
 //!
-//! The series colours are Okabe and Ito's, told apart by all common forms of colour blindness; lines are labelled at
-//! their ends as well, so that grey print works too.
+//! The first series colours are Okabe and Ito's, told apart by all common forms of colour blindness; four more serve the
+//! charts of experiments with many variants. Lines are labelled at their ends as well, so that grey print works too.
 
 mod bars;
+mod frame;
 mod line;
+mod scatter;
 mod ticks;
 
 pub use bars::{Bar, BarChart, BarGroup, BarScale};
 pub use line::{LineChart, Series};
+pub use scatter::{ScatterChart, ScatterGroup, ScatterPoint};
 
 use crate::escape;
 
@@ -48,14 +51,16 @@ struct Scheme {
 }
 
 /// Distinct series colours; more series than that start over.
-const SERIES: usize = 4;
+const SERIES: usize = 7;
 
 const LIGHT: Scheme = Scheme {
     paper: "#ffffff",
     ink: "#1c2128",
     muted: "#5b6470",
     grid: "#e1e5ea",
-    series: ["#0072b2", "#d55e00", "#009e73", "#a8518a"],
+    series: [
+        "#0072b2", "#d55e00", "#009e73", "#a8518a", "#8a6d00", "#3c8fc4", "#5b6470",
+    ],
 };
 
 /// The same hues, light enough to stand out on a dark page.
@@ -64,7 +69,9 @@ const DARK: Scheme = Scheme {
     ink: "#e6e9ee",
     muted: "#9aa4b1",
     grid: "#2b313a",
-    series: ["#56b4e9", "#f0913f", "#3fc79a", "#d79ac4"],
+    series: [
+        "#56b4e9", "#f0913f", "#3fc79a", "#d79ac4", "#d9bc3c", "#8fcdf2", "#9aa4b1",
+    ],
 };
 
 impl Scheme {
@@ -198,10 +205,15 @@ impl Canvas {
 
     /// A text in a series' colour.
     fn coloured_text(&mut self, x: f64, y: f64, colour: usize, text: &str) {
+        self.sized_text(x, y, colour, 12.5, text);
+    }
+
+    /// A text in a series' colour, of any size.
+    fn sized_text(&mut self, x: f64, y: f64, colour: usize, size: f64, text: &str) {
         let (i, fill) = series_colour(colour);
         let text = escape::html(&escape::single_line(text));
         self.body.push_str(&format!(
-            "<text class=\"c-fill{i}\" x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"12.5\" font-weight=\"600\" fill=\"{fill}\">{text}</text>\n"
+            "<text class=\"c-fill{i}\" x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\" font-weight=\"600\" fill=\"{fill}\">{text}</text>\n"
         ));
     }
 
@@ -244,6 +256,16 @@ fn series_colour(colour: usize) -> (usize, &'static str) {
 /// kept for a label is rather too wide than too narrow.
 fn text_width(text: &str, size: f64) -> f64 {
     text.chars().count() as f64 * size * 0.56
+}
+
+/// A text cut to about `width` user units, with an ellipsis where something was cut.
+fn shortened(text: &str, size: f64, width: f64) -> String {
+    let room = (width / (size * 0.56)).floor().max(1.0) as usize;
+    if text.chars().count() <= room {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(room.saturating_sub(1)).collect();
+    format!("{}…", kept.trim_end())
 }
 
 #[cfg(test)]

@@ -45,6 +45,12 @@ pub trait Task: Sync {
     /// As [`evaluate`](Self::evaluate).
     fn score(&self, model: &Self::Model, device: &Device) -> Result<Evaluation, TrainError>;
 
+    /// Answers the first example of the test split, alone, for a timing.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    fn answer_one(&self, model: &Self::Model, device: &Device) -> Result<(), TrainError>;
+
     /// What turns text into tokens, if anything does.
     fn tokenizer(&self) -> Option<&Tokenizer> {
         None

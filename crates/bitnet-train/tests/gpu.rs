@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, io::Write as _, path::Path, sync::atomic::Atomi
 
 use bitnet_config::Loader;
 use bitnet_data::{Corpus, TokenizerKind};
-use bitnet_models::{Sampler, Sampling, TensorRunner, generate};
-use bitnet_train::{Backend, RunDir, Training, load_exported};
+use bitnet_models::{Sampler, Sampling, TensorRunner, Transformer, generate};
+use bitnet_train::{Backend, LanguageModel, RunDir, Training, load_exported};
 use burn::tensor::Device;
 use tempfile::TempDir;
 
@@ -51,10 +51,11 @@ fn train(linear: &str, steps: usize, device: &Device) -> Trained {
     config.model.vocab_size = corpus.tokenizer.vocab_size();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
-    let run = RunDir::create(path.clone(), &config, &corpus.tokenizer).unwrap();
+    let run = RunDir::create(path.clone(), &config, Some(&corpus.tokenizer), &[]).unwrap();
+    let task = LanguageModel::new(&config, &corpus).unwrap();
     let training = Training {
         config: &config,
-        corpus: &corpus,
+        task: &task,
         run: &run,
         device,
         resume: None,
@@ -83,7 +84,7 @@ fn a_trained_ternary_model_writes_what_it_writes_on_flex() {
     let trained = train("ternary", 200, &Device::flex());
     let prompt = trained.corpus.validation[..16].to_vec();
     let written = |device: &Device| {
-        let model = load_exported(&trained.run, device).unwrap();
+        let model: Transformer = load_exported(&trained.run, device).unwrap();
         let mut greedy = Sampler::new(Sampling::default()).unwrap();
         let mut runner = TensorRunner::new(&model, device);
         generate(&mut runner, &prompt, 256, &mut greedy, |_| true)

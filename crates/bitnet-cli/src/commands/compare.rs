@@ -4,7 +4,6 @@
 //! not the sum of what ran before it. The twins run one after the other: side by side they would slow each other down.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context, bail};
@@ -14,11 +13,10 @@ use bitnet_models::LinearKind;
 use bitnet_report::energy::{self, ModelShape};
 use bitnet_report::{DataInfo, Summary, Train, TrainPoint, Twin, ValPoint};
 use bitnet_train::{Metric, RunDir, TrainSummary};
-use serde::de::DeserializeOwned;
 
 use super::Outcome;
-use crate::args::{CompareArgs, DeviceArgs, Format};
-use crate::{interrupt, machine, output, setup};
+use crate::args::{CompareArgs, Format};
+use crate::{interrupt, machine, output, process, setup};
 
 /// The twins, in the order they train and stand in the report.
 const TWINS: [LinearKind; 2] = [LinearKind::Float, LinearKind::Ternary];
@@ -141,7 +139,7 @@ fn twin(
     bitnet_report::write_atomic(&config_path, config.to_toml()?.as_bytes())
         .with_context(|| config_path.display().to_string())?;
 
-    let mut train = child(&args.device)?;
+    let mut train = process::child(&args.device, args.device.threads)?;
     train
         .arg("train")
         .arg(&config_path)
@@ -151,15 +149,15 @@ fn twin(
     if args.output.quiet {
         train.arg("--quiet");
     }
-    let Some(trained) = answer::<TrainSummary>(train, name)? else {
+    let Some(trained) = process::answer::<TrainSummary>(train, name)? else {
         return Ok(None);
     };
     if !args.output.quiet {
         eprintln!("{name} measuring");
     }
-    let mut measure = child(&args.device)?;
+    let mut measure = process::child(&args.device, args.device.threads)?;
     measure.arg("measure").arg(&run_dir);
-    let Some(mut twin) = answer::<Twin>(measure, name)? else {
+    let Some(mut twin) = process::answer::<Twin>(measure, name)? else {
         return Ok(None);
     };
     let (train_curve, val_curve) = curves(&RunDir::open(&run_dir)?)?;
@@ -184,41 +182,6 @@ fn twin(
     twin.train_curve = train_curve;
     twin.val_curve = val_curve;
     Ok(Some(twin))
-}
-
-/// This binary again. The settings travel in the config file, not in the environment.
-fn child(device: &DeviceArgs) -> anyhow::Result<Command> {
-    let mut command =
-        Command::new(std::env::current_exe().context("the path of this binary is unknown")?);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("BITNET_") {
-            command.env_remove(name);
-        }
-    }
-    command
-        .env("BITNET_BACKEND", device.backend.name())
-        .env("BITNET_DEVICE", device.device.to_string())
-        .env("BITNET_THREADS", device.threads.to_string());
-    Ok(command)
-}
-
-/// Runs a child and reads its JSON answer; its progress goes to our stderr. `None` if it was interrupted.
-fn answer<T: DeserializeOwned>(mut command: Command, name: &str) -> anyhow::Result<Option<T>> {
-    let output = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("the {name} twin's process does not start"))?;
-    match output.status.code() {
-        Some(0) => {}
-        Some(130) => return Ok(None),
-        Some(code) => bail!("the {name} twin failed with exit code {code}; its message is above"),
-        None => bail!("the {name} twin's process was killed (out of memory?)"),
-    }
-    let answer = serde_json::from_slice(&output.stdout)
-        .with_context(|| format!("the {name} twin's answer is not understood"))?;
-    Ok(Some(answer))
 }
 
 /// The curves of a run, from its `metrics.jsonl`.

@@ -5,8 +5,10 @@ pub mod compare;
 pub mod completions;
 pub mod doctor;
 pub mod eval;
+pub mod experiment;
 pub mod generate;
 pub mod measure;
+pub mod score;
 pub mod train;
 
 /// How a command that ran ended.

@@ -21,6 +21,8 @@ pub fn run(args: TrainArgs) -> anyhow::Result<Outcome> {
         output::piece(&config.to_toml()?)?;
         return Ok(Outcome::Done);
     }
+    // Before the data, which is cut into tokens on all threads.
+    setup::set_threads(args.device.threads)?;
     let tokenizer = match (&args.resume, &args.run_dir) {
         (Some(_), Some(path)) => RunDir::open(path)?.known_tokenizer()?,
         _ => None,

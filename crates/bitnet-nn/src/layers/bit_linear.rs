@@ -214,8 +214,11 @@ impl BitLinear {
     }
 }
 
-/// `v + λ(v̂ − v)`, whose gradient is that of `v`.
+/// `v + λ(v̂ − v)`, whose gradient is that of `v`; with `λ = 1` exactly `v̂`.
 fn mix<const D: usize>(v: Tensor<D>, v_hat: Tensor<D>, lambda: f32) -> Tensor<D> {
+    if lambda >= 1.0 {
+        return v_hat.detach() + (v.clone() - v.detach());
+    }
     let step = (v_hat - v.clone()).detach();
     v + step.mul_scalar(lambda)
 }

@@ -1,7 +1,8 @@
 //! Line charts.
 
+use super::frame::{Legend, Plot};
 use super::ticks::{Axis, drawable};
-use super::{Canvas, LABEL, NOTE, Placement, TITLE, WIDTH, series_colour, text_width};
+use super::{Canvas, NOTE, Placement, TITLE, WIDTH, series_colour, shortened, text_width};
 use crate::format;
 
 /// Lines over a common pair of axes.
@@ -32,28 +33,10 @@ pub struct Series {
     pub faint: bool,
 }
 
-const HEIGHT: f64 = 320.0;
-const TOP: f64 = 74.0;
-const BOTTOM: f64 = HEIGHT - 46.0;
-const LEFT: f64 = 48.0;
 /// Decimals of the values in the legend: a loss is compared to the third.
 const DECIMALS: usize = 3;
-
-/// The area inside the axes.
-struct Plot {
-    x: Axis,
-    y: Axis,
-    right: f64,
-}
-
-impl Plot {
-    fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
-        (
-            LEFT + self.x.share(x) * (self.right - LEFT),
-            BOTTOM - self.y.share(y) * (BOTTOM - TOP),
-        )
-    }
-}
+/// The widest name beside a line's end; longer ones are shortened.
+const END_LABEL: f64 = 120.0;
 
 impl LineChart {
     /// Draws the chart. Never fails: without a finite point it says so in place of the lines.
@@ -65,15 +48,19 @@ impl LineChart {
     /// assert!(svg.starts_with("<svg") && svg.contains("<path"));
     /// ```
     pub fn to_svg(&self, placement: Placement) -> String {
-        let mut canvas = Canvas::open(&self.title, HEIGHT, placement);
+        let legend = Legend::of(self.labelled().map(|series| {
+            let value = self.last(series).map_or(String::new(), |p| value_text(p.1));
+            (format!("{} {value}", series.name), series.colour)
+        }));
+        let mut canvas = Canvas::open(&self.title, legend.height(), placement);
         canvas.text(4.0, 18.0, &TITLE, &self.title);
         canvas.text(4.0, 36.0, &NOTE, &self.y_label);
-        let Some(plot) = self.plot() else {
-            canvas.nothing((TOP + BOTTOM) / 2.0);
+        let Some(plot) = self.plot(&legend) else {
+            canvas.nothing(legend.height() / 2.0 + 14.0);
             return canvas.close();
         };
-        self.legend(&mut canvas);
-        self.axes(&mut canvas, &plot);
+        legend.draw(&mut canvas);
+        plot.axes(&mut canvas, &self.x_label);
         for series in &self.series {
             draw(&mut canvas, &plot, series, self.log_y);
         }
@@ -81,7 +68,7 @@ impl LineChart {
         canvas.close()
     }
 
-    fn plot(&self) -> Option<Plot> {
+    fn plot(&self, legend: &Legend) -> Option<Plot> {
         let points = || {
             self.series
                 .iter()
@@ -94,8 +81,9 @@ impl LineChart {
         Some(Plot {
             x: Axis::over(points().map(|p| p.0), false, false, 5)?,
             y: Axis::over(points().map(|p| p.1), self.log_y, true, 5)?,
-            // A name too long for the margin is cut by the picture's edge rather than squeezing the lines.
-            right: WIDTH - 12.0 - labels.min(120.0),
+            right: WIDTH - 12.0 - labels.min(END_LABEL),
+            top: legend.top(),
+            bottom: legend.bottom(),
         })
     }
 
@@ -113,41 +101,6 @@ impl LineChart {
             .rfind(|&p| visible(p, self.log_y))
     }
 
-    /// One entry per labelled line with the value it ends at.
-    fn legend(&self, canvas: &mut Canvas) {
-        let mut x = 4.0;
-        for series in self.labelled() {
-            let (i, colour) = series_colour(series.colour);
-            canvas.body.push_str(&format!(
-                "<path class=\"c-line{i}\" d=\"M{x:.1} 52h16\" stroke=\"{colour}\" stroke-width=\"3\" stroke-linecap=\"round\"/>\n"
-            ));
-            let value = self.last(series).map_or(String::new(), |p| value_text(p.1));
-            let text = format!("{} {value}", series.name);
-            canvas.text(x + 22.0, 56.0, &LABEL, &text);
-            x += 22.0 + text_width(&text, 12.5) + 16.0;
-        }
-    }
-
-    fn axes(&self, canvas: &mut Canvas, plot: &Plot) {
-        for (value, label) in &plot.y.ticks {
-            let y = BOTTOM - plot.y.share(*value) * (BOTTOM - TOP);
-            canvas.grid_line((LEFT, y), (plot.right, y), false);
-            canvas.text(LEFT - 7.0, y + 4.0, &NOTE.anchored("end"), label);
-        }
-        canvas.grid_line((LEFT, BOTTOM), (plot.right, BOTTOM), true);
-        for (value, label) in &plot.x.ticks {
-            let x = LEFT + plot.x.share(*value) * (plot.right - LEFT);
-            canvas.grid_line((x, BOTTOM), (x, BOTTOM + 4.0), true);
-            canvas.text(x, BOTTOM + 18.0, &NOTE.anchored("middle"), label);
-        }
-        canvas.text(
-            (LEFT + plot.right) / 2.0,
-            HEIGHT - 8.0,
-            &NOTE.anchored("middle"),
-            &self.x_label,
-        );
-    }
-
     /// Names beside the lines' ends, in the margin, pushed apart where the ends are close.
     fn end_labels(&self, canvas: &mut Canvas, plot: &Plot) {
         const APART: f64 = 15.0;
@@ -162,13 +115,14 @@ impl LineChart {
             *y = y.max(lowest + APART);
             lowest = *y;
         }
-        let mut highest = BOTTOM + APART - 4.0;
+        let mut highest = plot.bottom + APART - 4.0;
         for (y, _) in ends.iter_mut().rev() {
             *y = y.min(highest - APART);
             highest = *y;
         }
         for (y, series) in ends {
-            canvas.coloured_text(plot.right + 6.0, y + 4.0, series.colour, &series.name);
+            let name = shortened(&series.name, 12.5, END_LABEL);
+            canvas.coloured_text(plot.right + 6.0, y + 4.0, series.colour, &name);
         }
     }
 }

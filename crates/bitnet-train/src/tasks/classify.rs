@@ -1,7 +1,9 @@
 //! Texts with labels.
 
 use bitnet_config::RunConfig;
-use bitnet_data::{EpochSampler, PaddedBatch, SequenceVocabulary, Table, Tokenizer, scores};
+use bitnet_data::{
+    DataError, EpochSampler, LabelledBatch, SequenceVocabulary, Table, Tokenizer, scores,
+};
 use bitnet_models::fused::cross_entropy;
 use bitnet_models::{Classifier, ConfigError, Network, Sequences};
 use burn::tensor::{Device, Tensor};
@@ -39,8 +41,15 @@ impl Classify {
             "" => "label",
             name => name,
         };
-        let read = |path, names: Option<&[String]>| {
-            Table::read(given(path), &data.text_columns, label, names)
+        let read = |path, names: Option<&[String]>| -> Result<Table, DataError> {
+            let mut table = Table::read(given(path), &data.text_columns, label, names)?;
+            if data.lowercase {
+                table
+                    .texts
+                    .iter_mut()
+                    .for_each(|text| *text = text.to_lowercase());
+            }
+            Ok(table)
         };
         let mut train = read(&data.path, None)?;
         let test = match &data.test_path {
@@ -91,17 +100,16 @@ impl Classify {
         })
     }
 
-    fn scores(
-        &self,
-        model: &Classifier,
-        split: &Split,
-        examples: &[usize],
-        device: &Device,
-    ) -> (Tensor<2>, Vec<i32>) {
-        let ids: Vec<&[u32]> = examples.iter().map(|i| split.ids[*i].as_slice()).collect();
-        let batch = PaddedBatch::new(&ids);
-        let sequences = Sequences::new(&batch.ids, &batch.lengths, batch.width, device);
-        let labels = examples.iter().map(|i| split.labels[*i] as i32).collect();
+    fn batch(split: &Split, examples: &[usize]) -> LabelledBatch {
+        let chosen = examples
+            .iter()
+            .map(|i| (split.ids[*i].as_slice(), split.labels[*i]));
+        LabelledBatch::new(chosen)
+    }
+
+    fn scores(model: &Classifier, batch: LabelledBatch, device: &Device) -> (Tensor<2>, Vec<i32>) {
+        let LabelledBatch { inputs, labels } = batch;
+        let sequences = Sequences::new(&inputs.ids, &inputs.lengths, inputs.width, device);
         (model.forward(&sequences), labels)
     }
 
@@ -123,7 +131,7 @@ impl Classify {
         };
         let (mut loss, mut predicted, mut right) = (0.0, Vec::new(), Vec::new());
         for examples in order.chunks(self.config.train.batch_size).take(limit) {
-            let (scores, truth) = self.scores(model, split, examples, device);
+            let (scores, truth) = Self::scores(model, Self::batch(split, examples), device);
             loss += read(cross_entropy(scores.clone(), labels(&truth, device)).sum())?;
             predicted.extend(argmax(scores)?);
             right.extend(examples.iter().map(|i| split.labels[*i]));
@@ -147,7 +155,12 @@ impl Task for Classify {
 
     fn loss(&self, model: &Classifier, step: u64, device: &Device) -> StepLoss {
         let examples = self.sampler.batch(step);
-        let (scores, truth) = self.scores(model, &self.train, &examples, device);
+        let mut batch = Self::batch(&self.train, &examples);
+        let train = &self.config.train;
+        batch
+            .inputs
+            .drop_tokens(train.token_dropout, train.seed, step);
+        let (scores, truth) = Self::scores(model, batch, device);
         StepLoss {
             mean: cross_entropy(scores, labels(&truth, device)).mean(),
             tokens: examples.iter().map(|i| self.train.ids[*i].len()).sum(),
@@ -161,6 +174,11 @@ impl Task for Classify {
         device: &Device,
     ) -> Result<Evaluation, TrainError> {
         self.evaluate_split(model, &self.validation, max_batches, device)
+    }
+
+    fn answer_one(&self, model: &Classifier, device: &Device) -> Result<(), TrainError> {
+        let (scores, _) = Self::scores(model, Self::batch(&self.test, &[0]), device);
+        argmax(scores).map(drop)
     }
 
     fn score(&self, model: &Classifier, device: &Device) -> Result<Evaluation, TrainError> {

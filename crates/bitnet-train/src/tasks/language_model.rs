@@ -2,7 +2,7 @@
 
 use bitnet_config::RunConfig;
 use bitnet_data::{BatchSampler, Corpus, Tokenizer};
-use bitnet_models::{ConfigError, Network, Transformer};
+use bitnet_models::{ConfigError, Network, Runner, TensorRunner, Transformer};
 use burn::tensor::Device;
 
 use crate::loss::{tensors, token_losses};
@@ -59,6 +59,15 @@ impl Task for LanguageModel<'_> {
     ) -> Result<Evaluation, TrainError> {
         let context = self.config.train.context;
         evaluate(model, self.corpus, context, max_batches, device)
+    }
+
+    /// The last token's likeliest successor, after a window of the validation split.
+    fn answer_one(&self, model: &Transformer, device: &Device) -> Result<(), TrainError> {
+        let context = self.config.train.context;
+        let mut runner = TensorRunner::new(model, device);
+        runner.start(context)?;
+        runner.read(&self.corpus.validation[..context])?;
+        Ok(())
     }
 
     fn score(&self, model: &Transformer, device: &Device) -> Result<Evaluation, TrainError> {

@@ -242,6 +242,11 @@ impl Task for Translate {
         self.teacher_forced(model, &self.validation, max_batches, device)
     }
 
+    fn answer_one(&self, model: &EncoderDecoder, device: &Device) -> Result<(), TrainError> {
+        let first = self.test.pairs.source.first().map_or("", String::as_str);
+        self.translate(model, &[first], device).map(drop)
+    }
+
     fn score(&self, model: &EncoderDecoder, device: &Device) -> Result<Evaluation, TrainError> {
         let mut evaluation = self.teacher_forced(model, &self.test, 0, device)?;
         let texts: Vec<&str> = self.test.pairs.source.iter().map(String::as_str).collect();

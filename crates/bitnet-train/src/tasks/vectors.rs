@@ -131,6 +131,11 @@ impl Task for ClassifyVectors {
         self.evaluate_split(model, &self.validation, max_batches, device)
     }
 
+    fn answer_one(&self, model: &Perceptron, device: &Device) -> Result<(), TrainError> {
+        let (scores, _) = Self::scores(model, &self.test, &[0], device);
+        argmax(scores).map(drop)
+    }
+
     fn score(&self, model: &Perceptron, device: &Device) -> Result<Evaluation, TrainError> {
         self.evaluate_split(model, &self.test, 0, device)
     }

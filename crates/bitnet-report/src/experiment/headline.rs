@@ -1,0 +1,84 @@
+//! The sentence an experiment is remembered by: what ternary weights cost, or gain, against float ones.
+//!
+//! An experiment may have many variants of either kind. The float side is the baseline where that is float, otherwise the
+//! best float variant; the ternary side is the best ternary variant *of the same size*, or of any size where there is
+//! none. The names are always given, so that nobody takes one pair for another.
+
+use super::numbers::{self, Style};
+use super::statistics::{Spread, gap};
+use super::summary::{Experiment, Variant};
+use super::winner::{ranking, winner};
+
+/// The float and the ternary variant an experiment is summed up by.
+pub(super) struct Pick<'a> {
+    pub float: Option<(&'a Variant, Spread)>,
+    pub ternary: Option<(&'a Variant, Spread)>,
+}
+
+impl<'a> Pick<'a> {
+    pub fn of(experiment: &'a Experiment) -> Self {
+        let ranked = ranking(experiment);
+        let kind = |linear: &str| {
+            let of_kind = ranked.iter().filter(|(v, _)| v.linear == linear);
+            of_kind.copied().collect::<Vec<_>>()
+        };
+        let (floats, ternaries) = (kind(Variant::FLOAT), kind(Variant::TERNARY));
+        let baseline = experiment.baseline.as_deref();
+        let float = floats
+            .iter()
+            .find(|(v, _)| Some(v.name.as_str()) == baseline)
+            .or(floats.first())
+            .copied();
+        let same_size =
+            |v: &Variant| float.is_some_and(|(f, _)| v.params.abs_diff(f.params) <= f.params / 50);
+        let ternary = ternaries
+            .iter()
+            .find(|(v, _)| same_size(v))
+            .or(ternaries.first())
+            .copied();
+        Self { float, ternary }
+    }
+
+    /// Ternary minus float, paired by seed.
+    pub fn gap(&self) -> Option<Spread> {
+        gap(self.ternary?.0, self.float?.0)
+    }
+
+    /// The larger of the two scores: what the digits of the gap go by.
+    pub fn size(&self) -> f64 {
+        let size = |side: Option<(&Variant, Spread)>| side.map_or(0.0, |(_, s)| s.mean.abs());
+        size(self.float).max(size(self.ternary))
+    }
+}
+
+/// One or two sentences: the ternary variant against the float one where there are both, and the [`winner`].
+pub fn headline(experiment: &Experiment) -> String {
+    let winner = winner(experiment);
+    let pick = Pick::of(experiment);
+    // With two variants the winner's sentence says the same.
+    if experiment.variants.len() <= 2 {
+        return winner;
+    }
+    let (Some((float, float_score)), Some((ternary, ternary_score)), Some(gap)) =
+        (pick.float, pick.ternary, pick.gap())
+    else {
+        return winner;
+    };
+    let style = Style::of(&experiment.metric);
+    let how_sure = match gap.interval() {
+        Some(_) => format!(
+            ", paired by seed, 95 % interval {}",
+            style.interval(&gap, pick.size(), true)
+        ),
+        None => format!("; {}", numbers::seeds(gap.n)),
+    };
+    format!(
+        "Ternary ({}) reaches {} against {} in float ({}): {}{}{how_sure}. {winner}",
+        ternary.words(),
+        style.spread(&ternary_score),
+        style.spread(&float_score),
+        float.words(),
+        style.gap(&gap, pick.size(), true),
+        numbers::gap_unit(&experiment.metric),
+    )
+}

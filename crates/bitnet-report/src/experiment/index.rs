@@ -1,0 +1,150 @@
+//! The front page of a folder of experiments: one row and one paragraph each.
+
+use std::io;
+use std::path::Path;
+
+use super::headline::Pick;
+use super::numbers::{self, Style};
+use super::render::Page;
+use super::statistics::Spread;
+use super::summary::{Experiment, Variant};
+use super::winner::winner;
+use crate::escape;
+use crate::format::NONE;
+use crate::write::write_atomic;
+
+const INTRO: &str = "Each experiment asks one question, trains every variant with its own learning rate and with several \
+seeds, and reports the score of the model as exported. The numbers below are means over seeds ± one sample standard \
+deviation, and the gap is ternary minus float, paired by seed.";
+
+const NOISE: &str = "A word on noise. Training the same model twice with different seeds gives different scores, and a gap \
+smaller than that difference says nothing. With the few seeds a small computer can afford, the spread itself is known \
+only roughly; where the 95 % interval of a gap includes 0 the variants are called not separable, which does not mean that \
+they are equal. Where one seed was run, no spread is known and the gap may be luck. Many comparisons are made here, and \
+at 95 % about one in twenty would look real without being so. Where an experiment has several variants of a kind, the \
+row names the ones compared: the baseline where it is float, otherwise the best float variant, against the best ternary \
+variant of its size.";
+
+/// Writes the index of `experiments` to `path`; reports are linked as `<name>/report.md`. The folder is created if
+/// missing.
+///
+/// # Errors
+///
+/// The first error of the file system.
+pub fn render_index(experiments: &[Experiment], path: &Path) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    write_atomic(path, index_markdown(experiments).as_bytes())
+}
+
+/// The index as GitHub-flavoured Markdown.
+pub fn index_markdown(experiments: &[Experiment]) -> String {
+    let mut out = Page("# Experiments\n".to_owned());
+    out.paragraph(INTRO);
+    out.paragraph(NOISE);
+    if experiments.is_empty() {
+        out.paragraph("There are no experiments yet.");
+        return out.0;
+    }
+    // By hand rather than as a table, for the links.
+    out.0.push_str(
+        "\n| experiment | question | score | float | ternary | gap | verdict |\n\
+         | --- | --- | --- | ---: | ---: | ---: | --- |\n",
+    );
+    for experiment in experiments {
+        let pick = Pick::of(experiment);
+        let [title, question, metric, float, ternary, gap] = [
+            experiment.heading(),
+            &experiment.question,
+            &metric(experiment),
+            &side(experiment, Variant::FLOAT, pick.float),
+            &side(experiment, Variant::TERNARY, pick.ternary),
+            &gap(experiment, &pick),
+        ]
+        .map(escape::markdown);
+        let verdict = verdict(&pick, experiment);
+        let link = link(&experiment.name);
+        out.0.push_str(&format!(
+            "| {title} | {question} | {metric} | {float} | {ternary} | {gap} | [{verdict}]({link}) |\n"
+        ));
+    }
+    for experiment in experiments {
+        out.heading(experiment.heading());
+        if !experiment.question.is_empty() {
+            out.0.push_str(&format!(
+                "\n*{}*\n",
+                escape::markdown(experiment.question.trim())
+            ));
+        }
+        out.prose(&experiment.conclusion);
+        out.paragraph(&winner(experiment));
+        out.0
+            .push_str(&format!("\n[Report]({})\n", link(&experiment.name)));
+    }
+    out.0
+}
+
+/// The metric with its direction, without which a gap has no meaning.
+fn metric(experiment: &Experiment) -> String {
+    let arrow = if experiment.metric.higher_is_better {
+        "↑"
+    } else {
+        "↓"
+    };
+    format!("{} {arrow}", experiment.metric.words())
+}
+
+/// A score, with the variant's name where the experiment has more than one of the kind.
+fn side(experiment: &Experiment, kind: &str, picked: Option<(&Variant, Spread)>) -> String {
+    let Some((variant, score)) = picked else {
+        return NONE.to_owned();
+    };
+    let text = Style::of(&experiment.metric).spread(&score);
+    let of_kind = experiment.variants.iter().filter(|v| v.linear == kind);
+    if of_kind.count() > 1 {
+        format!("{text} ({})", variant.name)
+    } else {
+        text
+    }
+}
+
+fn gap(experiment: &Experiment, pick: &Pick) -> String {
+    let Some(gap) = pick.gap() else {
+        return NONE.to_owned();
+    };
+    let points = if experiment.metric.percent { " pp" } else { "" };
+    let text = Style::of(&experiment.metric).gap(&gap, pick.size(), true);
+    match gap.n {
+        1 => format!("{text}{points} ({})", numbers::seeds(1)),
+        _ => format!("{text}{points}"),
+    }
+}
+
+/// In a few words, what the gap says.
+fn verdict(pick: &Pick, experiment: &Experiment) -> &'static str {
+    let Some(gap) = pick.gap() else {
+        return "report";
+    };
+    let ternary_ahead = experiment.metric.lead(gap.mean, 0.0) > 0.0;
+    match (gap.excludes_zero(), ternary_ahead) {
+        (None, _) => "one seed, open",
+        (Some(false), _) => "not separable",
+        (Some(true), true) => "ternary is better",
+        (Some(true), false) => "float is better",
+    }
+}
+
+/// The report's address: everything but plain characters is encoded.
+fn link(name: &str) -> String {
+    let mut out = String::with_capacity(name.len() + 10);
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' => {
+                out.push(char::from(byte));
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out + "/report.md"
+}

@@ -1,0 +1,212 @@
+//! The types behind an experiment's `summary.json`.
+//!
+//! The rules are those of a comparison's summary: keys may be added and have defaults, what a platform cannot measure is
+//! `None`, and a number that is not finite is written as `null` and read back as NaN. A score that is missing from the
+//! file is NaN as well: zero would be the best loss there is.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::run::Run;
+use super::statistics::Spread;
+use crate::error::SummaryError;
+use crate::summary::{Machine, nan_if_null};
+use crate::write::write_atomic;
+
+/// Everything one experiment found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Experiment {
+    /// Version of the program that wrote the summary.
+    pub version: String,
+    /// Short name: the folder of its report.
+    pub name: String,
+    /// Heading of its report.
+    pub title: String,
+    /// What is asked, in one sentence.
+    pub question: String,
+    /// The kind of task: language model, translation, classification and so on.
+    pub task: String,
+    /// When it ran, as text.
+    pub date: String,
+    /// The command line that reproduces it.
+    pub command: String,
+    /// The computer.
+    pub machine: Machine,
+    /// Burn backend that trained the variants.
+    pub backend: String,
+    /// One line on what was learned from.
+    pub data: String,
+    /// The score by which variants are compared.
+    pub metric: Metric,
+    /// What was compared, in the order of the report's rows.
+    pub variants: Vec<Variant>,
+    /// Name of the variant the others are paired with.
+    pub baseline: Option<String>,
+    /// The seeds every variant was meant to be run with.
+    pub seeds: Vec<u64>,
+    /// Limits and negative results, one sentence or paragraph each.
+    pub notes: Vec<String>,
+    /// What it means, written by a person.
+    pub conclusion: String,
+    /// The experiment's configuration, as TOML.
+    pub config: String,
+    /// Whether the report shows loss curves.
+    pub curves: bool,
+    /// Whether the report shows score against parameters and bytes.
+    pub scatter: bool,
+}
+
+/// The score by which variants are compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Metric {
+    /// `loss`, `accuracy`, `bleu`, `exact_match` and so on.
+    pub key: String,
+    /// In words, with the unit: `validation loss, nats per token`.
+    pub label: String,
+    /// Whether more is better.
+    pub higher_is_better: bool,
+    /// Whether scores are shares from 0 to 1 that people read as percent.
+    pub percent: bool,
+    /// Unit after a number in running text, for instance `nats`; may be empty.
+    pub unit: String,
+}
+
+/// One way of doing it, with its runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Variant {
+    /// Short and unique; shown in charts.
+    pub name: String,
+    /// In words; shown in tables. Empty: the name.
+    pub label: String,
+    /// [`Variant::FLOAT`] or [`Variant::TERNARY`].
+    pub linear: String,
+    /// The settings that make it, as given to `--set`.
+    pub settings: Vec<String>,
+    /// Trainable parameters.
+    pub params: u64,
+    /// Of those, the ones that are ternary in the exported model.
+    pub ternary_weights: u64,
+    /// Bytes of the linear layers as stored.
+    pub packed_bytes: u64,
+    /// Bytes of the exported file.
+    pub file_bytes: u64,
+    /// The learning rates tried, with their scores on validation.
+    pub grid: Vec<GridPoint>,
+    /// The learning rate chosen.
+    #[serde(deserialize_with = "nan_if_null")]
+    pub learning_rate: f64,
+    /// The runs at that rate, one per seed.
+    pub runs: Vec<Run>,
+}
+
+/// One learning rate tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GridPoint {
+    /// The rate.
+    #[serde(default = "nan", deserialize_with = "nan_if_null")]
+    pub learning_rate: f64,
+    /// Its score on validation.
+    #[serde(default = "nan", deserialize_with = "nan_if_null")]
+    pub score: f64,
+    /// The seed it was run with.
+    pub seed: u64,
+}
+
+/// What stands for a score the file does not have.
+pub(super) fn nan() -> f64 {
+    f64::NAN
+}
+
+impl Experiment {
+    /// Reads an experiment's `summary.json`.
+    ///
+    /// # Errors
+    ///
+    /// Names the file when it cannot be read or is not a summary.
+    pub fn load(path: &Path) -> Result<Self, SummaryError> {
+        let text = std::fs::read_to_string(path).map_err(|source| SummaryError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        serde_json::from_str(&text).map_err(|source| SummaryError::Parse {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// Writes a `summary.json`, atomically.
+    ///
+    /// # Errors
+    ///
+    /// Names the file when it cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), SummaryError> {
+        let fail = |source| SummaryError::Write {
+            path: path.to_owned(),
+            source,
+        };
+        let mut json = serde_json::to_string_pretty(self).map_err(|e| fail(e.into()))?;
+        json.push('\n');
+        write_atomic(path, json.as_bytes()).map_err(fail)
+    }
+
+    /// The variant the others are paired with, where it exists.
+    pub fn baseline(&self) -> Option<&Variant> {
+        let name = self.baseline.as_deref()?;
+        self.variants.iter().find(|variant| variant.name == name)
+    }
+
+    /// Its title, or its name where it has none.
+    pub fn heading(&self) -> &str {
+        match (self.title.as_str(), self.name.as_str()) {
+            ("", "") => "Experiment",
+            ("", name) => name,
+            (title, _) => title,
+        }
+    }
+}
+
+impl Metric {
+    /// The metric in words; its key where no words were given.
+    pub fn words(&self) -> &str {
+        match (self.label.as_str(), self.key.as_str()) {
+            ("", "") => "score",
+            ("", key) => key,
+            (label, _) => label,
+        }
+    }
+
+    /// Positive where `score` is better than `other`, by as much as the difference.
+    pub fn lead(&self, score: f64, other: f64) -> f64 {
+        if self.higher_is_better {
+            score - other
+        } else {
+            other - score
+        }
+    }
+}
+
+impl Variant {
+    /// Linear layers in float.
+    pub const FLOAT: &str = "float";
+    /// Linear layers with ternary weights.
+    pub const TERNARY: &str = "ternary";
+
+    /// Its label, or its name where it has none.
+    pub fn words(&self) -> &str {
+        if self.label.is_empty() {
+            &self.name
+        } else {
+            &self.label
+        }
+    }
+
+    /// Scores of its runs; `None` without a finite one.
+    pub fn score(&self) -> Option<Spread> {
+        Spread::of(self.runs.iter().map(|run| run.score))
+    }
+}

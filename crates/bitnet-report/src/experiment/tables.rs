@@ -1,0 +1,174 @@
+//! The tables of an experiment's report, each a pure function of the summary.
+//!
+//! Scores are means over seeds with their sample standard deviation; gaps are paired by seed with the baseline. What is
+//! missing is a dash, and a mean over fewer runs than there were says so.
+
+mod detail;
+mod energy;
+mod grid;
+mod views;
+
+pub use detail::{metrics_table, seeds_table};
+pub use energy::energy_table;
+pub use grid::{grid_notes, grid_table};
+pub use views::{equal_bytes_table, equal_time_table};
+
+use super::numbers::{self, Style};
+use super::run::Run;
+use super::statistics::{Spread, gap};
+use super::summary::{Experiment, Variant};
+use crate::format::{self, NONE};
+use crate::table::{Cell, Section, Table};
+
+/// One row per variant: size, learning rate, score, gap to the baseline, and what training and inference took. The best
+/// mean is marked.
+pub fn main_table(experiment: &Experiment) -> Table {
+    let metric = &experiment.metric;
+    let better = if metric.higher_is_better {
+        "higher is better"
+    } else {
+        "lower is better"
+    };
+    let mut header: Vec<String> = [
+        "variant",
+        "parameters",
+        "linear layers",
+        "file",
+        "learning rate",
+    ]
+    .map(str::to_owned)
+    .into();
+    header.push(format!("{} ({better})", metric.words()));
+    let baseline = experiment.baseline();
+    if let Some(baseline) = baseline {
+        header.push(format!("gap to {}{}", baseline.name, points(experiment)));
+        header.push("95 % interval".to_owned());
+    }
+    header.extend(
+        [
+            "training time",
+            "training speed",
+            "peak memory, training",
+            "peak memory, inference",
+            "latency",
+        ]
+        .map(str::to_owned),
+    );
+    let best = super::winner::ranking(experiment)
+        .first()
+        .map(|(variant, _)| variant.name.clone());
+    let rows = experiment.variants.iter().map(|variant| {
+        let mut row = vec![
+            label(variant),
+            counted(variant.params, format::count),
+            counted(variant.packed_bytes, format::bytes),
+            counted(variant.file_bytes, format::bytes),
+            Cell::number(numbers::rate(variant.learning_rate), variant.learning_rate),
+        ];
+        let mut score = score(experiment, variant);
+        score.best = best.as_deref() == Some(&variant.name) && experiment.variants.len() > 1;
+        row.push(score);
+        if let Some(baseline) = baseline {
+            row.extend(gap_cells(experiment, variant, baseline));
+        }
+        row.extend([
+            average(variant, |run| positive(run.seconds), format::seconds),
+            average(variant, |run| positive(run.tokens_per_second), format::rate),
+            highest(variant, |run| run.peak_rss_bytes),
+            highest(variant, |run| run.inference_peak_rss_bytes),
+            average(variant, |run| run.latency_ms, numbers::milliseconds),
+        ]);
+        row
+    });
+    table(header, rows.collect())
+}
+
+fn gap_cells(experiment: &Experiment, variant: &Variant, baseline: &Variant) -> [Cell; 2] {
+    if variant.name == baseline.name {
+        return [Cell::text("baseline"), none()];
+    }
+    let Some(gap) = gap(variant, baseline) else {
+        return [none(), none()];
+    };
+    let style = Style::of(&experiment.metric);
+    let size = baseline.score().map_or(0.0, |score| score.mean);
+    [
+        Cell::number(style.gap(&gap, size, true), gap.mean),
+        Cell::text(style.interval(&gap, size, true)),
+    ]
+}
+
+/// Points are named where scores are shown as percent: a gap of 2 % could be relative.
+fn points(experiment: &Experiment) -> &'static str {
+    if experiment.metric.percent {
+        ", percentage points"
+    } else {
+        ""
+    }
+}
+
+fn table(header: Vec<String>, rows: Vec<Vec<Cell>>) -> Table {
+    let title = String::new();
+    Table {
+        header,
+        sections: vec![Section { title, rows }],
+    }
+}
+
+fn none() -> Cell {
+    Cell::text(NONE)
+}
+
+fn label(variant: &Variant) -> Cell {
+    Cell::text(variant.words())
+}
+
+/// The score over seeds; says how many runs count where not all do.
+fn score(experiment: &Experiment, variant: &Variant) -> Cell {
+    match variant.score() {
+        Some(score) => spread_cell(&Style::of(&experiment.metric), &score),
+        None if variant.runs.is_empty() => none(),
+        None => Cell::text(format!("{NONE} (0 of {} runs)", variant.runs.len())),
+    }
+}
+
+fn spread_cell(style: &Style, spread: &Spread) -> Cell {
+    let mut text = style.spread(spread);
+    if spread.missing > 0 {
+        text.push_str(&format!(
+            " ({} of {} runs)",
+            spread.n,
+            spread.n + spread.missing
+        ));
+    }
+    Cell::number(text, spread.mean)
+}
+
+/// A count that is never 0 where it is known.
+fn counted(n: u64, write: fn(u64) -> String) -> Cell {
+    if n == 0 {
+        none()
+    } else {
+        Cell::number(write(n), n as f64)
+    }
+}
+
+fn positive(value: f64) -> Option<f64> {
+    Some(value).filter(|v| *v > 0.0)
+}
+
+/// The mean over the runs that have it.
+fn average(
+    variant: &Variant,
+    of: impl Fn(&Run) -> Option<f64>,
+    write: impl Fn(f64) -> String,
+) -> Cell {
+    let values = variant.runs.iter().filter_map(of);
+    Spread::of(values).map_or_else(none, |s| Cell::number(write(s.mean), s.mean))
+}
+
+/// The most of any run: memory that has to be there.
+fn highest(variant: &Variant, of: impl Fn(&Run) -> Option<u64>) -> Cell {
+    let most = variant.runs.iter().filter_map(of).max();
+    most.map_or_else(none, |n| Cell::number(format::bytes(n), n as f64))
+}

@@ -1,0 +1,99 @@
+//! The same scores seen fairly in another way: after equal time, and by the bytes of the file.
+
+use super::super::curve::{self, Point, Quantity};
+use super::super::numbers::Style;
+use super::super::statistics::Spread;
+use super::super::summary::{Experiment, Variant};
+use super::{counted, label, none, score, table};
+use crate::format;
+use crate::table::{Cell, Table};
+
+/// The loss of each variant at the time the fastest one was done, read off the mean curve over seeds; `None` with fewer
+/// than two such curves.
+pub fn equal_time_table(experiment: &Experiment) -> Option<Table> {
+    let timed: Vec<(&Variant, Vec<Point>)> = experiment
+        .variants
+        .iter()
+        .map(|v| (v, curve::mean(&curve::of_runs(v, Quantity::Loss))))
+        .collect();
+    let ends = timed.iter().filter_map(|(_, c)| curve::end(c));
+    let ends: Vec<f64> = ends.map(|p| p.seconds).filter(|s| *s > 0.0).collect();
+    if ends.len() < 2 {
+        return None;
+    }
+    let deadline = ends.iter().copied().fold(f64::INFINITY, f64::min);
+    let style = Style::percent(false);
+    let rows: Vec<Vec<Cell>> = timed
+        .iter()
+        .map(|(variant, points)| {
+            let number = |value: Option<f64>| match value.filter(|v| v.is_finite()) {
+                Some(value) => Cell::number(style.single(value), value),
+                None => none(),
+            };
+            let end = curve::end(points);
+            vec![
+                label(variant),
+                end.map_or_else(none, |p| {
+                    Cell::number(format::seconds(p.seconds), p.seconds)
+                }),
+                number(curve::at(points, deadline)),
+                number(end.map(|p| p.value)),
+            ]
+        })
+        .collect();
+    let header = vec![
+        "variant".to_owned(),
+        "training time".to_owned(),
+        format!("loss after {}", format::seconds(deadline)),
+        "loss at its own end".to_owned(),
+    ];
+    Some(table(header, rows))
+}
+
+/// Variants by the bytes of their exported file, smallest first, each with whether it beats everything smaller; `None`
+/// with fewer than two known sizes.
+pub fn equal_bytes_table(experiment: &Experiment) -> Option<Table> {
+    let mut sized: Vec<&Variant> = experiment
+        .variants
+        .iter()
+        .filter(|variant| variant.file_bytes > 0)
+        .collect();
+    if sized.len() < 2 {
+        return None;
+    }
+    sized.sort_by_key(|variant| variant.file_bytes);
+    let metric = &experiment.metric;
+    let mut best: Option<f64> = None;
+    let mut rows = Vec::new();
+    for variant in sized {
+        let spread: Option<Spread> = variant.score();
+        let beats = match (spread, best) {
+            (None, _) => none(),
+            (Some(_), None) => Cell::text("smallest"),
+            (Some(s), Some(best)) if metric.lead(s.mean, best) > 0.0 => Cell::text("yes"),
+            (Some(_), Some(_)) => Cell::text("no"),
+        };
+        if let Some(s) = spread
+            && best.is_none_or(|best| metric.lead(s.mean, best) > 0.0)
+        {
+            best = Some(s.mean);
+        }
+        rows.push(vec![
+            label(variant),
+            counted(variant.file_bytes, format::bytes),
+            counted(variant.packed_bytes, format::bytes),
+            counted(variant.params, format::count),
+            score(experiment, variant),
+            beats,
+        ]);
+    }
+    let header = vec![
+        "variant".to_owned(),
+        "file".to_owned(),
+        "linear layers".to_owned(),
+        "parameters".to_owned(),
+        metric.words().to_owned(),
+        "mean beats every smaller file".to_owned(),
+    ];
+    Some(table(header, rows))
+}

@@ -1,0 +1,106 @@
+//! What charts with two axes share: the legend above, the area between the axes, the axes themselves.
+
+use super::ticks::Axis;
+use super::{Canvas, LABEL, NOTE, WIDTH, series_colour, shortened, text_width};
+
+/// Height of a chart whose legend takes one row.
+const HEIGHT: f64 = 320.0;
+const ROW: f64 = 18.0;
+const LEFT: f64 = 48.0;
+
+/// The area inside the axes.
+pub(super) struct Plot {
+    pub x: Axis,
+    pub y: Axis,
+    pub right: f64,
+    pub top: f64,
+    pub bottom: f64,
+}
+
+impl Plot {
+    pub const LEFT: f64 = LEFT;
+
+    /// Where a point lies in the picture.
+    pub fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
+        (
+            LEFT + self.x.share(x) * (self.right - LEFT),
+            self.bottom - self.y.share(y) * (self.bottom - self.top),
+        )
+    }
+
+    pub fn axes(&self, canvas: &mut Canvas, x_label: &str) {
+        let Self {
+            right, top, bottom, ..
+        } = *self;
+        for (value, label) in &self.y.ticks {
+            let y = bottom - self.y.share(*value) * (bottom - top);
+            canvas.grid_line((LEFT, y), (right, y), false);
+            canvas.text(LEFT - 7.0, y + 4.0, &NOTE.anchored("end"), label);
+        }
+        canvas.grid_line((LEFT, bottom), (right, bottom), true);
+        for (value, label) in &self.x.ticks {
+            let x = LEFT + self.x.share(*value) * (right - LEFT);
+            canvas.grid_line((x, bottom), (x, bottom + 4.0), true);
+            canvas.text(x, bottom + 18.0, &NOTE.anchored("middle"), label);
+        }
+        let middle = (LEFT + right) / 2.0;
+        canvas.text(middle, bottom + 38.0, &NOTE.anchored("middle"), x_label);
+    }
+}
+
+/// Entries in as many rows as they need; the chart grows by the rows beyond the first.
+pub(super) struct Legend {
+    /// Text, colour, left end, row.
+    entries: Vec<(String, usize, f64, usize)>,
+    rows: usize,
+}
+
+impl Legend {
+    pub fn of(entries: impl Iterator<Item = (String, usize)>) -> Self {
+        let (mut x, mut row) = (4.0, 0);
+        let mut placed = Vec::new();
+        for (text, colour) in entries {
+            let text = shortened(&text, 12.5, WIDTH - 34.0);
+            let width = 22.0 + text_width(&text, 12.5);
+            if x > 4.0 && x + width > WIDTH {
+                (x, row) = (4.0, row + 1);
+            }
+            placed.push((text, colour, x, row));
+            x += width + 16.0;
+        }
+        Self {
+            entries: placed,
+            rows: row + 1,
+        }
+    }
+
+    fn extra(&self) -> f64 {
+        (self.rows - 1) as f64 * ROW
+    }
+
+    /// Height of the chart.
+    pub fn height(&self) -> f64 {
+        HEIGHT + self.extra()
+    }
+
+    /// Upper end of the plot.
+    pub fn top(&self) -> f64 {
+        74.0 + self.extra()
+    }
+
+    /// Lower end of the plot.
+    pub fn bottom(&self) -> f64 {
+        self.height() - 46.0
+    }
+
+    pub fn draw(&self, canvas: &mut Canvas) {
+        for (text, colour, x, row) in &self.entries {
+            let (i, stroke) = series_colour(*colour);
+            let y = 52.0 + *row as f64 * ROW;
+            canvas.body.push_str(&format!(
+                "<path class=\"c-line{i}\" d=\"M{x:.1} {y}h16\" stroke=\"{stroke}\" stroke-width=\"3\" stroke-linecap=\"round\"/>\n"
+            ));
+            canvas.text(x + 22.0, y + 4.0, &LABEL, text);
+        }
+    }
+}
