@@ -12,7 +12,7 @@ use bitnet_data::{Corpus, TokenizerKind};
 use bitnet_engine::{Engine, Options, RandomWeights, Session};
 use bitnet_kernels::probe;
 use bitnet_models::LinearKind;
-use bitnet_train::{Backend, RunDir, Training};
+use bitnet_train::{Backend, LanguageModel, RunDir, Training};
 
 const PROMPT: usize = 256;
 const WRITTEN: usize = 32;
@@ -130,11 +130,17 @@ fn train(kind: &str) -> Result<(f64, RunConfig), Box<dyn Error>> {
     let corpus = Corpus::stories(0, CHARACTERS, TokenizerKind::Char, 0.99)?;
     config.model.vocab_size = corpus.tokenizer.vocab_size();
     let folder = tempfile::tempdir()?;
-    let run = RunDir::create(folder.path().join("run"), &config, &corpus.tokenizer)?;
+    let task = LanguageModel::new(&config, &corpus)?;
+    let run = RunDir::create(
+        folder.path().join("run"),
+        &config,
+        Some(&corpus.tokenizer),
+        &[],
+    )?;
     let (device, interrupt) = (Backend::Flex.device(0)?, AtomicBool::new(false));
     let training = Training {
         config: &config,
-        corpus: &corpus,
+        task: &task,
         run: &run,
         device: &device,
         resume: None,

@@ -14,6 +14,8 @@ use crate::projection::Projection;
 use crate::{HiddenAct, MlpKind, NormPlacement};
 
 /// Feed-forward part of one block.
+// A model holds a handful of them, each in a block that is larger still.
+#[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 pub enum FeedForward {
     /// `down(act(gate(x)) · up(x))`.

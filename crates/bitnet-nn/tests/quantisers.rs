@@ -13,7 +13,7 @@ use common::*;
 fn scale_ulps(target: &Target, quantizer: WeightQuantizer) -> u32 {
     match quantizer {
         WeightQuantizer::AbsMean => 0,
-        WeightQuantizer::AbsMedian => target.division_ulps(DIVISION_ULPS),
+        WeightQuantizer::AbsMedian | WeightQuantizer::Sign => target.division_ulps(DIVISION_ULPS),
     }
 }
 

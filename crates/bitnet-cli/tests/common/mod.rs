@@ -185,11 +185,12 @@ pub fn number(value: &Value, key: &str) -> f64 {
         .unwrap_or_else(|| panic!("`{key}` is no number in {value:#}"))
 }
 
-/// `(kind, step, loss)` of every line of a run's `metrics.jsonl`.
+/// `(kind, step, loss)` of every line of a run's `metrics.jsonl` that has a loss; what else it has is the layers' health.
 pub fn losses(text: &str) -> Vec<(String, u64, f64)> {
     text.lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line["kind"] != "layers")
         .map(|line| {
-            let line: Value = serde_json::from_str(line).unwrap();
             (
                 line["kind"].as_str().unwrap().to_owned(),
                 line["step"].as_u64().unwrap(),

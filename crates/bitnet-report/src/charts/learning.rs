@@ -106,7 +106,6 @@ fn each(summary: &Summary, points: impl Fn(&Twin) -> Vec<(f64, f64)>) -> Vec<Ser
         colour: colour(twin, i),
         points: points(twin),
         faint: false,
-        ..Series::default()
     });
     series.collect()
 }

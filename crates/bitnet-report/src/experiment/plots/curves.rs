@@ -101,7 +101,6 @@ fn series(experiment: &Experiment, quantity: Quantity, x: impl Fn(&Point) -> f64
             colour,
             points: points.iter().map(|p| (x(p), p.value)).collect(),
             faint,
-            ..Series::default()
         };
         let curves = curve::of_runs(variant, quantity);
         if curves.len() > 1 {

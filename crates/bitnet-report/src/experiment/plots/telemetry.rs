@@ -79,7 +79,6 @@ fn each(lines: &[Line]) -> Vec<Series> {
         colour,
         points: points.clone(),
         faint: false,
-        ..Series::default()
     };
     lines.iter().enumerate().map(line).collect()
 }
@@ -91,7 +90,6 @@ fn extremes(lines: &[Line]) -> Vec<Series> {
         colour,
         points: points.to_vec(),
         faint,
-        ..Series::default()
     };
     let mut out: Vec<Series> = lines
         .iter()

@@ -1,0 +1,217 @@
+//! `bitnet experiment`: what is done is kept, what is missing is run, reports come from the summary alone.
+
+mod common;
+
+use std::fs;
+
+use common::{Place, has_keys};
+use serde_json::Value;
+
+const RUN: &str = r#"
+task = "layer"
+
+[model]
+input_size = 8
+num_labels = 4
+
+[data]
+examples = 60
+validation_examples = 20
+test_examples = 20
+
+[train]
+steps = 20
+batch_size = 10
+eval_interval = 4
+checkpoint_interval = 10
+warmup_steps = 2
+"#;
+
+const EXPERIMENT: &str = r#"
+title = "A test"
+question = "Does it run?"
+config = "run.toml"
+baseline = "float"
+seeds = [0, 1, 2]
+learning_rates = [1e-3, 1e-2]
+
+[[variants]]
+name = "float"
+set = ["model.linear=float"]
+
+[[variants]]
+name = "ternary"
+set = ["model.linear=ternary"]
+"#;
+
+const ARGS: [&str; 5] = ["experiment", "run", "all/one", "-o", "json"];
+
+fn place() -> Place {
+    let place = Place::new();
+    fs::create_dir_all(place.path("all/one")).unwrap();
+    place.write("all/one/run.toml", RUN);
+    place.write("all/one/experiment.toml", EXPERIMENT);
+    place
+}
+
+fn written(place: &Place) -> Vec<(String, std::time::SystemTime)> {
+    let snapshot = place.snapshot();
+    let results = snapshot.keys().filter(|path| path.ends_with("result.json"));
+    results
+        .map(|path| {
+            (
+                path.display().to_string(),
+                fs::metadata(path).unwrap().modified().unwrap(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn a_whole_experiment() {
+    let place = place();
+    let summary = place.run(&ARGS).json();
+    has_keys(
+        &summary,
+        &["variants", "metric", "seeds", "machine", "command", "data"],
+    );
+    let variants = summary["variants"].as_array().unwrap();
+    assert_eq!(variants.len(), 2);
+    for variant in variants {
+        // Both rates under the first seed, the better one under the others.
+        assert_eq!(variant["grid"].as_array().unwrap().len(), 2);
+        let runs = variant["runs"].as_array().unwrap();
+        let seeds: Vec<u64> = runs
+            .iter()
+            .map(|run| run["seed"].as_u64().unwrap())
+            .collect();
+        assert_eq!(seeds, [0, 1, 2]);
+        let best = variant["grid"].as_array().unwrap().iter().min_by(|a, b| {
+            a["score"]
+                .as_f64()
+                .unwrap()
+                .total_cmp(&b["score"].as_f64().unwrap())
+        });
+        assert_eq!(variant["learning_rate"], best.unwrap()["learning_rate"]);
+        assert!(
+            runs.iter()
+                .all(|run| run["learning_rate"] == variant["learning_rate"])
+        );
+        assert!(
+            runs.iter()
+                .all(|run| run["curve"].as_array().unwrap().len() > 3)
+        );
+    }
+    let ternary = &variants[1]["runs"][0];
+    assert_eq!(
+        ternary["score"], ternary["trained_score"],
+        "packed and trained"
+    );
+    let health = &ternary["telemetry"][0];
+    assert_eq!(health["layer"], "proj");
+    let zeros = health["points"][0]["zeros"].as_f64().unwrap();
+    assert!((0.05..0.7).contains(&zeros), "{zeros}");
+    let bytes = |i: usize| variants[i]["packed_bytes"].as_f64().unwrap();
+    assert!(bytes(0) > 10.0 * bytes(1));
+    let report = place.read("all/one/report.md");
+    for part in [
+        "A test",
+        "Does it run?",
+        "loss.svg",
+        "experiment run all/one",
+    ] {
+        assert!(report.contains(part), "{part}: {report}");
+    }
+
+    // Again: nothing is trained, the same is written.
+    let before = written(&place);
+    assert_eq!(before.len(), 8);
+    assert_eq!(place.run(&ARGS).json()["variants"], summary["variants"]);
+    assert_eq!(written(&place), before);
+
+    // A new variant costs its own runs.
+    let more =
+        format!("{EXPERIMENT}\n[[variants]]\nname = \"row\"\nset = [\"quant.granularity=row\"]\n");
+    place.write("all/one/experiment.toml", &more);
+    place.run(&[&ARGS[..], &["--jobs", "2"]].concat()).ok();
+    let after = written(&place);
+    assert_eq!(after.len(), 12);
+    assert!(before.iter().all(|old| after.contains(old)));
+
+    // The reports come from the summaries: without runs, with the words as they are now.
+    fs::remove_dir_all(place.path("runs")).unwrap();
+    place.write(
+        "all/one/experiment.toml",
+        format!("conclusion = \"It does.\"\n{more}"),
+    );
+    place.run(&["experiment", "render", "all"]).ok();
+    assert!(place.read("all/one/report.md").contains("It does."));
+    let index = place.read("all/README.md");
+    assert!(
+        index.contains("one/report.md") && index.contains("It does."),
+        "{index}"
+    );
+    let summary: Value = serde_json::from_str(&place.read("all/one/summary.json")).unwrap();
+    assert_eq!(summary["conclusion"], "It does.");
+}
+
+#[test]
+fn an_interrupted_run_goes_on() {
+    let place = place();
+    let whole = place.run(&ARGS).json();
+    let run = "runs/experiments/one/float/lr-1e-2-seed-0";
+    // As if it had been stopped after its first checkpoint.
+    for name in ["result.json", "summary.json", "checkpoints/step-00000020"] {
+        let path = place.path(&format!("{run}/{name}"));
+        if path.is_dir() {
+            fs::remove_dir_all(path).unwrap();
+        } else {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    assert!(
+        place
+            .path(&format!("{run}/checkpoints/step-00000010"))
+            .exists()
+    );
+    let again = place.run(&ARGS).json();
+    assert_eq!(again["variants"][0]["grid"], whole["variants"][0]["grid"]);
+    // As if it had been stopped before.
+    fs::remove_file(place.path(&format!("{run}/result.json"))).unwrap();
+    fs::remove_dir_all(place.path(&format!("{run}/checkpoints"))).unwrap();
+    fs::create_dir(place.path(&format!("{run}/checkpoints"))).unwrap();
+    let again = place.run(&ARGS).json();
+    assert_eq!(again["variants"][0]["grid"], whole["variants"][0]["grid"]);
+}
+
+#[test]
+fn mistakes_are_named() {
+    let place = place();
+    place.fails(&["experiment", "run", "all/two"], &["all/two"]);
+    place.fails(&["experiment", "render", "all"], &["all", "experiment run"]);
+    for (from, to, says) in [
+        ("seeds", "sedes", "sedes"),
+        ("[0, 1, 2]", "[0, 0]", "all different"),
+        ("baseline = \"float\"", "baseline = \"flat\"", "\"flat\""),
+        ("\"ternary\"\n", "\"float\"\n", "twice"),
+        ("config = \"run.toml\"", "", "config"),
+        ("run.toml", "gone.toml", "gone.toml"),
+        (
+            "model.linear=ternary",
+            "model.linaer=ternary",
+            "model.linear",
+        ),
+        (
+            "set = [\"model.linear=ternary\"]",
+            "learning_rates = [1e-3]",
+            "as many as",
+        ),
+    ] {
+        place.write("all/one/experiment.toml", EXPERIMENT.replacen(from, to, 1));
+        place.fails(&ARGS[..3], &[says]);
+    }
+    place.write("all/one/experiment.toml", EXPERIMENT);
+    place.run(&ARGS).ok();
+    place.write("all/one/run.toml", RUN.replace("steps = 20", "steps = 24"));
+    place.fails(&ARGS[..3], &["another configuration", "--run-dir"]);
+}

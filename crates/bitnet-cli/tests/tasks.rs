@@ -1,0 +1,312 @@
+//! Every task from its configuration to its score, and data that is not what it should be.
+
+mod common;
+
+use common::{Place, has_keys, losses, number};
+use serde_json::Value;
+
+/// A model and a training that take a second.
+const SMALL: &str = r#"
+[model]
+hidden_size = 16
+intermediate_size = 32
+num_hidden_layers = 1
+num_attention_heads = 2
+max_position_embeddings = 24
+hidden_act = "relu"
+mlp = "plain"
+position = "sinusoidal"
+tie_word_embeddings = true
+dropout = 0.1
+
+[quant]
+norm = "post"
+
+[train]
+steps = 6
+batch_size = 4
+eval_interval = 3
+checkpoint_interval = 3
+log_interval = 2
+warmup_steps = 1
+learning_rate = 5e-3
+
+[decode]
+beam = 2
+max_length = 8
+"#;
+
+fn config(task: &str, data: &str) -> String {
+    format!("task = \"{task}\"\n{SMALL}\n[data]\n{data}\n")
+}
+
+/// Twelve pairs, the last two of them to test, the two before to validate.
+const PARALLEL: &str = "source = \"de\"\ntarget = \"en\"\nvalidation_examples = 2\ntest_examples = 2\n\
+                        level = \"bpe\"\nvocab_size = 270";
+
+fn pairs(place: &Place) {
+    let words = ["ein Haus", "zwei Äpfel", "ein Hund", "drei Katzen"];
+    let lines = |suffix: &str| -> String {
+        (0..12)
+            .map(|i| format!("{} {suffix}{i}\n", words[i % 4]))
+            .collect()
+    };
+    place.write("de", lines("d"));
+    place.write("en", lines("e"));
+    place.write("translate.toml", config("translate", PARALLEL));
+}
+
+fn train(place: &Place, file: &str, dir: &str, more: &[&str]) -> Value {
+    let args = ["train", file, "--run-dir", dir, "-q", "-o", "json"];
+    place.run(&[&args, more].concat()).json()
+}
+
+#[test]
+fn translation() {
+    let place = Place::new();
+    pairs(&place);
+    for linear in ["float", "ternary"] {
+        let set = format!("model.linear={linear}");
+        let summary = train(&place, "translate.toml", linear, &["--set", &set]);
+        assert!(number(&summary, "val_loss").is_finite());
+        let score = place.run(&["eval", linear, "-o", "json"]).json();
+        has_keys(
+            &score,
+            &["bleu", "exact_match", "loss", "perplexity", "bits_per_byte"],
+        );
+        assert!((0.0..=100.0).contains(&number(&score, "bleu")));
+        // The packed model scores as the one that was trained.
+        let latent = place
+            .run(&["eval", linear, "--latent", "-o", "json"])
+            .json();
+        assert_eq!(score, latent, "{linear}");
+        let args = ["generate", linear, "--prompt", "ein Haus d3", "-o", "json"];
+        has_keys(
+            &place.run(&args).json(),
+            &["prompt_tokens", "tokens", "text"],
+        );
+    }
+    // Hugging Face's own form.
+    let tokenizer: Value = serde_json::from_str(&place.read("float/tokenizer.json")).unwrap();
+    assert_eq!(tokenizer["model"]["type"], "BPE");
+    let layers = place.read("ternary/metrics.jsonl");
+    assert!(
+        layers.contains("decoder.layers.0.cross_attn.q_proj"),
+        "{layers}"
+    );
+    assert!(!place.read("float/metrics.jsonl").contains("cross_attn"));
+}
+
+#[test]
+fn a_resumed_run_repeats_what_it_would_have_done() {
+    let place = Place::new();
+    pairs(&place);
+    train(&place, "translate.toml", "whole", &[]);
+    train(&place, "translate.toml", "cut", &["--set", "train.steps=3"]);
+    let set = ["--set", "train.steps=6"];
+    train(
+        &place,
+        "translate.toml",
+        "cut",
+        &[&set[..], &["--resume", "auto"]].concat(),
+    );
+    let tail = |dir: &str| -> Vec<_> {
+        let all = losses(&place.read(&format!("{dir}/metrics.jsonl")));
+        all.into_iter().filter(|(_, step, _)| *step > 4).collect()
+    };
+    assert!(tail("whole").len() >= 2);
+    // The cut run's schedule ended earlier, so only what the first three steps decide is the same in general; here the
+    // learning rate is constant after its warm-up.
+    place.write(
+        "constant.toml",
+        config("translate", PARALLEL)
+            .replace("learning_rate", "schedule = \"constant\"\nlearning_rate"),
+    );
+    train(&place, "constant.toml", "whole-2", &[]);
+    train(
+        &place,
+        "constant.toml",
+        "cut-2",
+        &["--set", "train.steps=3"],
+    );
+    train(
+        &place,
+        "constant.toml",
+        "cut-2",
+        &[&set[..], &["--resume", "auto"]].concat(),
+    );
+    assert_eq!(tail("whole-2"), tail("cut-2"));
+}
+
+#[test]
+fn classification() {
+    let place = Place::new();
+    let rows: String = (0..20)
+        .map(|i| match i % 2 {
+            0 => format!("cat,\"it meows, {i}\"\n"),
+            _ => format!("dog,it barks {i}\n"),
+        })
+        .collect();
+    place.write("pets.csv", format!("label,text\n{rows}"));
+    let data = "path = \"pets.csv\"\nvalidation_examples = 4\ntest_examples = 4\nmax_length = 20\nlowercase = true";
+    place.write("pets.toml", config("classify", data));
+    train(
+        &place,
+        "pets.toml",
+        "run",
+        &["--set", "train.token_dropout=0.2"],
+    );
+    let score = place.run(&["eval", "run", "-o", "json"]).json();
+    has_keys(&score, &["accuracy", "macro_f1", "loss"]);
+    assert_eq!(place.read("run/labels.json"), "[\"cat\",\"dog\"]");
+    place.fails(
+        &["generate", "run", "--prompt", "x"],
+        &["classify", "bitnet eval"],
+    );
+    place.fails(
+        &["eval", "run", "--data", "pets.csv"],
+        &["--data", "test split"],
+    );
+
+    place.write("other.csv", "label,text\ncat,a\nbird,b\n");
+    let test = "data.test_path=other.csv";
+    place.fails(
+        &["train", "pets.toml", "--set", test],
+        &["other.csv", "line 3", "\"bird\"", "cat, dog"],
+    );
+    place.write("ragged.csv", "label,text\ncat,a\ncat,b,c\n");
+    place.fails(
+        &["train", "pets.toml", "--set", "data.path=ragged.csv"],
+        &["ragged.csv", "line 3", "3 columns"],
+    );
+    place.write("latin.csv", b"label,text\ncat,a\ncat,\xe4\n");
+    place.fails(
+        &["train", "pets.toml", "--set", "data.path=latin.csv"],
+        &["latin.csv", "line 3", "UTF-8"],
+    );
+    place.fails(
+        &["train", "pets.toml", "--set", "data.test_examples=30"],
+        &["pets.csv", "30", "lower"],
+    );
+}
+
+#[test]
+fn vectors_synthetic_and_a_layer() {
+    let place = Place::new();
+    let rows: String = (0..30)
+        .map(|i| format!("{},{},{}\n", i % 7, i % 3, i % 3))
+        .collect();
+    place.write("v.csv", rows);
+    let split = "validation_examples = 5\ntest_examples = 5";
+    place.write(
+        "v.toml",
+        config("vectors", &format!("path = \"v.csv\"\n{split}")),
+    );
+    train(&place, "v.toml", "v", &[]);
+    has_keys(
+        &place.run(&["eval", "v", "-o", "json"]).json(),
+        &["accuracy", "macro_f1"],
+    );
+    assert!(!place.path("v/tokenizer.json").exists());
+
+    for task in ["copy", "reverse", "sort", "addition"] {
+        let data = format!("synthetic = \"{task}\"\nexamples = 40\nmax_symbols = 4\n{split}");
+        place.write("s.toml", config("synthetic", &data));
+        train(&place, "s.toml", task, &[]);
+        let score = place.run(&["eval", task, "-o", "json"]).json();
+        has_keys(&score, &["exact_match"]);
+        assert!(score.get("bleu").is_none());
+    }
+    place.fails(
+        &[
+            "train",
+            "s.toml",
+            "--set",
+            "data.max_symbols=1",
+            "--set",
+            "data.synthetic=copy",
+        ],
+        &["26", "longer"],
+    );
+
+    let layer = "input_size = 5\nnum_labels = 3";
+    let text = config("layer", &format!("examples = 40\n{split}"))
+        .replace("[model]", &format!("[model]\n{layer}"));
+    place.write("l.toml", text);
+    train(&place, "l.toml", "l", &[]);
+    assert!(number(&place.run(&["eval", "l", "-o", "json"]).json(), "loss") > 0.0);
+    place.fails(&["compare", "l.toml"], &["layer", "bitnet experiment run"]);
+}
+
+#[test]
+fn pairs_that_do_not_correspond() {
+    let place = Place::new();
+    pairs(&place);
+    let with = |file: &str| format!("data.target={file}");
+    place.write("short", "a\nb\n");
+    place.fails(
+        &["train", "translate.toml", "--set", &with("short")],
+        &["de, line 3", "short", "line by line"],
+    );
+    place.write("gap", "a\n\n".repeat(6));
+    place.fails(
+        &["train", "translate.toml", "--set", &with("gap")],
+        &["gap, line 2", "empty"],
+    );
+    place.write("latin", [b"a\n".repeat(11), b"\xff\n".to_vec()].concat());
+    place.fails(
+        &["train", "translate.toml", "--set", &with("latin")],
+        &["latin", "line 12", "UTF-8"],
+    );
+    place.fails(
+        &["train", "translate.toml", "--set", &with("nowhere")],
+        &["nowhere"],
+    );
+    place.write("half.toml", config("translate", "source = \"de\""));
+    place.fails(&["train", "half.toml"], &["data.target", "translate"]);
+    place.fails(
+        &["train", "translate.toml", "--set", "data.max_length=3"],
+        &["data.max_length = 3", "raise"],
+    );
+    place.fails(
+        &["train", "translate.toml", "--set", "data.max_length=24"],
+        &["data.max_length", "max_position_embeddings"],
+    );
+    // What the decoder-only model has no form of.
+    place.fails(
+        &["train", common::DEBUG, "--set", "model.position=sinusoidal"],
+        &["model.position", "lm"],
+    );
+    place.fails(
+        &["train", common::DEBUG, "--set", "model.hidden_act=relu"],
+        &["model.hidden_act", "plain"],
+    );
+}
+
+/// Groups, 4-bit and float activations and signs run through training, export and evaluation, and the CPU engine, which does
+/// not know them, is not asked.
+#[test]
+fn ablations_of_a_language_model() {
+    let place = Place::new();
+    for (dir, sets, engine) in [
+        ("group", &["quant.granularity=group"][..], false),
+        ("int4", &["quant.activations=int4"], false),
+        ("none", &["quant.activations=none"], false),
+        ("sign", &["quant.weights=sign"], true),
+        ("warm", &["train.lambda_warmup=0.5"], true),
+    ] {
+        let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+        let summary = place.train(dir, &sets);
+        let packed = place.run(&["eval", dir, "-o", "json"]).json();
+        let latent = place.run(&["eval", dir, "--latent", "-o", "json"]).json();
+        assert_eq!(packed, latent, "{dir}");
+        assert!((number(&packed, "loss") - number(&summary, "val_loss")).abs() < 1e-6);
+        let args = ["generate", dir, "--prompt", "One", "--max-new-tokens", "4"];
+        place.run(&args).ok();
+        let kernel = [&args[..], &["--kernel", "scalar"]].concat();
+        match engine {
+            true => drop(place.run(&kernel).ok()),
+            false => place.fails(&kernel, &["--kernel", "CPU engine"]),
+        }
+    }
+}
