@@ -112,7 +112,7 @@ fn a_whole_experiment() {
     let zeros = health["points"][0]["zeros"].as_f64().unwrap();
     assert!((0.05..0.7).contains(&zeros), "{zeros}");
     let bytes = |i: usize| variants[i]["packed_bytes"].as_f64().unwrap();
-    assert!(bytes(0) > 10.0 * bytes(1));
+    assert!(bytes(0) > 5.0 * bytes(1)); // half of each word is padding at eight inputs
     let report = place.read("all/one/report.md");
     for part in [
         "A test",

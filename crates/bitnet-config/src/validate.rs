@@ -36,7 +36,10 @@ impl RunConfig {
         }
         validate_train(&self.train, &self.model)?;
         match self.task {
-            Task::Lm => validate_corpus(&self.data, self.train.context)?,
+            Task::Lm => {
+                self.model.check_decoder_only(&self.quant)?;
+                validate_corpus(&self.data, self.train.context)?;
+            }
             task => validate_data(task, &self.data, &self.model)?,
         }
         validate_decode(&self.decode, &self.model)?;

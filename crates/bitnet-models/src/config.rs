@@ -322,8 +322,11 @@ impl ModelConfig {
         );
     }
 
-    /// The decoder-only model is LLaMA-shaped, as the CPU engine runs it.
-    pub(crate) fn check_decoder_only(&self, quant: &QuantConfig) -> Result<(), ConfigError> {
+    /// Checks that the decoder-only model has this form: LLaMA-shaped, as the CPU engine runs it.
+    ///
+    /// # Errors
+    /// Names the first setting that is for encoders.
+    pub fn check_decoder_only(&self, quant: &QuantConfig) -> Result<(), ConfigError> {
         let problem = "is for encoders and encoder–decoders; a language model (task = \"lm\") has rotary positions, a gated \
                        feed-forward block and no norm after its residual sums";
         let refuse = |field, value| {

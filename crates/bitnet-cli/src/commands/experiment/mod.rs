@@ -1,0 +1,163 @@
+//! `bitnet experiment run DIR` and `bitnet experiment render [DIR]`.
+//!
+//! An experiment is a list of runs. Each is a `bitnet train` and a `bitnet score` in processes of their own, in a folder that
+//! says what it was (`config.toml`) and what came of it (`result.json`). A folder with the same configuration and a result is
+//! not run again; one without a result goes on from its last checkpoint. So an interrupted experiment continues, and a new
+//! variant costs only its own runs.
+
+mod plan;
+mod summary;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use bitnet_config::{ExperimentConfig, Task};
+use bitnet_report::experiment::{Experiment, render, render_index, tables::main_table};
+use bitnet_train::Evaluation;
+
+use self::plan::Plan;
+use super::Outcome;
+use crate::args::{ExperimentArgs, ExperimentCommand, Format, RenderArgs};
+use crate::{interrupt, output};
+
+pub fn run(command: ExperimentCommand) -> anyhow::Result<Outcome> {
+    match command {
+        ExperimentCommand::Run(args) => execute(args),
+        ExperimentCommand::Render(args) => render_all(&args),
+    }
+}
+
+fn execute(args: ExperimentArgs) -> anyhow::Result<Outcome> {
+    let (config, folder) = ExperimentConfig::load(&args.experiment)?;
+    let name = name_of(&folder)?;
+    let runs = args
+        .run_dir
+        .clone()
+        .unwrap_or_else(|| Path::new("runs/experiments").join(&name));
+    let plan = Plan {
+        args: &args,
+        folder,
+        runs,
+        interrupted: interrupt::watch()?,
+        config,
+    };
+    let first = plan.config.seeds[0];
+    // Every configuration is checked before the first run begins.
+    let tuning = plan.jobs(|variant| {
+        let rates = plan.config.learning_rates(variant);
+        let tried = rates.into_iter().map(|rate| (first, Some(rate)));
+        let tried: Vec<_> = tried.collect();
+        if tried.is_empty() {
+            vec![(first, None)]
+        } else {
+            tried
+        }
+    })?;
+    if args.dry_run {
+        let rest = plan.config.variants.len() * (plan.config.seeds.len() - 1);
+        for job in &tuning {
+            output::line(&job.dir.display().to_string())?;
+        }
+        output::line(&format!(
+            "would train {} runs for the learning rates and {rest} for the other seeds",
+            tuning.len()
+        ))?;
+        return Ok(Outcome::Done);
+    }
+    let Some(tuned) = plan.execute(tuning)? else {
+        return Ok(Outcome::Interrupted);
+    };
+    let mut best: BTreeMap<usize, (f64, Option<f64>)> = BTreeMap::new();
+    for (job, finished) in &tuned {
+        let value = selection(job.config.task, &finished.train.val);
+        let better = best.get(&job.variant).is_none_or(|(top, _)| value > *top);
+        if better {
+            best.insert(job.variant, (value, job.rate));
+        }
+    }
+    let chosen = |index: usize| best.get(&index).and_then(|(_, rate)| *rate);
+    let mut index = 0;
+    let rest = plan.jobs(|_| {
+        let rate = chosen(index);
+        index += 1;
+        plan.config.seeds[1..]
+            .iter()
+            .map(|seed| (*seed, rate))
+            .collect()
+    })?;
+    let Some(others) = plan.execute(rest)? else {
+        return Ok(Outcome::Interrupted);
+    };
+    let experiment = plan.summary(&name, &tuned, &others, chosen)?;
+    let out = args.out.clone().unwrap_or_else(|| plan.folder.clone());
+    std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
+    experiment.save(&out.join("summary.json"))?;
+    render(&experiment, &out).with_context(|| format!("the report in {}", out.display()))?;
+    match args.output.output {
+        Format::Json => output::json(&experiment)?,
+        Format::Md => output::piece(&main_table(&experiment).to_markdown())?,
+        Format::Csv => output::piece(&main_table(&experiment).to_csv())?,
+        Format::Text => {
+            output::piece(&main_table(&experiment).to_text())?;
+            output::line(&format!("\nreport: {}", out.join("report.md").display()))?;
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+fn name_of(folder: &Path) -> anyhow::Result<String> {
+    let folder = std::fs::canonicalize(folder).with_context(|| folder.display().to_string())?;
+    let name = folder.file_name().and_then(|name| name.to_str());
+    Ok(name.unwrap_or("experiment").to_owned())
+}
+
+/// What a learning rate is chosen by, greater is better: accuracy where that is the task's own score, else the loss.
+fn selection(task: Task, val: &Evaluation) -> f64 {
+    let value = match task {
+        Task::Classify | Task::Vectors => val.accuracy,
+        _ => -val.loss,
+    };
+    if value.is_nan() {
+        f64::NEG_INFINITY
+    } else {
+        value
+    }
+}
+
+fn render_all(args: &RenderArgs) -> anyhow::Result<Outcome> {
+    let folder = &args.folder;
+    let entries = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    let mut summaries: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path().join("summary.json"))
+        .filter(|path| path.is_file())
+        .collect();
+    summaries.sort();
+    if summaries.is_empty() {
+        bail!(
+            "{} holds no experiment with a summary.json; run one first (`bitnet experiment run`)",
+            folder.display()
+        );
+    }
+    let mut experiments = Vec::new();
+    for path in summaries {
+        let mut experiment = Experiment::load(&path)?;
+        let dir = path.parent().unwrap_or(folder);
+        // What the results mean is written after they are known: taken from the configuration as it is now.
+        if let Ok((config, _)) = ExperimentConfig::load(dir) {
+            experiment.title = config.title;
+            experiment.question = config.question;
+            experiment.conclusion = config.conclusion;
+            experiment.notes = config.notes;
+            experiment.save(&path)?;
+        }
+        render(&experiment, dir).with_context(|| dir.display().to_string())?;
+        output::line(&dir.join("report.md").display().to_string())?;
+        experiments.push(experiment);
+    }
+    let index = folder.join("README.md");
+    render_index(&experiments, &index).with_context(|| index.display().to_string())?;
+    output::line(&index.display().to_string())?;
+    Ok(Outcome::Done)
+}
