@@ -29,6 +29,9 @@ pub struct State {
     pub seconds: f64,
     /// Validation loss before the first step.
     pub initial_val_loss: f64,
+    /// Peak resident memory of all processes that trained the run so far.
+    #[serde(default)]
+    pub peak_rss_bytes: Option<u64>,
     /// Training loss as last reported.
     pub train_loss: f64,
 }

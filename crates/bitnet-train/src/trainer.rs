@@ -171,6 +171,7 @@ impl<T: Task> Training<'_, T> {
             step: 0,
             tokens: 0,
             seconds: 0.0,
+            peak_rss_bytes: None,
             initial_val_loss: f64::NAN,
             train_loss: f64::NAN,
         };
@@ -258,6 +259,7 @@ impl<T: Task> Training<'_, T> {
                 append_layers(run, &mut telemetry, &model, state.step)?;
             }
             if save {
+                state.peak_rss_bytes = state.peak_rss_bytes.max(peak_rss_bytes());
                 let checkpoint = checkpoint::save(run, &state, &model, &stepper.optimizer)?;
                 saved = Some(state.step);
                 observer.checkpoint(&checkpoint);
@@ -268,12 +270,12 @@ impl<T: Task> Training<'_, T> {
         }
         state.seconds += clock.elapsed().as_secs_f64();
 
+        state.peak_rss_bytes = state.peak_rss_bytes.max(peak_rss_bytes());
         if saved != Some(state.step) {
             let checkpoint = checkpoint::save(run, &state, &model, &stepper.optimizer)?;
             observer.checkpoint(&checkpoint);
         }
         let energy_joules = meter.joules();
-        let peak_rss_bytes = peak_rss_bytes();
         let model = finished(&model);
         let val = task.evaluate(&model, 0, device)?;
         run.append_metrics(&val_metric(&state, &val))?;
@@ -286,7 +288,7 @@ impl<T: Task> Training<'_, T> {
             tokens: state.tokens,
             seconds: state.seconds,
             tokens_per_second: state.tokens as f64 / state.seconds.max(1e-9),
-            peak_rss_bytes,
+            peak_rss_bytes: state.peak_rss_bytes,
             energy_joules,
             params,
             train_loss: state.train_loss,

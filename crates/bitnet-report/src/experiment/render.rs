@@ -171,11 +171,11 @@ fn limits(experiment: &Experiment) -> Vec<String> {
     }
     if tables::grid_table(experiment).is_some() {
         limits.push(
-            "Learning rates were chosen by the same kind of score that is reported, each from few runs.".to_owned(),
+            "Learning rates were chosen on the validation split under the first seed, one run each.".to_owned(),
         );
     }
     limits.push(
-        "Times, speeds and memory are of this machine and this backend, which trains ternary layers in float."
+        "Times, speeds and memory are of this machine and this backend; latent weights, gradients and optimiser are float for both twins."
             .to_owned(),
     );
     limits
