@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context, bail};
-use bitnet_config::{DataConfig, DataKind, Level, Loader, QuantConfig, RunConfig};
-use bitnet_data::{Corpus, TokenizerKind};
+use bitnet_config::{DataConfig, DataKind, Loader, QuantConfig, RunConfig};
+use bitnet_data::Corpus;
 use bitnet_kernels::{Kernel, Layout};
 use bitnet_models::engine::Options;
 use bitnet_models::{EngineRunner, Runner, TensorRunner, Transformer};
-use bitnet_train::Backend;
+use bitnet_train::{Backend, tokenizer_kind};
 use burn::tensor::Device;
 
 use crate::args::{ConfigArgs, DeviceArgs, EngineArgs};
@@ -50,13 +50,7 @@ pub fn load_corpus(config: &mut RunConfig) -> anyhow::Result<Corpus> {
 }
 
 fn corpus(data: &DataConfig) -> anyhow::Result<Corpus> {
-    let kind = match data.level {
-        Level::Char => TokenizerKind::Char,
-        Level::Byte => TokenizerKind::Byte,
-        Level::Bpe => TokenizerKind::Bpe {
-            vocab_size: data.vocab_size,
-        },
-    };
+    let kind = tokenizer_kind(data);
     Ok(match data.kind {
         DataKind::Stories => {
             Corpus::stories(data.seed, data.characters, kind, data.train_fraction)?

@@ -1,26 +1,26 @@
-//! Causal self-attention with grouped queries.
+//! Attention of all models: to the sequence itself, in both directions or causally, whole or step by step, and to another one.
 //!
 //! Shape suffixes: b batch, t time (queries), s time (keys), h query heads, g key/value heads, d head width, m model width.
 
 use bitnet_nn::fused::{causal_attention, rms_norm};
 use burn::module::Module;
 use burn::nn::RmsNorm;
-use burn::tensor::{Bool, Device, Tensor, activation::softmax};
+use burn::tensor::{Bool, Device, Int, Tensor, activation::softmax};
 
 use crate::NormPlacement;
 use crate::cache::LayerCache;
 use crate::init::Init;
+use crate::positions::Positions;
 use crate::projection::Projection;
-use crate::rope::RotaryEmbedding;
 
-/// Attention of one block.
+/// Multi-head attention (Vaswani et al. 2017, section 3.2.2), scores scaled by `1/√d` with `d` the width of a head.
 #[derive(Module, Debug)]
-pub struct Attention {
-    /// Queries.
+pub struct MultiHeadAttention {
+    /// Queries, from the sequence that attends.
     pub q_proj: Projection,
-    /// Keys.
+    /// Keys, from the sequence that is attended to.
     pub k_proj: Projection,
-    /// Values.
+    /// Values, from the same.
     pub v_proj: Projection,
     /// Output.
     pub o_proj: Projection,
@@ -31,7 +31,32 @@ pub struct Attention {
     head_width: usize,
 }
 
-impl Attention {
+/// Keys and values `[b, g, s, d]`.
+#[derive(Clone, Debug)]
+pub(crate) struct KeysValues {
+    keys: Tensor<4>,
+    values: Tensor<4>,
+}
+
+impl KeysValues {
+    /// Those of more positions.
+    fn append(self, other: KeysValues) -> Self {
+        Self {
+            keys: Tensor::cat(vec![self.keys, other.keys], 2),
+            values: Tensor::cat(vec![self.values, other.values], 2),
+        }
+    }
+
+    /// The given rows of the batch, in that order.
+    pub fn select(self, rows: &Tensor<1, Int>) -> Self {
+        Self {
+            keys: self.keys.select(0, rows.clone()),
+            values: self.values.select(0, rows.clone()),
+        }
+    }
+}
+
+impl MultiHeadAttention {
     pub(crate) fn new(init: &Init<'_>) -> Self {
         let config = init.model;
         let (heads, kv_heads, width) = (
@@ -52,47 +77,119 @@ impl Attention {
         }
     }
 
-    /// `x` `[b, t, m]` → `[b, t, m]`, each position attending to itself and those before it.
-    pub(crate) fn forward(&self, x_btm: Tensor<3>, rope: &RotaryEmbedding) -> Tensor<3> {
-        let [q_bthd, k_btgd, v_btgd] = self.heads_of(x_btm);
-        let (cos, sin) = rope.tables(q_bthd.dims()[1]);
-        self.output(causal_attention(q_bthd, k_btgd, v_btgd, cos, sin))
-    }
-
-    /// As [`forward`](Self::forward), for positions from `offset` on whose predecessors are in the cache. `hidden_ts` is
-    /// true where a query may not look.
-    pub(crate) fn forward_cached(
+    /// Self-attention in both directions: `x` `[b, t, m]` → `[b, t, m]`. `hidden` `[b, 1, 1, t]` is true where there is only
+    /// padding.
+    pub(crate) fn bidirectional(
         &self,
         x_btm: Tensor<3>,
-        rope: &RotaryEmbedding,
-        hidden_ts: &Tensor<2, Bool>,
+        positions: &Positions,
+        hidden: Option<&Tensor<4, Bool>>,
+    ) -> Tensor<3> {
+        let [q, k, v] = self.own(x_btm);
+        let q_bhtd = positions.rotate(q, 0).swap_dims(1, 2);
+        let memory = KeysValues {
+            keys: positions.rotate(k, 0).swap_dims(1, 2),
+            values: v.swap_dims(1, 2),
+        };
+        self.attend(q_bhtd, memory, hidden)
+    }
+
+    /// Self-attention of each position to itself and those before it. Padding at the end needs no mask: nothing before it
+    /// sees it.
+    pub(crate) fn causal(&self, x_btm: Tensor<3>, positions: &Positions) -> Tensor<3> {
+        let [q, k, v] = self.own(x_btm);
+        let (cos, sin) = positions.tables(q.dims()[1]);
+        self.output(causal_attention(q, k, v, cos, sin))
+    }
+
+    /// [`causal`](Self::causal) for one position after those whose keys and values are in `past`.
+    pub(crate) fn step(
+        &self,
+        x_b1m: Tensor<3>,
+        positions: &Positions,
+        offset: usize,
+        past: &mut Option<KeysValues>,
+    ) -> Tensor<3> {
+        let [q, k, v] = self.own(x_b1m);
+        let q_bh1d = positions.rotate(q, offset).swap_dims(1, 2);
+        let own = KeysValues {
+            keys: positions.rotate(k, offset).swap_dims(1, 2),
+            values: v.swap_dims(1, 2),
+        };
+        let all = match past.take() {
+            Some(past) => past.append(own),
+            None => own,
+        };
+        *past = Some(all.clone());
+        self.attend(q_bh1d, all, None)
+    }
+
+    /// [`causal`](Self::causal) for positions from `offset` on whose predecessors are in the cache of a decoder-only model.
+    /// `hidden` `[1, 1, t, s]` is true where a query may not look.
+    pub(crate) fn cached(
+        &self,
+        x_btm: Tensor<3>,
+        positions: &Positions,
+        hidden: &Tensor<4, Bool>,
         cache: &mut LayerCache,
         offset: usize,
     ) -> Tensor<3> {
-        let [q_bthd, k_btgd, v_btgd] = self.heads_of(x_btm);
-        let q_bhtd = rope.forward(q_bthd, offset).swap_dims(1, 2);
-        let k_bgtd = rope.forward(k_btgd, offset).swap_dims(1, 2);
-        let (k_bgsd, v_bgsd) = cache.update(k_bgtd, v_btgd.swap_dims(1, 2), offset);
-        let (k_bhsd, v_bhsd) = (self.share(k_bgsd), self.share(v_bgsd));
-
-        let scale = 1.0 / (self.head_width as f64).sqrt();
-        let scores_bhts = q_bhtd.mul_scalar(scale).matmul(k_bhsd.transpose());
-        let scores_bhts =
-            scores_bhts.mask_fill(hidden_ts.clone().unsqueeze::<4>(), f32::NEG_INFINITY);
-        self.output(softmax(scores_bhts, 3).matmul(v_bhsd).swap_dims(1, 2))
+        let [q, k, v] = self.own(x_btm);
+        let q_bhtd = positions.rotate(q, offset).swap_dims(1, 2);
+        let k_bgtd = positions.rotate(k, offset).swap_dims(1, 2);
+        let (keys, values) = cache.update(k_bgtd, v.swap_dims(1, 2), offset);
+        self.attend(q_bhtd, KeysValues { keys, values }, Some(hidden))
     }
 
-    /// Queries `[b, t, h, d]`, keys and values `[b, t, g, d]`.
-    fn heads_of(&self, x_btm: Tensor<3>) -> [Tensor<4>; 3] {
-        let [batch, time, _] = x_btm.dims();
-        let split = |x: Tensor<3>, heads| x.reshape([batch, time, heads, self.head_width]);
+    /// Cross-attention: queries from `x` `[b, t, m]`, keys and values from the other sequence.
+    pub(crate) fn cross(
+        &self,
+        x_btm: Tensor<3>,
+        memory: KeysValues,
+        hidden: Option<&Tensor<4, Bool>>,
+    ) -> Tensor<3> {
+        let q_bthd = self.split(self.q_proj.forward(x_btm), self.heads);
+        self.attend(q_bthd.swap_dims(1, 2), memory, hidden)
+    }
+
+    /// Keys and values of the sequence that [`cross`](Self::cross) attends to, `[b, s, m]`.
+    pub(crate) fn memory(&self, x_bsm: Tensor<3>) -> KeysValues {
+        let [keys, values] = Projection::forward_shared([&self.k_proj, &self.v_proj], x_bsm)
+            .map(|x| self.split(x, self.kv_heads).swap_dims(1, 2));
+        KeysValues { keys, values }
+    }
+
+    /// Queries `[b, t, h, d]`, keys and values `[b, t, g, d]` of one sequence.
+    fn own(&self, x_btm: Tensor<3>) -> [Tensor<4>; 3] {
         let layers = [&self.q_proj, &self.k_proj, &self.v_proj];
         let [q, k, v] = Projection::forward_shared(layers, x_btm);
         [
-            split(q, self.heads),
-            split(k, self.kv_heads),
-            split(v, self.kv_heads),
+            self.split(q, self.heads),
+            self.split(k, self.kv_heads),
+            self.split(v, self.kv_heads),
         ]
+    }
+
+    fn split(&self, x_btm: Tensor<3>, heads: usize) -> Tensor<4> {
+        let [batch, time, _] = x_btm.dims();
+        x_btm.reshape([batch, time, heads, self.head_width])
+    }
+
+    fn attend(
+        &self,
+        q_bhtd: Tensor<4>,
+        memory: KeysValues,
+        hidden: Option<&Tensor<4, Bool>>,
+    ) -> Tensor<3> {
+        let scale = 1.0 / (self.head_width as f64).sqrt();
+        let k_bhsd = share(memory.keys, self.heads);
+        let v_bhsd = share(memory.values, self.heads);
+        let scores_bhts = q_bhtd.mul_scalar(scale).matmul(k_bhsd.transpose());
+        let scores_bhts = match hidden {
+            Some(hidden) => scores_bhts.mask_fill(hidden.clone(), f32::NEG_INFINITY),
+            None => scores_bhts,
+        };
+        self.output(softmax(scores_bhts, 3).matmul(v_bhsd).swap_dims(1, 2))
     }
 
     /// Joins the heads, `[b, t, h, d]` → `[b, t, m]`.
@@ -104,19 +201,6 @@ impl Attention {
             None => y_btm,
         };
         self.o_proj.forward(y_btm)
-    }
-
-    /// Repeats each key/value head for the query heads that share it.
-    fn share(&self, x_bgsd: Tensor<4>) -> Tensor<4> {
-        let group = self.heads / self.kv_heads;
-        if group == 1 {
-            return x_bgsd;
-        }
-        let [batch, kv_heads, time, width] = x_bgsd.dims();
-        x_bgsd
-            .unsqueeze_dim::<5>(2)
-            .expand([batch, kv_heads, group, time, width])
-            .reshape([batch, self.heads, time, width])
     }
 
     pub(crate) fn projections(&self) -> [(&'static str, &Projection); 4] {
@@ -136,6 +220,19 @@ impl Attention {
             &mut self.o_proj,
         ]
     }
+}
+
+/// Repeats each key/value head for the query heads that share it, `[b, g, s, d]` → `[b, h, s, d]`.
+pub(crate) fn share(x_bgsd: Tensor<4>, heads: usize) -> Tensor<4> {
+    let [batch, kv_heads, time, width] = x_bgsd.dims();
+    let group = heads / kv_heads;
+    if group == 1 {
+        return x_bgsd;
+    }
+    x_bgsd
+        .unsqueeze_dim::<5>(2)
+        .expand([batch, kv_heads, group, time, width])
+        .reshape([batch, heads, time, width])
 }
 
 /// True where a query may not look: queries stand at `offset..offset + time`, keys at `0..keys`.

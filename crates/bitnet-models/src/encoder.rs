@@ -6,10 +6,10 @@ use burn::nn::{Embedding, RmsNorm};
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 
 use crate::NormPlacement;
+use crate::attention::MultiHeadAttention;
 use crate::dropout::Dropout;
 use crate::feed_forward::FeedForward;
 use crate::init::Init;
-use crate::multi_head::MultiHeadAttention;
 use crate::positions::Positions;
 use crate::projection::Projection;
 use crate::residual::Residual;

@@ -11,7 +11,6 @@ mod generate;
 mod host;
 mod init;
 mod mlp;
-mod multi_head;
 mod network;
 mod perceptron;
 mod positions;
@@ -23,6 +22,7 @@ mod sample;
 mod seq2seq;
 mod transformer;
 
+pub use attention::MultiHeadAttention;
 pub use bitnet_engine as engine;
 pub use bitnet_nn::fused;
 pub use bitnet_nn::{
@@ -39,7 +39,6 @@ pub use encoder::{Encoder, EncoderLayer, Sequences};
 pub use feed_forward::{FeedForward, PlainMlp};
 pub use generate::{GenerateError, Generation, Stop, check_prompt, generate};
 pub use init::Init;
-pub use multi_head::MultiHeadAttention;
 pub use network::Network;
 pub use perceptron::{HiddenLayer, Perceptron, SingleLayer};
 pub use positions::Positions;

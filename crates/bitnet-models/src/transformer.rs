@@ -8,7 +8,7 @@ use burn::module::{Module, Param};
 use burn::nn::{Embedding, RmsNorm};
 use burn::tensor::{Int, Tensor};
 
-use crate::attention::Attention;
+use crate::attention::MultiHeadAttention;
 use crate::cache::KvCache;
 use crate::config::require;
 use crate::dropout::{Dropout, DropoutState};
@@ -16,8 +16,8 @@ use crate::encoder::lookup;
 use crate::init::Init;
 use crate::mlp::Mlp;
 use crate::network::Network;
+use crate::positions::Positions;
 use crate::projection::Projection;
-use crate::rope::RotaryEmbedding;
 use crate::{ConfigError, ModelConfig, NormPlacement};
 
 /// One block: attention and feed-forward, each added to the residual stream.
@@ -26,7 +26,7 @@ pub struct Block {
     /// Norm before the attention; absent when norms stand inside the linear layers.
     pub input_layernorm: Option<RmsNorm>,
     /// Self-attention.
-    pub self_attn: Attention,
+    pub self_attn: MultiHeadAttention,
     /// Norm before the feed-forward part; absent when norms stand inside the linear layers.
     pub post_attention_layernorm: Option<RmsNorm>,
     /// Feed-forward part.
@@ -45,7 +45,7 @@ pub struct Transformer {
     pub norm: RmsNorm,
     /// Head, float, `[vocab, hidden]`; absent when it shares the embedding's matrix.
     pub lm_head: Option<Param<Tensor<2>>>,
-    rope: RotaryEmbedding,
+    positions: Positions,
     dropout: Dropout,
     #[module(skip)]
     config: ModelConfig,
@@ -66,7 +66,7 @@ impl Transformer {
         self.config.check_length(time);
         let mut x_btm = self.dropout.forward(lookup(&self.embed_tokens, tokens_bt));
         for block in &self.layers {
-            x_btm = block.forward(x_btm, |block, x| block.self_attn.forward(x, &self.rope));
+            x_btm = block.forward(x_btm, |block, x| block.self_attn.causal(x, &self.positions));
         }
         self.logits(x_btm)
     }
@@ -85,14 +85,14 @@ impl Transformer {
             offset + time
         );
         let mut x_btm = lookup(&self.embed_tokens, tokens_bt);
-        let mut hidden_ts = None;
+        let mut hidden = None;
         for (block, layer) in self.layers.iter().zip(&mut cache.layers) {
-            let hidden_ts = hidden_ts
-                .get_or_insert_with(|| layer.mask(time, offset))
+            let hidden = hidden
+                .get_or_insert_with(|| layer.mask(time, offset).unsqueeze::<4>())
                 .clone();
             x_btm = block.forward(x_btm, |block, x| {
                 let attention = &block.self_attn;
-                attention.forward_cached(x, &self.rope, &hidden_ts, layer, offset)
+                attention.cached(x, &self.positions, &hidden, layer, offset)
             });
         }
         cache.advance(time);
@@ -123,7 +123,7 @@ impl Network for Transformer {
             layers: (0..model.num_hidden_layers)
                 .map(|_| Block {
                     input_layernorm: block_norm(),
-                    self_attn: Attention::new(init),
+                    self_attn: MultiHeadAttention::new(init),
                     post_attention_layernorm: block_norm(),
                     mlp: Mlp::new(init),
                     dropout: init.dropout(),
@@ -132,12 +132,7 @@ impl Network for Transformer {
             norm: init.norm(hidden),
             lm_head: (!model.tie_word_embeddings)
                 .then(|| init.normal([model.vocab_size, hidden], 1.0)),
-            rope: RotaryEmbedding::new(
-                model.max_position_embeddings,
-                model.head_width(),
-                model.rope_theta,
-                init.device,
-            ),
+            positions: Positions::new(model, init.device),
             dropout: init.dropout(),
             config: model.clone(),
         })

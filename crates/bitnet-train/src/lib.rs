@@ -28,7 +28,9 @@ pub use export::{export, exported_bytes, load_exported, load_latent};
 pub use memory::peak_rss_bytes;
 pub use run_dir::RunDir;
 pub use task::{StepLoss, Task};
-pub use tasks::{Classify, ClassifyVectors, LanguageModel, LayerRegression, Translate, translate};
+pub use tasks::{
+    Classify, ClassifyVectors, LanguageModel, LayerRegression, Translate, tokenizer_kind, translate,
+};
 pub use telemetry::LayerHealth;
 pub use timing::{Timing, median, time_inference};
 pub use trainer::{Metric, Observer, Progress, TrainSummary, Trained, Training};

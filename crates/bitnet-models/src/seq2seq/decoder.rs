@@ -4,10 +4,10 @@ use burn::module::Module;
 use burn::nn::RmsNorm;
 use burn::tensor::{Bool, Int, Tensor};
 
+use crate::attention::{KeysValues, MultiHeadAttention};
 use crate::encoder::{apply, final_norm};
 use crate::feed_forward::FeedForward;
 use crate::init::Init;
-use crate::multi_head::{KeysValues, MultiHeadAttention};
 use crate::positions::Positions;
 use crate::projection::Projection;
 use crate::residual::Residual;

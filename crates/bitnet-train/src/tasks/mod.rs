@@ -19,7 +19,7 @@ use bitnet_data::TokenizerKind;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 /// How text is cut.
-pub(crate) fn tokenizer_kind(data: &DataConfig) -> TokenizerKind {
+pub fn tokenizer_kind(data: &DataConfig) -> TokenizerKind {
     match data.level {
         Level::Char => TokenizerKind::Char,
         Level::Byte => TokenizerKind::Byte,
