@@ -110,6 +110,32 @@ fn zero_rows_have_a_finite_scale() {
     assert_eq!(y, [0.0; 2]);
 }
 
+/// 1 above the mean of the group, −1 at and below it (also for NaN), the scale that of absmean.
+#[test]
+fn signs_are_taken_about_the_mean() {
+    let cols = 19;
+    let w: Vec<f32> = (0..2 * cols).map(|i| i as f32).collect();
+    let pack = |granularity| {
+        PackedTernary::from_latent(&w, 2, cols, WeightQuantizer::Sign, granularity).unwrap()
+    };
+    let (tensor, row) = (pack(Granularity::Tensor), pack(Granularity::Row));
+    assert_eq!(
+        (tensor.scales(), row.scales()),
+        (&[1.0 / 18.5][..], &[1.0 / 9.0, 1.0 / 28.0][..])
+    );
+    for i in 0..2 * cols {
+        let (r, c) = (i / cols, i % cols);
+        assert_eq!(tensor.code(r, c), if i > 18 { 1 } else { -1 }, "{i}");
+        assert_eq!(row.code(r, c), if c > 9 { 1 } else { -1 }, "{i}");
+    }
+    // Padding is weight 0: the last word's unused codes are 1 as stored.
+    assert_eq!(row.words()[1] >> 6, 0x5555_5555 >> 6);
+    let mut words = [0];
+    let nan = [f32::NAN, 1.0, -1.0];
+    bitnet_kernels::pack_signs(&nan, 1, 3, Granularity::Row, &mut words);
+    assert_eq!(words[0] & 0b11_11_11, 0);
+}
+
 /// A NaN makes its row's scale NaN, an infinity makes it 0, codes are 0; wherever it stands, vector part or tail.
 #[test]
 fn activations_that_are_not_finite() {
