@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bitnet_config::{HiddenAct, LinearKind, Loader, NormPlacement, QUICKSTART, RunConfig};
+use bitnet_config::{
+    ExperimentConfig, HiddenAct, LinearKind, Loader, NormPlacement, QUICKSTART, RunConfig,
+};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs")
@@ -102,4 +104,32 @@ fn a_shorter_run_takes_one_key() {
         let config = loader.set("train.steps=3").unwrap().finish().unwrap();
         assert_eq!(config.train.steps, 3, "{file}");
     }
+}
+
+#[test]
+fn every_experiment_s_runs_can_be_configured() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments");
+    let mut seen = 0;
+    for entry in fs::read_dir(&root).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.is_dir() {
+            continue;
+        }
+        let (experiment, folder) =
+            ExperimentConfig::load(&path).unwrap_or_else(|error| panic!("{error}"));
+        assert!(!experiment.title.is_empty() && experiment.question.ends_with('?'));
+        for variant in &experiment.variants {
+            let rates = experiment.learning_rates(variant);
+            let rates = rates.into_iter().map(Some).chain([None]);
+            for rate in rates {
+                let run = experiment.run(&folder, variant, 7, rate, &[]);
+                let run = run.unwrap_or_else(|error| panic!("{}: {error}", variant.name));
+                assert_eq!((run.train.seed, &run.name), (7, &variant.name));
+                let optim = run.train.optim(run.model.linear);
+                assert!(rate.is_none_or(|rate| optim.learning_rate == rate));
+            }
+        }
+        seen += 1;
+    }
+    assert!(seen >= 8, "{seen} experiments");
 }
