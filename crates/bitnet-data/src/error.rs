@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum DataError {
     /// The path names nothing.
-    #[error("there is no file at {}: check the path, or train on the built-in stories", path.display())]
+    #[error("there is no file at {}: check the path, which is taken from the working directory; the head of each configuration says where its data is from", path.display())]
     Missing {
         /// The path as given.
         path: PathBuf,

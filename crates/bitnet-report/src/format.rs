@@ -53,11 +53,16 @@ pub fn bytes(n: u64) -> String {
 
 /// `12.3k tok/s`.
 pub fn rate(per_second: f64) -> String {
+    rate_of("tok", per_second)
+}
+
+/// `12.3k examples/s`, of any unit.
+pub fn rate_of(unit: &str, per_second: f64) -> String {
     if !per_second.is_finite() {
         return NONE.to_owned();
     }
     let (digits, prefix) = scaled(per_second, &["", "k", "M", "G"]);
-    format!("{digits}{prefix} tok/s")
+    format!("{digits}{prefix} {unit}/s")
 }
 
 /// `1.23M`, and every digit below ten thousand.
@@ -177,6 +182,7 @@ mod tests {
     fn rates_times_energies() {
         assert_eq!(rate(12_345.0), "12.3k tok/s");
         assert_eq!(rate(812.4), "812 tok/s");
+        assert_eq!(rate_of("examples", 812.4), "812 examples/s");
         assert_eq!(rate(f64::NAN), NONE);
         assert_eq!(seconds(0.0384), "38.4 ms");
         assert_eq!(seconds(12.34), "12.3 s");

@@ -67,6 +67,7 @@ mod escape;
 pub mod experiment;
 pub mod format;
 mod html;
+mod json;
 mod markdown;
 mod notes;
 mod render;

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::energy::Energy;
 use crate::error::SummaryError;
-use crate::write::write_atomic;
+use crate::json;
 
 /// Everything one comparison found. `name` is the comparison's; each twin has its own.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -135,14 +135,7 @@ impl Summary {
     ///
     /// Names the file when it cannot be read or is not a summary.
     pub fn load(path: &Path) -> Result<Self, SummaryError> {
-        let text = std::fs::read_to_string(path).map_err(|source| SummaryError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        serde_json::from_str(&text).map_err(|source| SummaryError::Parse {
-            path: path.to_owned(),
-            source,
-        })
+        json::load(path)
     }
 
     /// Writes a `summary.json`, atomically.
@@ -151,13 +144,7 @@ impl Summary {
     ///
     /// Names the file when it cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), SummaryError> {
-        let fail = |source| SummaryError::Write {
-            path: path.to_owned(),
-            source,
-        };
-        let mut json = serde_json::to_string_pretty(self).map_err(|e| fail(e.into()))?;
-        json.push('\n');
-        write_atomic(path, json.as_bytes()).map_err(fail)
+        json::save(self, path)
     }
 
     /// The twin called `name`.

@@ -49,13 +49,9 @@ pub fn evaluate(
     max_batches: usize,
     device: &Device,
 ) -> Result<Evaluation, TrainError> {
-    let limit = if max_batches == 0 {
-        usize::MAX
-    } else {
-        max_batches
-    };
     let (mut loss, mut right, mut tokens) = (0f64, 0f64, 0usize);
-    for batch in evaluation_windows(&corpus.validation, context, BATCH)?.take(limit) {
+    for batch in evaluation_windows(&corpus.validation, context, BATCH)?.take(at_most(max_batches))
+    {
         let (inputs, targets) = tensors(&batch, device);
         let logits = model.forward(inputs);
         let hits = argmax_hits(logits.clone(), targets.clone()).sum();
@@ -120,6 +116,14 @@ pub(crate) fn argmax_hits(logits_btv: Tensor<3>, targets_bt: Tensor<2, Int>) -> 
         .equal(targets_bt)
         .float()
         .reshape([batch * time])
+}
+
+/// A limit on batches, where 0 stands for none.
+pub(crate) fn at_most(max_batches: usize) -> usize {
+    match max_batches {
+        0 => usize::MAX,
+        n => n,
+    }
 }
 
 /// The first of the highest.

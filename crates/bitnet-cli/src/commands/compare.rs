@@ -72,7 +72,7 @@ pub fn run(args: CompareArgs) -> anyhow::Result<Outcome> {
     }
     std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
 
-    let interrupted = interrupt::watch()?;
+    let interrupted = interrupt::watch_quietly()?;
     let mut twins = Vec::new();
     for kind in TWINS {
         match twin(&config, kind, &dir, &args)? {

@@ -8,7 +8,7 @@ use super::kind::{fake_quantized, groups};
 use super::packed::PackedParts;
 use super::{ActivationQuantizer, LinearKind, PackedBitLinear};
 use crate::fused::{linear, rms_norm};
-use crate::tensor::{QuantizedActivations, bitlinear, bitlinear_quantized, quantize_weights};
+use crate::tensor::{QuantizedActivations, bitlinear_quantized, quantize_weights};
 
 /// Configuration of a [`BitLinear`] layer.
 #[derive(Config, Debug)]
@@ -131,21 +131,15 @@ impl BitLinear {
     }
 
     fn ternary<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let x = match self.activations.quantize(x.clone()) {
+            Some(codes) if self.lambda >= 1.0 => return self.product(&codes),
+            Some(codes) => mix(x, codes.dequantize(), self.lambda),
+            None => x,
+        };
         let weight = self.weight.val();
-        if self.lambda < 1.0 || self.activations == ActivationQuantizer::None {
-            let (quantizer, granularity) = (self.quantizer, self.granularity);
-            let w_hat = fake_quantized(&weight, quantizer, granularity, self.group_size);
-            let x = match self.activations.quantize(x.clone().detach()) {
-                Some(codes) => mix(x, codes.dequantize(), self.lambda),
-                None => x,
-            };
-            return linear(x, mix(weight, w_hat, self.lambda));
-        }
-        match (self.activations.quantize(x.clone()), self.activations) {
-            (Some(x), ActivationQuantizer::Int4) => self.product(&x),
-            (Some(x), _) if self.group_size.is_some() => self.product(&x),
-            _ => bitlinear(x, weight, self.quantizer, self.granularity),
-        }
+        let (quantizer, granularity) = (self.quantizer, self.granularity);
+        let w_hat = fake_quantized(&weight, quantizer, granularity, self.group_size);
+        linear(x, mix(weight, w_hat, self.lambda))
     }
 
     /// The integer product with the quantised weights, summed over the groups.

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::run::Run;
 use super::statistics::Spread;
 use crate::error::SummaryError;
+use crate::json;
 use crate::summary::{Machine, nan_if_null};
-use crate::write::write_atomic;
 
 /// Everything one experiment found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -129,14 +129,7 @@ impl Experiment {
     ///
     /// Names the file when it cannot be read or is not a summary.
     pub fn load(path: &Path) -> Result<Self, SummaryError> {
-        let text = std::fs::read_to_string(path).map_err(|source| SummaryError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        serde_json::from_str(&text).map_err(|source| SummaryError::Parse {
-            path: path.to_owned(),
-            source,
-        })
+        json::load(path)
     }
 
     /// Writes a `summary.json`, atomically.
@@ -145,13 +138,7 @@ impl Experiment {
     ///
     /// Names the file when it cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), SummaryError> {
-        let fail = |source| SummaryError::Write {
-            path: path.to_owned(),
-            source,
-        };
-        let mut json = serde_json::to_string_pretty(self).map_err(|e| fail(e.into()))?;
-        json.push('\n');
-        write_atomic(path, json.as_bytes()).map_err(fail)
+        json::save(self, path)
     }
 
     /// The variant the others are paired with, where it exists.

@@ -57,6 +57,12 @@ pub fn main_table(experiment: &Experiment) -> Table {
     let best = super::winner::ranking(experiment)
         .first()
         .map(|(variant, _)| variant.name.clone());
+    // What a layer or a perceptron reads at a time is an example.
+    let unit = match experiment.task.as_str() {
+        "vectors" | "layer" => "examples",
+        _ => "tok",
+    };
+    let speed = |rate| format::rate_of(unit, rate);
     let rows = experiment.variants.iter().map(|variant| {
         let mut row = vec![
             label(variant),
@@ -73,7 +79,7 @@ pub fn main_table(experiment: &Experiment) -> Table {
         }
         row.extend([
             average(variant, |run| positive(run.seconds), format::seconds),
-            average(variant, |run| positive(run.tokens_per_second), format::rate),
+            average(variant, |run| positive(run.tokens_per_second), speed),
             highest(variant, |run| run.peak_rss_bytes),
             highest(variant, |run| run.inference_peak_rss_bytes),
             average(variant, |run| run.latency_ms, numbers::milliseconds),

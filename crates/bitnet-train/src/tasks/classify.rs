@@ -9,7 +9,7 @@ use bitnet_models::{Classifier, ConfigError, Network, Sequences};
 use burn::tensor::{Device, Tensor};
 
 use super::{argmax, given, labels, tokenizer_kind};
-use crate::evaluate::read;
+use crate::evaluate::{at_most, read};
 use crate::task::{StepLoss, Task};
 use crate::{Evaluation, TrainError};
 
@@ -124,13 +124,11 @@ impl Classify {
         if max_batches == 0 {
             order.sort_by_key(|i| split.ids[*i].len());
         }
-        let limit = if max_batches == 0 {
-            usize::MAX
-        } else {
-            max_batches
-        };
         let (mut loss, mut predicted, mut right) = (0.0, Vec::new(), Vec::new());
-        for examples in order.chunks(self.config.train.batch_size).take(limit) {
+        for examples in order
+            .chunks(self.config.train.batch_size)
+            .take(at_most(max_batches))
+        {
             let (scores, truth) = Self::scores(model, Self::batch(split, examples), device);
             loss += read(cross_entropy(scores.clone(), labels(&truth, device)).sum())?;
             predicted.extend(argmax(scores)?);

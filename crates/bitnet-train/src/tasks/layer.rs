@@ -3,8 +3,9 @@
 use bitnet_config::RunConfig;
 use bitnet_data::{EpochSampler, Regression};
 use bitnet_models::{ConfigError, Network, SingleLayer};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
+use super::rows;
 use crate::evaluate::read;
 use crate::task::{StepLoss, Task};
 use crate::{Evaluation, TrainError};
@@ -53,14 +54,7 @@ impl LayerRegression {
         examples: &[usize],
         device: &Device,
     ) -> Tensor<2> {
-        let rows = |values: &[f32], width: usize| {
-            let values: Vec<f32> = examples
-                .iter()
-                .flat_map(|i| &values[i * width..][..width])
-                .copied()
-                .collect();
-            Tensor::<2>::from_data(TensorData::new(values, [examples.len(), width]), device)
-        };
+        let rows = |values, width| rows(values, width, examples, device);
         let error = model.forward(rows(&split.x, split.inputs)) - rows(&split.y, split.outputs);
         error.clone() * error
     }

@@ -34,6 +34,16 @@ pub(crate) fn given(path: &Option<std::path::PathBuf>) -> &Path {
     path.as_deref().unwrap_or(Path::new(""))
 }
 
+/// The chosen rows of `width` values each, `[examples, width]`, on a device.
+pub(crate) fn rows(values: &[f32], width: usize, examples: &[usize], device: &Device) -> Tensor<2> {
+    let chosen: Vec<f32> = examples
+        .iter()
+        .flat_map(|i| &values[i * width..][..width])
+        .copied()
+        .collect();
+    Tensor::from_data(TensorData::new(chosen, [examples.len(), width]), device)
+}
+
 /// Classes `[b]` on a device.
 pub(crate) fn labels(labels: &[i32], device: &Device) -> Tensor<1, Int> {
     let data = TensorData::new(labels.to_vec(), [labels.len()]);

@@ -8,7 +8,7 @@ use bitnet_models::{BeamSearch, ConfigError, EncoderDecoder, GenerateError, Netw
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use super::{given, tokenizer_kind};
-use crate::evaluate::{argmax_hits, read};
+use crate::evaluate::{argmax_hits, at_most, read};
 use crate::loss::{smoothed, token_losses};
 use crate::task::{StepLoss, Task};
 use crate::{Evaluation, TrainError};
@@ -38,7 +38,7 @@ impl Translate {
     /// # Errors
     /// If a file cannot be read or is not what it should be.
     pub fn new(config: &mut RunConfig, tokenizer: Option<Tokenizer>) -> Result<Self, TrainError> {
-        let [mut train, validation, test] = match config.task {
+        let [train, validation, test] = match config.task {
             Kind::Synthetic => synthetic_splits(&config.data)?,
             _ => files(&config.data)?,
         };
@@ -60,14 +60,8 @@ impl Translate {
         }
         let longest = config.data.max_length;
         let before = train.len();
-        let train = {
-            let fits = |text: &String| vocabulary.encode(text).len() < longest;
-            let keep: Vec<bool> = (0..train.len())
-                .map(|i| fits(&train.source[i]) && fits(&train.target[i]))
-                .collect();
-            train.retain(&keep);
-            Split::new(train, &vocabulary, usize::MAX)
-        };
+        let mut train = Split::new(train, &vocabulary);
+        train.retain_shorter(longest);
         if train.pairs.is_empty() {
             return Err(TrainError::TooLong {
                 name: train.pairs.name.clone(),
@@ -80,8 +74,8 @@ impl Translate {
             .collect();
         let sampler = EpochSampler::new(lengths, config.train.batch_size, config.train.seed)?;
         Ok(Self {
-            validation: Split::new(validation, &vocabulary, longest - 1),
-            test: Split::new(test, &vocabulary, longest - 1),
+            validation: Split::new(validation, &vocabulary).cut(longest - 1),
+            test: Split::new(test, &vocabulary).cut(longest - 1),
             config: config.clone(),
             vocabulary,
             train,
@@ -157,13 +151,11 @@ impl Translate {
         if max_batches == 0 {
             order.sort_by_key(|i| split.source[*i].len() + split.target[*i].len());
         }
-        let limit = if max_batches == 0 {
-            usize::MAX
-        } else {
-            max_batches
-        };
         let (mut loss, mut right, mut tokens) = (0.0, 0.0, 0);
-        for examples in order.chunks(self.config.train.batch_size).take(limit) {
+        for examples in order
+            .chunks(self.config.train.batch_size)
+            .take(at_most(max_batches))
+        {
             let batch = self.batch(split, examples);
             let scored = self.forward(model, &batch, 0.0, device);
             let hits = argmax_hits(scored.logits, scored.targets) * scored.counts;
@@ -193,23 +185,34 @@ struct Scored {
 }
 
 impl Split {
-    /// Encodes pairs; longer sequences are cut.
-    fn new(pairs: Pairs, vocabulary: &SequenceVocabulary, longest: usize) -> Self {
-        let encode = |texts: &[String]| {
-            texts
-                .iter()
-                .map(|text| {
-                    let mut ids = vocabulary.encode(text);
-                    ids.truncate(longest);
-                    ids
-                })
-                .collect()
-        };
+    /// Encodes pairs.
+    fn new(pairs: Pairs, vocabulary: &SequenceVocabulary) -> Self {
+        let encode = |texts: &[String]| texts.iter().map(|text| vocabulary.encode(text)).collect();
         Self {
             source: encode(&pairs.source),
             target: encode(&pairs.target),
             pairs,
         }
+    }
+
+    /// Keeps the pairs whose two sequences have fewer than `limit` tokens.
+    fn retain_shorter(&mut self, limit: usize) {
+        let keep: Vec<bool> = (self.source.iter().zip(&self.target))
+            .map(|(source, target)| source.len() < limit && target.len() < limit)
+            .collect();
+        for side in [&mut self.source, &mut self.target] {
+            let mut keep = keep.iter();
+            side.retain(|_| keep.next() == Some(&true));
+        }
+        self.pairs.retain(&keep);
+    }
+
+    /// Cuts longer sequences.
+    fn cut(mut self, longest: usize) -> Self {
+        for ids in self.source.iter_mut().chain(&mut self.target) {
+            ids.truncate(longest);
+        }
+        self
     }
 }
 

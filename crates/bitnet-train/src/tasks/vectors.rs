@@ -4,10 +4,10 @@ use bitnet_config::RunConfig;
 use bitnet_data::{EpochSampler, Vectors};
 use bitnet_models::fused::cross_entropy;
 use bitnet_models::{ConfigError, Network, Perceptron};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
-use super::{argmax, given, labels};
-use crate::evaluate::read;
+use super::{argmax, given, labels, rows};
+use crate::evaluate::{at_most, read};
 use crate::task::{StepLoss, Task};
 use crate::{Evaluation, TrainError};
 
@@ -65,13 +65,7 @@ impl ClassifyVectors {
         examples: &[usize],
         device: &Device,
     ) -> (Tensor<2>, Vec<i32>) {
-        let width = split.width;
-        let values: Vec<f32> = examples
-            .iter()
-            .flat_map(|i| &split.values[i * width..][..width])
-            .copied()
-            .collect();
-        let x = Tensor::from_data(TensorData::new(values, [examples.len(), width]), device);
+        let x = rows(&split.values, split.width, examples, device);
         let labels = examples.iter().map(|i| split.labels[*i] as i32).collect();
         (model.forward(x), labels)
     }
@@ -84,13 +78,11 @@ impl ClassifyVectors {
         device: &Device,
     ) -> Result<Evaluation, TrainError> {
         let order: Vec<usize> = (0..split.labels.len()).collect();
-        let limit = if max_batches == 0 {
-            usize::MAX
-        } else {
-            max_batches
-        };
         let (mut loss, mut predicted) = (0.0, Vec::new());
-        for examples in order.chunks(self.config.train.batch_size).take(limit) {
+        for examples in order
+            .chunks(self.config.train.batch_size)
+            .take(at_most(max_batches))
+        {
             let (scores, truth) = Self::scores(model, split, examples, device);
             loss += read(cross_entropy(scores.clone(), labels(&truth, device)).sum())?;
             predicted.extend(argmax(scores)?);

@@ -39,7 +39,7 @@ fn execute(args: ExperimentArgs) -> anyhow::Result<Outcome> {
         args: &args,
         folder,
         runs,
-        interrupted: interrupt::watch()?,
+        interrupted: interrupt::watch_quietly()?,
         config,
     };
     let first = plan.config.seeds[0];
