@@ -20,6 +20,9 @@
 //! Every variant is trained with each of its learning rates under the first seed. The rate with the best validation result is
 //! kept, and the other seeds are trained with it. All variants try the same number of rates: a comparison in which one side
 //! was tuned harder measures the tuning.
+//!
+//! A variant with `teacher = "float"` is distilled from the run of that variant under the same seed, which is trained first;
+//! the report counts the teacher's time and energy with its own.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -68,6 +71,8 @@ pub struct VariantConfig {
     pub set: Vec<String>,
     /// Its own learning rates.
     pub learning_rates: Vec<f64>,
+    /// The variant whose run under the same seed teaches this one (`train.distill_from`); empty for none.
+    pub teacher: String,
 }
 
 impl ExperimentConfig {
@@ -113,6 +118,7 @@ impl ExperimentConfig {
     }
 
     /// The configuration of one run: the base, then the settings of all, of the variant, and `overrides` (the command line).
+    /// `teacher` is the folder of the run that it learns from.
     ///
     /// # Errors
     /// If the base cannot be read, or a setting is wrong.
@@ -122,12 +128,19 @@ impl ExperimentConfig {
         variant: &VariantConfig,
         seed: u64,
         learning_rate: Option<f64>,
+        teacher: Option<&Path>,
         overrides: &[String],
     ) -> Result<RunConfig, ConfigError> {
         let load = || {
             let mut loader = Loader::new().file(folder.join(&self.config))?;
             for assignment in self.set.iter().chain(&variant.set).chain(overrides) {
                 loader = loader.set(assignment)?;
+            }
+            if let Some(run) = teacher {
+                loader = loader.set(&format!(
+                    "train.distill_from={:?}",
+                    run.display().to_string()
+                ))?;
             }
             loader
                 .set(&format!("train.seed={seed}"))?
@@ -194,6 +207,17 @@ impl ExperimentConfig {
                 return Err(invalid(
                     "variants.learning_rates",
                     format!("{own:?} of {name}"),
+                    problem,
+                ));
+            }
+        }
+        for variant in self.variants.iter().filter(|v| !v.teacher.is_empty()) {
+            let teacher = self.variants.iter().find(|v| v.name == variant.teacher);
+            if teacher.is_none_or(|teacher| !teacher.teacher.is_empty()) {
+                let problem = "is not the name of a variant without a teacher of its own";
+                return Err(invalid(
+                    "variants.teacher",
+                    format!("{:?} of {}", variant.teacher, variant.name),
                     problem,
                 ));
             }

@@ -52,6 +52,7 @@ fn complete() -> RunConfig {
             shared,
             float: every.clone(),
             ternary: every,
+            distill_from: path(),
             ..TrainConfig::default()
         },
         ..RunConfig::default()

@@ -1,5 +1,7 @@
 //! `[train]`: steps, batches, intervals, and the optimiser of each twin.
 
+use std::path::PathBuf;
+
 use bitnet_models::LinearKind;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +37,13 @@ pub struct TrainConfig {
     pub label_smoothing: f64,
     /// Share of the tokens that training replaces by an unknown one, in every step others (task `classify`).
     pub token_dropout: f64,
+    /// A trained run whose model teaches this one (task `lm`); none learns from the text alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distill_from: Option<PathBuf>,
+    /// Share of the teacher in the loss, 0 to 1: `(1 − α) · cross-entropy + α · T² · KL(teacher ‖ model)`.
+    pub distill_weight: f64,
+    /// Temperature `T` that both distributions are softened by.
+    pub distill_temperature: f64,
     /// The optimiser keys of both twins.
     #[serde(flatten)]
     pub shared: OptimConfig,
@@ -58,6 +67,9 @@ impl Default for TrainConfig {
             lambda_warmup: 0.0,
             label_smoothing: 0.0,
             token_dropout: 0.0,
+            distill_from: None,
+            distill_weight: 0.5,
+            distill_temperature: 1.0,
             shared: OptimConfig::default(),
             float: OptimOverride::default(),
             ternary: OptimOverride::default(),

@@ -1,6 +1,7 @@
 //! Values that do not make sense, by themselves or together. Each message names the key, its value and the remedy.
 
 use std::fmt::Display;
+use std::path::Path;
 
 use bitnet_models::{LinearKind, ModelConfig};
 
@@ -40,7 +41,16 @@ impl RunConfig {
                 self.model.check_decoder_only(&self.quant)?;
                 validate_corpus(&self.data, self.train.context)?;
             }
-            task => validate_data(task, &self.data, &self.model)?,
+            task => {
+                let teacher = self.train.distill_from.as_deref().unwrap_or(Path::new(""));
+                ensure(
+                    self.train.distill_from.is_none(),
+                    "train.distill_from",
+                    teacher.display(),
+                    || "only a language model (task = \"lm\") has a teacher; remove it".into(),
+                )?;
+                validate_data(task, &self.data, &self.model)?;
+            }
         }
         validate_decode(&self.decode, &self.model)?;
         validate_compare(&self.compare, &self.model)
@@ -71,6 +81,19 @@ fn validate_train(train: &TrainConfig, model: &ModelConfig) -> Check {
             "must be at least 0 and below 1".into()
         })?;
     }
+    let (weight, temperature) = (train.distill_weight, train.distill_temperature);
+    ensure(
+        (0.0..=1.0).contains(&weight),
+        "train.distill_weight",
+        weight,
+        || "must be between 0 and 1".into(),
+    )?;
+    ensure(
+        temperature > 0.0 && temperature.is_finite(),
+        "train.distill_temperature",
+        temperature,
+        || "must be a finite number above 0".into(),
+    )?;
     for (linear, section) in [
         (LinearKind::Float, "float"),
         (LinearKind::Ternary, "ternary"),

@@ -122,7 +122,7 @@ fn every_experiment_s_runs_can_be_configured() {
             let rates = experiment.learning_rates(variant);
             let rates = rates.into_iter().map(Some).chain([None]);
             for rate in rates {
-                let run = experiment.run(&folder, variant, 7, rate, &[]);
+                let run = experiment.run(&folder, variant, 7, rate, None, &[]);
                 let run = run.unwrap_or_else(|error| panic!("{}: {error}", variant.name));
                 assert_eq!((run.train.seed, &run.name), (7, &variant.name));
                 let optim = run.train.optim(run.model.linear);

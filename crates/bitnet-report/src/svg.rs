@@ -1,8 +1,8 @@
-//! Line, bar and scatter charts as SVG text, without a plotting library.
+//! Line, bar, dot and scatter charts as SVG text, without a plotting library.
 //!
 //! `plotters` was looked at: it pulls in a font and image stack, and its output is pixels with a `<svg>` tag around
 //! them, every colour and font baked in, so it can follow neither the page's style sheet nor dark mode. What a report
-//! needs is three kinds of chart, a few hundred lines.
+//! needs is four kinds of chart, a few hundred lines.
 //!
 //! # Light and dark, three viewers
 //!
@@ -15,12 +15,14 @@
 //! charts of experiments with many variants. Lines are labelled at their ends as well, so that grey print works too.
 
 mod bars;
+mod dots;
 mod frame;
 mod line;
 mod scatter;
 mod ticks;
 
 pub use bars::{Bar, BarChart, BarGroup, BarScale};
+pub use dots::{DotChart, DotRow};
 pub use line::{LineChart, Series};
 pub use scatter::{ScatterChart, ScatterGroup, ScatterPoint};
 

@@ -51,6 +51,14 @@ pub enum TrainError {
         /// The limit.
         max_length: usize,
     },
+    /// The model that is to teach another cannot.
+    #[error("train.distill_from = {}: {problem}", path.display())]
+    Teacher {
+        /// The teacher's run.
+        path: PathBuf,
+        /// Why it cannot teach, and the remedy.
+        problem: String,
+    },
     /// A file of the run.
     #[error("cannot read or write {}", path.display())]
     Io {

@@ -25,6 +25,15 @@ pub trait Task: Sync {
     /// If the configuration cannot be built.
     fn model(&self, device: &Device) -> Result<Self::Model, ConfigError>;
 
+    /// Loads what a step needs besides the data and the model, onto a plain device. Called before the first step, and
+    /// before a run's folder is made; a second call does nothing.
+    ///
+    /// # Errors
+    /// If it is not there, or does not fit.
+    fn prepare(&self, _device: &Device) -> Result<(), TrainError> {
+        Ok(())
+    }
+
     /// The loss of a step. What it sees is a function of the seed and the step alone.
     fn loss(&self, model: &Self::Model, step: u64, device: &Device) -> StepLoss;
 

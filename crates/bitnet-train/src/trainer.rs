@@ -158,6 +158,7 @@ impl<T: Task> Training<'_, T> {
         let train = &config.train;
         let optim = train.optim(config.model.linear);
         let autodiff = device.clone().autodiff();
+        task.prepare(device)?;
         let mut model = task.model(&autodiff)?;
         let params = model.num_params();
         let warms_up = config.model.linear == LinearKind::Ternary && train.lambda_warmup > 0.0;

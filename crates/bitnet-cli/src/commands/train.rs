@@ -42,6 +42,7 @@ impl task::Visitor for Train {
         config
             .model
             .check_device(false, &device.clone().autodiff())?;
+        task.prepare(&device)?;
         if args.overrides.dry_run {
             let path = setup::new_run_dir(args.run_dir, &config.name);
             let model = task.model(&device)?;

@@ -19,14 +19,23 @@ pub(super) struct Point {
 /// What is followed over the course of training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Quantity {
-    /// Validation loss; the training loss for a run without validation points.
+    /// Validation loss; the training loss of a run that was not evaluated on its way.
     Loss,
     /// The experiment's score, where the curve has it.
     Score,
 }
 
-/// The curve of one run.
+/// The curve of one run. Its time begins with the training of its teacher, if it had one.
 pub(super) fn of_run(run: &Run, quantity: Quantity) -> Vec<Point> {
+    let before = run.teacher_seconds.unwrap_or(0.0);
+    let mut points = own(run, quantity);
+    for point in &mut points {
+        point.seconds += before;
+    }
+    points
+}
+
+fn own(run: &Run, quantity: Quantity) -> Vec<Point> {
     let validation = run.curve.iter();
     match quantity {
         Quantity::Score => validation
@@ -38,7 +47,7 @@ pub(super) fn of_run(run: &Run, quantity: Quantity) -> Vec<Point> {
                 })
             })
             .collect(),
-        Quantity::Loss if run.curve.is_empty() => {
+        Quantity::Loss if !run.was_followed() && !run.train_curve.is_empty() => {
             // Steps take about the same time each.
             let per_step = run.seconds / run.steps as f64;
             let train = run.train_curve.iter().map(|p| Point {

@@ -5,11 +5,12 @@
 //! to show is left out.
 
 mod curves;
+mod scores;
 mod sizes;
 mod telemetry;
 
 use super::summary::{Experiment, Variant};
-use crate::svg::{LineChart, Placement, ScatterChart};
+use crate::svg::{DotChart, LineChart, Placement, ScatterChart};
 
 /// A picture: the name of its file, its text alternative, and a sentence under it.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +26,7 @@ pub struct Figure {
 
 #[derive(Clone, Debug, PartialEq)]
 enum Chart {
+    Dots(DotChart),
     Lines(LineChart),
     Scatter(ScatterChart),
 }
@@ -33,9 +35,20 @@ impl Figure {
     /// The picture.
     pub fn svg(&self, placement: Placement) -> String {
         match &self.chart {
+            Chart::Dots(chart) => chart.to_svg(placement),
             Chart::Lines(chart) => chart.to_svg(placement),
             Chart::Scatter(chart) => chart.to_svg(placement),
         }
+    }
+
+    fn dots(file: &'static str, caption: &str, chart: DotChart) -> Option<Self> {
+        let any = chart.rows.iter().any(|row| row.mean.is_finite());
+        any.then(|| Self {
+            file,
+            alt: chart.title.clone(),
+            caption: caption.to_owned(),
+            chart: Chart::Dots(chart),
+        })
     }
 
     fn lines(file: &'static str, caption: &str, chart: LineChart) -> Option<Self> {
@@ -60,10 +73,11 @@ impl Figure {
     }
 }
 
-/// Every picture of the report, in its order: curves where [`Experiment::curves`] asks for them, score against size where
+/// Every picture of the report, in its order: the scores of many variants, curves where [`Experiment::curves`] asks for them, score against size where
 /// [`Experiment::scatter`] does, and what the ternary codes did where that was recorded.
 pub fn figures(experiment: &Experiment) -> Vec<Figure> {
     let mut figures = Vec::new();
+    figures.extend(scores::by_variant(experiment));
     if experiment.curves {
         figures.extend(curves::by_step(experiment));
         figures.extend(curves::by_time(experiment));

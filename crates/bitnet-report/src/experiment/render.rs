@@ -169,6 +169,13 @@ fn limits(experiment: &Experiment) -> Vec<String> {
                 .to_owned(),
         );
     }
+    for variant in experiment.variants.iter().filter(|v| !v.teacher.is_empty()) {
+        limits.push(format!(
+            "{} learned from a trained {} too: its training time counts both trainings, its steps and its speed only its own.",
+            variant.words(),
+            variant.teacher
+        ));
+    }
     if tables::grid_table(experiment).is_some() {
         limits.push(
             "Learning rates were chosen on the validation split under the first seed, one run each.".to_owned(),

@@ -31,6 +31,9 @@ pub struct Run {
     /// Wall-clock seconds of training, evaluation excluded.
     #[serde(deserialize_with = "nan_if_null")]
     pub seconds: f64,
+    /// Wall-clock seconds that the training of its teacher took, if it had one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher_seconds: Option<f64>,
     /// Throughput of training.
     #[serde(deserialize_with = "nan_if_null")]
     pub tokens_per_second: f64,
@@ -40,7 +43,7 @@ pub struct Run {
     pub inference_peak_rss_bytes: Option<u64>,
     /// Milliseconds of one inference.
     pub latency_ms: Option<f64>,
-    /// Joules of training, from the processor's meter (RAPL).
+    /// Joules of training, its teacher's included, from the processor's meter (RAPL).
     pub energy_joules: Option<f64>,
     /// Modelled picojoules per token or example, by what was modelled.
     #[serde(deserialize_with = "nans_if_null")]
@@ -51,6 +54,18 @@ pub struct Run {
     pub train_curve: Vec<LossPoint>,
     /// What the ternary codes did while training, by layer.
     pub telemetry: Vec<LayerTelemetry>,
+}
+
+impl Run {
+    /// Whether it was evaluated on its way, not only before its first step and after its last: two points are no curve.
+    pub fn was_followed(&self) -> bool {
+        self.curve.len() > 2
+    }
+
+    /// Seconds that it took to get this model: its training, and before it that of its teacher.
+    pub fn total_seconds(&self) -> f64 {
+        self.seconds + self.teacher_seconds.unwrap_or(0.0)
+    }
 }
 
 /// One point of the validation curve.

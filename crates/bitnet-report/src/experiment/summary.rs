@@ -84,6 +84,9 @@ pub struct Variant {
     pub label: String,
     /// [`Variant::FLOAT`] or [`Variant::TERNARY`].
     pub linear: String,
+    /// The variant whose runs taught these, if any did.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub teacher: String,
     /// The settings that make it, as given to `--set`.
     pub settings: Vec<String>,
     /// Trainable parameters.

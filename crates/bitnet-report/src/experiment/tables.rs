@@ -78,7 +78,11 @@ pub fn main_table(experiment: &Experiment) -> Table {
             row.extend(gap_cells(experiment, variant, baseline));
         }
         row.extend([
-            average(variant, |run| positive(run.seconds), format::seconds),
+            average(
+                variant,
+                |run| positive(run.total_seconds()),
+                format::seconds,
+            ),
             average(variant, |run| positive(run.tokens_per_second), speed),
             highest(variant, |run| run.peak_rss_bytes),
             highest(variant, |run| run.inference_peak_rss_bytes),

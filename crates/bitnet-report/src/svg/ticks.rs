@@ -12,6 +12,10 @@ pub(super) struct Axis {
 /// Values beyond this are treated as not finite: their differences must not overflow.
 const HUGE: f64 = 1e150;
 
+/// The least distance of two ticks of a logarithmic axis, as a share of its length: labels of five characters (34 units) on
+/// the 400 units that charts are wide.
+const CLOSEST: f64 = 0.085;
+
 /// Whether a value can be drawn at all.
 pub(super) fn drawable(value: f64, log: bool) -> bool {
     value.is_finite() && value.abs() < HUGE && (!log || value > 1.0 / HUGE)
@@ -56,13 +60,22 @@ impl Axis {
             .windows(2)
             .map(|w| w[1] - w[0])
             .fold(f64::INFINITY, f64::min);
-        let ticks = positions.into_iter().map(|p| (p, label(p, step))).collect();
-        Some(Self {
+        let mut axis = Self {
             low,
             high,
             log,
-            ticks,
-        })
+            ticks: Vec::new(),
+        };
+        let mut last = f64::NEG_INFINITY;
+        for position in positions {
+            // Round numbers crowd at the upper end of a logarithmic axis.
+            let share = axis.share(position);
+            if !log || share - last >= CLOSEST {
+                axis.ticks.push((position, label(position, step)));
+                last = share;
+            }
+        }
+        Some(axis)
     }
 
     /// Where `value` lies, from 0 at the low end to 1 at the high end.

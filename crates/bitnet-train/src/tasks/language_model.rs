@@ -1,10 +1,13 @@
 //! Next-token prediction on one text.
 
+use std::sync::OnceLock;
+
 use bitnet_config::RunConfig;
 use bitnet_data::{BatchSampler, Corpus, Tokenizer};
 use bitnet_models::{ConfigError, Network, Runner, TensorRunner, Transformer};
 use burn::tensor::Device;
 
+use super::distill::Teacher;
 use crate::loss::{tensors, token_losses};
 use crate::task::{StepLoss, Task};
 use crate::{Evaluation, TrainError, evaluate};
@@ -14,6 +17,7 @@ pub struct LanguageModel<'a> {
     config: &'a RunConfig,
     corpus: &'a Corpus,
     sampler: BatchSampler<'a>,
+    teacher: OnceLock<Teacher>,
 }
 
 impl<'a> LanguageModel<'a> {
@@ -30,6 +34,7 @@ impl<'a> LanguageModel<'a> {
             config,
             corpus,
             sampler,
+            teacher: OnceLock::new(),
         })
     }
 }
@@ -42,11 +47,26 @@ impl Task for LanguageModel<'_> {
         Transformer::new(&config.model, &config.quant, config.train.seed, device)
     }
 
+    /// Loads the teacher, if there is to be one.
+    fn prepare(&self, device: &Device) -> Result<(), TrainError> {
+        let train = &self.config.train;
+        if let (Some(path), None) = (&train.distill_from, self.teacher.get()) {
+            let teacher = Teacher::load(path, train, &self.corpus.tokenizer, device)?;
+            self.teacher.get_or_init(|| teacher);
+        }
+        Ok(())
+    }
+
     fn loss(&self, model: &Transformer, step: u64, device: &Device) -> StepLoss {
         let batch = self.sampler.batch(step);
         let (inputs, targets) = tensors(&batch, device);
+        let logits = model.forward(inputs.clone());
+        let mean = token_losses(logits.clone(), targets).mean();
         StepLoss {
-            mean: token_losses(model.forward(inputs), targets).mean(),
+            mean: match self.teacher.get() {
+                Some(teacher) => teacher.loss(mean, logits, inputs),
+                None => mean,
+            },
             tokens: batch.predictions(),
         }
     }

@@ -1,6 +1,7 @@
 //! The tasks: which data, which model, which loss, which score.
 
 mod classify;
+mod distill;
 mod language_model;
 mod layer;
 mod translate;

@@ -12,11 +12,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use bitnet_config::{ExperimentConfig, Task};
+use bitnet_config::{ExperimentConfig, Task, VariantConfig};
 use bitnet_report::experiment::{Experiment, render, render_index, tables::main_table};
 use bitnet_train::Evaluation;
 
-use self::plan::Plan;
+use self::plan::{Finished, Job, Plan};
 use super::Outcome;
 use crate::args::{ExperimentArgs, ExperimentCommand, Format, RenderArgs};
 use crate::{interrupt, output};
@@ -42,53 +42,50 @@ fn execute(args: ExperimentArgs) -> anyhow::Result<Outcome> {
         interrupted: interrupt::watch_quietly()?,
         config,
     };
-    let first = plan.config.seeds[0];
     // Every configuration is checked before the first run begins.
-    let tuning = plan.jobs(|variant| {
-        let rates = plan.config.learning_rates(variant);
-        let tried = rates.into_iter().map(|rate| (first, Some(rate)));
-        let tried: Vec<_> = tried.collect();
-        if tried.is_empty() {
-            vec![(first, None)]
-        } else {
-            tried
-        }
-    })?;
+    let all = plan.jobs(|_, variant| plan.tries(variant), |_| None)?;
     if args.dry_run {
         let rest = plan.config.variants.len() * (plan.config.seeds.len() - 1);
-        for job in &tuning {
+        for job in &all {
             output::line(&job.dir.display().to_string())?;
         }
         output::line(&format!(
             "would train {} runs for the learning rates and {rest} for the other seeds",
-            tuning.len()
+            all.len()
         ))?;
         return Ok(Outcome::Done);
     }
-    let Some(tuned) = plan.execute(tuning)? else {
-        return Ok(Outcome::Interrupted);
-    };
-    let mut best: BTreeMap<usize, (f64, Option<f64>)> = BTreeMap::new();
-    for (job, finished) in &tuned {
-        let value = selection(job.config.task, &finished.train.val);
-        let better = best.get(&job.variant).is_none_or(|(top, _)| value > *top);
-        if better {
-            best.insert(job.variant, (value, job.rate));
-        }
+    let (mut tuned, mut others) = (Vec::new(), Vec::new());
+    let mut best = BTreeMap::new();
+    // Those that learn from the runs of others come after them.
+    for taught in [false, true] {
+        let now = |variant: &VariantConfig| plan.teacher(variant).is_some() == taught;
+        let tuning = plan.jobs(
+            |_, variant| {
+                now(variant)
+                    .then(|| plan.tries(variant))
+                    .unwrap_or_default()
+            },
+            |teacher| chosen(&best, teacher),
+        )?;
+        let Some(tuning) = plan.execute(tuning)? else {
+            return Ok(Outcome::Interrupted);
+        };
+        choose(&mut best, &tuning);
+        let rest = plan.jobs(
+            |index, variant| match now(variant) {
+                true => plan.rest(chosen(&best, index)),
+                false => Vec::new(),
+            },
+            |teacher| chosen(&best, teacher),
+        )?;
+        let Some(rest) = plan.execute(rest)? else {
+            return Ok(Outcome::Interrupted);
+        };
+        tuned.extend(tuning);
+        others.extend(rest);
     }
-    let chosen = |index: usize| best.get(&index).and_then(|(_, rate)| *rate);
-    let mut index = 0;
-    let rest = plan.jobs(|_| {
-        let rate = chosen(index);
-        index += 1;
-        plan.config.seeds[1..]
-            .iter()
-            .map(|seed| (*seed, rate))
-            .collect()
-    })?;
-    let Some(others) = plan.execute(rest)? else {
-        return Ok(Outcome::Interrupted);
-    };
+    let chosen = |index: usize| chosen(&best, index);
     let experiment = plan.summary(&name, &tuned, &others, chosen)?;
     let out = args.out.clone().unwrap_or_else(|| plan.folder.clone());
     std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
@@ -104,6 +101,23 @@ fn execute(args: ExperimentArgs) -> anyhow::Result<Outcome> {
         }
     }
     Ok(Outcome::Done)
+}
+
+/// The best result of each variant so far, and its learning rate.
+type Best = BTreeMap<usize, (f64, Option<f64>)>;
+
+fn choose(best: &mut Best, tuned: &[(Job, Finished)]) {
+    for (job, finished) in tuned {
+        let value = selection(job.config.task, &finished.train.val);
+        let better = best.get(&job.variant).is_none_or(|(top, _)| value > *top);
+        if better {
+            best.insert(job.variant, (value, job.rate));
+        }
+    }
+}
+
+fn chosen(best: &Best, variant: usize) -> Option<f64> {
+    best.get(&variant).and_then(|(_, rate)| *rate)
 }
 
 fn name_of(folder: &Path) -> anyhow::Result<String> {

@@ -41,33 +41,64 @@ pub struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// The runs of all variants: `wanted` gives the seeds and learning rates of one.
+    /// The runs of all variants: `wanted` gives the seeds and learning rates of one, `rate` the learning rate that was chosen
+    /// for a teacher.
     pub fn jobs(
         &self,
-        mut wanted: impl FnMut(&VariantConfig) -> Vec<(u64, Option<f64>)>,
+        wanted: impl Fn(usize, &VariantConfig) -> Vec<(u64, Option<f64>)>,
+        rate: impl Fn(usize) -> Option<f64>,
     ) -> anyhow::Result<Vec<Job>> {
         let mut jobs = Vec::new();
-        for (variant, settings) in self.config.variants.iter().enumerate() {
-            for (seed, rate) in wanted(settings) {
+        for (index, variant) in self.config.variants.iter().enumerate() {
+            let teacher = self.teacher(variant);
+            for (seed, own) in wanted(index, variant) {
+                let teacher = teacher.map(|(at, teacher)| self.dir(teacher, seed, rate(at)));
+                let teacher = teacher.as_deref();
                 let overrides = &self.args.set;
                 let config = self
                     .config
-                    .run(&self.folder, settings, seed, rate, overrides)
-                    .with_context(|| format!("variant {}", settings.name))?;
-                let folder = match rate {
-                    Some(rate) => format!("lr-{rate:e}-seed-{seed}"),
-                    None => format!("seed-{seed}"),
-                };
+                    .run(&self.folder, variant, seed, own, teacher, overrides)
+                    .with_context(|| format!("variant {}", variant.name))?;
                 jobs.push(Job {
-                    variant,
+                    variant: index,
                     seed,
-                    rate,
+                    rate: own,
                     config,
-                    dir: self.runs.join(&settings.name).join(folder),
+                    dir: self.dir(variant, seed, own),
                 });
             }
         }
         Ok(jobs)
+    }
+
+    /// What a variant's learning rate is chosen from: each of the grid under the first seed.
+    pub fn tries(&self, variant: &VariantConfig) -> Vec<(u64, Option<f64>)> {
+        let first = self.config.seeds[0];
+        match self.config.learning_rates(variant) {
+            rates if rates.is_empty() => vec![(first, None)],
+            rates => rates.into_iter().map(|rate| (first, Some(rate))).collect(),
+        }
+    }
+
+    /// The other seeds, under the learning rate that was chosen.
+    pub fn rest(&self, rate: Option<f64>) -> Vec<(u64, Option<f64>)> {
+        let seeds = self.config.seeds.iter().skip(1);
+        seeds.map(|seed| (*seed, rate)).collect()
+    }
+
+    /// The variant that teaches another one, and its index.
+    pub fn teacher(&self, variant: &VariantConfig) -> Option<(usize, &VariantConfig)> {
+        let mut all = self.config.variants.iter().enumerate();
+        all.find(|(_, teacher)| teacher.name == variant.teacher)
+    }
+
+    /// The folder of a run.
+    fn dir(&self, variant: &VariantConfig, seed: u64, rate: Option<f64>) -> PathBuf {
+        let folder = match rate {
+            Some(rate) => format!("lr-{rate:e}-seed-{seed}"),
+            None => format!("seed-{seed}"),
+        };
+        self.runs.join(&variant.name).join(folder)
     }
 
     /// Runs what has no result yet, some at a time, in order. None if it was interrupted.

@@ -42,6 +42,13 @@ impl Plan<'_> {
                 bail!("variant {} has no run", settings.name);
             };
             let measured = &finished.measured;
+            let teacher = self.teacher(settings).map(|(at, _)| at);
+            let taught_by = |seed: u64| {
+                let runs = tuned.iter().chain(others);
+                let mut runs =
+                    runs.filter(|(job, _)| Some(job.variant) == teacher && job.seed == seed);
+                runs.find(|(job, _)| job.rate == chosen(job.variant))
+            };
             let linear = job.config.model.linear;
             variants.push(Variant {
                 name: settings.name.clone(),
@@ -49,6 +56,7 @@ impl Plan<'_> {
                     true => settings.name.clone(),
                     false => settings.label.clone(),
                 },
+                teacher: settings.teacher.clone(),
                 linear: match linear {
                     LinearKind::Float => "float".into(),
                     LinearKind::Ternary => "ternary".into(),
@@ -80,7 +88,7 @@ impl Plan<'_> {
                 learning_rate: job.config.train.optim(linear).learning_rate,
                 runs: final_runs
                     .iter()
-                    .map(|(job, finished)| one_run(job, finished, task))
+                    .map(|(job, finished)| one_run(job, finished, taught_by(job.seed), task))
                     .collect::<Result<_, _>>()?,
             });
         }
@@ -124,7 +132,13 @@ impl Plan<'_> {
     }
 }
 
-fn one_run(job: &Job, finished: &Finished, task: Task) -> anyhow::Result<Run> {
+fn one_run(
+    job: &Job,
+    finished: &Finished,
+    teacher: Option<&(Job, Finished)>,
+    task: Task,
+) -> anyhow::Result<Run> {
+    let teacher = teacher.map(|(_, finished)| &finished.train);
     let (train, measured) = (&finished.train, &finished.measured);
     let score = measured.score;
     let mut metrics = BTreeMap::from([("loss".to_owned(), score.loss)]);
@@ -153,11 +167,15 @@ fn one_run(job: &Job, finished: &Finished, task: Task) -> anyhow::Result<Run> {
         steps: train.steps as u64,
         tokens: train.tokens as u64,
         seconds: train.seconds,
+        teacher_seconds: teacher.map(|teacher| teacher.seconds),
         tokens_per_second: train.tokens_per_second,
         peak_rss_bytes: train.peak_rss_bytes,
         inference_peak_rss_bytes: measured.peak_rss_bytes,
         latency_ms: Some(measured.latency_ms),
-        energy_joules: train.energy_joules,
+        energy_joules: match (train.energy_joules, teacher) {
+            (Some(own), Some(teacher)) => teacher.energy_joules.map(|joules| own + joules),
+            (own, _) => own,
+        },
         modelled: measured.modelled.clone(),
         ..Run::default()
     };

@@ -70,8 +70,9 @@ fn loss_chart(experiment: &Experiment, by: &str, x_label: &str, series: Vec<Seri
     let mut runs = experiment.variants.iter().flat_map(|v| &v.runs);
     let (mut validation, mut training) = (false, false);
     for run in runs.by_ref() {
-        validation |= !run.curve.is_empty();
-        training |= run.curve.is_empty() && !run.train_curve.is_empty();
+        let by_training = !run.was_followed() && !run.train_curve.is_empty();
+        validation |= !by_training && !run.curve.is_empty();
+        training |= by_training;
     }
     let title = match (validation, training) {
         (true, true) => "Loss (training loss where validation is missing)",

@@ -66,7 +66,8 @@ pub fn seeds_table(experiment: &Experiment) -> Table {
         row.extend([
             counted(run.steps, format::integer),
             counted(run.tokens, format::count),
-            positive(run.seconds).map_or_else(none, |s| Cell::number(format::seconds(s), s)),
+            positive(run.total_seconds())
+                .map_or_else(none, |s| Cell::number(format::seconds(s), s)),
         ]);
         row
     };

@@ -2,6 +2,7 @@
 
 use super::super::curve::{self, Point, Quantity};
 use super::super::numbers::Style;
+use super::super::run::Run;
 use super::super::statistics::Spread;
 use super::super::summary::{Experiment, Variant};
 use super::{counted, label, none, score, table};
@@ -9,8 +10,12 @@ use crate::format;
 use crate::table::{Cell, Table};
 
 /// The loss of each variant at the time the fastest one was done, read off the mean curve over seeds; `None` with fewer
-/// than two such curves.
+/// than two such curves, or where a run was not evaluated on its way.
 pub fn equal_time_table(experiment: &Experiment) -> Option<Table> {
+    let mut runs = experiment.variants.iter().flat_map(|v| &v.runs);
+    if !runs.all(Run::was_followed) {
+        return None;
+    }
     let timed: Vec<(&Variant, Vec<Point>)> = experiment
         .variants
         .iter()
