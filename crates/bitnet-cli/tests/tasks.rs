@@ -174,6 +174,16 @@ fn classification() {
         &["train", "pets.toml", "--set", test],
         &["other.csv", "line 3", "\"bird\"", "cat, dog"],
     );
+    // A class of the test rows alone, in the one file.
+    place.write("bird.csv", format!("label,text\n{rows}bird,it sings\n"));
+    place.fails(
+        &["train", "pets.toml", "--set", "data.path=bird.csv"],
+        &["bird.csv", "line 22", "\"bird\"", "cat, dog"],
+    );
+    place.fails(
+        &["train", "pets.toml", "--set", "model.num_labels=3"],
+        &["model.num_labels = 3", "has 2"],
+    );
     place.write("ragged.csv", "label,text\ncat,a\ncat,b,c\n");
     place.fails(
         &["train", "pets.toml", "--set", "data.path=ragged.csv"],

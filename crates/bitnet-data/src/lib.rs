@@ -40,6 +40,7 @@
 
 mod batches;
 mod bpe;
+mod classes;
 mod corpus;
 mod decoder;
 mod dice;

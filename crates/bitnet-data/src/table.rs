@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::DataError;
+use crate::classes::{Labels, unknown};
 use crate::lines::{at, check_split};
 use rows::{delimited, json_lines};
 
@@ -19,6 +20,8 @@ pub struct Table {
     pub labels: Vec<usize>,
     /// The classes.
     pub label_names: Vec<String>,
+    /// The line of each in the file.
+    lines: Vec<usize>,
 }
 
 impl Table {
@@ -63,15 +66,11 @@ impl Table {
         };
         for row in rows {
             let Some(label) = names.iter().position(|name| *name == row.label) else {
-                let problem = format!(
-                    "has the label {:?}, which the training data has not; it knows {}",
-                    row.label,
-                    names.join(", ")
-                );
-                return Err(at(path, row.line, problem));
+                return Err(at(path, row.line, unknown(&row.label, &names)));
             };
             table.texts.push(row.text);
             table.labels.push(label);
+            table.lines.push(row.line);
         }
         table.label_names = names;
         match table.texts.is_empty() {
@@ -88,7 +87,19 @@ impl Table {
             texts: self.texts.split_off(left),
             labels: self.labels.split_off(left),
             label_names: self.label_names.clone(),
+            lines: self.lines.split_off(left),
         })
+    }
+
+    /// Checks that every label here is one that the rows of `train` have.
+    pub fn check_labels(&self, train: &Self) -> Result<(), DataError> {
+        let labels = Labels {
+            file: &self.name,
+            names: &self.label_names,
+            labels: &self.labels,
+            lines: &self.lines,
+        };
+        labels.check(&train.labels)
     }
 }
 
@@ -277,5 +288,17 @@ mod tests {
             message.contains("line 3") && message.contains("\"c\"") && message.contains("a, b"),
             "{message}"
         );
+    }
+
+    #[test]
+    fn a_label_that_only_a_test_row_has_is_refused() {
+        let mut train = read("t.csv", "a,x\nb,y\na,z\nc,w\n", &["2"], "1").unwrap();
+        let mut test = train.split_off_last(2).unwrap();
+        let message = test.check_labels(&train).unwrap_err().to_string();
+        for part in ["t.csv, line 4", "\"c\"", "knows a, b"] {
+            assert!(message.contains(part), "{message}");
+        }
+        assert_eq!(test.split_off_last(1).unwrap().labels, [2]);
+        test.check_labels(&train).unwrap();
     }
 }

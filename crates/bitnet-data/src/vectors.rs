@@ -5,6 +5,7 @@ use std::path::Path;
 
 use csv::StringRecord;
 
+use crate::classes::{Labels, unknown};
 use crate::dice::Dice;
 use crate::lines::{at, check_split, csv_error};
 use crate::{DataError, file};
@@ -22,6 +23,8 @@ pub struct Vectors {
     pub labels: Vec<usize>,
     /// The classes.
     pub label_names: Vec<String>,
+    /// The line of each in the file.
+    lines: Vec<usize>,
 }
 
 impl Vectors {
@@ -106,10 +109,10 @@ impl Vectors {
             return Err(at(path, lines[0], problem));
         }
         let labels = classes.iter().zip(&lines).map(|(class, line)| {
-            label_names.iter().position(|name| name == class).ok_or_else(|| {
-                let names = label_names.join(", ");
-                at(path, *line, format!("has the label {class:?}, which the training data has not; it knows {names}"))
-            })
+            label_names
+                .iter()
+                .position(|name| name == class)
+                .ok_or_else(|| at(path, *line, unknown(class, &label_names)))
         });
         Ok(Self {
             name,
@@ -117,6 +120,7 @@ impl Vectors {
             labels: labels.collect::<Result<_, _>>()?,
             values,
             label_names,
+            lines,
         })
     }
 
@@ -129,7 +133,19 @@ impl Vectors {
             values: self.values.split_off(left * self.width),
             labels: self.labels.split_off(left),
             label_names: self.label_names.clone(),
+            lines: self.lines.split_off(left),
         })
+    }
+
+    /// Checks that every label here is one that the examples of `train` have.
+    pub fn check_labels(&self, train: &Self) -> Result<(), DataError> {
+        let labels = Labels {
+            file: &self.name,
+            names: &self.label_names,
+            labels: &self.labels,
+            lines: &self.lines,
+        };
+        labels.check(&train.labels)
     }
 
     /// The same examples in an order that depends on the seed alone.
@@ -141,6 +157,7 @@ impl Vectors {
         Self {
             values: rows.copied().collect(),
             labels: order.iter().map(|i| self.labels[*i]).collect(),
+            lines: order.iter().map(|i| self.lines[*i]).collect(),
             ..self
         }
     }
@@ -288,5 +305,25 @@ mod tests {
                 assert!(message.contains(part), "{content:?}: {message}");
             }
         }
+    }
+
+    #[test]
+    fn a_label_that_only_a_test_row_has_is_refused_wherever_the_shuffle_put_it() {
+        let file = "1,0\n2,0\n3,9\n4,0\n5,1\n6,1\n7,1\n";
+        let mut refused = 0;
+        for seed in 0..32 {
+            let mut train = read(file, None).unwrap().shuffled(seed);
+            let test = train.split_off_last(2).unwrap();
+            let nine = test.label_names.iter().position(|name| name == "9");
+            match test.labels.contains(&nine.unwrap()) {
+                false => test.check_labels(&train).unwrap(),
+                true => {
+                    let message = test.check_labels(&train).unwrap_err().to_string();
+                    assert!(message.contains("v.csv, line 3"), "{message}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!((1..32).contains(&refused), "{refused}");
     }
 }

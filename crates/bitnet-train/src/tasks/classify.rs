@@ -8,7 +8,7 @@ use bitnet_models::fused::cross_entropy;
 use bitnet_models::{Classifier, ConfigError, Network, Sequences};
 use burn::tensor::{Device, Tensor};
 
-use super::{argmax, given, labels, tokenizer_kind};
+use super::{argmax, from_data, given, labels, tokenizer_kind};
 use crate::evaluate::{at_most, read};
 use crate::task::{StepLoss, Task};
 use crate::{Evaluation, TrainError};
@@ -60,6 +60,14 @@ impl Classify {
             Some(_) => read(&data.validation_path, Some(&train.label_names))?,
             None => train.split_off_last(data.validation_examples)?,
         };
+        test.check_labels(&train)?;
+        validation.check_labels(&train)?;
+        from_data(
+            "model.num_labels",
+            &mut config.model.num_labels,
+            train.label_names.len(),
+        )?;
+        let data = &config.data;
         let tokenizer = match tokenizer {
             Some(tokenizer) => tokenizer,
             None => {
@@ -85,7 +93,6 @@ impl Classify {
         if config.model.vocab_size == 0 {
             config.model.vocab_size = vocabulary.size();
         }
-        config.model.num_labels = train.label_names.len();
         let lengths = train_split.ids.iter().map(Vec::len).collect();
         let sampler = EpochSampler::new(lengths, config.train.batch_size, config.train.seed)?;
         Ok(Self {

@@ -35,6 +35,25 @@ pub(crate) fn given(path: &Option<std::path::PathBuf>) -> &Path {
     path.as_deref().unwrap_or(Path::new(""))
 }
 
+/// A size that the data decides: fills it in where the configuration leaves it open with 0.
+pub(crate) fn from_data(
+    key: &str,
+    size: &mut usize,
+    found: usize,
+) -> Result<(), bitnet_config::ConfigError> {
+    if *size != 0 && *size != found {
+        return Err(bitnet_config::ConfigError::Invalid {
+            key: key.to_owned(),
+            value: size.to_string(),
+            problem: format!(
+                "does not fit the data, which has {found}; set that, or 0 to take it from the data"
+            ),
+        });
+    }
+    *size = found;
+    Ok(())
+}
+
 /// The chosen rows of `width` values each, `[examples, width]`, on a device.
 pub(crate) fn rows(values: &[f32], width: usize, examples: &[usize], device: &Device) -> Tensor<2> {
     let chosen: Vec<f32> = examples

@@ -6,7 +6,7 @@ use bitnet_models::fused::cross_entropy;
 use bitnet_models::{ConfigError, Network, Perceptron};
 use burn::tensor::{Device, Tensor};
 
-use super::{argmax, given, labels, rows};
+use super::{argmax, from_data, given, labels, rows};
 use crate::evaluate::{at_most, read};
 use crate::task::{StepLoss, Task};
 use crate::{Evaluation, TrainError};
@@ -40,14 +40,21 @@ impl ClassifyVectors {
             Some(_) => read(&data.validation_path, Some(&train))?,
             None => train.split_off_last(data.validation_examples)?,
         };
+        test.check_labels(&train)?;
+        validation.check_labels(&train)?;
         let largest = train.values.iter().fold(0f32, |top, v| top.max(v.abs()));
         if largest > 0.0 {
             for split in [&mut train, &mut validation, &mut test] {
                 split.values.iter_mut().for_each(|value| *value /= largest);
             }
         }
-        config.model.input_size = train.width;
-        config.model.num_labels = train.label_names.len();
+        let model = &mut config.model;
+        from_data("model.input_size", &mut model.input_size, train.width)?;
+        from_data(
+            "model.num_labels",
+            &mut model.num_labels,
+            train.label_names.len(),
+        )?;
         let lengths = vec![1; train.labels.len()];
         let sampler = EpochSampler::new(lengths, config.train.batch_size, config.train.seed)?;
         Ok(Self {
