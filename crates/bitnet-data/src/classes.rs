@@ -10,36 +10,25 @@ pub(crate) fn unknown(label: &str, classes: &[String]) -> String {
     )
 }
 
-/// A split of a file: its labels as indices into `names`, and the line of each.
-pub(crate) struct Labels<'a> {
-    pub file: &'a str,
-    pub names: &'a [String],
-    pub labels: &'a [usize],
-    pub lines: &'a [usize],
-}
-
-impl Labels<'_> {
-    /// Checks that each of these labels is one of `trained`, which are indices into the same names.
-    pub fn check(&self, trained: &[usize]) -> Result<(), DataError> {
-        let mut known = vec![false; self.names.len()];
-        for label in trained {
-            known[*label] = true;
-        }
-        let mut rows = self.labels.iter().zip(self.lines);
-        match rows.find(|(label, _)| !known[**label]) {
-            None => Ok(()),
-            Some((label, line)) => {
-                let classes = self.names.iter().zip(&known);
-                let classes: Vec<String> = classes
-                    .filter(|(_, known)| **known)
-                    .map(|(name, _)| name.clone())
-                    .collect();
-                Err(DataError::Line {
-                    file: self.file.to_owned(),
-                    line: *line,
-                    problem: unknown(&self.names[*label], &classes),
-                })
-            }
-        }
+/// Checks that the labels of `rows`, each with its line in `file`, are among the `trained` ones; all are indices into `names`.
+pub(crate) fn check(
+    file: &str,
+    names: &[String],
+    mut rows: impl Iterator<Item = (usize, usize)>,
+    trained: &[usize],
+) -> Result<(), DataError> {
+    let mut known = vec![false; names.len()];
+    for label in trained {
+        known[*label] = true;
     }
+    let Some((label, line)) = rows.find(|(label, _)| !known[*label]) else {
+        return Ok(());
+    };
+    let classes = names.iter().zip(known).filter(|(_, known)| *known);
+    let classes: Vec<String> = classes.map(|(name, _)| name.clone()).collect();
+    Err(DataError::Line {
+        file: file.to_owned(),
+        line,
+        problem: unknown(&names[label], &classes),
+    })
 }

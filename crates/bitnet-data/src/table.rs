@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::DataError;
-use crate::classes::{Labels, unknown};
+use crate::classes::{check, unknown};
 use crate::lines::{at, check_split};
 use rows::{delimited, json_lines};
 
@@ -93,13 +93,8 @@ impl Table {
 
     /// Checks that every label here is one that the rows of `train` have.
     pub fn check_labels(&self, train: &Self) -> Result<(), DataError> {
-        let labels = Labels {
-            file: &self.name,
-            names: &self.label_names,
-            labels: &self.labels,
-            lines: &self.lines,
-        };
-        labels.check(&train.labels)
+        let rows = self.labels.iter().copied().zip(self.lines.iter().copied());
+        check(&self.name, &self.label_names, rows, &train.labels)
     }
 }
 

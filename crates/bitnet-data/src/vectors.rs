@@ -5,7 +5,7 @@ use std::path::Path;
 
 use csv::StringRecord;
 
-use crate::classes::{Labels, unknown};
+use crate::classes::{check, unknown};
 use crate::dice::Dice;
 use crate::lines::{at, check_split, csv_error};
 use crate::{DataError, file};
@@ -139,13 +139,8 @@ impl Vectors {
 
     /// Checks that every label here is one that the examples of `train` have.
     pub fn check_labels(&self, train: &Self) -> Result<(), DataError> {
-        let labels = Labels {
-            file: &self.name,
-            names: &self.label_names,
-            labels: &self.labels,
-            lines: &self.lines,
-        };
-        labels.check(&train.labels)
+        let rows = self.labels.iter().copied().zip(self.lines.iter().copied());
+        check(&self.name, &self.label_names, rows, &train.labels)
     }
 
     /// The same examples in an order that depends on the seed alone.
