@@ -61,10 +61,9 @@ fn execute(args: ExperimentArgs) -> anyhow::Result<Outcome> {
     for taught in [false, true] {
         let now = |variant: &VariantConfig| plan.teacher(variant).is_some() == taught;
         let tuning = plan.jobs(
-            |_, variant| {
-                now(variant)
-                    .then(|| plan.tries(variant))
-                    .unwrap_or_default()
+            |_, variant| match now(variant) {
+                true => plan.tries(variant),
+                false => Vec::new(),
             },
             |teacher| chosen(&best, teacher),
         )?;
