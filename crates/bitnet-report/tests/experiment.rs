@@ -179,7 +179,7 @@ fn the_report_has_the_numbers_and_the_pictures() {
         assert!(report.contains(text), "{text} in\n{report}");
     }
     let figures = plots::figures(&made_up());
-    assert_eq!(figures.len(), 6);
+    assert_eq!(figures.len(), 7);
     for figure in figures {
         assert!(report.contains(&format!("]({})", figure.file)));
         well_formed(&std::fs::read_to_string(dir.join(figure.file)).expect("just written"));
@@ -188,6 +188,55 @@ fn the_report_has_the_numbers_and_the_pictures() {
         headline(&made_up())
             .starts_with("Ternary (ternary model) reaches 1.7453 ± 0.0051 against 1.7033 ± 0.0049")
     );
+}
+
+/// A model that another taught is not held against one that learned alone, and what the teacher took is counted.
+#[test]
+fn teachers_are_counted() {
+    let mut experiment = made_up();
+    let mut taught = experiment.variants[1].clone();
+    taught.name = "taught".into();
+    taught.label = "taught ternary".into();
+    taught.teacher = experiment.variants[0].name.clone();
+    for run in &mut taught.runs {
+        run.score -= 0.1;
+        run.teacher_seconds = Some(1000.0);
+    }
+    experiment.variants.push(taught);
+    assert!(headline(&experiment).starts_with("Ternary (ternary model) reaches 1.7453"));
+    let report = report_markdown(&experiment);
+    assert!(report.contains("taught ternary learned from a trained"));
+    let row = |name: &str| {
+        let mut lines = report.lines();
+        lines
+            .find(|line| line.starts_with(&format!("| {name} |")))
+            .unwrap_or_default()
+            .to_owned()
+    };
+    assert!(
+        row("taught ternary").contains(" 16 min"),
+        "{}",
+        row("taught ternary")
+    );
+    assert!(!row("ternary model").contains(" 16 min"));
+}
+
+/// Two points are no curve, and a curve of a part of the split says so.
+#[test]
+fn curves_say_what_they_are_of() {
+    let whole = report_markdown(&made_up());
+    assert!(whole.contains("After equal time") && !whole.contains("first part of the validation"));
+    let mut part = made_up();
+    part.variants[0].runs[0]
+        .metrics
+        .insert("validation_loss".into(), 9.0);
+    assert!(report_markdown(&part).contains("first part of the validation split"));
+    let mut ends = made_up();
+    for run in ends.variants.iter_mut().flat_map(|v| &mut v.runs) {
+        run.curve.truncate(2);
+    }
+    let report = report_markdown(&ends);
+    assert!(report.contains("![Training loss") && !report.contains("After equal time"));
 }
 
 #[test]

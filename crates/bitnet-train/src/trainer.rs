@@ -279,7 +279,12 @@ impl<T: Task> Training<'_, T> {
         let energy_joules = meter.joules();
         let model = finished(&model);
         let val = task.evaluate(&model, 0, device)?;
-        run.append_metrics(&val_metric(&state, &val))?;
+        // The summary is of the whole split; the curve ends on the batches that it began with.
+        let point = match train.eval_batches {
+            0 => val,
+            batches => task.evaluate(&model, batches, device)?,
+        };
+        run.append_metrics(&val_metric(&state, &point))?;
         observer.evaluation(state.step, &val);
         append_layers(run, &mut telemetry, &model, state.step)?;
         let summary = TrainSummary {

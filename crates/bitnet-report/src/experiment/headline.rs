@@ -1,8 +1,9 @@
 //! The sentence an experiment is remembered by: what ternary weights cost, or gain, against float ones.
 //!
 //! An experiment may have many variants of either kind. The float side is the baseline where that is float, otherwise the
-//! best float variant; the ternary side is the best ternary variant *of the same size*, or of any size where there is
-//! none. The names are always given, so that nobody takes one pair for another.
+//! best float variant; the ternary side is the best ternary variant *of the same size*, and with a teacher only where the
+//! float one had a teacher; or any, where there is no such variant. The names are always given, so that nobody takes one
+//! pair for another.
 
 use super::numbers::{self, Style};
 use super::statistics::{Spread, gap};
@@ -29,11 +30,15 @@ impl<'a> Pick<'a> {
             .find(|(v, _)| Some(v.name.as_str()) == baseline)
             .or(floats.first())
             .copied();
-        let same_size =
-            |v: &Variant| float.is_some_and(|(f, _)| v.params.abs_diff(f.params) <= f.params / 50);
+        let comparable = |v: &Variant| {
+            float.is_some_and(|(f, _)| {
+                v.params.abs_diff(f.params) <= f.params / 50
+                    && v.teacher.is_empty() == f.teacher.is_empty()
+            })
+        };
         let ternary = ternaries
             .iter()
-            .find(|(v, _)| same_size(v))
+            .find(|(v, _)| comparable(v))
             .or(ternaries.first())
             .copied();
         Self { float, ternary }

@@ -23,7 +23,7 @@ only roughly; where the 95 % interval of a gap includes 0 the variants are calle
 they are equal. Where one seed was run, no spread is known and the gap may be luck. Many comparisons are made here, and \
 at 95 % about one in twenty would look real without being so. Where an experiment has several variants of a kind, the \
 row names the ones compared: the baseline where it is float, otherwise the best float variant, against the best ternary \
-variant of its size.";
+variant of its size, with a teacher only where the float one had a teacher.";
 
 /// Writes the index of `experiments` to `path`; reports are linked as `<name>/report.md`. The folder is created if
 /// missing.

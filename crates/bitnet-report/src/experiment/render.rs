@@ -9,6 +9,7 @@ use std::path::Path;
 use super::headline::headline;
 use super::numbers::{self, Style};
 use super::plots::{Figure, figures};
+use super::run::Run;
 use super::summary::Experiment;
 use super::tables;
 use super::winner::unranked;
@@ -67,11 +68,12 @@ fn document(experiment: &Experiment, figures: &[Figure]) -> String {
     }
     if let Some(table) = tables::equal_time_table(experiment) {
         out.heading("After equal time");
-        out.paragraph(
+        out.paragraph(&format!(
             "The loss of each variant, as trained, at the moment the fastest one was done: read off the mean curve \
              over seeds, between its points in a straight line. The learning-rate schedules were made for each \
-             variant’s own end, so a slower one is cut off before its rate has decayed.",
-        );
+             variant’s own end, so a slower one is cut off before its rate has decayed.{}",
+            in_part(experiment)
+        ));
         out.table(Some(table));
     }
     if let Some(table) = tables::equal_bytes_table(experiment) {
@@ -127,6 +129,18 @@ fn reading(experiment: &Experiment) -> String {
     format!(
         "{spread}{gap} Bold: the best mean. Times and speeds are means over runs, memory is the most of any run."
     )
+}
+
+/// That curves are of a part of the split, where they are: their losses are not those of the tables.
+pub(super) fn in_part(experiment: &Experiment) -> &'static str {
+    let mut runs = experiment.variants.iter().flat_map(|v| &v.runs);
+    match runs.any(Run::was_followed_in_part) {
+        true => {
+            " Evaluations on the way read the first part of the validation split: these losses compare with each \
+             other, not with those of the whole split."
+        }
+        false => "",
+    }
 }
 
 /// Whether the exported model is the trained one.

@@ -62,6 +62,14 @@ impl Run {
         self.curve.len() > 2
     }
 
+    /// Whether the evaluations on its way read only a part of the validation split: they then end on another loss than that
+    /// of the whole.
+    pub fn was_followed_in_part(&self) -> bool {
+        let whole = self.metrics.get("validation_loss");
+        let last = self.curve.last().map(|point| point.loss);
+        self.was_followed() && whole.zip(last).is_some_and(|(whole, last)| *whole != last)
+    }
+
     /// Seconds that it took to get this model: its training, and before it that of its teacher.
     pub fn total_seconds(&self) -> f64 {
         self.seconds + self.teacher_seconds.unwrap_or(0.0)

@@ -1,23 +1,25 @@
 //! Learning curves, by step and by time.
 
 use super::super::curve::{self, Point, Quantity};
+use super::super::render::in_part;
 use super::super::summary::Experiment;
 use super::{Figure, colours};
 use crate::svg::{LineChart, Series};
 
-fn caption(experiment: &Experiment) -> &'static str {
-    if experiment.variants.iter().any(|v| v.runs.len() > 1) {
+fn caption(experiment: &Experiment) -> String {
+    let lines = if experiment.variants.iter().any(|v| v.runs.len() > 1) {
         "Bold: mean over seeds. Pale: single seeds."
     } else {
         "One seed: no spread known."
-    }
+    };
+    format!("{lines}{}", in_part(experiment))
 }
 
 /// Loss by step.
 pub(super) fn by_step(experiment: &Experiment) -> Option<Figure> {
     let series = series(experiment, Quantity::Loss, |p| p.step as f64);
     let chart = loss_chart(experiment, "", "training step", series);
-    Figure::lines("loss.svg", caption(experiment), chart)
+    Figure::lines("loss.svg", &caption(experiment), chart)
 }
 
 /// Loss by training time: a slower variant ends further to the right.
@@ -62,7 +64,7 @@ pub(super) fn score(experiment: &Experiment) -> Option<Figure> {
         log_y: false,
         series,
     };
-    Figure::lines("score.svg", caption(experiment), chart)
+    Figure::lines("score.svg", &caption(experiment), chart)
 }
 
 fn loss_chart(experiment: &Experiment, by: &str, x_label: &str, series: Vec<Series>) -> LineChart {
