@@ -2,7 +2,7 @@
 //!
 //! Shape suffixes: b batch, t time (queries), s time (keys), h query heads, g key/value heads, d head width, m model width.
 
-use bitnet_nn::fused::{causal_attention, rms_norm};
+use bitnet_nn::fused::{cached_attention, causal_attention, rms_norm};
 use burn::module::Module;
 use burn::nn::RmsNorm;
 use burn::tensor::{Bool, Device, Int, Tensor, activation::softmax};
@@ -12,6 +12,9 @@ use crate::cache::LayerCache;
 use crate::init::Init;
 use crate::positions::Positions;
 use crate::projection::Projection;
+
+/// Queries up to which attention to a cache is one operation; more of them are better served by matrix products.
+const FEW: usize = 4;
 
 /// Multi-head attention (Vaswani et al. 2017, section 3.2.2), scores scaled by `1/√d` with `d` the width of a head.
 #[derive(Module, Debug)]
@@ -125,20 +128,26 @@ impl MultiHeadAttention {
     }
 
     /// [`causal`](Self::causal) for positions from `offset` on whose predecessors are in the cache of a decoder-only model.
-    /// `hidden` `[1, 1, t, s]` is true where a query may not look.
     pub(crate) fn cached(
         &self,
         x_btm: Tensor<3>,
         positions: &Positions,
-        hidden: &Tensor<4, Bool>,
         cache: &mut LayerCache,
         offset: usize,
     ) -> Tensor<3> {
         let [q, k, v] = self.own(x_btm);
-        let q_bhtd = positions.rotate(q, offset).swap_dims(1, 2);
+        let q_bthd = positions.rotate(q, offset);
         let k_bgtd = positions.rotate(k, offset).swap_dims(1, 2);
-        let (keys, values) = cache.update(k_bgtd, v.swap_dims(1, 2), offset);
-        self.attend(q_bhtd, KeysValues { keys, values }, Some(hidden))
+        cache.write(k_bgtd, v.swap_dims(1, 2), offset);
+        let time = q_bthd.dims()[1];
+        if time <= FEW {
+            let (keys, values) = cache.whole();
+            return self.output(cached_attention(q_bthd, keys, values, offset));
+        }
+        let (keys, values) = cache.visible(offset + time);
+        let hidden = cache.mask(time, offset).unsqueeze();
+        let memory = KeysValues { keys, values };
+        self.attend(q_bthd.swap_dims(1, 2), memory, Some(&hidden))
     }
 
     /// Cross-attention: queries from `x` `[b, t, m]`, keys and values from the other sequence.

@@ -5,8 +5,8 @@ use burn::tensor::{Bool, Device, Tensor};
 use crate::ModelConfig;
 use crate::attention::causal_mask;
 
-/// Attention reads the cache in steps of this many positions (the rest is masked), so that a GPU backend meets a
-/// handful of shapes, and tunes its kernels for them once, however long the text grows.
+/// Attention of many queries reads the cache in steps of this many positions (the rest is masked), so that a GPU backend meets
+/// a handful of shapes, and tunes its kernels for them once, however long the text grows.
 const STEP: usize = 64;
 
 /// Keys and values of one layer, `[batch, kv_heads, positions, head_dim]`.
@@ -75,34 +75,35 @@ impl KvCache {
 }
 
 impl LayerCache {
-    /// True where a query may not look, for `time` queries from `offset` on and the keys that [`update`](Self::update)
-    /// then returns.
-    pub fn mask(&self, time: usize, offset: usize) -> Tensor<2, Bool> {
-        let visible = (offset + time).next_multiple_of(STEP);
-        causal_mask(time, visible, offset, &self.keys.device())
-    }
-
-    /// Writes keys and values `[batch, kv_heads, time, head_dim]` at `offset` and returns all that attention may look
-    /// at, rounded up to the step.
-    pub fn update(
-        &mut self,
-        k_bgtd: Tensor<4>,
-        v_bgtd: Tensor<4>,
-        offset: usize,
-    ) -> (Tensor<4>, Tensor<4>) {
-        let time = k_bgtd.dims()[2];
-        let visible = (offset + time).next_multiple_of(STEP);
+    /// Writes keys and values `[batch, kv_heads, time, head_dim]` at `offset`.
+    pub fn write(&mut self, k_bgtd: Tensor<4>, v_bgtd: Tensor<4>, offset: usize) {
         let write = |buffer: &mut Tensor<4>, new: Tensor<4>| {
-            let [batch, heads, _, width] = new.dims();
+            let [batch, heads, time, width] = new.dims();
             // Taking the buffer out leaves it with one owner, so that the backend writes in place.
             let old = std::mem::replace(buffer, Tensor::empty([1, 1, 1, 1], &new.device()));
             let range = [0..batch, 0..heads, offset..offset + time, 0..width];
             *buffer = old.slice_assign(range, new);
-            buffer.clone().narrow(2, 0, visible)
         };
-        (
-            write(&mut self.keys, k_bgtd),
-            write(&mut self.values, v_bgtd),
-        )
+        write(&mut self.keys, k_bgtd);
+        write(&mut self.values, v_bgtd);
+    }
+
+    /// All keys and values, of positions not written too.
+    pub fn whole(&self) -> (Tensor<4>, Tensor<4>) {
+        (self.keys.clone(), self.values.clone())
+    }
+
+    /// Those of the first `len` positions, rounded up to the step.
+    pub fn visible(&self, len: usize) -> (Tensor<4>, Tensor<4>) {
+        let visible = len.next_multiple_of(STEP);
+        let narrow = |buffer: &Tensor<4>| buffer.clone().narrow(2, 0, visible);
+        (narrow(&self.keys), narrow(&self.values))
+    }
+
+    /// True where a query may not look, for `time` queries from `offset` on and the keys that are
+    /// [`visible`](Self::visible) to the last.
+    pub fn mask(&self, time: usize, offset: usize) -> Tensor<2, Bool> {
+        let visible = (offset + time).next_multiple_of(STEP);
+        causal_mask(time, visible, offset, &self.keys.device())
     }
 }

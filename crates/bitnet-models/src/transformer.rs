@@ -85,14 +85,10 @@ impl Transformer {
             offset + time
         );
         let mut x_btm = lookup(&self.embed_tokens, tokens_bt);
-        let mut hidden = None;
         for (block, layer) in self.layers.iter().zip(&mut cache.layers) {
-            let hidden = hidden
-                .get_or_insert_with(|| layer.mask(time, offset).unsqueeze::<4>())
-                .clone();
             x_btm = block.forward(x_btm, |block, x| {
                 let attention = &block.self_attn;
-                attention.cached(x, &self.positions, &hidden, layer, offset)
+                attention.cached(x, &self.positions, layer, offset)
             });
         }
         cache.advance(time);

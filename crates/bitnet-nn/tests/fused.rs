@@ -6,7 +6,7 @@
 mod common;
 
 use bitnet_nn::fused::{
-    AdamWStep, Gate, adamw, causal_attention, cross_entropy, embedding, gated, linear, rms_norm,
+    AdamWStep, Gate, adamw, cached_attention, causal_attention, cross_entropy, embedding, gated, linear, rms_norm,
     rotary, sum_of_squares,
 };
 use burn::nn::RmsNormConfig;
@@ -335,6 +335,43 @@ fn tables_may_be_larger_than_a_binding() {
                 let expected = row + token as f32 * (row + 1.0);
                 assert_eq!(y[token * rows + n], expected, "token {token}, row {n}");
             }
+        }
+    }
+}
+
+#[test]
+fn a_few_queries_see_the_cache_up_to_their_own_place() {
+    for target in common::targets() {
+        let device = &target.device;
+        // Heads of their own and shared; widths below, at and above the units of a cube; chunks that end early, exactly and late.
+        for ([batch, time, heads, kv_heads], width, offset, spare) in [
+            ([1, 1, 1, 1], 2, 0, 0),
+            ([1, 1, 4, 2], 48, 126, 5),
+            ([2, 3, 4, 1], 64, 126, 63),
+            ([1, 4, 2, 2], 128, 253, 0),
+            ([2, 2, 6, 3], 160, 299, 19),
+        ] {
+            let positions = offset + time + spare;
+            let q = noise([batch, time, heads, width], 31, device);
+            let keys = noise([batch, kv_heads, positions, width], 32, device);
+            let values_ = noise([batch, kv_heads, positions, width], 33, device);
+            let ours = cached_attention(q.clone(), keys.clone(), values_.clone(), offset);
+            assert_eq!(ours.dims(), [batch, time, heads, width]);
+
+            let shared = |x: Tensor<4>| {
+                x.narrow(2, 0, offset + time)
+                    .unsqueeze_dim::<5>(2)
+                    .expand([batch, kv_heads, heads / kv_heads, offset + time, width])
+                    .reshape([batch, heads, offset + time, width])
+            };
+            let scores = q.swap_dims(1, 2).matmul(shared(keys).transpose())
+                / (width as f64).sqrt();
+            let hidden = Tensor::<2, Bool>::tril_mask([time, offset + time], offset as i64, device);
+            let scores = scores.mask_fill(hidden.unsqueeze(), f32::NEG_INFINITY);
+            let burns = activation::softmax(scores, 3)
+                .matmul(shared(values_))
+                .swap_dims(1, 2);
+            assert_close(&values(ours), &values(burns), target.name);
         }
     }
 }

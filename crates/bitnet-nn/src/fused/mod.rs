@@ -18,6 +18,6 @@ mod tensor;
 pub use bitnet_kernels::float::{AdamWStep, Gate};
 pub use ops::FusedBackend;
 pub use tensor::{
-    adamw, causal_attention, cross_entropy, embedding, gated, linear, rms_norm, rotary,
+    adamw, cached_attention, causal_attention, cross_entropy, embedding, gated, linear, rms_norm, rotary,
     sum_of_squares,
 };

@@ -121,6 +121,20 @@ pub trait FusedBackend: Backend {
         Self::float_select(table, 0, ids)
     }
 
+    /// Attention of a few queries, which stand at `offset` and after, each to the keys up to its own place.
+    ///
+    /// `q` `[batch, time, heads, width]`, `keys` and `values` `[batch, kv_heads, positions, width]` with positions for
+    /// `offset + time` at least → `[batch, time, heads, width]`. Meant for decoding.
+    #[fusion(meta = cached_attention_spec)]
+    fn cached_attention(
+        q: FloatTensor<Self>,
+        keys: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        offset: usize,
+    ) -> FloatTensor<Self> {
+        reference::cached_attention::<Self>(q, keys, values, offset)
+    }
+
     /// [`causal_attention`](Self::causal_attention) and `ln Σ eˢ` of every query, `[batch, time, heads]`.
     #[fusion(default)]
     fn causal_attention_forward(
@@ -209,6 +223,16 @@ fn rows_product_spec(x: &TensorSpec, w: &TensorSpec) -> TensorSpec {
 #[cfg(feature = "fusion")]
 fn rows_spec(table: &TensorSpec, ids: &TensorSpec) -> TensorSpec {
     TensorSpec::new(Shape::new([ids.shape[0], table.shape[1]]), table.dtype)
+}
+
+#[cfg(feature = "fusion")]
+fn cached_attention_spec(
+    q: &TensorSpec,
+    _keys: &TensorSpec,
+    _values: &TensorSpec,
+    _offset: &usize,
+) -> TensorSpec {
+    TensorSpec::new(q.shape.clone(), q.dtype)
 }
 
 #[cfg(feature = "fusion")]

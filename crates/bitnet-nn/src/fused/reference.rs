@@ -3,7 +3,7 @@
 use bitnet_kernels::float::{AdamWStep, Gate};
 use burn::backend::{
     TensorMetadata, get_device_settings,
-    tensor::{BoolTensor, FloatTensor, IndexingUpdateOp, IntTensor},
+    tensor::{FloatTensor, IndexingUpdateOp, IntTensor},
 };
 use burn::tensor::{Scalar, Shape, Slice};
 
@@ -41,19 +41,49 @@ fn attention_scale(q: &Shape) -> Scalar {
     Scalar::from(1.0 / (last(q) as f32).sqrt())
 }
 
-/// True where a query may not look: above the diagonal of `[t, t]`.
-fn hidden<B: FusedBackend>(like: &FloatTensor<B>, time: usize) -> BoolTensor<B> {
-    let device = like.device();
+/// −∞ in place of scores `[b, h, t, s]` where a query may not look: queries stand at `offset` and after, keys from 0 on.
+fn hide<B: FusedBackend>(scores: FloatTensor<B>, offset: usize) -> FloatTensor<B> {
+    let (shape, device) = (scores.shape(), scores.device());
+    let (time, keys) = (shape[2], shape[3]);
     let settings = get_device_settings::<B>(&device);
-    let positions = B::int_arange(0..time as i64, &device, settings.int_dtype);
-    let square = Shape::new([1, 1, time, time]);
-    let queries = B::int_reshape(positions.clone(), Shape::new([1, 1, time, 1]));
-    let keys = B::int_reshape(positions, Shape::new([1, 1, 1, time]));
-    B::int_lower(
-        B::int_expand(queries, square.clone()),
-        B::int_expand(keys, square),
+    let positions =
+        |from, to| B::int_arange(from as i64..to as i64, &device, settings.int_dtype);
+    let queries = B::int_reshape(positions(offset, offset + time), Shape::new([1, 1, time, 1]));
+    let keys = B::int_reshape(positions(0, keys), Shape::new([1, 1, 1, keys]));
+    let hidden = B::int_lower(
+        B::int_expand(queries, shape.clone()),
+        B::int_expand(keys, shape),
         settings.bool_dtype,
-    )
+    );
+    B::float_mask_fill(scores, hidden, Scalar::from(f32::NEG_INFINITY))
+}
+
+/// Softmax over the last dimension, and `ln Σ eˢ` with a last dimension of 1.
+fn softmax<B: FusedBackend>(scores: FloatTensor<B>) -> (FloatTensor<B>, FloatTensor<B>) {
+    let highest = B::float_max_dim(scores.clone(), 3);
+    let exps = B::float_exp(B::float_sub(scores, highest.clone()));
+    let sums = B::float_sum_dim(exps.clone(), 3);
+    let p = B::float_div(exps, sums.clone());
+    (p, B::float_add(highest, B::float_log(sums)))
+}
+
+pub(super) fn cached_attention<B: FusedBackend>(
+    q: FloatTensor<B>,
+    keys: FloatTensor<B>,
+    values: FloatTensor<B>,
+    offset: usize,
+) -> FloatTensor<B> {
+    let shape = q.shape();
+    let (time, heads) = (shape[1], shape[2]);
+    let seen = |x: FloatTensor<B>| {
+        let mut range = vec![Slice::full(); 4];
+        range[2] = Slice::from(0..offset + time);
+        share::<B>(B::float_slice(x, &range), heads)
+    };
+    let q = B::float_mul_scalar(swap::<B>(q), attention_scale(&shape));
+    let scores = B::float_matmul(q, B::float_transpose(seen(keys)));
+    let (p, _) = softmax::<B>(hide::<B>(scores, offset));
+    swap::<B>(B::float_matmul(p, seen(values)))
 }
 
 /// Repeats each key/value head for the query heads that share it: `[b, g, t, d]` → `[b, h, t, d]`.
@@ -88,14 +118,12 @@ fn scores<B: FusedBackend>(
     sin: FloatTensor<B>,
 ) -> Triple<B> {
     let shape = q.shape();
-    let (time, heads, scale) = (shape[1], shape[2], attention_scale(&shape));
+    let (heads, scale) = (shape[2], attention_scale(&shape));
     let q = swap::<B>(B::rotary(q, cos.clone(), sin.clone(), false));
     let k = share::<B>(swap::<B>(B::rotary(k, cos, sin, false)), heads);
     let q = B::float_mul_scalar(q, scale);
     let scores = B::float_matmul(q.clone(), B::float_transpose(k.clone()));
-    let mask = B::bool_expand(hidden::<B>(&scores, time), scores.shape());
-    let scores = B::float_mask_fill(scores, mask, Scalar::from(f32::NEG_INFINITY));
-    (scores, q, k)
+    (hide::<B>(scores, 0), q, k)
 }
 
 pub(super) fn causal_attention<B: FusedBackend>(
@@ -108,12 +136,8 @@ pub(super) fn causal_attention<B: FusedBackend>(
     let shape = q.shape();
     let [batch, time, heads] = [shape[0], shape[1], shape[2]];
     let (scores, _, _) = scores::<B>(q, k, cos, sin);
-    let highest = B::float_max_dim(scores.clone(), 3);
-    let exps = B::float_exp(B::float_sub(scores, highest.clone()));
-    let sums = B::float_sum_dim(exps.clone(), 3);
-    let p = B::float_div(exps, sums.clone());
+    let (p, log_sums) = softmax::<B>(scores);
     let y = B::float_matmul(p, share::<B>(swap::<B>(v), heads));
-    let log_sums = B::float_add(highest, B::float_log(sums));
     let log_sums = B::float_reshape(swap::<B>(log_sums), Shape::new([batch, time, heads]));
     (swap::<B>(y), log_sums)
 }

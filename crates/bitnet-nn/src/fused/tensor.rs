@@ -72,6 +72,38 @@ pub fn causal_attention(
     ))
 }
 
+/// Attention of a few queries to a cache, in decoding: rotated `q` `[batch, time, heads, width]`, which stand at `offset` and after,
+/// rotated `keys` and `values` `[batch, kv_heads, positions, width]` → `[batch, time, heads, width]`. A query sees the keys up
+/// to its own place. Not differentiable.
+///
+/// # Panics
+/// If the shapes disagree, `kv_heads` does not divide `heads`, or there are fewer positions than `offset + time`.
+pub fn cached_attention(
+    q: Tensor<4>,
+    keys: Tensor<4>,
+    values: Tensor<4>,
+    offset: usize,
+) -> Tensor<4> {
+    let [batch, time, heads, width] = q.dims();
+    let [_, kv_heads, positions, _] = keys.dims();
+    assert!(
+        keys.dims() == [batch, kv_heads, positions, width]
+            && values.dims() == keys.dims()
+            && heads.is_multiple_of(kv_heads)
+            && offset + time <= positions,
+        "cached_attention: q {:?} at {offset}, keys {:?}, values {:?}",
+        q.dims(),
+        keys.dims(),
+        values.dims()
+    );
+    Tensor::from_dispatch(<Dispatch as FusedBackend>::cached_attention(
+        q.into_dispatch(),
+        keys.into_dispatch(),
+        values.into_dispatch(),
+        offset,
+    ))
+}
+
 /// `−ln softmax(x)[target]` of each row, in nats: logits `[M, V]`, targets `[M]` → `[M]`.
 ///
 /// # Panics

@@ -1,5 +1,6 @@
 //! CubeCL runtimes: what their fusion does not make one kernel of.
 
+mod attention;
 mod block;
 mod table;
 
@@ -32,5 +33,14 @@ impl FusedBackend for CubeBackend {
         inverse: bool,
     ) -> FloatTensor<Self> {
         block::rotary(x, cos, sin, inverse)
+    }
+
+    fn cached_attention(
+        q: FloatTensor<Self>,
+        keys: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        offset: usize,
+    ) -> FloatTensor<Self> {
+        attention::cached_attention(q, keys, values, offset)
     }
 }
