@@ -64,7 +64,7 @@ fn check_file(root: &Path, path: &str) -> io::Result<Vec<Finding>> {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     if name == "Cargo.toml" {
         found.extend(wrong_arrows(folder, &fs::read_to_string(&file)?));
-    } else if name == "README.md" || path == "ARCHITECTURE.md" {
+    } else if name.ends_with(".md") {
         let mut dead = links(&fs::read_to_string(&file)?);
         dead.retain(|(_, target)| !file.with_file_name(target).exists());
         for (line, target) in dead {

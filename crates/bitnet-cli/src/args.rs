@@ -7,7 +7,7 @@ use bitnet_train::Backend;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-/// Train ternary (BitNet b1.58) and float language models side by side, compare them, and run them.
+/// Train ternary (BitNet b1.58) and float models side by side, compare them, and run them.
 #[derive(Debug, Parser)]
 #[command(name = "bitnet", version, max_term_width = 100)]
 pub struct Cli {
@@ -21,7 +21,7 @@ pub enum Command {
     Train(TrainArgs),
     /// Train a float and a ternary twin, compare them and write a report; without CONFIG: the built-in quick start
     Compare(CompareArgs),
-    /// Loss, perplexity, bits per byte and accuracy of a model on a text file
+    /// Score a trained model: loss, perplexity, bits per byte and accuracy on a text; another task on its test split
     Eval(EvalArgs),
     /// Continue a prompt, or translate it
     Generate(GenerateArgs),
@@ -108,9 +108,9 @@ pub enum Format {
     Text,
     /// For programs
     Json,
-    /// A Markdown table (`compare`, `bench`)
+    /// A Markdown table (`compare`, `bench`, `experiment run`)
     Md,
-    /// A CSV table (`compare`, `bench`)
+    /// A CSV table (`compare`, `bench`, `experiment run`)
     Csv,
 }
 
@@ -208,7 +208,7 @@ pub struct RenderArgs {
 pub struct EvalArgs {
     /// Run directory
     pub model: PathBuf,
-    /// Text file to evaluate on; default: the validation split that the model was trained beside
+    /// Text file to evaluate a language model on; default: the validation split that it was trained beside
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
     /// Tokens in a window; default: the training context

@@ -141,6 +141,14 @@ pub fn asks_for_engine(backend: Backend, args: &EngineArgs) -> anyhow::Result<bo
     }
 }
 
+/// The engine runs exported models only.
+pub fn refuse_latent_engine(latent: bool, args: &EngineArgs) -> anyhow::Result<()> {
+    if latent && (args.kernel.is_some() || args.layout.is_some() || args.head.is_some()) {
+        bail!("--latent runs on Burn's tensors; leave out --kernel, --layout and --head");
+    }
+    Ok(())
+}
+
 /// The model as generation uses it.
 pub fn runner<'a>(
     model: &'a Transformer,

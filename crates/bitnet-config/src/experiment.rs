@@ -23,6 +23,8 @@
 //!
 //! A variant with `teacher = "float"` is distilled from the run of that variant under the same seed, which is trained first;
 //! the report counts the teacher's time and energy with its own.
+//!
+//! Variants that learn different tasks have a `group` each; only those of one group are compared, with its first float one.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -40,8 +42,10 @@ pub struct ExperimentConfig {
     /// What is asked, one sentence.
     pub question: String,
     /// What the results mean, in words; written when they are known.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub conclusion: String,
     /// Limits and negative results, a paragraph each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// Configuration of a run that all variants begin with; a relative path starts at this file's folder.
     pub config: PathBuf,
@@ -69,10 +73,23 @@ pub struct VariantConfig {
     pub label: String,
     /// What makes it different, as in `--set`.
     pub set: Vec<String>,
+    /// Variants are compared within their group, such as one of several tasks; empty where all are of one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub group: String,
     /// Its own learning rates.
     pub learning_rates: Vec<f64>,
     /// The variant whose run under the same seed teaches this one (`train.distill_from`); empty for none.
     pub teacher: String,
+}
+
+impl VariantConfig {
+    /// What tables and pictures call it.
+    pub fn words(&self) -> &str {
+        match self.label.is_empty() {
+            true => &self.name,
+            false => &self.label,
+        }
+    }
 }
 
 impl ExperimentConfig {
@@ -208,6 +225,17 @@ impl ExperimentConfig {
                     "variants.learning_rates",
                     format!("{own:?} of {name}"),
                     problem,
+                ));
+            }
+        }
+        for variant in &self.variants {
+            let own = self.learning_rates(variant);
+            let twice = |(i, rate): (usize, &f64)| own[..i].contains(rate);
+            if own.iter().enumerate().any(twice) {
+                return Err(invalid(
+                    "variants.learning_rates",
+                    format!("{own:?} of {}", variant.name),
+                    "must all be different",
                 ));
             }
         }

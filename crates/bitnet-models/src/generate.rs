@@ -117,7 +117,7 @@ pub fn generate(
     check_prompt(model, prompt)?;
     let context = model.context();
     let start = Instant::now();
-    model.start(context.min(prompt.len() + max_new_tokens))?;
+    model.start(context.min(prompt.len().saturating_add(max_new_tokens)))?;
     let mut text = prompt.to_vec();
     let mut tokens = Vec::new();
     let mut first = None;

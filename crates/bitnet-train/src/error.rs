@@ -43,6 +43,14 @@ pub enum TrainError {
         /// The learning rate of that step.
         learning_rate: f64,
     },
+    /// A resumed run would learn something else.
+    #[error("{path}: cannot resume: the data is not what it was, {what}; restore it, or begin a new run")]
+    DataChanged {
+        /// The run.
+        path: PathBuf,
+        /// What is different.
+        what: &'static str,
+    },
     /// No pair can be trained on.
     #[error("{name}: no pair fits into data.max_length = {max_length} tokens; raise it")]
     TooLong {

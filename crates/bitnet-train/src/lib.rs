@@ -1,4 +1,4 @@
-//! Training, evaluation, checkpoints and generation for BitNet models.
+//! Training, evaluation, checkpoints and export of BitNet models.
 
 mod agreement;
 mod checkpoint;

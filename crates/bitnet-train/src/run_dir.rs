@@ -41,7 +41,7 @@ impl RunDir {
             write_atomic(&run.tokenizer_path(), tokenizer.to_json().as_bytes())?;
         }
         if !label_names.is_empty() {
-            let path = run.path.join("labels.json");
+            let path = run.labels_path();
             write_atomic(&path, to_json(&label_names, &path)?.as_bytes())?;
         }
         // Last, because its presence is what makes the folder a run.
@@ -111,6 +111,43 @@ impl RunDir {
             true => self.tokenizer().map(Some),
             false => Ok(None),
         }
+    }
+
+    /// Whether a resumed run still has the data that it began with, as far as tokens and classes tell.
+    ///
+    /// # Errors
+    /// If the tokenizer or the classes are others, or a file cannot be read.
+    pub fn check_data(
+        &self,
+        tokenizer: Option<&Tokenizer>,
+        label_names: &[String],
+    ) -> Result<(), TrainError> {
+        let changed = |what| TrainError::DataChanged {
+            path: self.path.clone(),
+            what,
+        };
+        if self.known_tokenizer()?.as_ref() != tokenizer {
+            return Err(changed("its text is cut into other tokens"));
+        }
+        let path = self.labels_path();
+        let known: Vec<String> = match path.exists() {
+            true => {
+                let json = fs::read_to_string(&path).map_err(TrainError::io(&path))?;
+                serde_json::from_str(&json).map_err(|error| TrainError::Damaged {
+                    path,
+                    problem: error.to_string(),
+                })?
+            }
+            false => Vec::new(),
+        };
+        match known == label_names {
+            true => Ok(()),
+            false => Err(changed("it has other classes")),
+        }
+    }
+
+    fn labels_path(&self) -> PathBuf {
+        self.path.join("labels.json")
     }
 
     /// Adds a line to `metrics.jsonl`.

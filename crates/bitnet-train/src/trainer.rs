@@ -279,6 +279,15 @@ impl<T: Task> Training<'_, T> {
         let energy_joules = meter.joules();
         let model = finished(&model);
         let val = task.evaluate(&model, 0, device)?;
+        // The training loss is that of the weights before the last step.
+        if !val.loss.is_finite() {
+            return Err(TrainError::Diverged {
+                step: state.step,
+                loss: val.loss,
+                learning_rate: optim
+                    .learning_rate_at(state.step.saturating_sub(1), train.steps),
+            });
+        }
         // The summary is of the whole split; the curve ends on the batches that it began with.
         let point = match train.eval_batches {
             0 => val,

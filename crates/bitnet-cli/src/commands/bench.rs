@@ -53,7 +53,7 @@ struct Test {
 
 pub fn run(args: BenchArgs) -> anyhow::Result<Outcome> {
     let tests = tests(&args);
-    let longest = tests.iter().map(|t| t.depth + t.prompt + t.generate).max();
+    let longest = tests.iter().map(|t| t.depth.saturating_add(t.prompt).saturating_add(t.generate)).max();
     let Some(longest) = longest else {
         bail!("there is nothing to measure: every -p and -n is 0");
     };
@@ -199,6 +199,9 @@ fn trained(args: &BenchArgs) -> anyhow::Result<RunDir> {
     let Some(path) = &args.model else {
         bail!("there is nothing to measure: give a run directory, or a shape with --arch CONFIG");
     };
+    if args.linear.is_some() || !args.set.is_empty() {
+        bail!("--linear and --set are for a shape (--arch); a trained model is measured as it is");
+    }
     Ok(RunDir::open(path)?)
 }
 

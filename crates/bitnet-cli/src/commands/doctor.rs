@@ -95,7 +95,7 @@ fn features() -> Vec<&'static str> {
     }
     #[cfg(target_arch = "x86_64")]
     return detected!(is_x86_feature_detected:
-        "sse4.1", "avx", "avx2", "fma", "f16c", "avxvnni", "avx512f", "avx512bw", "avx512vnni");
+        "sse4.1", "avx", "avx2", "fma", "f16c", "avxvnni", "avx512f", "avx512bw", "avx512vbmi", "avx512vnni");
     #[cfg(target_arch = "aarch64")]
     return detected!(is_aarch64_feature_detected: "neon", "dotprod", "i8mm", "sve");
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]

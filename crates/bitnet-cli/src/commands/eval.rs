@@ -52,6 +52,7 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
             corpus.validation.len()
         );
     }
+    setup::refuse_latent_engine(args.latent, &args.engine)?;
     let model: Transformer = if args.latent {
         load_latent(&run, &device)?
     } else {

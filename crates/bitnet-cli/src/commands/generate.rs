@@ -38,6 +38,7 @@ pub fn run(args: GenerateArgs) -> anyhow::Result<Outcome> {
             task.name()
         ),
     }
+    setup::refuse_latent_engine(args.latent, &args.engine)?;
     let tokenizer = run.tokenizer()?;
     let prompt = tokenizer.encode(&args.prompt)?;
     let device = setup::open_device(&args.device)?;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bitnet_config::{LinearKind, RunConfig, Task as Kind};
-use bitnet_models::Network;
+use bitnet_models::{ActivationQuantizer, Network};
 use bitnet_report::energy::{FloatWidth, Process, float_product_pj, ternary_product_pj};
 use bitnet_train::{
     Evaluation, RunDir, Task, exported_bytes, load_exported, load_latent, median, peak_rss_bytes,
@@ -102,15 +102,20 @@ impl task::Visitor for Measure<'_> {
             file_bytes: exported_bytes(run)?,
             latency_ms: median(&times),
             peak_rss_bytes,
-            modelled: modelled(&model, config.model.linear),
+            modelled: modelled(&model, config),
             data: task.description(),
         })
     }
 }
 
-/// Arithmetic of the linear layers for one token, or example, 7 nm.
-fn modelled(model: &impl Network, linear: LinearKind) -> BTreeMap<String, f64> {
+/// Arithmetic of the linear layers for one token, or example, 7 nm. Nothing for ternary layers whose activations are not int8:
+/// the published figures are of 8-bit additions.
+fn modelled(model: &impl Network, config: &RunConfig) -> BTreeMap<String, f64> {
     let mut energy = BTreeMap::new();
+    let linear = config.model.linear;
+    if linear == LinearKind::Ternary && config.quant.activations != ActivationQuantizer::Int8 {
+        return energy;
+    }
     for width in FloatWidth::ALL {
         let of = |(inputs, outputs): (usize, usize)| {
             let (inputs, outputs) = (inputs as u64, outputs as u64);

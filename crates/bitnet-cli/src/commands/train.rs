@@ -59,6 +59,7 @@ impl task::Visitor for Train {
             (Some(from), Some(path)) => {
                 let run = RunDir::open(path)?;
                 check_same(&run, config)?;
+                run.check_data(task.tokenizer(), task.label_names())?;
                 let checkpoint = match from.as_str() {
                     "auto" => Checkpoint::latest(&run)?,
                     path => Checkpoint::at(path),

@@ -5,7 +5,8 @@
 //! run elementwise operations on one thread, that costs more than the matrix products beside them. Flex and NdArray run
 //! the kernels of [`bitnet_kernels::float`], the same code on the same numbers, so these two backends train bit by bit
 //! alike; every other backend runs the default bodies (`reference.rs`), which Burn's own fusion compiles into kernels
-//! where it can. CubeCL runtimes have their own table look-up and product with a table's rows (`cube.rs`).
+//! where it can. CubeCL runtimes have kernels of their own (`cube/`) for a table's rows and products with them, RMSNorm, rotary
+//! embedding and attention to the cache.
 
 mod autodiff;
 mod cpu;

@@ -56,8 +56,19 @@ impl<'a> Pick<'a> {
     }
 }
 
+/// What `say` says of each group, one after the other.
+pub(super) fn of_groups(experiment: &Experiment, say: impl Fn(&Experiment) -> String) -> String {
+    let said: Vec<String> = experiment.groups().iter().map(say).collect();
+    said.join(" ")
+}
+
 /// One or two sentences: the ternary variant against the float one where there are both, and the [`winner`].
+///
+/// Groups have theirs one after the other.
 pub fn headline(experiment: &Experiment) -> String {
+    if experiment.is_grouped() {
+        return of_groups(experiment, headline);
+    }
     let winner = winner(experiment);
     let pick = Pick::of(experiment);
     // With two variants the winner's sentence says the same.

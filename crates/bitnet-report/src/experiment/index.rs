@@ -13,9 +13,11 @@ use crate::escape;
 use crate::format::NONE;
 use crate::write::write_atomic;
 
-const INTRO: &str = "Each experiment asks one question, trains every variant with its own learning rate and with several \
-seeds, and reports the score of the model as exported. The numbers below are means over seeds ± one sample standard \
-deviation, and the gap is ternary minus float, paired by seed.";
+const INTRO: &str = "Each experiment asks one question, trains its variants with several seeds where time allowed, and reports \
+the score of the model as exported; whether learning rates were searched for or given stands in each report. The numbers \
+below are means over seeds ± one sample standard deviation, and the gap is ternary minus float, paired by seed. `bitnet \
+experiment run experiments/NAME`, from the root of the repository, makes one again; the head of its run.toml says where \
+the data is from.";
 
 const NOISE: &str = "A word on noise. Training the same model twice with different seeds gives different scores, and a gap \
 smaller than that difference says nothing. With the few seeds a small computer can afford, the spread itself is known \
@@ -41,7 +43,7 @@ pub fn render_index(experiments: &[Experiment], path: &Path) -> io::Result<()> {
 /// The index as GitHub-flavoured Markdown.
 pub fn index_markdown(experiments: &[Experiment]) -> String {
     let mut out = Page("# Experiments\n".to_owned());
-    out.paragraph(INTRO);
+    out.prose(INTRO);
     out.paragraph(NOISE);
     if experiments.is_empty() {
         out.paragraph("There are no experiments yet.");
@@ -52,7 +54,8 @@ pub fn index_markdown(experiments: &[Experiment]) -> String {
         "\n| experiment | question | score | float | ternary | gap | verdict |\n\
          | --- | --- | --- | ---: | ---: | ---: | --- |\n",
     );
-    for experiment in experiments {
+    for experiment in experiments.iter().flat_map(Experiment::groups) {
+        let experiment = &experiment;
         let pick = Pick::of(experiment);
         let [title, question, metric, float, ternary, gap] = [
             experiment.heading(),

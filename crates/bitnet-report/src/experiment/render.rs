@@ -95,7 +95,7 @@ fn document(experiment: &Experiment, figures: &[Figure]) -> String {
     out.paragraph(&exported(experiment));
     out.heading("What these numbers do not say");
     out.list(&limits(experiment));
-    out.list(&experiment.notes);
+    out.notes(&experiment.notes);
     reproduce(&mut out, experiment);
     out.0
 }
@@ -116,6 +116,11 @@ fn reading(experiment: &Experiment) -> String {
         ),
     };
     let gap = match experiment.baseline() {
+        _ if experiment.is_grouped() => {
+            " Groups do not compare: gaps are differences to the float variant of the same group with the same seed; their \
+             95 % interval is by Student’s t."
+                .to_owned()
+        }
         Some(baseline) if most > 1 => format!(
             " Gaps are differences to {} with the same seed; their 95 % interval is by Student’s t.",
             baseline.words()
@@ -155,9 +160,12 @@ fn exported(experiment: &Experiment) -> String {
     let unit = numbers::gap_unit(&experiment.metric);
     let digits = Style::of(&experiment.metric).difference(most, 1.0);
     format!(
-        "The exported model’s score differs from that as trained by at most {}{unit}, over {} runs.",
+        "The exported model’s score differs from that as trained by at most {}{unit}, over {}.",
         digits.trim_start_matches('+'),
-        finite.len()
+        match finite.len() {
+            1 => "one run".to_owned(),
+            runs => format!("{runs} runs"),
+        }
     )
 }
 
@@ -268,15 +276,25 @@ impl Page {
             .push_str(&format!("\n**{}**\n", escape::markdown(text)));
     }
 
-    /// Text of several paragraphs, separated by empty lines.
+    /// What an author wrote, with code between backticks: paragraphs separated by empty lines.
     pub fn prose(&mut self, text: &str) {
         let paragraphs = text.split("\n\n").map(str::trim);
         for paragraph in paragraphs.filter(|p| !p.is_empty()) {
-            self.paragraph(paragraph);
+            self.0
+                .push_str(&format!("\n{}\n", escape::authored(paragraph)));
         }
     }
 
     pub fn list(&mut self, items: &[String]) {
+        self.items(items, escape::markdown);
+    }
+
+    /// A list that an author wrote, with code between backticks.
+    pub fn notes(&mut self, items: &[String]) {
+        self.items(items, escape::authored);
+    }
+
+    fn items(&mut self, items: &[String], escaped: impl Fn(&str) -> String) {
         for (i, item) in items.iter().enumerate() {
             let gap = if i == 0 && !self.0.ends_with("- \n") {
                 "\n"
@@ -284,7 +302,7 @@ impl Page {
                 ""
             };
             self.0
-                .push_str(&format!("{gap}- {}\n", escape::markdown(item.trim())));
+                .push_str(&format!("{gap}- {}\n", escaped(item.trim())));
         }
     }
 

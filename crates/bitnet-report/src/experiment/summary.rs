@@ -84,6 +84,9 @@ pub struct Variant {
     pub label: String,
     /// [`Variant::FLOAT`] or [`Variant::TERNARY`].
     pub linear: String,
+    /// Variants are compared within their group, such as one of several tasks; empty where all are of one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub group: String,
     /// The variant whose runs taught these, if any did.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub teacher: String,
@@ -148,6 +151,55 @@ impl Experiment {
     pub fn baseline(&self) -> Option<&Variant> {
         let name = self.baseline.as_deref()?;
         self.variants.iter().find(|variant| variant.name == name)
+    }
+
+    /// The variant that this one is paired with: the first float one of its group, where there are groups.
+    pub(super) fn baseline_of(&self, variant: &Variant) -> Option<&Variant> {
+        if variant.group.is_empty() {
+            return self.baseline();
+        }
+        let float = |v: &&Variant| v.group == variant.group && v.linear == Variant::FLOAT;
+        self.variants.iter().find(float)
+    }
+
+    /// Whether its variants form groups that do not compare with each other.
+    pub(super) fn is_grouped(&self) -> bool {
+        self.variants.iter().any(|v| !v.group.is_empty())
+    }
+
+    /// Each group as an experiment of its own, in the order of their first variants. One without groups is its only one.
+    pub(super) fn groups(&self) -> Vec<Experiment> {
+        let mut names: Vec<&str> = Vec::new();
+        for variant in &self.variants {
+            if !names.contains(&variant.group.as_str()) {
+                names.push(&variant.group);
+            }
+        }
+        let group = |name: &str| {
+            let of_group = |v: &&Variant| v.group == name;
+            let variants: Vec<Variant> = self.variants.iter().filter(of_group).cloned().collect();
+            let baseline = variants.first().and_then(|v| self.baseline_of(v));
+            Experiment {
+                baseline: baseline.map(|v| v.name.clone()),
+                // What is left compares with each other.
+                variants: variants
+                    .into_iter()
+                    .map(|v| Variant {
+                        group: String::new(),
+                        ..v
+                    })
+                    .collect(),
+                title: match name {
+                    "" => self.heading().to_owned(),
+                    name => format!("{}: {name}", self.heading()),
+                },
+                ..self.clone()
+            }
+        };
+        if self.variants.is_empty() {
+            return vec![self.clone()];
+        }
+        names.into_iter().map(group).collect()
     }
 
     /// Its title, or its name where it has none.

@@ -39,9 +39,10 @@ pub fn main_table(experiment: &Experiment) -> Table {
     .map(str::to_owned)
     .into();
     header.push(format!("{} ({better})", metric.words()));
-    let baseline = experiment.baseline();
-    if let Some(baseline) = baseline {
-        header.push(format!("gap to {}{}", baseline.name, points(experiment)));
+    let against = gap_title(experiment);
+    let has_gaps = against.is_some();
+    if let Some(title) = against {
+        header.push(title);
         header.push("95 % interval".to_owned());
     }
     header.extend(
@@ -54,9 +55,12 @@ pub fn main_table(experiment: &Experiment) -> Table {
         ]
         .map(str::to_owned),
     );
-    let best = super::winner::ranking(experiment)
-        .first()
-        .map(|(variant, _)| variant.name.clone());
+    let best: Vec<String> = experiment
+        .groups()
+        .iter()
+        .filter(|group| group.variants.len() > 1)
+        .filter_map(|group| Some(super::winner::ranking(group).first()?.0.name.clone()))
+        .collect();
     // What a layer or a perceptron reads at a time is an example.
     let unit = match experiment.task.as_str() {
         "vectors" | "layer" => "examples",
@@ -72,10 +76,10 @@ pub fn main_table(experiment: &Experiment) -> Table {
             Cell::number(numbers::rate(variant.learning_rate), variant.learning_rate),
         ];
         let mut score = score(experiment, variant);
-        score.best = best.as_deref() == Some(&variant.name) && experiment.variants.len() > 1;
+        score.best = best.contains(&variant.name);
         row.push(score);
-        if let Some(baseline) = baseline {
-            row.extend(gap_cells(experiment, variant, baseline));
+        if has_gaps {
+            row.extend(gap_cells(experiment, variant));
         }
         row.extend([
             average(
@@ -93,7 +97,20 @@ pub fn main_table(experiment: &Experiment) -> Table {
     table(header, rows.collect())
 }
 
-fn gap_cells(experiment: &Experiment, variant: &Variant, baseline: &Variant) -> [Cell; 2] {
+/// Heading of the gaps to the baseline, or to that of each group; `None` where there is no baseline.
+fn gap_title(experiment: &Experiment) -> Option<String> {
+    let points = points(experiment);
+    if experiment.is_grouped() {
+        return Some(format!("gap to the group’s float{points}"));
+    }
+    let baseline = experiment.baseline()?;
+    Some(format!("gap to {}{points}", baseline.name))
+}
+
+fn gap_cells(experiment: &Experiment, variant: &Variant) -> [Cell; 2] {
+    let Some(baseline) = experiment.baseline_of(variant) else {
+        return [none(), none()];
+    };
     if variant.name == baseline.name {
         return [Cell::text("baseline"), none()];
     }

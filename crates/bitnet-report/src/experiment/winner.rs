@@ -3,6 +3,7 @@
 //! Variants are ranked by the mean of their final scores; one that diverged with any seed is named and not ranked, since
 //! its mean would be that of its lucky seeds. The best is then compared with the runner-up, paired by seed.
 
+use super::headline::of_groups;
 use super::numbers::{self, Style};
 use super::statistics::{Spread, gap};
 use super::summary::{Experiment, Metric, Variant};
@@ -26,8 +27,12 @@ pub(super) fn ranking(experiment: &Experiment) -> Vec<(&Variant, Spread)> {
     ranked
 }
 
-/// In words: which variant is best, and whether its paired interval against the runner-up excludes 0.
+/// In words: which variant is best, and whether its paired interval against the runner-up excludes 0. Groups have theirs one
+/// after the other.
 pub fn winner(experiment: &Experiment) -> String {
+    if experiment.is_grouped() {
+        return of_groups(experiment, winner);
+    }
     let metric = &experiment.metric;
     let style = Style::of(metric);
     let ranked = ranking(experiment);

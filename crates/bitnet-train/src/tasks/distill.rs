@@ -32,6 +32,7 @@ impl Teacher {
         path: &Path,
         train: &TrainConfig,
         tokenizer: &Tokenizer,
+        vocab_size: usize,
         device: &Device,
     ) -> Result<Self, TrainError> {
         let run = RunDir::open(path)?;
@@ -47,6 +48,9 @@ impl Teacher {
             return Err(unfit(
                 "it cuts text into other tokens; train it on the same data and data.level",
             ));
+        }
+        if config.model.vocab_size != vocab_size {
+            return Err(unfit("its model.vocab_size is another; give both the same"));
         }
         if config.model.max_position_embeddings < train.context {
             return Err(unfit("train.context is longer than what it can read"));

@@ -51,7 +51,8 @@ impl Task for LanguageModel<'_> {
     fn prepare(&self, device: &Device) -> Result<(), TrainError> {
         let train = &self.config.train;
         if let (Some(path), None) = (&train.distill_from, self.teacher.get()) {
-            let teacher = Teacher::load(path, train, &self.corpus.tokenizer, device)?;
+            let (tokenizer, vocab) = (&self.corpus.tokenizer, self.config.model.vocab_size);
+            let teacher = Teacher::load(path, train, tokenizer, vocab, device)?;
             self.teacher.get_or_init(|| teacher);
         }
         Ok(())

@@ -163,6 +163,12 @@ fn render_all(args: &RenderArgs) -> anyhow::Result<Outcome> {
             experiment.question = config.question;
             experiment.conclusion = config.conclusion;
             experiment.notes = config.notes;
+            for variant in &mut experiment.variants {
+                if let Some(own) = config.variants.iter().find(|v| v.name == variant.name) {
+                    own.words().clone_into(&mut variant.label);
+                    variant.group.clone_from(&own.group);
+                }
+            }
             experiment.save(&path)?;
         }
         render(&experiment, dir).with_context(|| dir.display().to_string())?;

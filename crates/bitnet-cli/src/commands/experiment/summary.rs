@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use bitnet_config::{LinearKind, Task};
+use bitnet_config::{ExperimentConfig, LinearKind, Task};
 use bitnet_report::experiment::{
     CurvePoint, Experiment, GridPoint, LayerTelemetry, LossPoint, Metric as Measure, Run,
     TelemetryPoint, Variant,
@@ -52,10 +52,8 @@ impl Plan<'_> {
             let linear = job.config.model.linear;
             variants.push(Variant {
                 name: settings.name.clone(),
-                label: match settings.label.is_empty() {
-                    true => settings.name.clone(),
-                    false => settings.label.clone(),
-                },
+                label: settings.words().to_owned(),
+                group: settings.group.clone(),
                 teacher: settings.teacher.clone(),
                 linear: match linear {
                     LinearKind::Float => "float".into(),
@@ -95,7 +93,13 @@ impl Plan<'_> {
         let data = tuned
             .first()
             .map_or(String::new(), |(_, f)| f.measured.data.clone());
-        let config = self.config.to_toml()?;
+        // What the results mean is written later, and is not what was run.
+        let config = ExperimentConfig {
+            conclusion: String::new(),
+            notes: Vec::new(),
+            ..self.config.clone()
+        };
+        let config = config.to_toml()?;
         Ok(Experiment {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             name: name.to_owned(),
@@ -113,7 +117,7 @@ impl Plan<'_> {
             ),
             machine: machine::this(),
             backend: format!(
-                "{}, {} at a time with {} threads each",
+                "{}, {} at a time, threads of each: {}",
                 self.args.device.backend,
                 self.args.jobs,
                 self.threads()

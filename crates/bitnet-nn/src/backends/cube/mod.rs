@@ -1,8 +1,8 @@
-//! Every CubeCL runtime (wgpu, vulkan, metal, cuda): one thread for a word or an output element.
+//! Every CubeCL runtime (wgpu, vulkan, metal, cuda).
 //!
 //! The kernels read 2-bit weights and int8 activations as `u32` words, because WGSL has no smaller integers, and sum by
-//! selection and addition in `i32`: exact for any `K` up to 2²⁴ (`|Σ| ≤ 128 · K`). They use neither subgroups nor f16,
-//! so any adapter runs them. The scales come from Burn's reductions. A NaN is whatever the adapter makes of it.
+//! selection and addition: exact for any `K` up to 2²³ (`product`). The scales of absmax and absmean are taken from integers
+//! (`quantise`). Neither subgroups nor f16 are used, so any adapter runs them. A NaN is whatever the adapter makes of it.
 
 mod product;
 mod quantise;

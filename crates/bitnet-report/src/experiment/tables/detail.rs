@@ -6,7 +6,7 @@ use super::super::numbers::{self, Style};
 use super::super::run::Run;
 use super::super::statistics::Spread;
 use super::super::summary::{Experiment, Variant};
-use super::{counted, label, none, points, positive, spread_cell, table};
+use super::{counted, gap_title, label, none, positive, spread_cell, table};
 use crate::format::{self, NONE};
 use crate::table::{Cell, Section, Table};
 
@@ -35,13 +35,12 @@ pub fn metrics_table(experiment: &Experiment) -> Option<Table> {
 /// Every run, one section per variant: its score as exported and as trained, and its gap to the baseline's run with the
 /// same seed.
 pub fn seeds_table(experiment: &Experiment) -> Table {
-    let baseline = experiment.baseline();
+    let against = gap_title(experiment);
+    let has_gaps = against.is_some();
     let mut header: Vec<String> = ["seed", "learning rate"].map(str::to_owned).into();
     header.push(experiment.metric.words().to_owned());
     header.push("as trained".to_owned());
-    if let Some(baseline) = baseline {
-        header.push(format!("gap to {}{}", baseline.name, points(experiment)));
-    }
+    header.extend(against);
     header.extend(["steps", "tokens", "training time"].map(str::to_owned));
     let style = Style::of(&experiment.metric);
     let row = |variant: &Variant, run: &Run| -> Vec<Cell> {
@@ -52,10 +51,11 @@ pub fn seeds_table(experiment: &Experiment) -> Table {
             run.trained_score
                 .map_or_else(none, |s| Cell::number(style.single(s), s)),
         ];
-        if let Some(baseline) = baseline {
-            let same = baseline.runs.iter().find(|other| other.seed == run.seed);
+        if has_gaps {
+            let baseline = experiment.baseline_of(variant);
+            let baseline = baseline.filter(|b| b.name != variant.name);
+            let same = baseline.and_then(|b| b.runs.iter().find(|other| other.seed == run.seed));
             row.push(match same {
-                _ if variant.name == baseline.name => none(),
                 Some(same) if (run.score - same.score).is_finite() => {
                     let gap = run.score - same.score;
                     Cell::number(style.difference(gap, same.score), gap)

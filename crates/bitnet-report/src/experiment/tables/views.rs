@@ -10,10 +10,10 @@ use crate::format;
 use crate::table::{Cell, Table};
 
 /// The loss of each variant at the time the fastest one was done, read off the mean curve over seeds; `None` with fewer
-/// than two such curves, or where a run was not evaluated on its way.
+/// than two such curves, where a run was not evaluated on its way, or with groups, whose losses do not compare.
 pub fn equal_time_table(experiment: &Experiment) -> Option<Table> {
     let mut runs = experiment.variants.iter().flat_map(|v| &v.runs);
-    if !runs.all(Run::was_followed) {
+    if experiment.is_grouped() || !runs.all(Run::was_followed) {
         return None;
     }
     let timed: Vec<(&Variant, Vec<Point>)> = experiment
@@ -55,9 +55,23 @@ pub fn equal_time_table(experiment: &Experiment) -> Option<Table> {
     Some(table(header, rows))
 }
 
-/// Variants by the bytes of their exported file, smallest first, each with whether it beats everything smaller; `None`
-/// with fewer than two known sizes.
+/// Variants by the bytes of their exported file, smallest first, each with whether it beats everything smaller, in its group
+/// if there are groups; `None` with fewer than two known sizes.
 pub fn equal_bytes_table(experiment: &Experiment) -> Option<Table> {
+    let groups = experiment.groups();
+    let rows: Vec<Vec<Cell>> = groups.iter().filter_map(by_bytes).flatten().collect();
+    let header = vec![
+        "variant".to_owned(),
+        "file".to_owned(),
+        "linear layers".to_owned(),
+        "parameters".to_owned(),
+        experiment.metric.words().to_owned(),
+        "mean beats every smaller file".to_owned(),
+    ];
+    (!rows.is_empty()).then(|| table(header, rows))
+}
+
+fn by_bytes(experiment: &Experiment) -> Option<Vec<Vec<Cell>>> {
     let mut sized: Vec<&Variant> = experiment
         .variants
         .iter()
@@ -92,13 +106,5 @@ pub fn equal_bytes_table(experiment: &Experiment) -> Option<Table> {
             beats,
         ]);
     }
-    let header = vec![
-        "variant".to_owned(),
-        "file".to_owned(),
-        "linear layers".to_owned(),
-        "parameters".to_owned(),
-        metric.words().to_owned(),
-        "mean beats every smaller file".to_owned(),
-    ];
-    Some(table(header, rows))
+    Some(rows)
 }
