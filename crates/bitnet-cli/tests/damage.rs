@@ -51,6 +51,26 @@ fn a_run_is_neither_overwritten_nor_resumed_as_another() {
 }
 
 #[test]
+fn a_run_is_not_resumed_with_other_data() {
+    let place = Place::new();
+    let text = "the cat sat on the mat. ".repeat(200);
+    place.write("a.txt", &text);
+    let data = [
+        "--set",
+        "data.kind=\"text\"",
+        "--set",
+        "data.path=\"a.txt\"",
+    ];
+    place.train("run", &[&data[..], &["--set", "train.steps=4"]].concat());
+    place.write("a.txt", text.replace('c', "z"));
+    let resume = ["train", DEBUG, "--run-dir", "run", "--resume", "auto"];
+    place.fails(
+        &[&resume[..], &data, &["--set", "train.steps=6"]].concat(),
+        &["run: cannot resume", "other tokens", "restore it"],
+    );
+}
+
+#[test]
 fn truncated_files_are_damaged_files() {
     let place = Place::new();
     place.train("run", &[]);

@@ -145,3 +145,16 @@ fn an_experiment_counts_the_teacher() {
         );
     }
 }
+
+#[test]
+fn a_teacher_has_the_learners_vocabulary() {
+    let place = Place::new();
+    place.train(
+        "teacher",
+        &["--set", "model.vocab_size=300", "--set", "train.steps=2"],
+    );
+    place.fails(
+        &["train", DEBUG, "--set", "train.distill_from=teacher"],
+        &["teacher", "model.vocab_size"],
+    );
+}

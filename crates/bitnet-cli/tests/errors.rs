@@ -195,3 +195,57 @@ fn questions_a_run_cannot_answer() {
     );
     place.fails(&["eval", "run", "--device", "99"], &["no device 99"]);
 }
+
+#[test]
+fn flags_that_would_do_nothing_are_refused() {
+    let place = Place::new();
+    place.train("run", &["--set", "train.steps=2"]);
+    for flags in [["--linear", "float"], ["--set", "model.hidden_size=64"]] {
+        place.fails(
+            &[&["bench", "run", "-p", "4", "-n", "0"], &flags[..]].concat(),
+            &["--linear and --set are for a shape", "--arch"],
+        );
+    }
+    let latent = &["--latent runs on Burn's tensors", "leave out"];
+    place.fails(&["eval", "run", "--latent", "--head", "f32"], latent);
+    place.fails(
+        &[
+            "generate", "run", "--prompt", "One", "--latent", "--kernel", "scalar",
+        ],
+        latent,
+    );
+    // A length beyond any context is one: the text ends where the context does.
+    place
+        .run(&[
+            "generate",
+            "run",
+            "--prompt",
+            "One",
+            "--max-new-tokens",
+            "18446744073709551615",
+        ])
+        .ok();
+}
+
+#[test]
+fn a_loss_that_is_no_number_is_no_result() {
+    let place = Place::new();
+    // The second and last step ruins the weights; both training losses are finite.
+    let ran = place.run(&[
+        "train",
+        DEBUG,
+        "--run-dir",
+        "run",
+        "--set",
+        "train.steps=2",
+        "--set",
+        "train.learning_rate=1e30",
+    ]);
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("lower train.learning_rate"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!place.path("run/packed.bpk").exists());
+}

@@ -6,8 +6,8 @@
 mod common;
 
 use bitnet_nn::fused::{
-    AdamWStep, Gate, adamw, cached_attention, causal_attention, cross_entropy, embedding, gated, linear, rms_norm,
-    rotary, sum_of_squares,
+    AdamWStep, Gate, adamw, cached_attention, causal_attention, cross_entropy, embedding, gated,
+    linear, rms_norm, rotary, sum_of_squares,
 };
 use burn::nn::RmsNormConfig;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData, activation};
@@ -364,8 +364,7 @@ fn a_few_queries_see_the_cache_up_to_their_own_place() {
                     .expand([batch, kv_heads, heads / kv_heads, offset + time, width])
                     .reshape([batch, heads, offset + time, width])
             };
-            let scores = q.swap_dims(1, 2).matmul(shared(keys).transpose())
-                / (width as f64).sqrt();
+            let scores = q.swap_dims(1, 2).matmul(shared(keys).transpose()) / (width as f64).sqrt();
             let hidden = Tensor::<2, Bool>::tril_mask([time, offset + time], offset as i64, device);
             let scores = scores.mask_fill(hidden.unsqueeze(), f32::NEG_INFINITY);
             let burns = activation::softmax(scores, 3)

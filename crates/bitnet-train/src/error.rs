@@ -43,14 +43,6 @@ pub enum TrainError {
         /// The learning rate of that step.
         learning_rate: f64,
     },
-    /// A resumed run would learn something else.
-    #[error("{path}: cannot resume: the data is not what it was, {what}; restore it, or begin a new run")]
-    DataChanged {
-        /// The run.
-        path: PathBuf,
-        /// What is different.
-        what: &'static str,
-    },
     /// No pair can be trained on.
     #[error("{name}: no pair fits into data.max_length = {max_length} tokens; raise it")]
     TooLong {
@@ -99,7 +91,7 @@ pub enum TrainError {
     /// The run has no checkpoint to load or resume.
     #[error("{0} holds no checkpoint; train it first (`bitnet train`)")]
     NoCheckpoint(PathBuf),
-    /// The checkpoint belongs to another configuration.
+    /// The checkpoint belongs to another configuration, or the data is not what it was.
     #[error("{path}: cannot resume: {problem}")]
     Resume {
         /// The run.

@@ -122,9 +122,9 @@ impl RunDir {
         tokenizer: Option<&Tokenizer>,
         label_names: &[String],
     ) -> Result<(), TrainError> {
-        let changed = |what| TrainError::DataChanged {
+        let changed = |what| TrainError::Resume {
             path: self.path.clone(),
-            what,
+            problem: format!("the data is not what it was, {what}; restore it, or begin a new run"),
         };
         if self.known_tokenizer()?.as_ref() != tokenizer {
             return Err(changed("its text is cut into other tokens"));

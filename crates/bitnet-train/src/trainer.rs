@@ -284,8 +284,7 @@ impl<T: Task> Training<'_, T> {
             return Err(TrainError::Diverged {
                 step: state.step,
                 loss: val.loss,
-                learning_rate: optim
-                    .learning_rate_at(state.step.saturating_sub(1), train.steps),
+                learning_rate: optim.learning_rate_at(state.step.saturating_sub(1), train.steps),
             });
         }
         // The summary is of the whole split; the curve ends on the batches that it began with.

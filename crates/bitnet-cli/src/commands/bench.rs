@@ -53,7 +53,10 @@ struct Test {
 
 pub fn run(args: BenchArgs) -> anyhow::Result<Outcome> {
     let tests = tests(&args);
-    let longest = tests.iter().map(|t| t.depth.saturating_add(t.prompt).saturating_add(t.generate)).max();
+    let longest = tests
+        .iter()
+        .map(|t| t.depth.saturating_add(t.prompt).saturating_add(t.generate))
+        .max();
     let Some(longest) = longest else {
         bail!("there is nothing to measure: every -p and -n is 0");
     };

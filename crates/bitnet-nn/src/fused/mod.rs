@@ -19,6 +19,6 @@ mod tensor;
 pub use bitnet_kernels::float::{AdamWStep, Gate};
 pub use ops::FusedBackend;
 pub use tensor::{
-    adamw, cached_attention, causal_attention, cross_entropy, embedding, gated, linear, rms_norm, rotary,
-    sum_of_squares,
+    adamw, cached_attention, causal_attention, cross_entropy, embedding, gated, linear, rms_norm,
+    rotary, sum_of_squares,
 };

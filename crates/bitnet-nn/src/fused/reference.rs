@@ -46,9 +46,11 @@ fn hide<B: FusedBackend>(scores: FloatTensor<B>, offset: usize) -> FloatTensor<B
     let (shape, device) = (scores.shape(), scores.device());
     let (time, keys) = (shape[2], shape[3]);
     let settings = get_device_settings::<B>(&device);
-    let positions =
-        |from, to| B::int_arange(from as i64..to as i64, &device, settings.int_dtype);
-    let queries = B::int_reshape(positions(offset, offset + time), Shape::new([1, 1, time, 1]));
+    let positions = |from, to| B::int_arange(from as i64..to as i64, &device, settings.int_dtype);
+    let queries = B::int_reshape(
+        positions(offset, offset + time),
+        Shape::new([1, 1, time, 1]),
+    );
     let keys = B::int_reshape(positions(0, keys), Shape::new([1, 1, 1, keys]));
     let hidden = B::int_lower(
         B::int_expand(queries, shape.clone()),
