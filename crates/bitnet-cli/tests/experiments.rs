@@ -215,3 +215,25 @@ fn mistakes_are_named() {
     place.write("all/one/run.toml", RUN.replace("steps = 20", "steps = 24"));
     place.fails(&ARGS[..3], &["another configuration", "--run-dir"]);
 }
+
+#[test]
+fn only_experiments_are_rendered_and_only_over_their_own_index() {
+    let place = Place::new();
+    let render = &["experiment", "render", "all"];
+    fs::create_dir_all(place.path("all/one")).unwrap();
+    place.write("all/one/summary.json", "{}");
+    place.fails(render, &["all/one/summary.json", "no variants"]);
+    place.write(
+        "all/one/summary.json",
+        r#"{"title": "One", "variants": [{"name": "a"}]}"#,
+    );
+    place.write("all/README.md", "My own notes.");
+    place.fails(render, &["all/README.md", "move it"]);
+    // A run beside them is left alone.
+    fs::remove_file(place.path("all/README.md")).unwrap();
+    place.train("all/run", &["--set", "train.steps=2"]);
+    place.run(render).ok();
+    assert!(place.read("all/README.md").contains("One"));
+    assert!(!place.path("all/run/report.md").exists());
+    place.run(render).ok();
+}

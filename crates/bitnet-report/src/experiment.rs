@@ -62,7 +62,7 @@ pub mod tables;
 mod winner;
 
 pub use headline::headline;
-pub use index::{index_markdown, render_index};
+pub use index::{INDEX_TITLE, index_markdown, render_index};
 pub use render::{render, report_markdown};
 pub use run::{CurvePoint, LayerTelemetry, LossPoint, Run, TelemetryPoint};
 pub use summary::{Experiment, GridPoint, Metric, Variant};

@@ -44,19 +44,21 @@ fn attention_scale(q: &Shape) -> Scalar {
 /// −∞ in place of scores `[b, h, t, s]` where a query may not look: queries stand at `offset` and after, keys from 0 on.
 fn hide<B: FusedBackend>(scores: FloatTensor<B>, offset: usize) -> FloatTensor<B> {
     let (shape, device) = (scores.shape(), scores.device());
-    let (time, keys) = (shape[2], shape[3]);
+    let (time, len) = (shape[2], shape[3]);
     let settings = get_device_settings::<B>(&device);
     let positions = |from, to| B::int_arange(from as i64..to as i64, &device, settings.int_dtype);
     let queries = B::int_reshape(
         positions(offset, offset + time),
         Shape::new([1, 1, time, 1]),
     );
-    let keys = B::int_reshape(positions(0, keys), Shape::new([1, 1, 1, keys]));
+    let keys = B::int_reshape(positions(0, len), Shape::new([1, 1, 1, len]));
+    let of_all = Shape::new([1, 1, time, len]);
     let hidden = B::int_lower(
-        B::int_expand(queries, shape.clone()),
-        B::int_expand(keys, shape),
+        B::int_expand(queries, of_all.clone()),
+        B::int_expand(keys, of_all),
         settings.bool_dtype,
     );
+    let hidden = B::bool_expand(hidden, shape);
     B::float_mask_fill(scores, hidden, Scalar::from(f32::NEG_INFINITY))
 }
 

@@ -13,6 +13,9 @@ use crate::escape;
 use crate::format::NONE;
 use crate::write::write_atomic;
 
+/// How an index begins.
+pub const INDEX_TITLE: &str = "# Experiments";
+
 const INTRO: &str = "Each experiment asks one question, trains its variants with several seeds where time allowed, and reports \
 the score of the model as exported; whether learning rates were searched for or given stands in each report. The numbers \
 below are means over seeds ± one sample standard deviation, and the gap is ternary minus float, paired by seed. `bitnet \
@@ -42,7 +45,7 @@ pub fn render_index(experiments: &[Experiment], path: &Path) -> io::Result<()> {
 
 /// The index as GitHub-flavoured Markdown.
 pub fn index_markdown(experiments: &[Experiment]) -> String {
-    let mut out = Page("# Experiments\n".to_owned());
+    let mut out = Page(format!("{INDEX_TITLE}\n"));
     out.prose(INTRO);
     out.paragraph(NOISE);
     if experiments.is_empty() {

@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use bitnet_config::{ExperimentConfig, Task, VariantConfig};
-use bitnet_report::experiment::{Experiment, render, render_index, tables::main_table};
+use bitnet_report::experiment::{
+    Experiment, INDEX_TITLE, render, render_index, tables::main_table,
+};
 use bitnet_train::Evaluation;
 
 use self::plan::{Finished, Job, Plan};
@@ -143,6 +145,8 @@ fn render_all(args: &RenderArgs) -> anyhow::Result<Outcome> {
     let entries = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
     let mut summaries: Vec<PathBuf> = entries
         .flatten()
+        // A folder with a `config.toml` is a run, whose summary is another.
+        .filter(|entry| !entry.path().join("config.toml").exists())
         .map(|entry| entry.path().join("summary.json"))
         .filter(|path| path.is_file())
         .collect();
@@ -153,9 +157,28 @@ fn render_all(args: &RenderArgs) -> anyhow::Result<Outcome> {
             folder.display()
         );
     }
-    let mut experiments = Vec::new();
+    let index = folder.join("README.md");
+    let foreign = |text: String| !text.starts_with(INDEX_TITLE);
+    if std::fs::read_to_string(&index).is_ok_and(foreign) {
+        bail!(
+            "{} was not written by this command, which would replace it; move it",
+            index.display()
+        );
+    }
+    // All are read before anything is written.
+    let mut loaded = Vec::new();
     for path in summaries {
-        let mut experiment = Experiment::load(&path)?;
+        let experiment = Experiment::load(&path)?;
+        if experiment.variants.is_empty() {
+            bail!(
+                "{}: no experiment's summary, it has no variants; remove it, or run the experiment again",
+                path.display()
+            );
+        }
+        loaded.push((path, experiment));
+    }
+    let mut experiments = Vec::new();
+    for (path, mut experiment) in loaded {
         let dir = path.parent().unwrap_or(folder);
         // What the results mean is written after they are known: taken from the configuration as it is now.
         if let Ok((config, _)) = ExperimentConfig::load(dir) {
@@ -175,7 +198,6 @@ fn render_all(args: &RenderArgs) -> anyhow::Result<Outcome> {
         output::line(&dir.join("report.md").display().to_string())?;
         experiments.push(experiment);
     }
-    let index = folder.join("README.md");
     render_index(&experiments, &index).with_context(|| index.display().to_string())?;
     output::line(&index.display().to_string())?;
     Ok(Outcome::Done)
