@@ -41,7 +41,7 @@ fn a_run_is_neither_overwritten_nor_resumed_as_another() {
     }
     place.fails(
         &["train", DEBUG, "--run-dir", "run", "--resume", "nowhere"],
-        &["nowhere"],
+        &["nowhere", "is no checkpoint", "auto"],
     );
     fs::remove_dir_all(place.path("run/checkpoints")).unwrap();
     place.fails(

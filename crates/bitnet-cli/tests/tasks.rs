@@ -246,6 +246,7 @@ fn vectors_synthetic_and_a_layer() {
     train(&place, "l.toml", "l", &[]);
     assert!(number(&place.run(&["eval", "l", "-o", "json"]).json(), "loss") > 0.0);
     place.fails(&["compare", "l.toml"], &["layer", "bitnet experiment run"]);
+    place.fails(&["bench", "l", "-p", "4"], &["language models", "layer"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 use std::time::Instant;
 
 use anyhow::bail;
+use bitnet_config::Task;
 use bitnet_kernels::probe;
 use bitnet_models::engine::{Engine, RandomWeights};
 use bitnet_models::{
@@ -205,7 +206,16 @@ fn trained(args: &BenchArgs) -> anyhow::Result<RunDir> {
     if args.linear.is_some() || !args.set.is_empty() {
         bail!("--linear and --set are for a shape (--arch); a trained model is measured as it is");
     }
-    Ok(RunDir::open(path)?)
+    let run = RunDir::open(path)?;
+    let task = run.config()?.task;
+    if task != Task::Lm {
+        bail!(
+            "bench measures language models; {} has task = \"{}\", which `bitnet experiment` times",
+            path.display(),
+            task.name()
+        );
+    }
+    Ok(run)
 }
 
 /// Weights 0 in packed layers: a product takes as long as with any others.

@@ -1,5 +1,7 @@
 //! `bitnet train CONFIG`
 
+use std::path::Path;
+
 use anyhow::bail;
 use bitnet_config::{RunConfig, Task as Kind};
 use bitnet_models::LinearKind;
@@ -62,6 +64,9 @@ impl task::Visitor for Train {
                 run.check_data(task.tokenizer(), task.label_names())?;
                 let checkpoint = match from.as_str() {
                     "auto" => Checkpoint::latest(&run)?,
+                    path if !Path::new(path).join("state.json").is_file() => bail!(
+                        "--resume {path:?} is no checkpoint; give `auto`, or a folder RUN/checkpoints/step-…"
+                    ),
                     path => Checkpoint::at(path),
                 };
                 (run, Some(checkpoint))
