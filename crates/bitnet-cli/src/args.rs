@@ -73,8 +73,17 @@ pub struct DeviceArgs {
     #[arg(long, env = "BITNET_DEVICE", default_value_t = 0, value_name = "N")]
     pub device: usize,
     /// CPU threads; 0 takes all cores
-    #[arg(long, env = "BITNET_THREADS", default_value_t = 0, value_name = "N")]
+    #[arg(long, env = "BITNET_THREADS", default_value_t = 0, value_name = "N", value_parser = thread_count)]
     pub threads: usize,
+}
+
+/// A number of threads that a machine could have: starting many more takes minutes and helps nobody.
+fn thread_count(text: &str) -> Result<usize, String> {
+    const MOST: usize = 1024;
+    match text.parse() {
+        Ok(threads) if threads <= MOST => Ok(threads),
+        _ => Err(format!("must be a number from 0 to {MOST}")),
+    }
 }
 
 /// How the CPU engine runs a model; it serves the flex backend. `eval` uses it if one of these is given.
@@ -326,7 +335,8 @@ pub struct BenchArgs {
         long,
         value_delimiter = ',',
         default_value = "0",
-        value_name = "N,…"
+        value_name = "N,…",
+        value_parser = thread_count
     )]
     pub threads: Vec<usize>,
     /// flex, ndarray, wgpu or cuda

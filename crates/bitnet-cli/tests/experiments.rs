@@ -189,12 +189,23 @@ fn mistakes_are_named() {
     let place = place();
     place.fails(&["experiment", "run", "all/two"], &["all/two"]);
     place.fails(&["experiment", "render", "all"], &["all", "experiment run"]);
+    place.write("file", "");
+    let to_file = [&ARGS[..], &["--out", "file"]].concat();
+    place.fails(&to_file, &["--out file", "give a folder"]);
+    let crowded = [&ARGS[..], &["--threads", "1025"]].concat();
+    place.fails(&crowded, &["--threads", "from 0 to 1024"]);
     for (from, to, says) in [
         ("seeds", "sedes", "sedes"),
         ("[0, 1, 2]", "[0, 0]", "all different"),
         ("baseline = \"float\"", "baseline = \"flat\"", "\"flat\""),
         ("\"ternary\"\n", "\"float\"\n", "twice"),
         ("config = \"run.toml\"", "", "config"),
+        ("[1e-3, 1e-2]", "[1e-3, 1e-3]", "all be different"),
+        (
+            "[\"model.linear=ternary\"]",
+            "[\"model.linear=ternary\", \"task=synthetic\"]",
+            "do not compare",
+        ),
         ("run.toml", "gone.toml", "gone.toml"),
         (
             "model.linear=ternary",

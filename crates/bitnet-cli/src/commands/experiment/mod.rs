@@ -46,6 +46,23 @@ fn execute(args: ExperimentArgs) -> anyhow::Result<Outcome> {
     };
     // Every configuration is checked before the first run begins.
     let all = plan.jobs(|_, variant| plan.tries(variant), |_| None)?;
+    if let [first, others @ ..] = &all[..]
+        && let Some(other) = others
+            .iter()
+            .find(|job| job.config.task != first.config.task)
+    {
+        let task = |job: &Job| job.config.task.name();
+        bail!(
+            "variants {} and {} have the tasks {} and {}, whose scores do not compare; give all the same task",
+            plan.config.variants[first.variant].name,
+            plan.config.variants[other.variant].name,
+            task(first),
+            task(other)
+        );
+    }
+    if let Some(file) = args.out.as_ref().filter(|out| out.is_file()) {
+        bail!("--out {} is a file; give a folder", file.display());
+    }
     if args.dry_run {
         let rest = plan.config.variants.len() * (plan.config.seeds.len() - 1);
         for job in &all {
