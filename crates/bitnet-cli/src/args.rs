@@ -333,6 +333,7 @@ pub struct BenchArgs {
     #[arg(
         short,
         long,
+        env = "BITNET_THREADS",
         value_delimiter = ',',
         default_value = "0",
         value_name = "N,…",

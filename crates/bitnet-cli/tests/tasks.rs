@@ -184,6 +184,21 @@ fn classification() {
         &["train", "pets.toml", "--set", "model.num_labels=3"],
         &["model.num_labels = 3", "has 2"],
     );
+    place.write("empty.csv", "");
+    place.fails(
+        &["train", "pets.toml", "--set", "data.path=empty.csv"],
+        &["empty.csv", "is empty"],
+    );
+    place.write("columns.csv", "label,words\ncat,a\n");
+    place.fails(
+        &["train", "pets.toml", "--set", "data.path=columns.csv"],
+        &[
+            "columns.csv",
+            "line 1",
+            "no column \"text\"",
+            "label, words",
+        ],
+    );
     place.write("ragged.csv", "label,text\ncat,a\ncat,b,c\n");
     place.fails(
         &["train", "pets.toml", "--set", "data.path=ragged.csv"],

@@ -75,11 +75,11 @@ pub(super) fn delimited(
             .position(|column| column == name)
             .ok_or_else(|| {
                 let columns: Vec<&str> = header.iter().collect();
-                at(
-                    path,
-                    1,
-                    format!("has no column {name:?}, but {}", columns.join(", ")),
-                )
+                let problem = match columns.is_empty() {
+                    true => "the file is empty".to_owned(),
+                    false => format!("has no column {name:?}, but {}", columns.join(", ")),
+                };
+                at(path, 1, problem)
             }),
     };
     let text_places: Vec<usize> = text_columns
