@@ -100,6 +100,20 @@ pub struct EngineArgs {
     pub head: Option<DenseFormat>,
 }
 
+impl EngineArgs {
+    /// The first of its flags that was given.
+    pub fn given(&self) -> Option<&'static str> {
+        let flags = [
+            ("--kernel", self.kernel.is_some()),
+            ("--layout", self.layout.is_some()),
+            ("--head", self.head.is_some()),
+        ];
+        flags
+            .into_iter()
+            .find_map(|(flag, given)| given.then_some(flag))
+    }
+}
+
 /// How results and progress are shown.
 #[derive(Clone, Debug, Args)]
 pub struct OutputArgs {

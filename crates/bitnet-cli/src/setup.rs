@@ -128,13 +128,8 @@ pub fn uses_engine(
 
 /// Whether one of the engine's flags was given.
 pub fn asks_for_engine(backend: Backend, args: &EngineArgs) -> anyhow::Result<bool> {
-    let given = [
-        ("--kernel", args.kernel.is_some()),
-        ("--layout", args.layout.is_some()),
-        ("--head", args.head.is_some()),
-    ];
-    match given.into_iter().find(|(_, given)| *given) {
-        Some((flag, _)) if backend != Backend::Flex => {
+    match args.given() {
+        Some(flag) if backend != Backend::Flex => {
             bail!("{flag} is for the flex backend, not for {backend}")
         }
         given => Ok(given.is_some()),
@@ -143,10 +138,10 @@ pub fn asks_for_engine(backend: Backend, args: &EngineArgs) -> anyhow::Result<bo
 
 /// The engine runs exported models only.
 pub fn refuse_latent_engine(latent: bool, args: &EngineArgs) -> anyhow::Result<()> {
-    if latent && (args.kernel.is_some() || args.layout.is_some() || args.head.is_some()) {
-        bail!("--latent runs on Burn's tensors; leave out --kernel, --layout and --head");
+    match args.given() {
+        Some(flag) if latent => bail!("--latent runs on Burn's tensors; leave out {flag}"),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// The model as generation uses it.

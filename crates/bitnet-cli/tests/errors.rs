@@ -206,13 +206,15 @@ fn flags_that_would_do_nothing_are_refused() {
             &["--linear and --set are for a shape", "--arch"],
         );
     }
-    let latent = &["--latent runs on Burn's tensors", "leave out"];
-    place.fails(&["eval", "run", "--latent", "--head", "f32"], latent);
+    place.fails(
+        &["eval", "run", "--latent", "--head", "f32"],
+        &["--latent runs on Burn's tensors", "leave out --head"],
+    );
     place.fails(
         &[
             "generate", "run", "--prompt", "One", "--latent", "--kernel", "scalar",
         ],
-        latent,
+        &["--latent runs on Burn's tensors", "leave out --kernel"],
     );
     // A length beyond any context is one: the text ends where the context does.
     place

@@ -219,23 +219,21 @@ impl ExperimentConfig {
                     problem,
                 ));
             }
-            if own.iter().any(|rate| !(*rate > 0.0 && rate.is_finite())) {
-                let problem = "must be finite numbers above 0";
+            let twice = |(i, rate): (usize, &f64)| own[..i].contains(rate);
+            if own.iter().enumerate().any(twice) {
+                let problem = "must all be different";
                 return Err(invalid(
                     "variants.learning_rates",
                     format!("{own:?} of {name}"),
                     problem,
                 ));
             }
-        }
-        for variant in &self.variants {
-            let own = self.learning_rates(variant);
-            let twice = |(i, rate): (usize, &f64)| own[..i].contains(rate);
-            if own.iter().enumerate().any(twice) {
+            if own.iter().any(|rate| !(*rate > 0.0 && rate.is_finite())) {
+                let problem = "must be finite numbers above 0";
                 return Err(invalid(
                     "variants.learning_rates",
-                    format!("{own:?} of {}", variant.name),
-                    "must all be different",
+                    format!("{own:?} of {name}"),
+                    problem,
                 ));
             }
         }

@@ -221,6 +221,53 @@ fn teachers_are_counted() {
     assert!(!row("ternary model").contains(" 16 min"));
 }
 
+/// Variants of another group are not compared: gaps, bold scores, sentences and index rows are the group's own.
+#[test]
+fn groups_do_not_compare() {
+    let mut experiment = made_up();
+    let mut harder = experiment.variants[..2].to_vec();
+    for variant in &mut experiment.variants {
+        variant.group = "easy".into();
+    }
+    for variant in &mut harder {
+        variant.group = "hard".into();
+        variant.name.insert_str(0, "hard-");
+        variant.label.insert_str(0, "hard ");
+        for run in &mut variant.runs {
+            run.score += 1.0;
+        }
+    }
+    let plain = made_up();
+    experiment.variants.extend(harder);
+    let report = report_markdown(&experiment);
+    let row = |report: &str, name: &str| {
+        let mut lines = report.lines();
+        let found = lines.find(|line| line.starts_with(&format!("| {name} |")));
+        let cells = found
+            .unwrap_or_else(|| panic!("no row {name}"))
+            .split(" | ");
+        cells.map(str::to_owned).collect::<Vec<_>>()
+    };
+    // The harder group's gap is that of the easy one: both were moved by as much. Against the easy one it were 1 more.
+    let (easy, hard) = (
+        row(&report, "ternary model"),
+        row(&report, "hard ternary model"),
+    );
+    assert_eq!(easy[6..8], hard[6..8]);
+    assert_eq!(
+        easy[6..8],
+        row(&report_markdown(&plain), "ternary model")[6..8]
+    );
+    let both = headline(&experiment);
+    assert_eq!(both.matches("Best is ").count(), 2, "{both}");
+    let index = index_markdown(&[experiment]);
+    assert!(
+        index.contains(": easy |") && index.contains(": hard |"),
+        "{index}"
+    );
+    assert!(!report.contains("After equal time"));
+}
+
 /// Two points are no curve, and a curve of a part of the split says so.
 #[test]
 fn curves_say_what_they_are_of() {
