@@ -34,6 +34,9 @@ const LINE_COLS: usize = 20;
 /// Lines of a whole block, which decode to one word more.
 pub(crate) const BLOCK_LINES: usize = 4;
 
+/// Words of a whole block once decoded.
+pub(crate) const BLOCK_WORDS: usize = BLOCK_LINES + 1;
+
 /// How the columns of a row are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Blocks {

@@ -3,7 +3,8 @@
 //! Training changes its weights every step, so nothing is prepared; but interleaving costs one pass over the words, and
 //! `M` rows of `x` read them `M` times. From [`MIN_ROWS`] rows on, words and codes are therefore brought into the layout of
 //! `TwoBit` first, and the output is cut in blocks of [`BLOCK_ROWS`] × 16 · [`BLOCK_GROUPS`] that threads take one by one.
-//! Unlike prepared weights these are not checked: the illegal code `0b11` multiplies as 2, on every kernel.
+//! Unlike prepared weights these are not checked: the illegal code `0b11` multiplies as 2, on every kernel. Tables have no
+//! entry for it, so [`Kernel::Avx512Lookup`] multiplies here as [`Kernel::Avx512Vnni`] does.
 
 use std::ops::Range;
 
@@ -51,6 +52,10 @@ impl Interleaved {
         out: &mut [T],
         write: impl Fn(usize, Range<usize>, &[i32], &mut [T]) + Sync,
     ) {
+        let kernel = match kernel {
+            Kernel::Avx512Lookup => Kernel::Avx512Vnni,
+            other => other,
+        };
         let (n, per_group) = (w.rows, words_per_row(w.cols));
         let groups = n.div_ceil(GROUP_ROWS);
         self.lines.resize(groups * per_group, Line::ZERO_WEIGHTS);

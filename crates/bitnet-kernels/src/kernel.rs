@@ -28,25 +28,32 @@ pub enum Kernel {
     AvxVnni,
     /// 512-bit vectors with byte permutations and the int8 dot product (Ice Lake 2019, Zen 4 2022 and later).
     Avx512Vnni,
+    /// The same instructions, with products of many rows shared between dot products and sums looked up in tables, for
+    /// processors that do both at once (Zen 4). Everything else is as with [`Kernel::Avx512Vnni`].
+    Avx512Lookup,
 }
 
 impl Kernel {
     /// Every kernel of this crate in the order of their declaration, slowest first.
-    pub const ALL: [Kernel; 5] = [
+    pub const ALL: [Kernel; 6] = [
         Kernel::Scalar,
         Kernel::Neon,
         Kernel::Avx2,
         Kernel::AvxVnni,
         Kernel::Avx512Vnni,
+        Kernel::Avx512Lookup,
     ];
 
-    /// The fastest kernel that this processor runs.
+    /// The fastest kernel that this processor runs: the last one of [`Kernel::ALL`] that it has, but
+    /// [`Kernel::Avx512Lookup`] only where the first call measures (in a millisecond) that it is faster.
     pub fn detect() -> Kernel {
-        let fastest = Kernel::ALL
-            .into_iter()
-            .rev()
-            .find(|kernel| kernel.is_available());
-        fastest.unwrap_or(Kernel::Scalar)
+        static FASTEST: LazyLock<Kernel> = LazyLock::new(|| {
+            let pays = |kernel| kernel != Kernel::Avx512Lookup || lookups_pay();
+            let mut fastest_first = Kernel::ALL.into_iter().rev();
+            let fastest = fastest_first.find(|kernel| kernel.is_available() && pays(*kernel));
+            fastest.unwrap_or(Kernel::Scalar)
+        });
+        *FASTEST
     }
 
     /// The kernels that this processor runs, slowest first.
@@ -77,7 +84,7 @@ impl Kernel {
                 Kernel::Neon => false,
                 Kernel::Avx2 => avx2,
                 Kernel::AvxVnni => avx2 && has!("avxvnni"),
-                Kernel::Avx512Vnni => {
+                Kernel::Avx512Vnni | Kernel::Avx512Lookup => {
                     avx2 && has!("avx512f")
                         && has!("avx512bw")
                         && has!("avx512vl")
@@ -92,7 +99,7 @@ impl Kernel {
             match self {
                 Kernel::Scalar => true,
                 Kernel::Neon => has!("neon") && has!("dotprod"),
-                Kernel::Avx2 | Kernel::AvxVnni | Kernel::Avx512Vnni => false,
+                Kernel::Avx2 | Kernel::AvxVnni | Kernel::Avx512Vnni | Kernel::Avx512Lookup => false,
             }
         }
         #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -138,10 +145,20 @@ impl Kernel {
                 "the processor reports AVX-VNNI, but a faster kernel is available"
             }
             Kernel::AvxVnni => "the processor does not report AVX-VNNI",
-            Kernel::Avx512Vnni if available => {
+            Kernel::Avx512Vnni if fastest => {
                 "the processor reports AVX-512 with VNNI: the fastest kernel here"
             }
-            Kernel::Avx512Vnni => {
+            Kernel::Avx512Vnni if available => {
+                "the processor reports AVX-512 with VNNI, but does more when it looks sums up beside, as measured"
+            }
+            Kernel::Avx512Lookup if fastest => {
+                "the processor reports AVX-512 with VNNI and does more when it looks sums up beside, as measured: the \
+                 fastest kernel here"
+            }
+            Kernel::Avx512Lookup if available => {
+                "the processor reports AVX-512 with VNNI, but looking sums up beside is no faster, as measured"
+            }
+            Kernel::Avx512Vnni | Kernel::Avx512Lookup => {
                 "the processor does not report AVX-512 F, BW, VL, VBMI and VNNI together"
             }
         }
@@ -155,6 +172,7 @@ impl Kernel {
             Kernel::Avx2 => "avx2",
             Kernel::AvxVnni => "avx-vnni",
             Kernel::Avx512Vnni => "avx512-vnni",
+            Kernel::Avx512Lookup => "avx512-lookup",
         }
     }
 
@@ -171,6 +189,18 @@ impl Kernel {
             self.reason()
         );
         self
+    }
+}
+
+/// Whether products that look sums up are faster here than dot products alone.
+fn lookups_pay() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        crate::lookup::gain() > 1.05
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
     }
 }
 
@@ -200,9 +230,12 @@ macro_rules! dispatch {
     ($kernel:expr, $($name:ident)::+ ( $($arg:expr),* $(,)? )) => {
         match $kernel.proven() {
             #[cfg(target_arch = "x86_64")]
-            $crate::Kernel::Avx2 | $crate::Kernel::AvxVnni | $crate::Kernel::Avx512Vnni => {
-                // SAFETY: the functions of `avx2` need AVX2 and nothing else, which these three kernels include and
-                // `proven` has detected.
+            $crate::Kernel::Avx2
+            | $crate::Kernel::AvxVnni
+            | $crate::Kernel::Avx512Vnni
+            | $crate::Kernel::Avx512Lookup => {
+                // SAFETY: the functions of `avx2` need AVX2 and nothing else, which these kernels include and `proven`
+                // has detected.
                 unsafe { $crate::avx2::$($name)::+($($arg),*) }
             }
             _ => $crate::scalar::$($name)::+($($arg),*),

@@ -81,7 +81,7 @@ impl Layout {
     /// (`cargo bench --workspace --bench kernels`). Base three pays where decoding it keeps up with the memory: with byte permutations.
     pub fn suited_to(kernel: Kernel) -> Layout {
         match kernel {
-            Kernel::Avx512Vnni => Layout::BaseThree,
+            Kernel::Avx512Vnni | Kernel::Avx512Lookup => Layout::BaseThree,
             Kernel::Scalar | Kernel::Neon | Kernel::Avx2 | Kernel::AvxVnni => Layout::TwoBit,
         }
     }

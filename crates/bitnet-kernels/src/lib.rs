@@ -22,6 +22,7 @@
 //! | `activation`, `weight`, `unpack`, `rescale` | quantise, pack, decode, undo the scales |
 //! | `layout`, `base_three`, `prepared`, `quantized` | weights and activations as a running model reads them |
 //! | `panel` | the order of work of their product: one row of activations, or many |
+//! | `lookup` | the same for many rows where sums are multiplied and looked up at once (x86-64) |
 //! | `product` | canonical words: few rows of activations (`planes`, `tiles`), or many (`interleaved`) |
 //! | `kernel` | which instruction set; `scalar`, `neon`, `avx2`, `avx_vnni`, `avx512` hold the loops of each |
 //! | `dense` | float and int8 products for inference: the float twin, the head, attention |
@@ -65,6 +66,8 @@ pub mod float;
 mod interleaved;
 mod kernel;
 mod layout;
+#[cfg(target_arch = "x86_64")]
+mod lookup;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod packed;

@@ -8,6 +8,8 @@
 
 use std::{cell::Cell, ops::Range};
 
+#[cfg(target_arch = "x86_64")]
+use crate::lookup;
 use crate::{
     Kernel, Layout,
     base_three::Blocks,
@@ -26,7 +28,7 @@ impl Lanes {
 }
 
 /// The sums of groups side by side, as one slice.
-fn flat(sums: &mut [Lanes]) -> &mut [i32] {
+pub(crate) fn flat(sums: &mut [Lanes]) -> &mut [i32] {
     // SAFETY: `Lanes` is `repr(C)` of 16 int32 in 64 bytes, so n of them are 16n initialised values, borrowed exclusively.
     unsafe { std::slice::from_raw_parts_mut(sums.as_mut_ptr().cast(), GROUP_ROWS * sums.len()) }
 }
@@ -73,7 +75,7 @@ macro_rules! dispatch_panel {
     ($kernel:expr, $name:ident ( $($arg:expr),* $(,)? )) => {
         match $kernel.proven() {
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512Vnni => {
+            Kernel::Avx512Vnni | Kernel::Avx512Lookup => {
                 // SAFETY: the functions of `avx512` need what this kernel stands for, which `proven` has detected.
                 unsafe { crate::avx512::$name($($arg),*) }
             }
@@ -101,7 +103,7 @@ macro_rules! dispatch_panel {
 fn rows_at_a_time(kernel: Kernel) -> usize {
     match kernel {
         #[cfg(target_arch = "x86_64")]
-        Kernel::Avx512Vnni => crate::avx512::ROWS,
+        Kernel::Avx512Vnni | Kernel::Avx512Lookup => crate::avx512::ROWS,
         #[cfg(target_arch = "x86_64")]
         Kernel::AvxVnni => crate::avx_vnni::ROWS,
         #[cfg(target_arch = "x86_64")]
@@ -112,7 +114,8 @@ fn rows_at_a_time(kernel: Kernel) -> usize {
     }
 }
 
-/// Gives `out` the sums `Σ stored · x` for each of the `groups` of `lines` and every row of `x`.
+/// Gives `out` the sums `Σ stored · x` for each of the `groups` of `lines` and every row of `x`. An illegal code counts as 3,
+/// but not with [`Kernel::Avx512Lookup`], which takes legal ones alone.
 pub(crate) fn product(
     kernel: Kernel,
     layout: Layout,
@@ -124,9 +127,13 @@ pub(crate) fn product(
 ) {
     if x.len() == 1 {
         gemv(kernel, layout, cols, groups, lines, x.row(0), out);
-    } else {
-        gemm(kernel, layout, cols, groups, lines, x, out);
+        return;
     }
+    #[cfg(target_arch = "x86_64")]
+    if kernel == Kernel::Avx512Lookup && x.len() >= lookup::MIN_ROWS && cols > 0 {
+        return lookup::product(layout, cols, groups, lines, x, out);
+    }
+    gemm(kernel, layout, cols, groups, lines, x, out);
 }
 
 fn gemv(
@@ -165,7 +172,7 @@ pub(crate) fn signed(kernel: Kernel, words: usize, lines: &[Line], x: &[i8], out
         let sums = &mut sums[..out.len().div_ceil(GROUP_ROWS)];
         match kernel.proven() {
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512Vnni => {
+            Kernel::Avx512Vnni | Kernel::Avx512Lookup => {
                 // SAFETY: `signed` needs what this kernel stands for, which `proven` has detected.
                 unsafe { crate::avx512::signed(lines, words, x, sums) }
             }

@@ -132,7 +132,7 @@ fn best(threads: usize, pass: impl Fn(usize) + Sync) -> f64 {
 fn dots(kernel: Kernel, rounds: usize) -> Option<usize> {
     match kernel.proven() {
         #[cfg(target_arch = "x86_64")]
-        Kernel::Avx512Vnni => {
+        Kernel::Avx512Vnni | Kernel::Avx512Lookup => {
             // SAFETY: `proven` has detected what this kernel stands for.
             Some(unsafe { x86::avx512_vnni(rounds) })
         }

@@ -129,5 +129,10 @@ fn kernels_are_forced_or_refused() {
         assert_eq!(kernel.to_string().parse(), expected);
         assert!(!kernel.reason().is_empty());
     }
-    assert_eq!(Kernel::available().last(), Some(&Kernel::detect()));
+    // The last one that the processor has, or the one before it where lookups were measured to be no faster.
+    let mut available = Kernel::available();
+    if Kernel::detect() != Kernel::Avx512Lookup {
+        available.retain(|kernel| *kernel != Kernel::Avx512Lookup);
+    }
+    assert_eq!(available.last(), Some(&Kernel::detect()));
 }

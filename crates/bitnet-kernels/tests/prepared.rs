@@ -63,6 +63,20 @@ proptest! {
         }
     }
 
+    /// As many rows as a prompt: blocks, tiles and pieces of K, and what is left over of each.
+    #[test]
+    fn many_rows_equal_the_reference(k in 0usize..1100, m in 30usize..140, n in 1usize..140, seed in 1u64..u64::MAX) {
+        let mut random = Random(seed);
+        let (xq, codes) = (random.codes(m * k), random.ternary(n * k));
+        let w = PackedTernary::from_codes(&codes, n, k, vec![1.0]).unwrap();
+        let mut expected = vec![0; m * n];
+        reference::matmul_i32(&xq, m, w.view(), &mut expected);
+        // The plain loops have had their turn above, and take long here.
+        for (kernel, layout) in ways().filter(|(kernel, _)| *kernel != Kernel::Scalar) {
+            prop_assert_eq!(&sums(kernel, layout, &xq, m, w.view()), &expected, "{} {}", kernel, layout);
+        }
+    }
+
     #[test]
     fn floats_equal_linear_quantized(
         k in 1usize..300, m in 1usize..9, n in 1usize..90, seed in 1u64..u64::MAX, per_row in any::<bool>(),
@@ -181,7 +195,9 @@ fn extremes_do_not_overflow() {
     ] {
         for (x, code) in [(-128i8, 1i8), (-128, -1), (127, 1), (127, -1)] {
             let w = PackedTernary::from_codes(&vec![code; 3 * k], 3, k, vec![1.0]).unwrap();
-            for m in [1, 3] {
+            // The longest rows with few rows only: they are slow in plain loops.
+            let many = if k <= 4096 { 33 } else { 2 };
+            for m in [1, 3, many] {
                 for (kernel, layout) in ways() {
                     let out = sums(kernel, layout, &vec![x; m * k], m, w.view());
                     let expected = i32::from(x) * i32::from(code) * k as i32;

@@ -5,6 +5,7 @@
 
 mod gemm;
 mod gemv;
+pub(crate) mod lookup;
 mod signed;
 
 pub(crate) use gemm::{ROWS, gemm};

@@ -30,7 +30,7 @@ impl Level {
         );
         match kernel {
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512Vnni => Level::Avx512,
+            Kernel::Avx512Vnni | Kernel::Avx512Lookup => Level::Avx512,
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx2 | Kernel::AvxVnni => Level::Avx2,
             _ => Level::Portable,

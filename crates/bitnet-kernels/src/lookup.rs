@@ -1,0 +1,254 @@
+//! The order of work of a product that [`avx512::lookup`](crate::avx512::lookup) shares between dot products and tables.
+//!
+//! Tables belong to activations and are 14 times their size, so K is cut in pieces. A piece's tables of all rows (360 KiB
+//! of 128 rows) stay in the level-two cache while the groups of output rows pass, and a tile's weights, arranged once,
+//! stay in the level-one cache while its rows pass. Sums are kept from piece to piece, tile by tile, and written with the
+//! last one.
+
+use std::{array::from_fn, cell::Cell, ops::Range, time::Instant};
+
+use crate::{
+    Kernel, Layout,
+    avx512::{
+        decode, gemm,
+        lookup::{
+            PIECE_WORDS, Plan, TILE_GROUPS, TILE_ROWS, Tile, arrange_row, arrange_weights, multiply,
+        },
+    },
+    base_three::{BLOCK_LINES, BLOCK_WORDS},
+    layout::{GROUP_ROWS, Line},
+    panel::{Lanes, Output, flat},
+    quantized::Rows,
+};
+
+const _: () = assert!(PIECE_WORDS.is_multiple_of(BLOCK_WORDS));
+
+const NO_SUMS: Tile = [[Lanes::ZERO; TILE_GROUPS]; TILE_ROWS];
+
+/// Rows of `x` from which arranging weights and tables pays.
+pub(crate) const MIN_ROWS: usize = 32;
+
+/// Rows of a block.
+const BLOCK_ROWS: usize = 128;
+
+/// Tiles of groups of a block: 4,096 columns, whose sums are 2 MiB.
+const BLOCK_TILES: usize = 64;
+
+/// Columns of a tile.
+const TILE_COLUMNS: usize = TILE_GROUPS * GROUP_ROWS;
+
+/// What a product needs besides its arguments.
+#[derive(Default)]
+struct Scratch {
+    /// Decoded words of a tile's groups.
+    words: Vec<Line>,
+    /// The tile's weights as they are read.
+    weights: Vec<Line>,
+    /// Of each tile of rows: tables, multiplied activations, sums of looked-up activations.
+    tables: Vec<Line>,
+    multiplied: Vec<i32>,
+    looked_up: Vec<[i32; TILE_ROWS]>,
+    /// What stands here before a product's first piece is not read. Of each tile of groups, the sums of each tile of rows.
+    sums: Vec<Tile>,
+}
+
+thread_local! {
+    /// Kept from call to call.
+    static SCRATCH: Cell<Scratch> = Cell::default();
+}
+
+/// Gives `out` the sums `Σ stored · x` for each of the `groups` of `lines` and every row of `x`. Stored codes are legal.
+///
+/// # Panics
+///
+/// If the processor lacks [`Kernel::Avx512Lookup`].
+pub(crate) fn product(
+    layout: Layout,
+    cols: usize,
+    groups: usize,
+    lines: &[Line],
+    x: Rows<'_>,
+    out: &mut impl Output,
+) {
+    let _ = Kernel::Avx512Lookup.proven();
+    let mut scratch = SCRATCH.take();
+    let tiles = groups.div_ceil(TILE_GROUPS);
+    for row in (0..x.len()).step_by(BLOCK_ROWS) {
+        for tile in (0..tiles).step_by(BLOCK_TILES) {
+            let block = Block {
+                layout,
+                words: layout.words(cols),
+                per_group: layout.lines(cols),
+                lines,
+                groups,
+                tiles: tile..(tile + BLOCK_TILES).min(tiles),
+                rows: row..(row + BLOCK_ROWS).min(x.len()),
+            };
+            block.product(x, &mut scratch, out);
+        }
+    }
+    SCRATCH.set(scratch);
+}
+
+/// Some rows of `x` and some groups; made by [`product`] alone, which has proven that the processor has the kernel.
+struct Block<'a> {
+    layout: Layout,
+    words: usize,
+    per_group: usize,
+    lines: &'a [Line],
+    groups: usize,
+    tiles: Range<usize>,
+    rows: Range<usize>,
+}
+
+impl Block<'_> {
+    fn product(&self, x: Rows<'_>, scratch: &mut Scratch, out: &mut impl Output) {
+        let row_tiles = self.rows.len().div_ceil(TILE_ROWS);
+        let tiles = row_tiles * self.tiles.len();
+        if scratch.sums.len() < tiles {
+            scratch.sums.resize(tiles, NO_SUMS);
+        }
+        for first in (0..self.words).step_by(PIECE_WORDS) {
+            let words = first..(first + PIECE_WORDS).min(self.words);
+            let plan = Plan::of(words.len());
+            self.arrange_rows(plan, &words, x, scratch);
+            for (at, tile) in self.tiles.clone().enumerate() {
+                self.arrange_weights(plan, &words, tile, scratch);
+                let last = words.end == self.words;
+                let column = TILE_COLUMNS * tile;
+                let groups = TILE_GROUPS.min(self.groups - TILE_GROUPS * tile);
+                for i in 0..row_tiles {
+                    let row = self.rows.start + TILE_ROWS * i;
+                    let rows = row..(row + TILE_ROWS).min(self.rows.end);
+                    if last {
+                        for row in rows.clone() {
+                            out.expect(row, column);
+                            out.expect(row, column + TILE_COLUMNS / 2);
+                        }
+                    }
+                    let sums = &mut scratch.sums[at * row_tiles + i];
+                    let tables = &scratch.tables[i * plan.tables()..][..plan.tables()];
+                    let multiplied = &scratch.multiplied[i * plan.multiplied()..];
+                    // SAFETY: the kernel is proven, see `Block`.
+                    unsafe {
+                        multiply(
+                            plan,
+                            &scratch.weights,
+                            tables,
+                            &multiplied[..plan.multiplied()],
+                            scratch.looked_up[i],
+                            words.start == 0,
+                            sums,
+                        );
+                    }
+                    if last {
+                        for (row, sums) in rows.zip(sums) {
+                            out.write(row, column, flat(&mut sums[..groups]));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes tables of all rows for some words of K.
+    fn arrange_rows(&self, plan: Plan, words: &Range<usize>, x: Rows<'_>, scratch: &mut Scratch) {
+        let tiles = self.rows.len().div_ceil(TILE_ROWS);
+        let (tables, multiplied) = (plan.tables(), plan.multiplied());
+        scratch.tables.resize(tiles * tables, Line::ZERO_WEIGHTS);
+        scratch.multiplied.resize(tiles * multiplied, 0);
+        scratch.looked_up.resize(tiles, [0; TILE_ROWS]);
+        for tile in 0..tiles {
+            let tables = &mut scratch.tables[tile * tables..][..tables];
+            let multiplied = &mut scratch.multiplied[tile * multiplied..][..multiplied];
+            for (row, sum) in scratch.looked_up[tile].iter_mut().enumerate() {
+                // Rows past the last one repeat it, and are not written.
+                let from = (self.rows.start + TILE_ROWS * tile + row).min(self.rows.end - 1);
+                let codes = &x.row(from)[16 * words.start..16 * words.end];
+                // SAFETY: the kernel is proven, see `Block`.
+                *sum = unsafe { arrange_row(plan, codes, row, tables, multiplied) };
+            }
+        }
+    }
+
+    /// Makes the weights of a tile's groups ready for some words of K.
+    fn arrange_weights(
+        &self,
+        plan: Plan,
+        words: &Range<usize>,
+        tile: usize,
+        scratch: &mut Scratch,
+    ) {
+        // Groups past the last one repeat it, and are not written.
+        let group = |g: usize| (TILE_GROUPS * tile + g).min(self.groups - 1);
+        let stored = |g: usize| &self.lines[group(g) * self.per_group..][..self.per_group];
+        scratch
+            .weights
+            .resize(plan.weight_lines(), Line::ZERO_WEIGHTS);
+        let groups: [&[Line]; TILE_GROUPS] = match self.layout {
+            Layout::TwoBit => from_fn(|g| &stored(g)[words.clone()]),
+            Layout::BaseThree => {
+                let blocks = words.start / BLOCK_WORDS..words.end.div_ceil(BLOCK_WORDS);
+                let lines =
+                    BLOCK_LINES * blocks.start..(BLOCK_LINES * blocks.end).min(self.per_group);
+                scratch
+                    .words
+                    .resize(TILE_GROUPS * words.len(), Line::ZERO_WEIGHTS);
+                for (g, words) in scratch.words.chunks_exact_mut(words.len()).enumerate() {
+                    // SAFETY: the kernel is proven, see `Block`.
+                    unsafe { decode(&stored(g)[lines.clone()], words) };
+                }
+                from_fn(|g| &scratch.words[g * words.len()..][..words.len()])
+            }
+        };
+        // SAFETY: the kernel is proven, see `Block`.
+        unsafe { arrange_weights(plan, groups, &mut scratch.weights) };
+    }
+}
+
+/// How many times as fast as dot products alone the inner loops are on this processor, on weights in its nearest cache.
+///
+/// # Panics
+///
+/// If the processor lacks [`Kernel::Avx512Lookup`].
+pub(crate) fn gain() -> f64 {
+    const ROWS: usize = crate::avx512::ROWS;
+    let _ = Kernel::Avx512Lookup.proven();
+    let plan = Plan::of(PIECE_WORDS);
+    let weights = vec![Line([0; GROUP_ROWS]); plan.weight_lines()];
+    let tables = vec![Line([0; GROUP_ROWS]); plan.tables()];
+    let multiplied = vec![1; plan.multiplied()];
+    let mut sums = NO_SUMS;
+    let looked_up = least_time(TILE_ROWS * TILE_GROUPS, || {
+        // SAFETY: the kernel is proven above.
+        unsafe {
+            multiply(
+                plan,
+                &weights,
+                &tables,
+                &multiplied,
+                [0; TILE_ROWS],
+                true,
+                &mut sums,
+            );
+        }
+    });
+    let x = vec![[1; 16]; ROWS * PIECE_WORDS];
+    let words = vec![Line::ZERO_WEIGHTS; PIECE_WORDS];
+    let mut sums = [[Lanes::ZERO; 2]; ROWS];
+    let dots = least_time(2 * ROWS, || {
+        // SAFETY: the kernel is proven above.
+        unsafe { gemm([&words, &words], ROWS, &x, &mut sums) }
+    });
+    dots / looked_up
+}
+
+/// The least seconds of a few runs, by the work of one call.
+fn least_time(work: usize, mut run: impl FnMut()) -> f64 {
+    let runs = (0..30).map(|_| {
+        let start = Instant::now();
+        (0..20).for_each(|_| run());
+        start.elapsed().as_secs_f64()
+    });
+    runs.fold(f64::INFINITY, f64::min) / work as f64
+}
