@@ -260,6 +260,10 @@ fn groups_do_not_compare() {
     );
     let both = headline(&experiment);
     assert_eq!(both.matches("Best is ").count(), 2, "{both}");
+    assert!(
+        both.starts_with("Easy: ") && both.contains(" Hard: Best is "),
+        "{both}"
+    );
     let index = index_markdown(&[experiment]);
     assert!(
         index.contains(": easy |") && index.contains(": hard |"),
