@@ -111,7 +111,7 @@ fn gemv_from_memory(threads: usize) {
             );
             let bytes = (LAYERS * model[0].bytes()) as f64;
             println!(
-                "  {:<12} {:<11} {:5.1} GB/s of {:5.1}: {:3.0} %  {:6.1} Gweight/s",
+                "  {:<12} {:<13} {:5.1} GB/s of {:5.1}: {:3.0} %  {:6.1} Gweight/s",
                 layout.name(),
                 kernel.name(),
                 bytes / product / 1e9,
@@ -163,7 +163,7 @@ fn gemv_from_cache() {
             );
             let rate = (rows * cols) as f64 / seconds;
             println!(
-                "  {:<12} {:<11} {:6.1} Gweight/s, {:3.0} % of {:.0}",
+                "  {:<12} {:<13} {:6.1} Gweight/s, {:3.0} % of {:.0}",
                 layout.name(),
                 kernel.name(),
                 rate / 1e9,
@@ -270,7 +270,7 @@ fn gemm(threads: usize) {
             black_box((&out, &kept));
             let rate = macs / seconds;
             println!(
-                "  {:<12} {:<11} {:6.1} GMAC/s, {:3.0} % of {:.0}, {ratio:.1}x f32",
+                "  {:<12} {:<13} {:6.1} GMAC/s, {:3.0} % of {:.0}, {ratio:.1}x f32",
                 layout.name(),
                 kernel.name(),
                 rate / 1e9,
