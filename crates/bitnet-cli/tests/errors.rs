@@ -54,6 +54,30 @@ fn wrong_values_are_named() {
     place.fails(&["compare", "no.toml"], &["no.toml"]);
 }
 
+/// What no machine holds is refused before anything is allocated: a failed allocation would end the process on the spot.
+#[test]
+fn sizes_beyond_the_machine() {
+    let place = Place::new();
+    for set in [
+        "model.hidden_size=2000000000",
+        "model.intermediate_size=9000000000000",
+        "model.num_hidden_layers=1000000000000",
+        "train.batch_size=1000000000000",
+    ] {
+        let says = ["GB of memory", "this machine has", "smaller"];
+        place.fails(&["train", DEBUG, "--set", set], &says);
+        place.fails(&["train", DEBUG, "--dry-run", "--set", set], &says);
+        place.fails(&["compare", DEBUG, "--set", set], &says);
+    }
+    let layers = "model.num_hidden_layers=1000000000000";
+    let words = "model.vocab_size=1000000000000000";
+    for (set, linear) in [(layers, "ternary"), (layers, "float"), (words, "ternary")] {
+        let shape = ["bench", "--arch", DEBUG, "--linear", linear];
+        let shape = [&shape[..], &["--set", "model.vocab_size=64", "--set", set]].concat();
+        place.fails(&shape, &["a model of", "GB of memory"]);
+    }
+}
+
 #[test]
 fn texts_that_cannot_be_learned_from() {
     let place = Place::new();

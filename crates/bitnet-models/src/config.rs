@@ -275,6 +275,20 @@ impl ModelConfig {
             .unwrap_or_else(|| self.hidden_size / self.num_attention_heads.max(1))
     }
 
+    /// Weights of the matrices of a decoder-only Transformer or an encoder of this shape; an encoder–decoder has more. A float,
+    /// which counts beyond any integer: a configuration may ask for whatever it likes.
+    pub fn matrix_weights(&self) -> f64 {
+        let of = |n: usize| n as f64;
+        let (hidden, head) = (of(self.hidden_size), of(self.head_width()));
+        let heads = of(self.num_attention_heads) + of(self.kv_heads());
+        let feed_forward = match self.mlp {
+            MlpKind::Gated => 3.0,
+            MlpKind::Plain => 2.0,
+        };
+        let block = hidden * (2.0 * heads * head + feed_forward * of(self.intermediate_size));
+        of(self.num_hidden_layers) * block + of(self.vocab_size) * hidden
+    }
+
     /// Checks that a device takes each matrix of the model; any does that is not a GPU. Tables (embedding and head) are
     /// read in blocks, but where they are trained, on an autodiff device.
     ///

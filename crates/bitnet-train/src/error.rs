@@ -43,6 +43,19 @@ pub enum TrainError {
         /// The learning rate of that step.
         learning_rate: f64,
     },
+    /// The machine is too small.
+    #[error(
+        "{what} takes at least {needed:.1} GB of memory, this machine has {present:.1} GB; make the model or the batch smaller \
+         (`[model]`, train.batch_size)"
+    )]
+    Memory {
+        /// What for.
+        what: String,
+        /// GB at least.
+        needed: f64,
+        /// GB of the machine.
+        present: f64,
+    },
     /// No pair can be trained on.
     #[error("{name}: no pair fits into data.max_length = {max_length} tokens; raise it")]
     TooLong {

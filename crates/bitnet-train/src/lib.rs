@@ -25,7 +25,7 @@ pub use energy::Meter;
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate, evaluate_engine};
 pub use export::{export, exported_bytes, load_exported, load_latent};
-pub use memory::peak_rss_bytes;
+pub use memory::{check_running, check_training, peak_rss_bytes};
 pub use run_dir::RunDir;
 pub use task::{StepLoss, Task};
 pub use tasks::{

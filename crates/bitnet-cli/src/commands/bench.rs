@@ -248,6 +248,7 @@ fn arch(args: &BenchArgs) -> anyhow::Result<(ModelConfig, QuantConfig, LinearKin
         bail!("model.vocab_size is missing; a shape without data must name it");
     }
     let linear = config.model.linear;
+    bitnet_train::check_running(&config.model, linear == LinearKind::Ternary)?;
     Ok((config.model, config.quant, linear))
 }
 

@@ -46,6 +46,7 @@ pub fn run(args: CompareArgs) -> anyhow::Result<Outcome> {
         }
     }
     let device = setup::open_device(&args.device)?;
+    bitnet_train::check_training(&config)?;
     config
         .model
         .check_device(false, &device.clone().autodiff())?;

@@ -41,6 +41,7 @@ impl task::Visitor for Train {
     fn visit<T: Task>(self, config: &RunConfig, task: &T) -> anyhow::Result<Outcome> {
         let Train(args) = self;
         let device = setup::open_device(&args.device)?;
+        bitnet_train::check_training(config)?;
         config
             .model
             .check_device(false, &device.clone().autodiff())?;
