@@ -291,6 +291,25 @@ pub struct GenerateArgs {
     pub output: OutputArgs,
 }
 
+impl GenerateArgs {
+    /// The first flag that only a language model heeds and that is not at its default.
+    pub fn language_model_flag(&self) -> Option<&'static str> {
+        let flags = [
+            ("--max-new-tokens", self.max_new_tokens != 128),
+            ("--temperature", self.temperature != 0.8),
+            ("--top-k", self.top_k != 0),
+            ("--top-p", self.top_p != 1.0),
+            ("--min-p", self.min_p != 0.0),
+            ("--repetition-penalty", self.repetition_penalty != 1.0),
+            ("--stop", !self.stop.is_empty()),
+            ("--seed", self.seed != 0),
+        ];
+        flags
+            .into_iter()
+            .find_map(|(flag, set)| set.then_some(flag))
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Linear {
     /// Ternary weights and int8 activations

@@ -86,6 +86,26 @@ fn translation() {
             &["prompt_tokens", "tokens", "text"],
         );
     }
+    // What only a language model heeds is refused, and so is a prompt that would be cut.
+    let long = "ein Haus ".repeat(100);
+    for (more, says) in [
+        (
+            &["--temperature", "0.5"][..],
+            "--temperature is for language models",
+        ),
+        (&["--max-new-tokens", "5"], "[decode]"),
+        (&["--layout", "two-bit"], "Burn's tensors"),
+        (&["--prompt", &long], "data.max_length"),
+        (&["--prompt", ""], "0 tokens"),
+    ] {
+        let prompt = ["generate", "float", "--prompt", "ein Haus"];
+        let prompt = if more[0] == "--prompt" {
+            &prompt[..2]
+        } else {
+            &prompt[..]
+        };
+        place.fails(&[prompt, more].concat(), &[says]);
+    }
     // Hugging Face's own form.
     let tokenizer: Value = serde_json::from_str(&place.read("float/tokenizer.json")).unwrap();
     assert_eq!(tokenizer["model"]["type"], "BPE");

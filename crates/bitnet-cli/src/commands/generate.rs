@@ -110,22 +110,42 @@ fn translate_prompt(
     run: &RunDir,
     config: &RunConfig,
 ) -> anyhow::Result<Outcome> {
+    let task = config.task.name();
+    if let Some(flag) = args.language_model_flag() {
+        bail!(
+            "{flag} is for language models; this run (task = \"{task}\") writes by beam search, set by [decode] of its \
+             configuration"
+        );
+    }
+    if let Some(flag) = args.engine.given() {
+        bail!(
+            "{flag} is for language models; this run (task = \"{task}\") computes on Burn's tensors"
+        );
+    }
+    let vocabulary = SequenceVocabulary::new(run.tokenizer()?);
+    let (tokens, most) = (
+        vocabulary.encode(&args.prompt).len(),
+        config.data.max_length - 1,
+    );
+    if tokens == 0 || tokens > most {
+        bail!(
+            "the prompt has {tokens} tokens, the model reads 1 to {most} (data.max_length, with the end mark)"
+        );
+    }
     let device = setup::open_device(&args.device)?;
     let model: EncoderDecoder = match args.latent {
         true => load_latent(run, &device)?,
         false => load_exported(run, &device)?,
     };
-    let vocabulary = SequenceVocabulary::new(run.tokenizer()?);
     let begin = Instant::now();
     let mut outputs = translate(&model, &vocabulary, config, &[&args.prompt], &device)?;
     let text = outputs.pop().unwrap_or_default();
     match args.output.output {
         Format::Json => {
-            let tokens = vocabulary.encode(&text).len();
             let milliseconds = begin.elapsed().as_secs_f64() * 1e3;
             output::json(&Generated {
-                prompt_tokens: vocabulary.encode(&args.prompt).len(),
-                tokens,
+                prompt_tokens: tokens,
+                tokens: vocabulary.encode(&text).len(),
                 text,
                 // A beam search shows nothing before it is done.
                 ttft_ms: milliseconds,
