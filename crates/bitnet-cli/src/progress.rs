@@ -77,9 +77,13 @@ impl Observer for Display {
     }
 
     fn evaluation(&mut self, step: usize, evaluation: &Evaluation) {
+        let perplexity = match evaluation.perplexity {
+            0.0 => String::new(),
+            perplexity => format!(" perplexity {perplexity:.3}"),
+        };
         self.print(format!(
-            "{} {step} val loss {:.4} perplexity {:.3} accuracy {:.3}",
-            self.label, evaluation.loss, evaluation.perplexity, evaluation.accuracy
+            "{} {step} val loss {:.4}{perplexity} accuracy {:.3}",
+            self.label, evaluation.loss, evaluation.accuracy
         ));
     }
 

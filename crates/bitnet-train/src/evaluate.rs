@@ -21,9 +21,11 @@ pub struct Evaluation {
     pub tokens: usize,
     /// Mean cross-entropy, nats per token.
     pub loss: f64,
-    /// `exp(loss)`.
+    /// `exp(loss)`; 0 where the task has none, and then not written.
+    #[serde(skip_serializing_if = "is_absent")]
     pub perplexity: f64,
-    /// Cross-entropy in bits per byte of the text.
+    /// Cross-entropy in bits per byte of the text; 0 where the task has none, and then not written.
+    #[serde(skip_serializing_if = "is_absent")]
     pub bits_per_byte: f64,
     /// Share of tokens, or examples, whose likeliest prediction is right.
     pub accuracy: f64,
@@ -36,6 +38,10 @@ pub struct Evaluation {
     /// Share of whole outputs that are right in every character.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exact_match: Option<f64>,
+}
+
+fn is_absent(value: &f64) -> bool {
+    *value == 0.0
 }
 
 /// Evaluates `model` on the validation split, in windows of `context` tokens; `max_batches` of 0 takes the whole split.
