@@ -54,6 +54,21 @@ fn wrong_values_are_named() {
     place.fails(&["compare", "no.toml"], &["no.toml"]);
 }
 
+/// Prompts are looked at before the twins are trained.
+#[test]
+fn prompts_that_no_model_reads() {
+    let place = Place::new();
+    let long = format!("compare.prompts=[\"{}\"]", "a".repeat(65));
+    place.fails(
+        &["compare", DEBUG, "--set", &long],
+        &["compare.prompts", "65 tokens", "context holds 64"],
+    );
+    place.fails(
+        &["compare", DEBUG, "--set", "compare.prompts=[\"\"]"],
+        &["compare.prompts", "empty"],
+    );
+}
+
 /// What no machine holds is refused before anything is allocated: a failed allocation would end the process on the spot.
 #[test]
 fn sizes_beyond_the_machine() {

@@ -44,6 +44,13 @@ pub fn run(args: CompareArgs) -> anyhow::Result<Outcome> {
         if tokens.is_empty() {
             bail!("compare.prompts holds an empty prompt; remove it");
         }
+        let (tokens, context) = (tokens.len(), config.model.max_position_embeddings);
+        if tokens > context {
+            bail!(
+                "a prompt of compare.prompts has {tokens} tokens, the model's context holds {context} \
+                 (model.max_position_embeddings); shorten it"
+            );
+        }
     }
     let device = setup::open_device(&args.device)?;
     bitnet_train::check_training(&config)?;
