@@ -63,7 +63,7 @@ impl Blocks {
 
     /// Words of a row once decoded.
     pub(crate) fn words(self) -> usize {
-        (BLOCK_LINES + 1) * self.full + self.rest + usize::from(self.rest > 0)
+        BLOCK_WORDS * self.full + self.rest + usize::from(self.rest > 0)
     }
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn encode_row(words: &[u32], cols: usize, lane: usize, lines: &mut [L
     debug_assert_eq!(lines.len(), blocks.lines());
     let word = |index: usize| words.get(index).copied().unwrap_or(0x5555_5555);
     for (block, lines) in lines.chunks_mut(BLOCK_LINES).enumerate() {
-        let first = (BLOCK_LINES + 1) * block;
+        let first = BLOCK_WORDS * block;
         let last = word(first + lines.len());
         for (b, line) in lines.iter_mut().enumerate() {
             line.0[lane] = encode_word(word(first + b), last >> (8 * b));
@@ -120,10 +120,7 @@ fn encode_word(word: u32, last: u32) -> u32 {
 
 /// The lines of a group to its words: the scalar form of what the kernels do in registers.
 pub(crate) fn decode_group(lines: &[Line], words: &mut [Line]) {
-    for (lines, words) in lines
-        .chunks(BLOCK_LINES)
-        .zip(words.chunks_mut(BLOCK_LINES + 1))
-    {
+    for (lines, words) in lines.chunks(BLOCK_LINES).zip(words.chunks_mut(BLOCK_WORDS)) {
         let (words, last) = words.split_at_mut(lines.len());
         last[0] = Line([0; GROUP_ROWS]);
         for (b, (line, word)) in lines.iter().zip(words).enumerate() {
