@@ -89,7 +89,7 @@ fn thread_count(text: &str) -> Result<usize, String> {
 /// How the CPU engine runs a model; it serves the flex backend. `eval` uses it if one of these is given.
 #[derive(Clone, Debug, Default, Args)]
 pub struct EngineArgs {
-    /// Instruction set (`bitnet doctor` lists them); default: the fastest
+    /// Kernel: an instruction set, or a form for it (`bitnet doctor` lists them); default: the fastest
     #[arg(long, env = "BITNET_KERNEL", value_name = "NAME")]
     pub kernel: Option<Kernel>,
     /// Ternary weights in memory: two-bit or base-three (1.6 bits); default: the faster one for the kernel

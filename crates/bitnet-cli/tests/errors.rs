@@ -77,6 +77,7 @@ fn sizes_beyond_the_machine() {
         "model.hidden_size=2000000000",
         "model.intermediate_size=9000000000000",
         "model.num_hidden_layers=1000000000000",
+        "model.max_position_embeddings=1000000000000",
         "train.batch_size=1000000000000",
     ] {
         let says = ["GB of memory", "this machine has", "smaller"];
@@ -86,11 +87,22 @@ fn sizes_beyond_the_machine() {
     }
     let layers = "model.num_hidden_layers=1000000000000";
     let words = "model.vocab_size=1000000000000000";
-    for (set, linear) in [(layers, "ternary"), (layers, "float"), (words, "ternary")] {
+    let positions = "model.max_position_embeddings=1000000000000";
+    for (set, linear) in [
+        (layers, "ternary"),
+        (layers, "float"),
+        (words, "ternary"),
+        (positions, "ternary"),
+    ] {
         let shape = ["bench", "--arch", DEBUG, "--linear", linear];
         let shape = [&shape[..], &["--set", "model.vocab_size=64", "--set", set]].concat();
         place.fails(&shape, &["a model of", "GB of memory"]);
     }
+    place.write(
+        "layer.toml",
+        "task = \"layer\"\n[model]\ninput_size = 1000000000000\nnum_labels = 4\n",
+    );
+    place.fails(&["train", "layer.toml"], &["GB of memory"]);
 }
 
 #[test]

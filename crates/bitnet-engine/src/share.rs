@@ -8,10 +8,10 @@
 use std::{marker::PhantomData, ops::Range};
 
 /// Rows for each thread from which rows are split: below, a thread would have too few to use a matrix's decoded weights
-/// again and again (the kernels multiply 10 at a time).
-const ROWS_PER_THREAD: usize = 8;
+/// again and again (the kernels multiply 10 at a time, and look sums up from 12 on).
+const ROWS_PER_THREAD: usize = 12;
 
-/// Rows that a thread takes at a time: their activations, codes and outputs stay in its level-two cache.
+/// Rows that a thread takes at a time at most: their activations, codes and outputs stay in its level-two cache.
 const BLOCK: usize = 128;
 
 /// Bytes of weights (or keys and values) times rows from which a second thread pays: handing work over and waiting for it
@@ -71,11 +71,15 @@ impl Split {
             true => (part_of(self.rows, thread, self.threads), 0, 1),
             false => (0..self.rows, thread, self.threads),
         };
-        let end = rows.end;
-        rows.step_by(BLOCK).map(move |first| Share {
-            rows: first..(first + BLOCK).min(end),
-            part,
-            parts,
+        // Equal blocks: weights are made ready for each, and would be for a few rows at the end as well.
+        let blocks = rows.len().div_ceil(BLOCK);
+        (0..blocks).map(move |block| {
+            let block = part_of(rows.len(), block, blocks);
+            Share {
+                rows: rows.start + block.start..rows.start + block.end,
+                part,
+                parts,
+            }
         })
     }
 }

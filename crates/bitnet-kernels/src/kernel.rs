@@ -1,4 +1,4 @@
-//! Which instruction set computes. The choice changes the speed and never a result.
+//! Which instruction set computes, and in which form. The choice changes the speed and never a result.
 //!
 //! A kernel that a user forces (`"avx2".parse()`) and that the processor lacks is an error, not a quiet fallback:
 //! a measurement must be of what its label says.
@@ -34,7 +34,7 @@ pub enum Kernel {
 }
 
 impl Kernel {
-    /// Every kernel of this crate in the order of their declaration, slowest first.
+    /// Every kernel of this crate in the order of their declaration, as a rule slowest first.
     pub const ALL: [Kernel; 6] = [
         Kernel::Scalar,
         Kernel::Neon,
@@ -56,7 +56,7 @@ impl Kernel {
         *FASTEST
     }
 
-    /// The kernels that this processor runs, slowest first.
+    /// The kernels that this processor runs, in the order of [`Kernel::ALL`].
     pub fn available() -> Vec<Kernel> {
         Kernel::ALL
             .into_iter()
@@ -149,14 +149,14 @@ impl Kernel {
                 "the processor reports AVX-512 with VNNI: the fastest kernel here"
             }
             Kernel::Avx512Vnni if available => {
-                "the processor reports AVX-512 with VNNI, but does more when it looks sums up beside, as measured"
+                "the processor reports AVX-512 with VNNI, but avx512-lookup was measured to be faster"
             }
             Kernel::Avx512Lookup if fastest => {
-                "the processor reports AVX-512 with VNNI and does more when it looks sums up beside, as measured: the \
-                 fastest kernel here"
+                "the processor reports AVX-512 with VNNI, and table lookups beside the dot products were measured to be \
+                 faster: the fastest kernel here"
             }
             Kernel::Avx512Lookup if available => {
-                "the processor reports AVX-512 with VNNI, but looking sums up beside is no faster, as measured"
+                "the processor reports AVX-512 with VNNI, but table lookups beside the dot products were measured to be no faster"
             }
             Kernel::Avx512Vnni | Kernel::Avx512Lookup => {
                 "the processor does not report AVX-512 F, BW, VL, VBMI and VNNI together"

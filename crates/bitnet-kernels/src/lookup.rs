@@ -1,23 +1,23 @@
 //! The order of work of a product that [`avx512::lookup`](crate::avx512::lookup) shares between dot products and tables.
 //!
-//! Tables belong to activations and are 14 times their size, so K is cut in pieces. A piece's tables of all rows (360 KiB
-//! of 128 rows) stay in the level-two cache while the groups of output rows pass, and a tile's weights, arranged once,
+//! Tables belong to activations and are 9 times their size, so K is cut in pieces. A piece's tables of all rows (352 KiB
+//! for 128 rows) stay in the level-two cache while the groups of output rows pass, and a tile's weights, arranged once,
 //! stay in the level-one cache while its rows pass. Sums are kept from piece to piece, tile by tile, and written with the
 //! last one.
 
-use std::{array::from_fn, cell::Cell, ops::Range, time::Instant};
+use std::{array::from_fn, cell::Cell, hint::black_box, ops::Range, time::Instant};
 
 use crate::{
-    Kernel, Layout,
+    Kernel, Layout, QuantizedRows,
     avx512::{
-        decode, gemm,
+        decode,
         lookup::{
             PIECE_WORDS, Plan, TILE_GROUPS, TILE_ROWS, Tile, arrange_row, arrange_weights, multiply,
         },
     },
     base_three::{BLOCK_LINES, BLOCK_WORDS},
     layout::{GROUP_ROWS, Line},
-    panel::{Lanes, Output, flat},
+    panel::{self, Lanes, Output, flat},
     quantized::Rows,
 };
 
@@ -29,7 +29,7 @@ const NO_SUMS: Tile = [[Lanes::ZERO; TILE_GROUPS]; TILE_ROWS];
 /// a fifth less.
 pub(crate) const MIN_ROWS: usize = 12;
 
-/// Rows of a block.
+/// Rows of a block at most.
 const BLOCK_ROWS: usize = 128;
 
 /// Tiles of groups of a block: 4,096 columns, whose sums are 2 MiB.
@@ -49,7 +49,7 @@ struct Scratch {
     tables: Vec<Line>,
     multiplied: Vec<i32>,
     looked_up: Vec<[i32; TILE_ROWS]>,
-    /// What stands here before a product's first piece is not read. Of each tile of groups, the sums of each tile of rows.
+    /// Of each tile of groups, the sums of each tile of rows. What an earlier product left is not read.
     sums: Vec<Tile>,
 }
 
@@ -74,7 +74,10 @@ pub(crate) fn product(
     let _ = Kernel::Avx512Lookup.proven();
     let mut scratch = SCRATCH.take();
     let tiles = groups.div_ceil(TILE_GROUPS);
-    for row in (0..x.len()).step_by(BLOCK_ROWS) {
+    // Equal blocks: a short one at the end would have all weights arranged for a few rows.
+    let blocks = x.len().div_ceil(BLOCK_ROWS);
+    for block in 0..blocks {
+        let rows = block * x.len() / blocks..(block + 1) * x.len() / blocks;
         for tile in (0..tiles).step_by(BLOCK_TILES) {
             let block = Block {
                 layout,
@@ -83,7 +86,7 @@ pub(crate) fn product(
                 lines,
                 groups,
                 tiles: tile..(tile + BLOCK_TILES).min(tiles),
-                rows: row..(row + BLOCK_ROWS).min(x.len()),
+                rows: rows.clone(),
             };
             block.product(x, &mut scratch, out);
         }
@@ -207,49 +210,52 @@ impl Block<'_> {
     }
 }
 
-/// How many times as fast as dot products alone the inner loops are on this processor, on weights in its nearest cache.
+/// How many times as fast as dot products alone a product of many rows is on this processor, weights and activations in
+/// its cache.
 ///
 /// # Panics
 ///
 /// If the processor lacks [`Kernel::Avx512Lookup`].
 pub(crate) fn gain() -> f64 {
-    const ROWS: usize = crate::avx512::ROWS;
-    let _ = Kernel::Avx512Lookup.proven();
-    let plan = Plan::of(PIECE_WORDS);
-    let weights = vec![Line([0; GROUP_ROWS]); plan.weight_lines()];
-    let tables = vec![Line([0; GROUP_ROWS]); plan.tables()];
-    let multiplied = vec![1; plan.multiplied()];
-    let mut sums = NO_SUMS;
-    let looked_up = least_time(TILE_ROWS * TILE_GROUPS, || {
-        // SAFETY: the kernel is proven above.
-        unsafe {
-            multiply(
-                plan,
-                &weights,
-                &tables,
-                &multiplied,
-                [0; TILE_ROWS],
-                true,
-                &mut sums,
-            );
+    const ROWS: usize = 64;
+    const GROUPS: usize = 8;
+    const COLS: usize = 16 * PIECE_WORDS;
+    let layout = Layout::TwoBit;
+    let lines = vec![Line::ZERO_WEIGHTS; GROUPS * layout.lines(COLS)];
+    let mut x = QuantizedRows::new();
+    x.set_codes(
+        Kernel::Avx512Vnni,
+        layout,
+        &[1; ROWS * COLS],
+        &[1.0; ROWS],
+        COLS,
+    );
+    let time = |kernel: Kernel| {
+        let start = Instant::now();
+        let (x, mut out) = (x.block(0..ROWS), Dropped);
+        panel::product(kernel, layout, COLS, GROUPS, &lines, x, &mut out);
+        start.elapsed().as_secs_f64()
+    };
+    // In turns, so that what disturbs one disturbs the other; the least of each, so that it does not count.
+    let mut least = [f64::INFINITY; 2];
+    for _ in 0..30 {
+        for (least, kernel) in least
+            .iter_mut()
+            .zip([Kernel::Avx512Vnni, Kernel::Avx512Lookup])
+        {
+            *least = least.min(time(kernel));
         }
-    });
-    let x = vec![[1; 16]; ROWS * PIECE_WORDS];
-    let words = vec![Line::ZERO_WEIGHTS; PIECE_WORDS];
-    let mut sums = [[Lanes::ZERO; 2]; ROWS];
-    let dots = least_time(2 * ROWS, || {
-        // SAFETY: the kernel is proven above.
-        unsafe { gemm([&words, &words], ROWS, &x, &mut sums) }
-    });
-    dots / looked_up
+    }
+    least[0] / least[1]
 }
 
-/// The least seconds of a few runs, by the work of one call.
-fn least_time(work: usize, mut run: impl FnMut()) -> f64 {
-    let runs = (0..30).map(|_| {
-        let start = Instant::now();
-        (0..20).for_each(|_| run());
-        start.elapsed().as_secs_f64()
-    });
-    runs.fold(f64::INFINITY, f64::min) / work as f64
+/// Where the sums of a measurement go.
+struct Dropped;
+
+impl Output for Dropped {
+    fn write(&mut self, _row: usize, _column: usize, sums: &mut [i32]) {
+        black_box(sums);
+    }
+
+    fn expect(&self, _row: usize, _column: usize) {}
 }

@@ -4,7 +4,8 @@
 //! level-two cache meets pairs of groups one after the other; a pair (`K / 4 · 32` bytes: 20 KiB at K = 2560) is decoded
 //! from base three once a block, and stays in the level-one or -two cache while the rows of the block pass by, as many
 //! at a time as the kernel has registers for. Those rows are copied side by side first (16 codes of each in turn), so
-//! that a kernel reads one stream with fixed distances instead of ten rows from ten pages.
+//! that a kernel reads one stream with fixed distances instead of ten rows from ten pages. With [`Kernel::Avx512Lookup`]
+//! `lookup` has its own order.
 
 use std::{cell::Cell, ops::Range};
 

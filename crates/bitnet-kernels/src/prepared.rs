@@ -188,8 +188,7 @@ impl PreparedTernary {
     }
 
     /// The exact sums of one row of `x` by signed summation: activations are added and subtracted, and nothing is
-    /// multiplied, as the papers describe a BitLinear. [`Kernel::Avx512Vnni`] does it with masks, every other kernel in
-    /// plain loops. It is here to be compared: [`PreparedTernary::sums`] gives the same and is faster.
+    /// multiplied, as the papers describe a BitLinear. The AVX-512 kernels do it with masks, the others in plain loops. It is here to be compared: [`PreparedTernary::sums`] gives the same and is faster.
     ///
     /// # Panics
     ///

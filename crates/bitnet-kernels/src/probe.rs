@@ -1,7 +1,7 @@
 //! What this machine can do at most, measured: the two limits that every product runs into.
 //!
 //! A product of one row reads each weight once, so it can be no faster than memory ([`read_bandwidth`]); a product of many
-//! rows can be no faster than the dot-product instruction ([`dot_peak`]). Benchmarks print their results as fractions of
+//! rows can be no faster than the dot-product instruction ([`dot_peak`]), unless it looks a part of its sums up. Benchmarks print their results as fractions of
 //! these, which say more than a number of tokens a second: they hold for another machine too.
 //!
 //! Both take the best of several passes, because whatever disturbs a pass only makes it slower.
@@ -48,7 +48,8 @@ pub fn read(lines: &[Line]) {
 }
 
 /// Multiply-adds a second of the dot product that `kernel` is made of, on `threads` threads and registers alone; `None`
-/// for a kernel without one. A kernel that decodes and adds besides stays below this.
+/// for a kernel without one. A kernel that decodes and adds besides stays below this;
+/// [`Kernel::Avx512Lookup`] may pass it, for not all of its work is dot products.
 ///
 /// # Panics
 ///

@@ -193,6 +193,33 @@ fn signed_summation_equals_the_product() {
 }
 
 /// All x = -128 against all w = ±1: the largest sums there are, over and under each widening step and far past it.
+/// More columns than a block of a product of many rows has, and more rows.
+#[test]
+fn blocks_of_columns_and_rows() {
+    let (n, k, m) = (4096 + 70, 330, 131);
+    let mut random = Random(7);
+    let (xq, codes) = (random.codes(m * k), random.ternary(n * k));
+    let w = PackedTernary::from_codes(&codes, n, k, vec![1.0]).unwrap();
+    for (kernel, layout) in ways().filter(|(kernel, _)| *kernel != Kernel::Scalar) {
+        for m in [13, 131] {
+            let out = sums(kernel, layout, &xq[..m * k], m, w.view());
+            for (i, j) in (0..m).flat_map(|i| [0, 63, 4095, 4096, 4101, n - 1].map(|j| (i, j))) {
+                let (x, w) = (&xq[i * k..][..k], &codes[j * k..][..k]);
+                let expected: i32 = x
+                    .iter()
+                    .zip(w)
+                    .map(|(x, w)| i32::from(*x) * i32::from(*w))
+                    .sum();
+                assert_eq!(
+                    out[i * n + j],
+                    expected,
+                    "{kernel} {layout} [{i}, {j}] of {m} rows"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn extremes_do_not_overflow() {
     for k in [

@@ -45,8 +45,7 @@ pub enum TrainError {
     },
     /// The machine is too small.
     #[error(
-        "{what} takes at least {needed:.1} GB of memory, this machine has {present:.1} GB; make the model or the batch smaller \
-         (`[model]`, train.batch_size)"
+        "{what} takes at least {needed:.1} GB of memory, this machine has {present:.1} GB; {remedy}"
     )]
     Memory {
         /// What for.
@@ -55,6 +54,8 @@ pub enum TrainError {
         needed: f64,
         /// GB of the machine.
         present: f64,
+        /// What to do.
+        remedy: &'static str,
     },
     /// No pair can be trained on.
     #[error("{name}: no pair fits into data.max_length = {max_length} tokens; raise it")]

@@ -3,13 +3,16 @@
 use bitnet_config::{RunConfig, Task};
 use bitnet_models::ModelConfig;
 
-use crate::TrainError;
+use crate::{Backend, TrainError};
 
 /// Bytes of a weight in training: itself, its gradient and two moments, in f32.
 const TRAINED_WEIGHT: f64 = 16.0;
 
 /// Bytes of a packed weight in its densest layout.
 const PACKED_WEIGHT: f64 = 0.2;
+
+/// Bytes of a weight of the embedding in the densest format of heads.
+const TABLE_WEIGHT: f64 = 1.0;
 
 /// Memory and swap of this machine in bytes, as Linux counts them; elsewhere what an address can reach.
 fn machine_bytes() -> f64 {
@@ -25,37 +28,39 @@ fn machine_bytes() -> f64 {
     }
 }
 
-/// Refuses a training run that cannot fit whatever else the machine does. An allocation that fails ends the process on
-/// the spot, and one that the system overcommits ends whichever process it chooses. The bound is a low one: weights with
-/// what the optimiser keeps, and of a step the residual stream and the logits.
+/// Refuses a training run on the CPU that cannot fit whatever else the machine does. An allocation that fails ends the process
+/// on the spot, and one that the system overcommits ends whichever process it chooses. The bound is a low one: weights with
+/// what the optimiser keeps, tables of positions, and of a step of a language model the residual stream. Sizes that only
+/// the data decides are not known yet, and count nothing.
 ///
 /// # Errors
 ///
 /// If the run needs more than the machine has.
-pub fn check_training(config: &RunConfig) -> Result<(), TrainError> {
+pub fn check_training(config: &RunConfig, backend: Backend) -> Result<(), TrainError> {
     let (model, of) = (&config.model, |n: usize| n as f64);
     let (hidden, layers) = (of(model.hidden_size), of(model.num_hidden_layers));
-    let (weights, tokens) = match config.task {
-        Task::Lm => (model.matrix_weights(), of(config.train.context)),
-        Task::Translate | Task::Classify | Task::Synthetic => (model.matrix_weights(), 1.0),
+    let (weights, other) = match config.task {
+        Task::Lm => {
+            let tokens = of(config.train.batch_size) * of(config.train.context);
+            let stream = 4.0 * tokens * hidden * layers;
+            (model.matrix_weights(), stream + position_bytes(model))
+        }
+        Task::Translate | Task::Classify | Task::Synthetic => {
+            (model.matrix_weights(), position_bytes(model))
+        }
         Task::Vectors => {
             let inner = (layers - 1.0).max(0.0) * hidden;
-            (hidden * (of(model.input_size) + inner), 1.0)
+            (hidden * (of(model.input_size) + inner), 0.0)
         }
-        Task::Layer => (of(model.input_size) * of(model.num_labels), 0.0),
+        Task::Layer => {
+            let (inputs, outputs) = (of(model.input_size), of(model.num_labels));
+            let data = of(config.data.examples) * (inputs + outputs);
+            (inputs * outputs, 8.0 * data)
+        }
     };
-    let logits = match config.task {
-        Task::Lm => of(model.vocab_size),
-        _ => 0.0,
-    };
-    let step = 4.0 * of(config.train.batch_size) * tokens * (hidden * layers + logits);
-    check(
-        TRAINED_WEIGHT * weights + step,
-        format!(
-            "training {weights:.2e} weights in batches of {}",
-            config.train.batch_size
-        ),
-    )
+    let what = format!("training {weights:.2e} weights");
+    let remedy = "make `[model]` or train.batch_size smaller";
+    check(backend, TRAINED_WEIGHT * weights + other, what, remedy)
 }
 
 /// As [`check_training`], for a model that only runs.
@@ -63,19 +68,39 @@ pub fn check_training(config: &RunConfig) -> Result<(), TrainError> {
 /// # Errors
 ///
 /// If the weights alone need more than the machine has.
-pub fn check_running(model: &ModelConfig, ternary: bool) -> Result<(), TrainError> {
+pub fn check_running(
+    model: &ModelConfig,
+    ternary: bool,
+    backend: Backend,
+) -> Result<(), TrainError> {
+    let table = model.vocab_size as f64 * model.hidden_size as f64;
     let weights = model.matrix_weights();
     let bytes = if ternary { PACKED_WEIGHT } else { 4.0 };
-    check(bytes * weights, format!("a model of {weights:.2e} weights"))
+    let needed = bytes * (weights - table) + TABLE_WEIGHT * table + position_bytes(model);
+    let what = format!("a model of {weights:.2e} weights");
+    check(backend, needed, what, "make `[model]` smaller")
 }
 
-fn check(needed: f64, what: String) -> Result<(), TrainError> {
+/// Bytes of the tables of angles or of sines.
+fn position_bytes(model: &ModelConfig) -> f64 {
+    4.0 * model.max_position_embeddings as f64 * model.head_width() as f64
+}
+
+fn check(
+    backend: Backend,
+    needed: f64,
+    what: String,
+    remedy: &'static str,
+) -> Result<(), TrainError> {
+    // A GPU has memory of its own, and an error when it is used up.
+    let on_cpu = matches!(backend, Backend::Flex | Backend::NdArray);
     let present = machine_bytes();
-    match needed > present {
+    match on_cpu && needed > present {
         true => Err(TrainError::Memory {
             what,
             needed: needed / 1e9,
             present: present / 1e9,
+            remedy,
         }),
         false => Ok(()),
     }

@@ -125,7 +125,8 @@ fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
         let options = setup::engine_options(&args.engine, threads);
         runner.engine.set_threads(options.threads)?;
         let (macs, bytes) = (runner.engine.linear_macs(), runner.engine.read_bytes());
-        let peak = match linear {
+        // Both limits are measured after each repetition: on a machine that others use, too, they move.
+        let dot_peak = || match linear {
             LinearKind::Ternary => probe::dot_peak(options.kernel, options.threads),
             LinearKind::Float => None,
         };
@@ -138,7 +139,7 @@ fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
                 args.repetitions,
                 |model, speed| {
                     fractions.extend(match test.generate {
-                        0 => peak.map(|peak| speed * macs as f64 / peak),
+                        0 => dot_peak().map(|peak| speed * macs as f64 / peak),
                         _ => Some(speed * bytes as f64 / model.engine.read_bandwidth()),
                     });
                 },
@@ -248,7 +249,7 @@ fn arch(args: &BenchArgs) -> anyhow::Result<(ModelConfig, QuantConfig, LinearKin
         bail!("model.vocab_size is missing; a shape without data must name it");
     }
     let linear = config.model.linear;
-    bitnet_train::check_running(&config.model, linear == LinearKind::Ternary)?;
+    bitnet_train::check_running(&config.model, linear == LinearKind::Ternary, args.backend)?;
     Ok((config.model, config.quant, linear))
 }
 

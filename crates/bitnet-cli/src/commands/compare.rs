@@ -35,6 +35,7 @@ pub fn run(args: CompareArgs) -> anyhow::Result<Outcome> {
         );
     }
     // Everything that can be wrong with the input is found here, before the first step of the first twin.
+    bitnet_train::check_training(&config, args.device.backend)?;
     let corpus = setup::load_corpus(&mut config)?;
     for prompt in &config.compare.prompts {
         let tokens = corpus
@@ -53,7 +54,6 @@ pub fn run(args: CompareArgs) -> anyhow::Result<Outcome> {
         }
     }
     let device = setup::open_device(&args.device)?;
-    bitnet_train::check_training(&config)?;
     config
         .model
         .check_device(false, &device.clone().autodiff())?;

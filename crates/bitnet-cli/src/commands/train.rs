@@ -29,6 +29,7 @@ pub fn run(args: TrainArgs) -> anyhow::Result<Outcome> {
         (Some(_), Some(path)) => RunDir::open(path)?.known_tokenizer()?,
         _ => None,
     };
+    bitnet_train::check_training(&config, args.device.backend)?;
     task::open(&mut config, tokenizer, Train(args))
 }
 
@@ -41,7 +42,6 @@ impl task::Visitor for Train {
     fn visit<T: Task>(self, config: &RunConfig, task: &T) -> anyhow::Result<Outcome> {
         let Train(args) = self;
         let device = setup::open_device(&args.device)?;
-        bitnet_train::check_training(config)?;
         config
             .model
             .check_device(false, &device.clone().autodiff())?;

@@ -5,7 +5,7 @@
 //! permutation and an addition, without a multiplication. On Zen 4 that alone is no faster than `vpdpbusd` (64
 //! multiply-adds a cycle), but the two use different units: with four columns of weights multiplied for every three that
 //! are looked up, a step of 7 columns takes a quarter longer than its four multiplied ones alone, which is 1.4 times the peak
-//! of the dot product. Other ratios (1 : 1, 2 : 1, and mixtures of them) were slower. Where permutations share their unit
+//! of the dot product. Other ratios (8 columns to 3, 6 to 3, 4 to 4) were slower. Where permutations share their unit
 //! with the dot product there is little to gain, so which form runs is measured
 //! ([`Kernel::detect`](crate::Kernel::detect)).
 //!

@@ -1,4 +1,4 @@
-//! The AVX-512 kernel: prepared products with 512-bit `vpdpbusd`, 16 output rows a register.
+//! The AVX-512 kernels: prepared products with 512-bit `vpdpbusd`, 16 output rows a register; `lookup` adds `vpermw`.
 //!
 //! Every function here needs what [`Kernel::Avx512Vnni`](crate::Kernel::Avx512Vnni) stands for: AVX-512 F, BW, VL, VBMI
 //! and VNNI.
