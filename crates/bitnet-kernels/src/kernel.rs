@@ -45,7 +45,7 @@ impl Kernel {
     ];
 
     /// The fastest kernel that this processor runs: the last one of [`Kernel::ALL`] that it has, but
-    /// [`Kernel::Avx512Lookup`] only where the first call measures (in a millisecond) that it is faster.
+    /// [`Kernel::Avx512Lookup`] only where the first call measures (in two milliseconds) that it is faster.
     pub fn detect() -> Kernel {
         static FASTEST: LazyLock<Kernel> = LazyLock::new(|| {
             let pays = |kernel| kernel != Kernel::Avx512Lookup || lookups_pay();

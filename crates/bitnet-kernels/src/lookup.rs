@@ -218,7 +218,7 @@ impl Block<'_> {
 /// If the processor lacks [`Kernel::Avx512Lookup`].
 pub(crate) fn gain() -> f64 {
     const ROWS: usize = 64;
-    const GROUPS: usize = 8;
+    const GROUPS: usize = 64;
     const COLS: usize = 16 * PIECE_WORDS;
     let layout = Layout::TwoBit;
     let lines = vec![Line::ZERO_WEIGHTS; GROUPS * layout.lines(COLS)];
@@ -238,7 +238,7 @@ pub(crate) fn gain() -> f64 {
     };
     // In turns, so that what disturbs one disturbs the other; the least of each, so that it does not count.
     let mut least = [f64::INFINITY; 2];
-    for _ in 0..30 {
+    for _ in 0..10 {
         for (least, kernel) in least
             .iter_mut()
             .zip([Kernel::Avx512Vnni, Kernel::Avx512Lookup])
