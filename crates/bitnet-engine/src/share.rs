@@ -8,8 +8,8 @@
 use std::{marker::PhantomData, ops::Range};
 
 /// Rows for each thread from which rows are split: below, a thread would have too few to use a matrix's decoded weights
-/// again and again (the kernels multiply 10 at a time, and look sums up from 12 on).
-const ROWS_PER_THREAD: usize = 12;
+/// again and again (the kernels multiply 10 at a time).
+const ROWS_PER_THREAD: usize = 8;
 
 /// Rows that a thread takes at a time at most: their activations, codes and outputs stay in its level-two cache.
 const BLOCK: usize = 128;
