@@ -257,10 +257,10 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "TEXT")]
     pub prompt: String,
     /// Most tokens to write
-    #[arg(long, default_value_t = 128, value_name = "N")]
+    #[arg(long, default_value_t = Self::NEW_TOKENS, value_name = "N")]
     pub max_new_tokens: usize,
     /// Divide the logits by T; 0 is greedy
-    #[arg(long, default_value_t = 0.8, value_name = "T")]
+    #[arg(long, default_value_t = Self::TEMPERATURE, value_name = "T")]
     pub temperature: f32,
     /// Only the K likeliest tokens; 0 is off
     #[arg(long, default_value_t = 0, value_name = "K")]
@@ -292,11 +292,14 @@ pub struct GenerateArgs {
 }
 
 impl GenerateArgs {
+    const NEW_TOKENS: usize = 128;
+    const TEMPERATURE: f32 = 0.8;
+
     /// The first flag that only a language model heeds and that is not at its default.
     pub fn language_model_flag(&self) -> Option<&'static str> {
         let flags = [
-            ("--max-new-tokens", self.max_new_tokens != 128),
-            ("--temperature", self.temperature != 0.8),
+            ("--max-new-tokens", self.max_new_tokens != Self::NEW_TOKENS),
+            ("--temperature", self.temperature != Self::TEMPERATURE),
             ("--top-k", self.top_k != 0),
             ("--top-p", self.top_p != 1.0),
             ("--min-p", self.min_p != 0.0),

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use crate::{
     Kernel, Layout, PackedView, QuantizedRows,
     layout::{GROUP_ROWS, Line, interleave},
-    panel::{self, Output},
+    panel::{self, Groups, Output},
     parallel::{MIN_MACS, worth_threads},
     shared_out::SharedOut,
     view::words_per_row,
@@ -86,15 +86,13 @@ impl Interleaved {
                 sums_x: &x.sums()[rows.clone()],
                 write: &write,
             };
-            panel::product(
-                kernel,
-                Layout::TwoBit,
-                w.cols,
-                groups.len(),
-                &lines[groups.start * per_group..groups.end * per_group],
-                x.block(rows),
-                &mut block,
-            );
+            let w = Groups {
+                layout: Layout::TwoBit,
+                cols: w.cols,
+                count: groups.len(),
+                lines: &lines[groups.start * per_group..groups.end * per_group],
+            };
+            panel::product(kernel, w, x.block(rows), &mut block);
         };
         let blocks = m.div_ceil(BLOCK_ROWS) * columns;
         if threads {

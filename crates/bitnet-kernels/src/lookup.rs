@@ -17,7 +17,7 @@ use crate::{
     },
     base_three::{BLOCK_LINES, BLOCK_WORDS},
     layout::{GROUP_ROWS, Line},
-    panel::{self, Lanes, Output, flat},
+    panel::{self, Groups, Lanes, Output, flat},
     quantized::Rows,
 };
 
@@ -59,33 +59,24 @@ thread_local! {
     static SCRATCH: Cell<Scratch> = Cell::default();
 }
 
-/// Gives `out` the sums `Σ stored · x` for each of the `groups` of `lines` and every row of `x`. Stored codes are legal.
+/// Gives `out` the sums `Σ stored · x` for each of the groups and every row of `x`. Stored codes are legal.
 ///
 /// # Panics
 ///
 /// If the processor lacks [`Kernel::Avx512Lookup`].
-pub(crate) fn product(
-    layout: Layout,
-    cols: usize,
-    groups: usize,
-    lines: &[Line],
-    x: Rows<'_>,
-    out: &mut impl Output,
-) {
+pub(crate) fn product(w: Groups<'_>, x: Rows<'_>, out: &mut impl Output) {
     let _ = Kernel::Avx512Lookup.proven();
     let mut scratch = SCRATCH.take();
-    let tiles = groups.div_ceil(TILE_GROUPS);
+    let tiles = w.count.div_ceil(TILE_GROUPS);
     // Equal blocks: a short one at the end would have all weights arranged for a few rows.
     let blocks = x.len().div_ceil(BLOCK_ROWS);
     for block in 0..blocks {
         let rows = block * x.len() / blocks..(block + 1) * x.len() / blocks;
         for tile in (0..tiles).step_by(BLOCK_TILES) {
             let block = Block {
-                layout,
-                words: layout.words(cols),
-                per_group: layout.lines(cols),
-                lines,
-                groups,
+                w,
+                words: w.layout.words(w.cols),
+                per_group: w.layout.lines(w.cols),
                 tiles: tile..(tile + BLOCK_TILES).min(tiles),
                 rows: rows.clone(),
             };
@@ -97,11 +88,9 @@ pub(crate) fn product(
 
 /// Some rows of `x` and some groups; made by [`product`] alone, which has proven that the processor has the kernel.
 struct Block<'a> {
-    layout: Layout,
+    w: Groups<'a>,
     words: usize,
     per_group: usize,
-    lines: &'a [Line],
-    groups: usize,
     tiles: Range<usize>,
     rows: Range<usize>,
 }
@@ -121,7 +110,7 @@ impl Block<'_> {
                 self.arrange_weights(plan, &words, tile, scratch);
                 let last = words.end == self.words;
                 let column = TILE_COLUMNS * tile;
-                let groups = TILE_GROUPS.min(self.groups - TILE_GROUPS * tile);
+                let groups = TILE_GROUPS.min(self.w.count - TILE_GROUPS * tile);
                 for i in 0..row_tiles {
                     let row = self.rows.start + TILE_ROWS * i;
                     let rows = row..(row + TILE_ROWS).min(self.rows.end);
@@ -185,12 +174,12 @@ impl Block<'_> {
         scratch: &mut Scratch,
     ) {
         // Groups past the last one repeat it, and are not written.
-        let group = |g: usize| (TILE_GROUPS * tile + g).min(self.groups - 1);
-        let stored = |g: usize| &self.lines[group(g) * self.per_group..][..self.per_group];
+        let group = |g: usize| (TILE_GROUPS * tile + g).min(self.w.count - 1);
+        let stored = |g: usize| &self.w.lines[group(g) * self.per_group..][..self.per_group];
         scratch
             .weights
             .resize(plan.weight_lines(), Line::ZERO_WEIGHTS);
-        let groups: [&[Line]; TILE_GROUPS] = match self.layout {
+        let groups: [&[Line]; TILE_GROUPS] = match self.w.layout {
             Layout::TwoBit => from_fn(|g| &stored(g)[words.clone()]),
             Layout::BaseThree => {
                 let blocks = words.start / BLOCK_WORDS..words.end.div_ceil(BLOCK_WORDS);
@@ -231,10 +220,16 @@ pub(crate) fn gain() -> f64 {
         &[1.0; ROWS],
         COLS,
     );
+    let w = Groups {
+        layout,
+        cols: COLS,
+        count: GROUPS,
+        lines: &lines,
+    };
     let time = |kernel: Kernel| {
         let start = Instant::now();
         let (x, mut out) = (x.block(0..ROWS), Dropped);
-        panel::product(kernel, layout, COLS, GROUPS, &lines, x, &mut out);
+        panel::product(kernel, w, x, &mut out);
         start.elapsed().as_secs_f64()
     };
     // In turns, so that what disturbs one disturbs the other; the least of each, so that it does not count.

@@ -115,37 +115,36 @@ fn rows_at_a_time(kernel: Kernel) -> usize {
     }
 }
 
-/// Gives `out` the sums `Σ stored · x` for each of the `groups` of `lines` and every row of `x`. An illegal code counts as 3,
-/// but not with [`Kernel::Avx512Lookup`], which takes legal ones alone.
-pub(crate) fn product(
-    kernel: Kernel,
-    layout: Layout,
-    cols: usize,
-    groups: usize,
-    lines: &[Line],
-    x: Rows<'_>,
-    out: &mut impl Output,
-) {
+/// Groups of a matrix of `cols` columns, as they are stored.
+#[derive(Clone, Copy)]
+pub(crate) struct Groups<'a> {
+    pub(crate) layout: Layout,
+    pub(crate) cols: usize,
+    pub(crate) count: usize,
+    pub(crate) lines: &'a [Line],
+}
+
+/// Gives `out` the sums `Σ stored · x` for each of the groups and every row of `x`. An illegal code counts as 3, but not with
+/// [`Kernel::Avx512Lookup`], which takes legal ones alone.
+pub(crate) fn product(kernel: Kernel, w: Groups<'_>, x: Rows<'_>, out: &mut impl Output) {
     if x.len() == 1 {
-        gemv(kernel, layout, cols, groups, lines, x.row(0), out);
+        gemv(kernel, w, x.row(0), out);
         return;
     }
     #[cfg(target_arch = "x86_64")]
-    if kernel == Kernel::Avx512Lookup && x.len() >= lookup::MIN_ROWS && cols > 0 {
-        return lookup::product(layout, cols, groups, lines, x, out);
+    if kernel == Kernel::Avx512Lookup && x.len() >= lookup::MIN_ROWS && w.cols > 0 {
+        return lookup::product(w, x, out);
     }
-    gemm(kernel, layout, cols, groups, lines, x, out);
+    gemm(kernel, w, x, out);
 }
 
-fn gemv(
-    kernel: Kernel,
-    layout: Layout,
-    cols: usize,
-    groups: usize,
-    lines: &[Line],
-    x: &[i8],
-    out: &mut impl Output,
-) {
+fn gemv(kernel: Kernel, w: Groups<'_>, x: &[i8], out: &mut impl Output) {
+    let Groups {
+        layout,
+        cols,
+        count: groups,
+        lines,
+    } = w;
     let per_group = layout.lines(cols);
     let mut sums = [Lanes::ZERO; GEMV_GROUPS];
     for first in (0..groups).step_by(GEMV_GROUPS) {
@@ -183,15 +182,13 @@ pub(crate) fn signed(kernel: Kernel, words: usize, lines: &[Line], x: &[i8], out
     }
 }
 
-fn gemm(
-    kernel: Kernel,
-    layout: Layout,
-    cols: usize,
-    groups: usize,
-    lines: &[Line],
-    x: Rows<'_>,
-    out: &mut impl Output,
-) {
+fn gemm(kernel: Kernel, w: Groups<'_>, x: Rows<'_>, out: &mut impl Output) {
+    let Groups {
+        layout,
+        cols,
+        count: groups,
+        lines,
+    } = w;
     let (per_group, words) = (layout.lines(cols), layout.words(cols));
     let at_a_time = rows_at_a_time(kernel);
     let block = (BLOCK_BYTES / x.row_bytes().max(1)).max(1);

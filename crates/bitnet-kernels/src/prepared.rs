@@ -21,7 +21,7 @@ use crate::{
     kernel::dispatch,
     layout::{GROUP_ROWS, Line, interleave},
     pages::Lines,
-    panel::{self, Output},
+    panel::{self, Groups, Output},
     shared_out::fetch,
 };
 
@@ -253,8 +253,13 @@ impl PreparedTernary {
             sums_x,
             write,
         };
-        let (kernel, layout) = (self.kernel, self.layout);
-        panel::product(kernel, layout, self.cols, groups.len(), lines, x, &mut out);
+        let w = Groups {
+            layout: self.layout,
+            cols: self.cols,
+            count: groups.len(),
+            lines,
+        };
+        panel::product(self.kernel, w, x, &mut out);
     }
 }
 

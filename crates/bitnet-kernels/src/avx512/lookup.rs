@@ -203,8 +203,8 @@ pub(crate) fn arrange_row(
     lanes.iter().sum()
 }
 
-/// `sums += Σ stored · x` of a tile and a piece, or `=` for the first one, where `lookup_sums` are `Σ x` of its looked-up columns: these are summed
-/// as `Σ w · x`, which is less by as much.
+/// `sums += Σ stored · x` of a tile and a piece, or `=` for the first one, where `lookup_sums` are `Σ x` of its looked-up
+/// columns: these are summed as `Σ w · x`, which is less by as much.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
 pub(crate) fn multiply(
     plan: Plan,

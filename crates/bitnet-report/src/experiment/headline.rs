@@ -58,20 +58,22 @@ impl<'a> Pick<'a> {
 
 /// What `say` says of each group, one after the other, after the group's name.
 pub(super) fn of_groups(experiment: &Experiment, say: impl Fn(&Experiment) -> String) -> String {
-    let own = format!("{}: ", experiment.heading());
-    let said = experiment.groups().into_iter().map(|group| {
-        let name = group.title.strip_prefix(&own).unwrap_or_default();
-        let mut letters = name.chars();
-        match letters.next() {
-            Some(first) => format!(
-                "{}{}: {}",
-                first.to_uppercase(),
-                letters.as_str(),
-                say(&group)
-            ),
-            None => say(&group),
-        }
-    });
+    let groups = experiment.groups();
+    let said = groups
+        .iter()
+        .zip(experiment.group_names())
+        .map(|(group, name)| {
+            let mut letters = name.chars();
+            match letters.next() {
+                Some(first) => format!(
+                    "{}{}: {}",
+                    first.to_uppercase(),
+                    letters.as_str(),
+                    say(group)
+                ),
+                None => say(group),
+            }
+        });
     said.collect::<Vec<_>>().join(" ")
 }
 

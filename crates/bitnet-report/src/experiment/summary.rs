@@ -169,12 +169,6 @@ impl Experiment {
 
     /// Each group as an experiment of its own, in the order of their first variants. One without groups is its only one.
     pub(super) fn groups(&self) -> Vec<Experiment> {
-        let mut names: Vec<&str> = Vec::new();
-        for variant in &self.variants {
-            if !names.contains(&variant.group.as_str()) {
-                names.push(&variant.group);
-            }
-        }
         let group = |name: &str| {
             let of_group = |v: &&Variant| v.group == name;
             let variants: Vec<Variant> = self.variants.iter().filter(of_group).cloned().collect();
@@ -199,7 +193,18 @@ impl Experiment {
         if self.variants.is_empty() {
             return vec![self.clone()];
         }
-        names.into_iter().map(group).collect()
+        self.group_names().into_iter().map(group).collect()
+    }
+
+    /// The names of the [`Experiment::groups`], as they are written in the configuration.
+    pub(super) fn group_names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for variant in &self.variants {
+            if !names.contains(&variant.group.as_str()) {
+                names.push(&variant.group);
+            }
+        }
+        names
     }
 
     /// Its title, or its name where it has none.
