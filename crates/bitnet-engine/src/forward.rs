@@ -17,7 +17,7 @@ use std::time::Instant;
 use bitnet_kernels::{Kernel, float::gated_row};
 
 use crate::{
-    Session,
+    Session, Shape,
     attention::{AttentionScratch, resize},
     engine::{Layer, Model},
     linear::{Input, Linear, Norm, each_of},
@@ -49,7 +49,6 @@ pub(crate) struct Workspace {
 pub(crate) struct Scratch {
     input: Input,
     pub first: Vec<f32>,
-    second: Vec<f32>,
     pub attention: AttentionScratch,
 }
 
@@ -57,11 +56,40 @@ pub(crate) struct Scratch {
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     x: Vec<f32>,
-    pub q: Vec<f32>,
-    pub k: Vec<f32>,
-    pub v: Vec<f32>,
-    pub attended: Vec<f32>,
-    inner: Vec<f32>,
+    /// What is needed within one half of a block alone: [`Rows::heads`], then [`Rows::inner`].
+    wide: Vec<f32>,
+}
+
+/// Activations of attention, `[rows, width]` each.
+pub(crate) struct Heads<'a> {
+    /// Queries, and then in their place what they attended to.
+    pub q: &'a mut [f32],
+    pub k: &'a mut [f32],
+    pub v: &'a mut [f32],
+}
+
+impl Rows {
+    /// Makes room for some rows.
+    fn resize(&mut self, count: usize, shape: &Shape) {
+        let heads = shape.query_width() + 2 * shape.kv_width();
+        resize(&mut self.x, count * shape.hidden_size);
+        resize(&mut self.wide, count * heads.max(shape.intermediate_size));
+    }
+
+    /// `x`, and the activations between the projections and the output of attention.
+    pub(crate) fn heads(&mut self, count: usize, shape: &Shape) -> (&mut [f32], Heads<'_>) {
+        let keys = count * shape.kv_width();
+        let (q, rest) = self.wide.split_at_mut(count * shape.query_width());
+        let (k, rest) = rest.split_at_mut(keys);
+        let v = &mut rest[..keys];
+        (&mut self.x[..count * shape.hidden_size], Heads { q, k, v })
+    }
+
+    /// `x`, and the activations between the feed-forward's products.
+    fn inner(&mut self, count: usize, shape: &Shape) -> (&mut [f32], &mut [f32]) {
+        let inner = &mut self.wide[..count * shape.intermediate_size];
+        (&mut self.x[..count * shape.hidden_size], inner)
+    }
 }
 
 /// What all pieces of work of a chunk know.
@@ -153,14 +181,9 @@ impl Workspace {
             start: session.len,
             count,
         };
-        let rows = &mut self.rows;
-        resize(&mut rows.x, count * shape.hidden_size);
-        resize(&mut rows.q, count * shape.query_width());
-        resize(&mut rows.k, count * shape.kv_width());
-        resize(&mut rows.v, count * shape.kv_width());
-        resize(&mut rows.attended, count * shape.query_width());
-        resize(&mut rows.inner, count * shape.intermediate_size);
-        for (x, token) in rows.x.chunks_exact_mut(shape.hidden_size).zip(tokens) {
+        self.rows.resize(count, shape);
+        let embedded = self.rows.x.chunks_exact_mut(shape.hidden_size);
+        for (x, token) in embedded.zip(tokens) {
             model.embedding.row(*token as usize, x);
         }
         for (layer, heads) in model.layers.iter().zip(&mut session.layers) {
@@ -171,41 +194,15 @@ impl Workspace {
                 self.remember(&chunk, heads);
                 self.attend_many(&chunk, heads);
             }
-            let norm = chunk.norm(&layer.attn_sub_norm);
-            let Workspace {
-                team,
-                scratch,
-                rows,
-                ..
-            } = self;
-            let (width, x) = (shape.query_width(), &mut rows.x);
-            add_product(
-                &chunk,
-                team,
-                scratch,
-                &layer.o,
-                norm,
-                (&rows.attended, width),
-                x,
-            );
+            let (x, heads) = self.rows.heads(count, shape);
+            let (norm, width) = (chunk.norm(&layer.attn_sub_norm), shape.query_width());
+            let (team, scratch) = (&mut self.team, &mut self.scratch[..]);
+            add_product(&chunk, team, scratch, &layer.o, norm, (heads.q, width), x);
             self.feed_forward(&chunk, layer);
-            let norm = chunk.norm(&layer.ffn_sub_norm);
-            let Workspace {
-                team,
-                scratch,
-                rows,
-                ..
-            } = self;
-            let (width, x) = (shape.intermediate_size, &mut rows.x);
-            add_product(
-                &chunk,
-                team,
-                scratch,
-                &layer.down,
-                norm,
-                (&rows.inner, width),
-                x,
-            );
+            let (x, inner) = self.rows.inner(count, shape);
+            let (norm, width) = (chunk.norm(&layer.ffn_sub_norm), shape.intermediate_size);
+            let (team, scratch) = (&mut self.team, &mut self.scratch[..]);
+            add_product(&chunk, team, scratch, &layer.down, norm, (inner, width), x);
         }
         session.len += count;
     }
@@ -219,12 +216,12 @@ impl Workspace {
             ..
         } = self;
         let shape = &chunk.model.shape;
-        let (hidden, keys) = (shape.hidden_size, shape.kv_width());
-        let x = &rows.x;
+        let (hidden, epsilon) = (shape.hidden_size, shape.rms_norm_eps);
+        let (x, heads) = rows.heads(chunk.count, shape);
         let out = [
-            Grid::new(&mut rows.q, shape.query_width()),
-            Grid::new(&mut rows.k, keys),
-            Grid::new(&mut rows.v, keys),
+            Grid::new(heads.q, shape.query_width()),
+            Grid::new(heads.k, shape.kv_width()),
+            Grid::new(heads.v, shape.kv_width()),
         ];
         let (layers, norm) = (
             [&layer.q, &layer.k, &layer.v],
@@ -235,7 +232,7 @@ impl Workspace {
             let Scratch { input, first, .. } = scratch;
             for share in split.shares(thread) {
                 let x = &x[share.rows.start * hidden..share.rows.end * hidden];
-                each_of(layers, x, norm, shape.rms_norm_eps, input, |i, input| {
+                each_of(layers, x, norm, epsilon, input, |i, input| {
                     layers[i].store(input, &share, &out[i], first);
                 });
             }
@@ -251,35 +248,30 @@ impl Workspace {
             ..
         } = self;
         let shape = &chunk.model.shape;
-        let hidden = shape.hidden_size;
-        let (x, act) = (&rows.x, shape.gate);
-        let out = Grid::new(&mut rows.inner, shape.intermediate_size);
-        let (layers, norm) = ([&layer.gate, &layer.up], chunk.norm(&layer.post_norm));
+        let (hidden, epsilon) = (shape.hidden_size, shape.rms_norm_eps);
+        let (x, inner) = rows.inner(chunk.count, shape);
+        let out = Grid::new(inner, shape.intermediate_size);
+        let (layers, norm) = ([&layer.up, &layer.gate], chunk.norm(&layer.post_norm));
         let split = chunk.split(&layers);
         team.run(scratch, split.threads(), |thread, scratch| {
-            let Scratch {
-                input,
-                first,
-                second,
-                ..
-            } = scratch;
+            let Scratch { input, first, .. } = scratch;
             for share in split.shares(thread) {
                 let columns = layer.gate.columns(&share);
                 if columns.is_empty() {
                     continue;
                 }
                 let x = &x[share.rows.start * hidden..share.rows.end * hidden];
-                let mut buffers = [&mut *first, &mut *second];
-                each_of(layers, x, norm, shape.rms_norm_eps, input, |i, input| {
-                    layers[i].local(input, &share, buffers[i]);
+                each_of(layers, x, norm, epsilon, input, |i, input| {
+                    if i == 0 {
+                        return layer.up.store(input, &share, &out, first);
+                    }
+                    let gate = layer.gate.local(input, &share, first);
+                    for (row, gate) in share.rows.clone().zip(gate.chunks_exact(columns.len())) {
+                        // SAFETY: the rectangle of this thread's share.
+                        let up = unsafe { out.segment(row, columns.clone()) };
+                        gated_row(shape.gate, gate, up);
+                    }
                 });
-                let gate = first.chunks_exact(columns.len());
-                let up = second.chunks_exact(columns.len());
-                for ((row, gate), up) in share.rows.clone().zip(gate).zip(up) {
-                    // SAFETY: the rectangle of this thread's share.
-                    let y = unsafe { out.segment(row, columns.clone()) };
-                    gated_row(act, gate, up, y);
-                }
             }
         });
     }
@@ -296,28 +288,23 @@ impl Workspace {
         resize(logits, count * vocab);
         let x = &rows.x[first * hidden..(first + count) * hidden];
         let bytes = model.head.matrix.bytes();
-        let split = Split::by_columns(count, threads_for(count, bytes, team.threads()));
+        let threads = threads_for(count, bytes, team.threads());
+        let split = Split::by_columns(count, threads);
         let out = Grid::new(&mut logits[..count * vocab], vocab);
+        let epsilon = model.shape.rms_norm_eps;
         team.run(scratch, split.threads(), |thread, scratch| {
             let Scratch { input, first, .. } = scratch;
             for share in split.shares(thread) {
                 let x = &x[share.rows.start * hidden..share.rows.end * hidden];
-                each_of(
-                    [&model.head],
-                    x,
-                    None,
-                    model.shape.rms_norm_eps,
-                    input,
-                    |_, input| {
-                        model.head.store(input, &share, &out, first);
-                    },
-                );
+                each_of([&model.head], x, None, epsilon, input, |_, input| {
+                    model.head.store(input, &share, &out, first);
+                });
             }
         });
     }
 }
 
-/// `x += W · norm(input)`, for the input's width.
+/// `x += W · norm(from)`.
 fn add_product(
     chunk: &Chunk<'_>,
     team: &mut Team,
@@ -330,20 +317,14 @@ fn add_product(
     let shape = &chunk.model.shape;
     let out = Grid::new(x, shape.hidden_size);
     let split = chunk.split(&[layer]);
+    let epsilon = shape.rms_norm_eps;
     team.run(scratch, split.threads(), |thread, scratch| {
         let Scratch { input, first, .. } = scratch;
         for share in split.shares(thread) {
             let from = &from[share.rows.start * width..share.rows.end * width];
-            each_of(
-                [layer],
-                from,
-                norm,
-                shape.rms_norm_eps,
-                input,
-                |_, input| {
-                    layer.add(input, &share, &out, first);
-                },
-            );
+            each_of([layer], from, norm, epsilon, input, |_, input| {
+                layer.add(input, &share, &out, first);
+            });
         }
     });
 }
@@ -352,7 +333,8 @@ impl<'a> Chunk<'a> {
     /// Who computes what of some products.
     fn split(&self, layers: &[&Linear]) -> Split {
         let bytes = layers.iter().map(|layer| layer.matrix.bytes()).sum();
-        Split::new(self.count, threads_for(self.count, bytes, self.threads))
+        let threads = threads_for(self.count, bytes, self.threads);
+        Split::new(self.count, threads)
     }
 
     /// Threads for work on the keys and values of all heads, up to the last position. Handing heads over moves their

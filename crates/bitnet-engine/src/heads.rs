@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::{
     attention::{ROWS, attend, resize},
-    forward::{Chunk, Workspace},
+    forward::{Chunk, Heads, Workspace},
     rope::Rope,
     session::HeadCache,
     share::{Grid, Lent, part_of},
@@ -20,7 +20,7 @@ impl Workspace {
             ..
         } = self;
         let (threads, count) = (chunk.threads(), heads.len());
-        let (k, v) = (&rows.k, &rows.v);
+        let (_, Heads { k, v, .. }) = rows.heads(chunk.count, &chunk.model.shape);
         let heads = Lent::new(heads);
         team.run(scratch, threads, |thread, scratch| {
             let mine = part_of(count, thread, threads);
@@ -32,7 +32,7 @@ impl Workspace {
         });
     }
 
-    /// Attention of one token.
+    /// Attention of one token: its queries become what they attended to.
     pub(crate) fn attend_one(&mut self, chunk: &Chunk<'_>, heads: &mut [HeadCache]) {
         let Workspace {
             team,
@@ -41,10 +41,11 @@ impl Workspace {
             ..
         } = self;
         let (threads, count) = (chunk.threads(), heads.len());
-        let width = chunk.model.shape.head_dim;
-        let sharing = chunk.model.shape.num_attention_heads / count;
-        let (q, k, v) = (&rows.q, &rows.k, &rows.v);
-        let (heads, attended) = (Lent::new(heads), Lent::new(&mut rows.attended));
+        let shape = &chunk.model.shape;
+        let width = shape.head_dim;
+        let sharing = shape.num_attention_heads / count;
+        let (_, Heads { q, k, v }) = rows.heads(1, shape);
+        let (heads, q) = (Lent::new(heads), Lent::new(q));
         team.run(scratch, threads, |thread, scratch| {
             let mine = part_of(count, thread, threads);
             // SAFETY: each thread has its own part of the heads, and of the output.
@@ -57,13 +58,15 @@ impl Workspace {
                     let query = head * sharing + first;
                     let scratch = &mut scratch.attention;
                     chunk.turn(rows, &mut scratch.queries, |r| {
-                        (&q[of_head(query + r)], chunk.start)
+                        // SAFETY: each query head belongs to one key/value head, and that to one thread.
+                        let q = unsafe { q.part(of_head(query + r)) };
+                        (q, chunk.start)
                     });
                     let seen = chunk.start + 1;
                     let (out, stride) = attend(chunk.kernel, cache, rows, |_| seen, scratch);
                     for (r, out) in out.chunks_exact(stride).enumerate() {
-                        // SAFETY: each query head belongs to one key/value head, and that to one thread.
-                        let y = unsafe { attended.part(of_head(query + r)) };
+                        // SAFETY: as above, and the query has been turned.
+                        let y = unsafe { q.part(of_head(query + r)) };
                         y.copy_from_slice(&out[..width]);
                     }
                 }
@@ -83,8 +86,7 @@ impl Workspace {
         let shape = &chunk.model.shape;
         let (width, query_heads) = (shape.head_dim, shape.num_attention_heads);
         let (stride, sharing) = (shape.query_width(), query_heads / heads.len());
-        let q = &rows.q;
-        let attended = Grid::new(&mut rows.attended, stride);
+        let q = Grid::new(rows.heads(chunk.count, shape).1.q, stride);
         let blocks = chunk.count.div_ceil(ROWS);
         let next = AtomicUsize::new(0);
         team.run(scratch, chunk.threads(), |_, scratch| {
@@ -99,15 +101,16 @@ impl Workspace {
                 let count = ROWS.min(chunk.count - first);
                 let columns = head * width..(head + 1) * width;
                 chunk.turn(count, &mut scratch.queries, |r| {
-                    let row = first + r;
-                    (&q[row * stride..][columns.clone()], chunk.start + row)
+                    // SAFETY: a task is handed out once, and no other has this head and these rows.
+                    let q = unsafe { q.segment(first + r, columns.clone()) };
+                    (q, chunk.start + first + r)
                 });
                 let seen = |r: usize| chunk.start + first + r + 1;
                 let (out, out_stride) =
                     attend(chunk.kernel, &heads[head / sharing], count, seen, scratch);
                 for (r, out) in out.chunks_exact(out_stride).enumerate() {
-                    // SAFETY: a task is handed out once, and no other has this head and these rows.
-                    let y = unsafe { attended.segment(first + r, columns.clone()) };
+                    // SAFETY: as above, and the query has been turned.
+                    let y = unsafe { q.segment(first + r, columns.clone()) };
                     y.copy_from_slice(&out[..width]);
                 }
             }

@@ -234,7 +234,7 @@ pub(crate) fn gain() -> f64 {
     };
     // In turns, so that what disturbs one disturbs the other; the least of each, so that it does not count.
     let mut least = [f64::INFINITY; 2];
-    for _ in 0..10 {
+    for _ in 0..20 {
         for (least, kernel) in least
             .iter_mut()
             .zip([Kernel::Avx512Vnni, Kernel::Avx512Lookup])

@@ -26,21 +26,28 @@ pub fn gated(act: Gate, gate: &[f32], up: &[f32], y: &mut [f32]) {
         y.par_chunks_mut(TASK_ELEMENTS)
             .zip(gate.par_chunks(TASK_ELEMENTS))
             .zip(up.par_chunks(TASK_ELEMENTS))
-            .for_each(|((y, gate), up)| gated_row(act, gate, up, y));
+            .for_each(|((y, gate), up)| part(act, gate, up, y));
     } else {
-        gated_row(act, gate, up, y);
+        part(act, gate, up, y);
     }
 }
 
-/// [`gated`] on the calling thread, the same bits.
-///
-/// # Panics
-/// If the lengths differ.
-pub fn gated_row(act: Gate, gate: &[f32], up: &[f32], y: &mut [f32]) {
-    assert!(gate.len() == y.len() && up.len() == y.len());
+fn part(act: Gate, gate: &[f32], up: &[f32], y: &mut [f32]) {
     match act {
         Gate::Silu => silu(gate, up, y),
         Gate::Relu2 => relu2(gate, up, y),
+    }
+}
+
+/// [`gated`] in the place of `up` and on the calling thread, the same bits.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn gated_row(act: Gate, gate: &[f32], up: &mut [f32]) {
+    assert_eq!(gate.len(), up.len());
+    match act {
+        Gate::Silu => silu_in_place(gate, up),
+        Gate::Relu2 => relu2_in_place(gate, up),
     }
 }
 
@@ -87,10 +94,27 @@ multiversion! {
 }
 
 multiversion! {
+    fn silu_in_place(gate: &[f32], y: &mut [f32]) {
+        for (y, g) in y.iter_mut().zip(gate) {
+            *y *= g * sigmoid(*g);
+        }
+    }
+}
+
+multiversion! {
     fn relu2(gate: &[f32], up: &[f32], y: &mut [f32]) {
         for ((y, g), u) in y.iter_mut().zip(gate).zip(up) {
             let positive = if *g < 0.0 { 0.0 } else { *g };
             *y = positive * positive * u;
+        }
+    }
+}
+
+multiversion! {
+    fn relu2_in_place(gate: &[f32], y: &mut [f32]) {
+        for (y, g) in y.iter_mut().zip(gate) {
+            let positive = if *g < 0.0 { 0.0 } else { *g };
+            *y *= positive * positive;
         }
     }
 }
@@ -151,5 +175,17 @@ mod tests {
         silu(&gate, &up, &mut whole);
         gated(Gate::Silu, &gate, &up, &mut parts);
         assert_eq!(whole, parts);
+    }
+
+    #[test]
+    fn in_place_changes_nothing() {
+        let gate: Vec<f32> = (0..77).map(|i| i as f32 / 9.0 - 4.0).collect();
+        let up: Vec<f32> = (0..77).map(|i| (i % 11) as f32 / 7.0 - 0.8).collect();
+        for act in [Gate::Silu, Gate::Relu2] {
+            let (mut apart, mut in_place) = (vec![0.0; 77], up.clone());
+            gated(act, &gate, &up, &mut apart);
+            gated_row(act, &gate, &mut in_place);
+            assert_eq!(apart, in_place, "{act:?}");
+        }
     }
 }
