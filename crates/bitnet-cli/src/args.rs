@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bitnet_kernels::{DenseFormat, Kernel, Layout};
+use bitnet_kernels::{DenseFormat, FloatFormat, Kernel, Layout};
 use bitnet_train::Backend;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -98,6 +98,9 @@ pub struct EngineArgs {
     /// Head and embedding in memory: f32, bf16 or int8
     #[arg(long, env = "BITNET_HEAD", value_name = "FORMAT")]
     pub head: Option<DenseFormat>,
+    /// Keys and values in memory: f32, or bf16 for half the bytes
+    #[arg(long, env = "BITNET_KV_CACHE", value_name = "FORMAT")]
+    pub kv_cache: Option<FloatFormat>,
 }
 
 impl EngineArgs {
@@ -107,6 +110,7 @@ impl EngineArgs {
             ("--kernel", self.kernel.is_some()),
             ("--layout", self.layout.is_some()),
             ("--head", self.head.is_some()),
+            ("--kv-cache", self.kv_cache.is_some()),
         ];
         flags
             .into_iter()

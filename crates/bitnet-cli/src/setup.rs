@@ -95,18 +95,24 @@ pub fn engine_options(args: &EngineArgs, threads: usize) -> Options {
         kernel,
         layout: args.layout.unwrap_or_else(|| Layout::suited_to(kernel)),
         head: args.head.unwrap_or(defaults.head),
+        cache: args.kv_cache.unwrap_or(defaults.cache),
     }
 }
 
-/// Kernel, layout and head in words.
+/// Kernel, layout, head and an unusual cache in words.
 pub fn describe_engine(options: &Options) -> String {
     let Options {
         kernel,
         layout,
         head,
-        ..
+        cache,
+        threads: _,
     } = options;
-    format!("{kernel}, {layout}, {head} head")
+    let cache = match *cache == Options::default().cache {
+        true => String::new(),
+        false => format!(", {cache} cache"),
+    };
+    format!("{kernel}, {layout}, {head} head{cache}")
 }
 
 /// Whether inference runs on the CPU engine: on the flex backend, if it knows how the model is quantised. Its flags mean
@@ -119,7 +125,7 @@ pub fn uses_engine(
     let asked = asks_for_engine(backend, args)?;
     if asked && !quant.engine_runs() {
         bail!(
-            "--kernel, --layout and --head are for the CPU engine, which takes 8-bit activations and one scale a matrix or \
+            "--kernel, --layout, --head and --kv-cache are for the CPU engine, which takes 8-bit activations and one scale a matrix or \
              row; this model runs on Burn's tensors: leave them out"
         );
     }

@@ -103,6 +103,13 @@ fn kinds_backends_and_runs() {
     );
     assert_eq!(ternary[0]["engine"], "scalar, two-bit, f32 head");
     assert!(number(&float[0], "model_bytes") > number(&ternary[0], "model_bytes"));
+    let exact = rows(&["--arch", "tiny.toml", "--kv-cache", "f32"]);
+    let engine = exact[0]["engine"].as_str().unwrap();
+    assert!(engine.ends_with("int8 head, f32 cache"), "{engine}");
+    assert_eq!(
+        number(&exact[0], "cache_bytes"),
+        2.0 * number(&ternary[0], "cache_bytes")
+    );
     let tensors = rows(&["--arch", "tiny.toml", "--backend", "ndarray"]);
     assert_eq!(
         (&tensors[0]["backend"], &tensors[0]["engine"]),

@@ -7,7 +7,7 @@
 //! Both products have one order of operations, from position 0 up, and a hidden position adds `0 · v`, which changes
 //! nothing: a query's result does not depend on which others are computed with it.
 
-use bitnet_kernels::{FloatFormat, GROUP, Kernel, Panels, softmax};
+use bitnet_kernels::{GROUP, Kernel, softmax};
 
 use crate::session::HeadCache;
 
@@ -43,28 +43,16 @@ pub(crate) fn attend<'a>(
     } = scratch;
     resize(scores, rows * stride);
     resize(out, rows * out_stride);
-    let keys = Panels {
-        format: FloatFormat::F32,
-        lines: head.keys(),
-        depth: width,
-        stride: width,
-        step: 1,
-    };
-    keys.product(kernel, queries, width, rows, 0..groups, scores, stride);
+    head.keys()
+        .product(kernel, queries, width, rows, 0..groups, scores, stride);
     let mut sums = [0.0; ROWS];
     for (r, sum) in sums[..rows].iter_mut().enumerate() {
         let (seen, hidden) = scores[r * stride..][..stride].split_at_mut(visible(r));
         *sum = softmax(kernel, seen);
         hidden.fill(0.0);
     }
-    let values = Panels {
-        format: FloatFormat::F32,
-        lines: head.values(),
-        depth: longest,
-        stride: 1,
-        step: columns,
-    };
-    values.product(kernel, scores, stride, rows, 0..columns, out, out_stride);
+    head.values(longest)
+        .product(kernel, scores, stride, rows, 0..columns, out, out_stride);
     for (row, sum) in out.chunks_exact_mut(out_stride).zip(&sums[..rows]) {
         row.iter_mut().for_each(|y| *y /= sum);
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bitnet_kernels::{DenseFormat, DenseMatrix, Kernel, Layout, MAX_INT8_COLS};
+use bitnet_kernels::{DenseFormat, DenseMatrix, FloatFormat, Kernel, Layout, MAX_INT8_COLS};
 
 use crate::{
     EngineError, LayerWeights, Norms, Session, Shape, Source,
@@ -23,6 +23,8 @@ pub struct Options {
     pub layout: Layout,
     /// How the head and the embedding are stored; the narrower, the faster and the less exact.
     pub head: DenseFormat,
+    /// How keys and values are stored: bfloat16 halves what a text takes and what a token reads of it, and errs by 2^-9.
+    pub cache: FloatFormat,
 }
 
 impl Default for Options {
@@ -34,6 +36,7 @@ impl Default for Options {
             kernel,
             layout: Layout::suited_to(kernel),
             head: DenseFormat::Int8,
+            cache: FloatFormat::Bf16,
         }
     }
 }
@@ -155,7 +158,7 @@ impl Engine {
     ///
     /// If the model has fewer positions.
     pub fn session(&self, capacity: usize) -> Result<Session, EngineError> {
-        Session::new(&self.model.shape, capacity)
+        Session::new(&self.model.shape, capacity, self.options.cache)
     }
 
     /// Reads `tokens` after those in the session and returns the logits of the last one, `[vocab_size]`: a prompt
@@ -248,7 +251,15 @@ impl Engine {
         self.read_bytes() + own_embedding + rope
     }
 
-    /// Bytes of weights that a decoded token reads: everything but an embedding that is not the head, and the cache.
+    /// Bytes of the keys and values of a token: what a session takes for each, and what every later token reads.
+    pub fn cache_bytes(&self) -> usize {
+        let shape = &self.model.shape;
+        let (width, bytes) = (2 * shape.kv_width(), 4 / self.options.cache.per_lane());
+        shape.num_hidden_layers * width * bytes
+    }
+
+    /// Bytes of weights that a decoded token reads: everything but an embedding that is not the head. What it reads of a
+    /// session comes on top: [`cache_bytes`](Self::cache_bytes) for each token.
     pub fn read_bytes(&self) -> usize {
         let layers: usize = self.model.layers.iter().map(Layer::bytes).sum();
         layers + self.model.head.bytes()

@@ -4,16 +4,17 @@
 //! scores are the product of a row and a matrix; and the values row by row, so that their weighted sum is one too.
 //! Writing a key costs scattered stores, reading all of them is a stream.
 
-use bitnet_kernels::{FloatFormat, GROUP, Line};
+use bitnet_kernels::{FloatFormat, GROUP, Line, Panels};
 
 use crate::{EngineError, Shape};
 
 /// Keys and values of one key/value head in one block.
 #[derive(Clone, Debug)]
 pub(crate) struct HeadCache {
-    /// `[positions / 16]` groups of `head_dim` lines.
+    format: FloatFormat,
+    /// `[positions / 16]` groups of `head_dim` elements.
     keys: Vec<Line>,
-    /// `[positions]`, `head_dim / 16` lines each.
+    /// `[positions]` elements of `head_dim / 16` groups, which lie side by side.
     values: Vec<Line>,
     width: usize,
 }
@@ -31,7 +32,11 @@ impl Session {
     /// # Errors
     ///
     /// If `capacity` exceeds the model's positions.
-    pub(crate) fn new(shape: &Shape, capacity: usize) -> Result<Session, EngineError> {
+    pub(crate) fn new(
+        shape: &Shape,
+        capacity: usize,
+        format: FloatFormat,
+    ) -> Result<Session, EngineError> {
         let positions = shape.max_position_embeddings;
         if capacity > positions {
             return Err(EngineError::TooLong {
@@ -39,7 +44,7 @@ impl Session {
                 positions,
             });
         }
-        let head = HeadCache::new(shape.head_dim, capacity.next_multiple_of(GROUP));
+        let head = HeadCache::new(shape.head_dim, capacity.next_multiple_of(GROUP), format);
         let heads = vec![head; shape.num_key_value_heads];
         Ok(Session {
             layers: vec![heads; shape.num_hidden_layers],
@@ -87,10 +92,13 @@ impl Session {
 }
 
 impl HeadCache {
-    fn new(width: usize, positions: usize) -> HeadCache {
+    fn new(width: usize, positions: usize, format: FloatFormat) -> HeadCache {
+        let per_lane = format.per_lane();
+        let columns = width.div_ceil(GROUP);
         HeadCache {
-            keys: vec![Line::ZERO; positions / GROUP * width],
-            values: vec![Line::ZERO; width.div_ceil(GROUP) * positions],
+            format,
+            keys: vec![Line::ZERO; positions / GROUP * width.div_ceil(per_lane)],
+            values: vec![Line::ZERO; columns * positions.div_ceil(per_lane)],
             width,
         }
     }
@@ -100,46 +108,62 @@ impl HeadCache {
         self.width
     }
 
-    /// Lines of the values of a position.
-    pub(crate) fn value_lines(&self) -> usize {
-        self.width.div_ceil(GROUP)
+    /// The keys: a product of queries with groups of 16 positions.
+    pub(crate) fn keys(&self) -> Panels<'_> {
+        let depth = self.key_lines();
+        Panels {
+            format: self.format,
+            lines: &self.keys,
+            depth,
+            stride: depth,
+            step: 1,
+        }
     }
 
-    /// The keys: groups of 16 positions, `width` lines each.
-    pub(crate) fn keys(&self) -> &[Line] {
-        &self.keys
+    /// The values of the first positions: a product of their weights with groups of 16 columns. Weights of the positions that
+    /// fill the last lane up are read; they must be 0.
+    pub(crate) fn values(&self, positions: usize) -> Panels<'_> {
+        Panels {
+            format: self.format,
+            lines: &self.values,
+            depth: positions.div_ceil(self.format.per_lane()),
+            stride: 1,
+            step: self.width.div_ceil(GROUP),
+        }
     }
 
-    /// The values: of each position, groups of 16 columns.
-    pub(crate) fn values(&self) -> &[Line] {
-        &self.values
+    fn key_lines(&self) -> usize {
+        self.width.div_ceil(self.format.per_lane())
     }
 
     /// Writes the key of a position.
     pub(crate) fn set_key(&mut self, position: usize, key: &[f32]) {
-        let group = &mut self.keys[position / GROUP * self.width..][..self.width];
+        let lines = self.key_lines();
+        let group = &mut self.keys[position / GROUP * lines..][..lines];
         for (k, value) in key.iter().enumerate() {
-            FloatFormat::F32.set(group, position % GROUP, k, *value);
+            self.format.set(group, position % GROUP, k, *value);
         }
     }
 
     /// Writes the keys of a whole group of 16 positions, the first of which is `position`, `[16, width]`.
     pub(crate) fn set_keys(&mut self, position: usize, keys: &[f32]) {
-        let width = self.width;
-        let group = &mut self.keys[position / GROUP * width..][..width];
-        for (k, line) in group.iter_mut().enumerate() {
-            *line = Line::of(std::array::from_fn(|lane| keys[lane * width + k]));
+        let (width, lines, per_lane) = (self.width, self.key_lines(), self.format.per_lane());
+        let group = &mut self.keys[position / GROUP * lines..][..lines];
+        for k in 0..width {
+            let of_all = std::array::from_fn(|lane| keys[lane * width + k]);
+            self.format
+                .set_all(&mut group[k / per_lane], k % per_lane, of_all);
         }
     }
 
-    /// Writes the value of a position.
+    /// Writes the value of a position, which comes after those before it.
     pub(crate) fn set_value(&mut self, position: usize, value: &[f32]) {
-        let per_position = self.value_lines();
-        let lines = &mut self.values[position * per_position..][..per_position];
+        let (columns, per_lane) = (self.width.div_ceil(GROUP), self.format.per_lane());
+        let lines = &mut self.values[position / per_lane * columns..][..columns];
         for (line, columns) in lines.iter_mut().zip(value.chunks(GROUP)) {
             let mut lanes = [0.0; GROUP];
             lanes[..columns.len()].copy_from_slice(columns);
-            *line = Line::of(lanes);
+            self.format.set_all(line, position % per_lane, lanes);
         }
     }
 }

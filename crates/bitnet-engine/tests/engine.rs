@@ -5,7 +5,7 @@ mod common;
 use bitnet_engine::{
     Engine, EngineError, LayerWeights, Norms, Options, Shape, Source, SourceError, Weights,
 };
-use bitnet_kernels::{DenseFormat, Kernel, Layout, float::Gate};
+use bitnet_kernels::{DenseFormat, FloatFormat, Kernel, Layout, float::Gate};
 use common::{Uneven, logits, shape};
 
 const NORMS: [Norms; 3] = [Norms::Pre, Norms::Inside, Norms::Sub];
@@ -16,6 +16,7 @@ fn options() -> Options {
         kernel: Kernel::detect(),
         layout: Layout::TwoBit,
         head: DenseFormat::F32,
+        cache: FloatFormat::F32,
     }
 }
 
@@ -103,6 +104,45 @@ fn narrower_heads_cost_what_their_precision_says() {
 }
 
 #[test]
+fn a_narrower_cache_costs_what_its_precision_says() {
+    let shape = shape(Norms::Pre, Gate::Silu, false);
+    let source = Uneven::new(&shape, false);
+    let tokens = tokens(40);
+    let exact = logits(&shape, &source, &tokens);
+    let cache = FloatFormat::Bf16;
+    let options = Options { cache, ..options() };
+    let mut engine = Engine::new(shape.clone(), &source, options).unwrap();
+    let error = worst(&scores(&mut engine, &tokens), &exact);
+    assert!(error > 1e-5 && error < 8e-3, "{error:e}");
+    let bytes = |cache| {
+        let engine = Engine::new(shape.clone(), &source, Options { cache, ..options }).unwrap();
+        engine.session(48).unwrap().bytes()
+    };
+    assert_eq!(bytes(FloatFormat::F32), 2 * bytes(FloatFormat::Bf16));
+}
+
+#[test]
+fn a_shortened_text_is_as_if_nothing_had_followed() {
+    let shape = shape(Norms::Pre, Gate::Silu, false);
+    let source = Uneven::new(&shape, true);
+    for cache in FloatFormat::ALL {
+        let options = Options { cache, ..options() };
+        let mut engine = Engine::new(shape.clone(), &source, options).unwrap();
+        let expected = scores(&mut engine, &tokens(33));
+        for kept in [0, 1, 6, 7, 16, 31] {
+            let mut session = engine.session(40).unwrap();
+            engine.forward(&mut session, &[9; 38]).unwrap();
+            session.truncate(0);
+            for end in kept..33 {
+                let from = if end == kept { 0 } else { end };
+                let logits = engine.forward(&mut session, &tokens(33)[from..=end]);
+                assert_eq!(logits.unwrap(), expected[end], "{cache} {kept} {end}");
+            }
+        }
+    }
+}
+
+#[test]
 fn threads_kernels_layouts_and_splits_change_nothing() {
     for (ternary, norms) in [
         (true, Norms::Sub),
@@ -112,9 +152,17 @@ fn threads_kernels_layouts_and_splits_change_nothing() {
         let shape = shape(norms, Gate::Silu, false);
         let source = Uneven::new(&shape, ternary);
         let tokens = tokens(70);
-        for head in DenseFormat::ALL {
-            let mut engine =
-                Engine::new(shape.clone(), &source, Options { head, ..options() }).unwrap();
+        for (head, cache) in [
+            (DenseFormat::F32, FloatFormat::F32),
+            (DenseFormat::Bf16, FloatFormat::Bf16),
+            (DenseFormat::Int8, FloatFormat::F32),
+        ] {
+            let options = Options {
+                head,
+                cache,
+                ..options()
+            };
+            let mut engine = Engine::new(shape.clone(), &source, options).unwrap();
             let expected = scores(&mut engine, &tokens);
             // Float products on a processor without fused multiply-add would round differently; it has none here.
             for kernel in Kernel::available() {
@@ -125,6 +173,7 @@ fn threads_kernels_layouts_and_splits_change_nothing() {
                             kernel,
                             layout,
                             head,
+                            cache,
                         };
                         let mut engine = Engine::new(shape.clone(), &source, options).unwrap();
                         assert_eq!(scores(&mut engine, &tokens), expected, "{options:?}");

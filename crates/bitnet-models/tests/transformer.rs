@@ -1,6 +1,6 @@
 //! The Transformer as a whole: causality, the cache, packing, seeds, gradients, generation.
 
-use bitnet_models::engine::{DenseFormat, Kernel, Layout, Options};
+use bitnet_models::engine::{DenseFormat, FloatFormat, Kernel, Layout, Options};
 use bitnet_models::{
     EngineRunner, GenerateError, HiddenAct, KvCache, LinearKind, ModelConfig, Network,
     NormPlacement, QuantConfig, Runner, Sampler, Sampling, Stop, TensorRunner, Transformer,
@@ -195,6 +195,7 @@ fn the_engine_is_the_same_model() {
             kernel: Kernel::detect(),
             layout: Layout::TwoBit,
             head: DenseFormat::F32,
+            cache: FloatFormat::F32,
         };
         let mut engine = EngineRunner::new(transformer.engine(options).unwrap());
         let mut tensors = TensorRunner::new(&transformer, &device);

@@ -2,8 +2,8 @@
 //!
 //! `pp512` reads a prompt of 512 tokens at once, `tg128` writes 128 tokens one by one from an empty context; with a depth,
 //! after so many tokens. Speed does not depend on which tokens. On the engine each result comes with its share of what the
-//! machine allows: decoding, of the bandwidth at which the same threads read the same weights, measured after each
-//! repetition; prefill, of the peak of the kernel's dot product.
+//! machine allows: decoding, which reads the weights and the keys and values so far, of the bandwidth at which the same
+//! threads read the weights alone, measured after each repetition; prefill, of the peak of the kernel's dot product.
 
 use std::time::Instant;
 
@@ -38,7 +38,10 @@ struct Row {
     stddev_ts: f64,
     samples_ts: Vec<f64>,
     model_bytes: usize,
+    /// Of a decoded token: the weights, and the keys and values before it in the mean.
     read_bytes_per_token: Option<usize>,
+    /// Keys and values of the longest test.
+    cache_bytes: Option<usize>,
     peak_rss_bytes: Option<u64>,
     /// Of the read bandwidth (decode) or of the dot-product peak (ternary prefill).
     fraction_of_limit: Option<f64>,
@@ -124,7 +127,8 @@ fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
     for &threads in &args.threads {
         let options = setup::engine_options(&args.engine, threads);
         runner.engine.set_threads(options.threads)?;
-        let (macs, bytes) = (runner.engine.linear_macs(), runner.engine.read_bytes());
+        let macs = runner.engine.linear_macs();
+        let (weights, cached) = (runner.engine.read_bytes(), runner.engine.cache_bytes());
         // Both limits are measured after each repetition: on a machine that others use, too, they move.
         let dot_peak = || match linear {
             LinearKind::Ternary => probe::dot_peak(options.kernel, options.threads),
@@ -132,6 +136,8 @@ fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
         };
         for test in tests {
             let mut fractions = Vec::new();
+            // Of the written tokens the first one reads its own keys and values and those before it, and so on.
+            let bytes = weights + cached * (2 * test.depth + test.generate + 1) / 2;
             let samples = measure(
                 &mut runner,
                 *test,
@@ -148,7 +154,8 @@ fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
                 threads: options.threads,
                 engine: Some(setup::describe_engine(&options)),
                 model_bytes: runner.engine.weight_bytes(),
-                read_bytes_per_token: Some(bytes),
+                read_bytes_per_token: (test.generate > 0).then_some(bytes),
+                cache_bytes: Some(cached * longest),
                 fraction_of_limit: (!fractions.is_empty()).then(|| median(&fractions)),
                 ..Row::of(*test, args, linear, samples)
             });
@@ -331,6 +338,7 @@ impl Row {
             samples_ts: samples,
             model_bytes: 0,
             read_bytes_per_token: None,
+            cache_bytes: None,
             peak_rss_bytes: peak_rss_bytes(),
             fraction_of_limit: None,
         }

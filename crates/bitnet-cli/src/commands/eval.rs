@@ -86,7 +86,7 @@ fn score_task(
     }
     if setup::asks_for_engine(args.device.backend, &args.engine)? {
         bail!(
-            "--kernel, --layout and --head are for language models on the CPU engine; leave them out"
+            "--kernel, --layout, --head and --kv-cache are for language models on the CPU engine; leave them out"
         );
     }
     let score = Score {

@@ -134,6 +134,30 @@ impl FloatFormat {
         }
     }
 
+    /// Every format.
+    pub const ALL: [FloatFormat; 2] = [FloatFormat::F32, FloatFormat::Bf16];
+
+    /// The name that [`FromStr`] reads.
+    pub fn name(self) -> &'static str {
+        DenseFormat::from(self).name()
+    }
+
+    /// Writes an element of all 16 rows, the one at `index < per_lane` of each lane. The first one clears those after it, so
+    /// that what is not written yet is 0.
+    #[inline]
+    pub fn set_all(self, line: &mut Line, index: usize, values: [f32; GROUP]) {
+        debug_assert!(index < self.per_lane());
+        match (self, index) {
+            (FloatFormat::F32, _) => *line = Line::of(values),
+            (FloatFormat::Bf16, 0) => *line = Line(values.map(|v| u32::from(to_bf16(v)))),
+            (FloatFormat::Bf16, _) => {
+                for (lane, value) in line.0.iter_mut().zip(values) {
+                    *lane = *lane & 0xffff | u32::from(to_bf16(value)) << 16;
+                }
+            }
+        }
+    }
+
     /// Writes element `k` of row `lane` into the lines of its group.
     #[inline]
     pub fn set(self, group: &mut [Line], lane: usize, k: usize, value: f32) {
@@ -144,10 +168,28 @@ impl FloatFormat {
     }
 }
 
-/// No dense format has this name.
+impl From<FloatFormat> for DenseFormat {
+    fn from(format: FloatFormat) -> DenseFormat {
+        match format {
+            FloatFormat::F32 => DenseFormat::F32,
+            FloatFormat::Bf16 => DenseFormat::Bf16,
+        }
+    }
+}
+
+impl fmt::Display for FloatFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// No format of the kind that was asked for has this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown format `{0}`: expected `f32`, `bf16` or `int8`")]
-pub struct UnknownFormat(String);
+#[error("unknown format `{name}`: expected {expected}")]
+pub struct UnknownFormat {
+    name: String,
+    expected: &'static str,
+}
 
 impl FromStr for DenseFormat {
     type Err = UnknownFormat;
@@ -156,7 +198,24 @@ impl FromStr for DenseFormat {
         DenseFormat::ALL
             .into_iter()
             .find(|format| format.name() == name)
-            .ok_or_else(|| UnknownFormat(name.to_owned()))
+            .ok_or_else(|| UnknownFormat {
+                name: name.to_owned(),
+                expected: "`f32`, `bf16` or `int8`",
+            })
+    }
+}
+
+impl FromStr for FloatFormat {
+    type Err = UnknownFormat;
+
+    fn from_str(name: &str) -> Result<FloatFormat, UnknownFormat> {
+        FloatFormat::ALL
+            .into_iter()
+            .find(|format| format.name() == name)
+            .ok_or_else(|| UnknownFormat {
+                name: name.to_owned(),
+                expected: "`f32` or `bf16`",
+            })
     }
 }
 
@@ -184,5 +243,10 @@ mod tests {
         line.set_bf16(4, 1, -2.5);
         assert_eq!(line.bf16(4, 1), -2.5);
         assert!(line.bf16(4, 0).is_nan());
+        FloatFormat::Bf16.set_all(&mut line, 1, [3.0; GROUP]);
+        assert_eq!(line.bf16(4, 1), 3.0);
+        assert!(line.bf16(4, 0).is_nan());
+        FloatFormat::Bf16.set_all(&mut line, 0, [5.0; GROUP]);
+        assert_eq!((line.bf16(4, 0), line.bf16(4, 1)), (5.0, 0.0));
     }
 }
