@@ -118,6 +118,23 @@ impl EngineArgs {
     }
 }
 
+/// A float type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Dtype {
+    /// 32 bits
+    F32,
+    /// 16 bits (IEEE half precision)
+    F16,
+}
+
+/// What a GPU computes in.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct DtypeArgs {
+    /// Activations, keys and values, embedding and head on a GPU: f32 or f16; not for models with ReLU²
+    #[arg(long, env = "BITNET_DTYPE", value_enum, default_value_t = Dtype::F32, value_name = "TYPE")]
+    pub dtype: Dtype,
+}
+
 /// How results and progress are shown.
 #[derive(Clone, Debug, Args)]
 pub struct OutputArgs {
@@ -249,6 +266,8 @@ pub struct EvalArgs {
     #[command(flatten)]
     pub engine: EngineArgs,
     #[command(flatten)]
+    pub dtype: DtypeArgs,
+    #[command(flatten)]
     pub output: OutputArgs,
 }
 
@@ -291,6 +310,8 @@ pub struct GenerateArgs {
     pub device: DeviceArgs,
     #[command(flatten)]
     pub engine: EngineArgs,
+    #[command(flatten)]
+    pub dtype: DtypeArgs,
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -388,6 +409,8 @@ pub struct BenchArgs {
     pub device: usize,
     #[command(flatten)]
     pub engine: EngineArgs,
+    #[command(flatten)]
+    pub dtype: DtypeArgs,
     #[command(flatten)]
     pub output: OutputArgs,
 }

@@ -12,7 +12,7 @@ use bitnet_models::{EngineRunner, Runner, TensorRunner, Transformer};
 use bitnet_train::{Backend, tokenizer_kind};
 use burn::tensor::Device;
 
-use crate::args::{ConfigArgs, DeviceArgs, EngineArgs};
+use crate::args::{ConfigArgs, DeviceArgs, Dtype, DtypeArgs, EngineArgs};
 
 /// Stacks defaults, file (or the built-in quick start), environment, `--set` and flags.
 pub fn load_config(file: Option<&Path>, args: &ConfigArgs) -> anyhow::Result<RunConfig> {
@@ -147,6 +147,29 @@ pub fn refuse_latent_engine(latent: bool, args: &EngineArgs) -> anyhow::Result<(
     match args.given() {
         Some(flag) if latent => bail!("--latent runs on Burn's tensors; leave out {flag}"),
         _ => Ok(()),
+    }
+}
+
+/// Another type than f32 is for language models.
+pub fn refuse_dtype(args: DtypeArgs) -> anyhow::Result<()> {
+    match args.dtype {
+        Dtype::F32 => Ok(()),
+        Dtype::F16 => bail!("--dtype f16 is for language models; leave it out"),
+    }
+}
+
+/// The model with the activations that were asked for.
+pub fn with_dtype(
+    model: Transformer,
+    args: DtypeArgs,
+    backend: Backend,
+    device: &Device,
+) -> anyhow::Result<Transformer> {
+    match args.dtype {
+        Dtype::F32 => Ok(model),
+        Dtype::F16 => model
+            .into_half(device)
+            .with_context(|| format!("--dtype f16 on {backend}")),
     }
 }
 

@@ -9,6 +9,7 @@ use burn::tensor::{Bool, Device, Int, Tensor, activation::softmax};
 
 use crate::NormPlacement;
 use crate::cache::LayerCache;
+use crate::half::{in_dtype, in_f32};
 use crate::init::Init;
 use crate::positions::Positions;
 use crate::projection::Projection;
@@ -193,12 +194,15 @@ impl MultiHeadAttention {
         let scale = 1.0 / (self.head_width as f64).sqrt();
         let k_bhsd = share(memory.keys, self.heads);
         let v_bhsd = share(memory.values, self.heads);
+        let dtype = q_bhtd.dtype();
         let scores_bhts = q_bhtd.mul_scalar(scale).matmul(k_bhsd.transpose());
+        let scores_bhts = in_f32(scores_bhts);
         let scores_bhts = match hidden {
             Some(hidden) => scores_bhts.mask_fill(hidden.clone(), f32::NEG_INFINITY),
             None => scores_bhts,
         };
-        self.output(softmax(scores_bhts, 3).matmul(v_bhsd).swap_dims(1, 2))
+        let shares_bhts = in_dtype(softmax(scores_bhts, 3), dtype);
+        self.output(shares_bhts.matmul(v_bhsd).swap_dims(1, 2))
     }
 
     /// Joins the heads, `[b, t, h, d]` → `[b, t, m]`.

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Bool, Device, Tensor};
 
-use crate::ModelConfig;
+use crate::Transformer;
 use crate::attention::causal_mask;
 
 /// Attention of many queries reads the cache in steps of this many positions (the rest is masked), so that a GPU backend meets
@@ -25,11 +25,12 @@ pub struct KvCache {
 }
 
 impl KvCache {
-    /// An empty cache for `batch` sequences of up to `capacity` tokens.
-    pub fn new(config: &ModelConfig, batch: usize, capacity: usize, device: &Device) -> Self {
+    /// An empty cache for `batch` sequences of up to `capacity` tokens, of the type of the model's activations.
+    pub fn new(model: &Transformer, batch: usize, capacity: usize, device: &Device) -> Self {
+        let (config, dtype) = (model.config(), model.dtype());
         let positions = capacity.next_multiple_of(STEP);
         let shape = [batch, config.kv_heads(), positions, config.head_width()];
-        let buffer = || Tensor::zeros(shape, device);
+        let buffer = || Tensor::zeros(shape, (device, dtype));
         let layers = (0..config.num_hidden_layers)
             .map(|_| LayerCache {
                 keys: buffer(),
@@ -44,9 +45,9 @@ impl KvCache {
     }
 
     /// Bytes of the keys, or of the values, of one layer and one sequence of up to `capacity` tokens.
-    pub fn buffer_bytes(config: &ModelConfig, capacity: usize) -> u64 {
-        let positions = capacity.next_multiple_of(STEP);
-        (positions * config.kv_heads() * config.head_width() * size_of::<f32>()) as u64
+    pub fn buffer_bytes(model: &Transformer, capacity: usize) -> u64 {
+        let (config, positions) = (model.config(), capacity.next_multiple_of(STEP));
+        (positions * config.kv_heads() * config.head_width() * model.dtype().size()) as u64
     }
 
     /// Number of tokens seen.

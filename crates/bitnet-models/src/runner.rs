@@ -66,7 +66,7 @@ impl Runner for TensorRunner<'_> {
 
     fn start(&mut self, capacity: usize) -> Result<(), GenerateError> {
         check_capacity(self, capacity)?;
-        let bytes = KvCache::buffer_bytes(self.model.config(), capacity);
+        let bytes = KvCache::buffer_bytes(self.model, capacity);
         if let Some(limits) = device_limits(&self.device)
             && bytes > limits.binding_bytes
         {
@@ -78,7 +78,7 @@ impl Runner for TensorRunner<'_> {
         }
         match &mut self.cache {
             Some(cache) if cache.capacity() == capacity => cache.clear(),
-            cache => *cache = Some(KvCache::new(self.model.config(), 1, capacity, &self.device)),
+            cache => *cache = Some(KvCache::new(self.model, 1, capacity, &self.device)),
         }
         Ok(())
     }

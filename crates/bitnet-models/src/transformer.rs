@@ -13,6 +13,7 @@ use crate::cache::KvCache;
 use crate::config::require;
 use crate::dropout::{Dropout, DropoutState};
 use crate::encoder::lookup;
+use crate::half::in_f32;
 use crate::init::Init;
 use crate::mlp::Mlp;
 use crate::network::Network;
@@ -97,7 +98,7 @@ impl Transformer {
     }
 
     fn logits(&self, x_btm: Tensor<3>) -> Tensor<3> {
-        let x_btm = rms_norm(&self.norm, x_btm);
+        let x_btm = rms_norm(&self.norm, in_f32(x_btm));
         let head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens.weight);
         linear(x_btm, head.val())
     }

@@ -92,7 +92,8 @@ fn what_the_adapter_does_not_bind_is_refused() {
     let mut config = config(LinearKind::Ternary);
 
     // The keys of a text. Its model is small: a million positions of 16 floats.
-    let keys = KvCache::buffer_bytes(&config, 512) / 512;
+    let small = Transformer::new(&config, &QuantConfig::default(), 3, &gpu).unwrap();
+    let keys = KvCache::buffer_bytes(&small, 512) / 512;
     let tokens = (limit / keys + 64) as usize;
     config.max_position_embeddings = tokens;
     config.num_hidden_layers = 1;

@@ -84,7 +84,7 @@ fn the_cache_gives_the_logits_of_the_whole_text() {
         let transformer = Transformer::new(&model, &quant, 2, &device).unwrap();
         let ids = tokens(80); // past the cache's first step of 64 positions
         let whole = values(transformer.forward(tensor(&ids, &device)));
-        let mut cache = KvCache::new(&model, 1, 96, &device);
+        let mut cache = KvCache::new(&transformer, 1, 96, &device);
         let mut at = 0;
         for take in [5, 1, 1, 57, 1, 1, 14] {
             let piece = tensor(&ids[at..at + take], &device);

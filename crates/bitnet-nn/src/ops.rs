@@ -34,7 +34,7 @@ use burn::backend::{
 };
 #[cfg(feature = "fusion")]
 use burn::tensor::DType;
-use burn::tensor::Shape;
+use burn::tensor::{FloatDType, Shape};
 
 use crate::reference;
 
@@ -79,8 +79,8 @@ pub trait TernaryBackend: Backend {
 
     /// The exact integer product and its scales: `y[m, n] = (Σ_k xq[m, k] · wq[n, k]) / s_w / s_x`.
     ///
-    /// → `[M, N]` (f32). Differentiable nowhere: [`bitlinear`](Self::bitlinear) and
-    /// [`packed_linear`](Self::packed_linear) carry the gradient.
+    /// → `[M, N]`, computed in f32 and rounded to `dtype`. Differentiable nowhere: [`bitlinear`](Self::bitlinear) and
+    /// [`packed_linear`](Self::packed_linear) carry the gradient, and give what is of the type of their `x`.
     #[fusion(meta = product_spec)]
     fn ternary_product(
         x_codes: IntTensor<Self>,
@@ -88,8 +88,11 @@ pub trait TernaryBackend: Backend {
         w_codes: IntTensor<Self>,
         w_scales: FloatTensor<Self>,
         in_features: usize,
+        dtype: FloatDType,
     ) -> FloatTensor<Self> {
-        reference::ternary_product::<Self>(x_codes, x_scales, w_codes, w_scales, in_features)
+        let y =
+            reference::ternary_product::<Self>(x_codes, x_scales, w_codes, w_scales, in_features);
+        in_dtype::<Self>(y, dtype)
     }
 
     /// The weights that the codes stand for: `ŵ = q / s`, `[N, K]` (f32).
@@ -138,9 +141,10 @@ pub trait TernaryBackend: Backend {
         quantizer: WeightQuantizer,
         granularity: Granularity,
     ) -> FloatTensor<Self> {
-        let shape = x.shape();
+        let (shape, dtype) = (x.shape(), x.dtype().into());
         let (w_codes, w_scales) = Self::quantize_weights(w, quantizer, granularity);
-        let y = Self::ternary_product(x_codes, x_scales, w_codes, w_scales, last(&shape));
+        let (x, w, features) = ((x_codes, x_scales), (w_codes, w_scales), last(&shape));
+        let y = Self::ternary_product(x.0, x.1, w.0, w.1, features, dtype);
         with_leading::<Self>(y, shape)
     }
 
@@ -167,9 +171,18 @@ pub trait TernaryBackend: Backend {
         w_codes: IntTensor<Self>,
         w_scales: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        let shape = x.shape();
-        let y = Self::ternary_product(x_codes, x_scales, w_codes, w_scales, last(&shape));
+        let (shape, dtype) = (x.shape(), x.dtype().into());
+        let features = last(&shape);
+        let y = Self::ternary_product(x_codes, x_scales, w_codes, w_scales, features, dtype);
         with_leading::<Self>(y, shape)
+    }
+}
+
+/// `x` in another float type, or as it is.
+pub(crate) fn in_dtype<B: Backend>(x: FloatTensor<B>, dtype: FloatDType) -> FloatTensor<B> {
+    match x.dtype() == dtype.into() {
+        true => x,
+        false => B::float_cast(x, dtype),
     }
 }
 
@@ -232,8 +245,10 @@ fn product_spec(
     w_codes: &TensorSpec,
     _w_scales: &TensorSpec,
     _in_features: &usize,
+    dtype: &FloatDType,
 ) -> TensorSpec {
-    TensorSpec::new(Shape::new([x_codes.shape[0], w_codes.shape[0]]), DType::F32)
+    let shape = Shape::new([x_codes.shape[0], w_codes.shape[0]]);
+    TensorSpec::new(shape, (*dtype).into())
 }
 
 #[cfg(feature = "fusion")]

@@ -11,7 +11,7 @@ use burn::backend::{
     Dispatch,
     tensor::{FloatTensor, IntTensor},
 };
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, FloatDType, Int, Tensor};
 use common::*;
 
 /// Integer operands of a product.
@@ -79,6 +79,7 @@ fn product(
         w.into_dispatch(),
         w_scales.into_dispatch(),
         k,
+        FloatDType::F32,
     ))
 }
 

@@ -16,11 +16,12 @@ use bitnet_models::{
 };
 use bitnet_report::table::{Cell, Section, Table};
 use bitnet_train::{RunDir, load_exported, median, peak_rss_bytes};
-use burn::tensor::Device;
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Int, Tensor};
 use serde::Serialize;
 
 use super::Outcome;
-use crate::args::{BenchArgs, ConfigArgs, Format, Linear};
+use crate::args::{BenchArgs, ConfigArgs, Dtype, Format, Linear};
 use crate::{output, setup};
 
 /// One line of the result.
@@ -101,6 +102,9 @@ fn tests(args: &BenchArgs) -> Vec<Test> {
 
 /// On the CPU engine: the weights are made once, the threads vary.
 fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result<Vec<Row>> {
+    if args.dtype.dtype != Dtype::F32 {
+        bail!("--dtype f16 is for GPUs; {} computes in f32", args.backend);
+    }
     setup::set_threads(args.threads[0])?;
     let first = setup::engine_options(&args.engine, args.threads[0]);
     let (engine, linear) = match &args.arch {
@@ -185,13 +189,10 @@ fn on_device(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
             load_exported(&run, &device)?
         }
     };
+    let model = setup::with_dtype(model, args.dtype, args.backend, &device)?;
     let linear = model.config().linear;
-    let projections = model.projection_bytes();
-    let linear_weights = model.projection_weights();
-    let floats = burn::module::Module::num_params(&model).saturating_sub(match linear {
-        LinearKind::Float => linear_weights,
-        LinearKind::Ternary => 0,
-    });
+    let mut weights = Bytes(0);
+    model.visit(&mut weights);
     let mut runner = TensorRunner::new(&model, &device);
     check(longest, runner.context())?;
     let mut rows = Vec::new();
@@ -199,11 +200,27 @@ fn on_device(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
         let samples = measure(&mut runner, *test, longest, args.repetitions, |_, _| ())?;
         rows.push(Row {
             threads: rayon::current_num_threads(),
-            model_bytes: projections + 4 * floats,
+            engine: (args.dtype.dtype == Dtype::F16).then(|| "f16 activations".to_owned()),
+            model_bytes: weights.0,
             ..Row::of(*test, args, linear, samples)
         });
     }
     Ok(rows)
+}
+
+/// Sums up what a module's parameters take.
+struct Bytes(usize);
+
+impl ModuleVisitor for Bytes {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.val();
+        self.0 += tensor.dims().iter().product::<usize>() * tensor.dtype().size();
+    }
+
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        let tensor = param.val();
+        self.0 += tensor.dims().iter().product::<usize>() * tensor.dtype().size();
+    }
 }
 
 /// The run that was given instead of `--arch`.

@@ -13,7 +13,7 @@ use burn::backend::{
     },
     tensor::{FloatTensor, IntTensor},
 };
-use burn::tensor::Shape;
+use burn::tensor::{DType, FloatDType, Shape};
 
 use crate::TernaryBackend;
 use crate::fused::FusedBackend;
@@ -48,6 +48,7 @@ impl<B: TernaryBackend + FusedBackend, C: CheckpointStrategy> TernaryBackend for
         w_codes: IntTensor<Self>,
         w_scales: FloatTensor<Self>,
         in_features: usize,
+        dtype: FloatDType,
     ) -> FloatTensor<Self> {
         Self::from_inner(B::ternary_product(
             x_codes,
@@ -55,6 +56,7 @@ impl<B: TernaryBackend + FusedBackend, C: CheckpointStrategy> TernaryBackend for
             w_codes,
             w_scales.into_primitive(),
             in_features,
+            dtype,
         ))
     }
 
@@ -84,12 +86,12 @@ impl<B: TernaryBackend + FusedBackend, C: CheckpointStrategy> TernaryBackend for
         quantizer: WeightQuantizer,
         granularity: Granularity,
     ) -> FloatTensor<Self> {
-        let shape = x.shape();
+        let (shape, dtype) = (x.shape(), x.dtype());
         let (_, x_node) = x.into_parts();
         let (w, w_node) = w.into_parts();
         let wq = B::quantize_weights(w, quantizer, granularity);
         let xq = (x_codes, x_scales.into_primitive());
-        let y = product::<B>(&xq, &wq, &shape);
+        let y = product::<B>(&xq, &wq, &shape, dtype);
         match BitLinearBackward
             .prepare::<C>([x_node, w_node])
             .compute_bound()
@@ -107,11 +109,11 @@ impl<B: TernaryBackend + FusedBackend, C: CheckpointStrategy> TernaryBackend for
         w_codes: IntTensor<Self>,
         w_scales: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        let shape = x.shape();
+        let (shape, dtype) = (x.shape(), x.dtype());
         let (_, x_node) = x.into_parts();
         let xq = (x_codes, x_scales.into_primitive());
         let wq = (w_codes, w_scales.into_primitive());
-        let y = product::<B>(&xq, &wq, &shape);
+        let y = product::<B>(&xq, &wq, &shape, dtype);
         match PackedLinearBackward
             .prepare::<C>([x_node])
             .compute_bound()
@@ -174,10 +176,18 @@ fn product<B: TernaryBackend + FusedBackend>(
     xq: &Codes<B>,
     wq: &Codes<B>,
     shape: &Shape,
+    dtype: DType,
 ) -> FloatTensor<B> {
     let (x_codes, x_scales) = xq.clone();
     let (w_codes, w_scales) = wq.clone();
-    let y = B::ternary_product(x_codes, x_scales, w_codes, w_scales, last(shape));
+    let y = B::ternary_product(
+        x_codes,
+        x_scales,
+        w_codes,
+        w_scales,
+        last(shape),
+        dtype.into(),
+    );
     with_leading::<B>(y, shape.clone())
 }
 

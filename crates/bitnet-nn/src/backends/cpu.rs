@@ -10,6 +10,7 @@ use burn::backend::{
 use burn::tensor::{FloatDType, Shape};
 
 use crate::TernaryBackend;
+use crate::ops::in_dtype;
 
 /// A backend whose tensors are slices of host memory.
 pub(crate) trait Slices: Backend {
@@ -89,6 +90,7 @@ impl<B: Slices> TernaryBackend for B {
         w_codes: IntTensor<Self>,
         w_scales: FloatTensor<Self>,
         in_features: usize,
+        dtype: FloatDType,
     ) -> FloatTensor<Self> {
         let (m, n) = (x_codes.shape()[0], w_codes.shape()[0]);
         let mut y = vec![0f32; m * n];
@@ -102,7 +104,7 @@ impl<B: Slices> TernaryBackend for B {
                 });
             });
         });
-        B::own_f32(y, Shape::new([m, n]))
+        in_dtype::<B>(B::own_f32(y, Shape::new([m, n])), dtype)
     }
 
     fn dequantize_weights(

@@ -5,10 +5,10 @@ use burn::backend::{
     TensorMetadata, get_device_settings,
     tensor::{FloatTensor, IndexingUpdateOp, IntTensor},
 };
-use burn::tensor::{Scalar, Shape, Slice};
+use burn::tensor::{FloatDType, Scalar, Shape, Slice};
 
 use super::FusedBackend;
-use crate::ops::{as_rows, last, with_leading};
+use crate::ops::{as_rows, in_dtype, last, with_leading};
 
 /// Queries, keys and values.
 type Triple<B> = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>);
@@ -139,9 +139,11 @@ pub(super) fn causal_attention<B: FusedBackend>(
 ) -> (FloatTensor<B>, FloatTensor<B>) {
     let shape = q.shape();
     let [batch, time, heads] = [shape[0], shape[1], shape[2]];
+    let dtype = q.dtype().into();
     let (scores, _, _) = scores::<B>(q, k, cos, sin);
-    let (p, log_sums) = softmax::<B>(scores);
-    let y = B::float_matmul(p, share::<B>(swap::<B>(v), heads));
+    // 16 bits would be too few for a sum of exponentials.
+    let (p, log_sums) = softmax::<B>(in_dtype::<B>(scores, FloatDType::F32));
+    let y = B::float_matmul(in_dtype::<B>(p, dtype), share::<B>(swap::<B>(v), heads));
     let log_sums = B::float_reshape(swap::<B>(log_sums), Shape::new([batch, time, heads]));
     (swap::<B>(y), log_sums)
 }

@@ -2,7 +2,8 @@
 //!
 //! The kernels read 2-bit weights and int8 activations as `u32` words, because WGSL has no smaller integers, and sum by
 //! selection and addition: exact for any `K` up to 2²³ (`product`). The scales of absmax and absmean are taken from integers
-//! (`quantise`). Neither subgroups nor f16 are used, so any adapter runs them. A NaN is whatever the adapter makes of it.
+//! (`quantise`). Subgroups are not used, and f16 only for activations that are given in it, so any adapter runs them. A NaN is
+//! whatever the adapter makes of it.
 
 mod product;
 mod quantise;
@@ -44,7 +45,7 @@ impl TernaryBackend for CubeBackend {
     }
 
     fn quantize_activations(x: FloatTensor<Self>) -> (IntTensor<Self>, FloatTensor<Self>) {
-        quantise::activations(as_f32(x))
+        quantise::activations(readable(x))
     }
 
     fn ternary_product(
@@ -53,12 +54,14 @@ impl TernaryBackend for CubeBackend {
         w_codes: IntTensor<Self>,
         w_scales: FloatTensor<Self>,
         _in_features: usize,
+        dtype: FloatDType,
     ) -> FloatTensor<Self> {
         product::product(
             into_contiguous(x_codes),
             into_contiguous(x_scales),
             into_contiguous(w_codes),
             into_contiguous(w_scales),
+            dtype.into(),
         )
     }
 
@@ -106,6 +109,31 @@ impl TernaryBackend for CubeBackend {
             }
         });
         x
+    }
+}
+
+/// Runs `$body` with `$F` the type of a tensor that is [`readable`]: f16 or f32.
+macro_rules! with_float {
+    ($dtype:expr, $F:ident => $body:expr) => {
+        match $dtype {
+            burn::tensor::DType::F16 => {
+                type $F = burn::tensor::f16;
+                $body
+            }
+            _ => {
+                type $F = f32;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use with_float;
+
+/// Contiguous, in f16 if that is what it is in, else in f32.
+pub(crate) fn readable(x: CubeTensor) -> CubeTensor {
+    match x.dtype {
+        DType::F16 => into_contiguous(x),
+        _ => as_f32(x),
     }
 }
 

@@ -23,7 +23,7 @@ use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::{empty, launch};
+use super::{empty, launch, with_float};
 
 /// Tokens up to which the product reads weights once for all of them.
 pub const GEMV_TOKENS: usize = 4;
@@ -41,15 +41,16 @@ const UNITS: (u32, u32) = (16, 4);
 /// Words of weights after which the 16-bit sums are full.
 const FULL: usize = 32;
 
-/// `[M, ⌈K/4⌉]` and `[N, ⌈K/16⌉]` words, contiguous, with `[M]` and `[1]` or `[N]` scales → `[M, N]`.
+/// `[M, ⌈K/4⌉]` and `[N, ⌈K/16⌉]` words, contiguous, with `[M]` and `[1]` or `[N]` scales → `[M, N]`, f32 or f16.
 pub fn product(
     x_codes: CubeTensor,
     x_scales: CubeTensor,
     w_codes: CubeTensor,
     w_scales: CubeTensor,
+    dtype: DType,
 ) -> CubeTensor {
     let (m, n, words) = (x_codes.shape()[0], w_codes.shape()[0], w_codes.shape()[1]);
-    let y = empty(&x_codes, [m, n], DType::F32);
+    let y = empty(&x_codes, [m, n], dtype);
     if m * n == 0 {
         return y;
     }
@@ -58,8 +59,8 @@ pub fn product(
         let cubes = n.div_ceil(ROWS * GROUPS) as u32;
         // SAFETY: rows are clamped to the last one and words to the row's width before they are read; only outputs
         // inside `y` [m, n] are written.
-        unsafe {
-            gemv::launch_unchecked(
+        with_float!(dtype, F => unsafe {
+            gemv::launch_unchecked::<F>(
                 &client,
                 CubeCount::Static(cubes, 1, 1),
                 CubeDim::new_2d(LANES as u32, GROUPS as u32),
@@ -70,7 +71,7 @@ pub fn product(
                 y.clone().into_tensor_arg(),
                 m,
             );
-        }
+        });
         return y;
     }
     let x_bytes = empty(&x_codes, [m, words * 4], DType::U32);
@@ -96,8 +97,8 @@ pub fn product(
         1,
     );
     // SAFETY: rows and tokens are clamped to the last ones before they are read; only outputs inside `y` are written.
-    unsafe {
-        gemm::launch_unchecked(
+    with_float!(dtype, F => unsafe {
+        gemm::launch_unchecked::<F>(
             &client,
             count,
             CubeDim::new_2d(UNITS.0, UNITS.1),
@@ -107,7 +108,7 @@ pub fn product(
             w_scales.into_tensor_arg(),
             y.clone().into_tensor_arg(),
         );
-    }
+    });
     y
 }
 
@@ -179,12 +180,12 @@ fn scaled(sum: i32, m: usize, n: usize, x_scales: &Tensor<f32>, w_scales: &Tenso
 
 /// `y` for `tokens` tokens: `LANES` units share `ROWS` rows, unit `l` reads the words `l, l + LANES, …`.
 #[cube(launch_unchecked)]
-fn gemv(
+fn gemv<F: Float>(
     x: &Tensor<u32>,
     x_scales: &Tensor<f32>,
     w: &Tensor<u32>,
     w_scales: &Tensor<f32>,
-    y: &mut Tensor<f32>,
+    y: &mut Tensor<F>,
     #[comptime] tokens: usize,
 ) {
     let words = w.shape(1);
@@ -255,7 +256,7 @@ fn gemv(
             for l in 0..LANES {
                 sum += shared[(group * LANES + l) * comptime!(ROWS * tokens) + o];
             }
-            y[m * rows + n] = scaled(sum, m, n, x_scales, w_scales);
+            y[m * rows + n] = F::cast_from(scaled(sum, m, n, x_scales, w_scales));
         }
         o += LANES;
     }
@@ -263,12 +264,12 @@ fn gemv(
 
 /// `y` in tiles of `TOKENS` tokens and `ROWS` rows, one a unit; `x` is what [`arrange`] wrote.
 #[cube(launch_unchecked)]
-fn gemm(
+fn gemm<F: Float>(
     x: &Tensor<u32>,
     x_scales: &Tensor<f32>,
     w: &Tensor<u32>,
     w_scales: &Tensor<f32>,
-    y: &mut Tensor<f32>,
+    y: &mut Tensor<F>,
 ) {
     let words = w.shape(1);
     let rows = w.shape(0);
@@ -333,7 +334,8 @@ fn gemm(
         for r in 0..ROWS {
             if m0 + t < tokens && n0 + r < rows {
                 let sum = sums[t * ROWS + r] - over[r];
-                y[(m0 + t) * rows + n0 + r] = scaled(sum, m0 + t, n0 + r, x_scales, w_scales);
+                let value = scaled(sum, m0 + t, n0 + r, x_scales, w_scales);
+                y[(m0 + t) * rows + n0 + r] = F::cast_from(value);
             }
         }
     }

@@ -11,7 +11,7 @@ use burn::tensor::{DType, Shape};
 use burn_cubecl::{ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor};
 use cubecl::prelude::*;
 
-use super::{cubes, empty, launch, position};
+use super::{cubes, empty, launch, position, with_float};
 
 /// Bits of +infinity: finite magnitudes are below, NaN above.
 const INFINITY: u32 = 0x7f80_0000;
@@ -24,7 +24,7 @@ const ROWS: usize = 4;
 /// Units that join the block sums of a group.
 const JOINERS: usize = 64;
 
-/// Words `[M, ⌈K/4⌉]` and scales `[M]` of `x` `[M, K]`, contiguous f32.
+/// Words `[M, ⌈K/4⌉]` and scales `[M]` of `x` `[M, K]`, contiguous f32 or f16.
 pub fn activations(x: CubeTensor) -> (CubeTensor, CubeTensor) {
     let (rows, cols) = (x.shape()[0], x.shape()[1]);
     let words = empty(&x, [rows, cols.div_ceil(4)], DType::U32);
@@ -32,8 +32,8 @@ pub fn activations(x: CubeTensor) -> (CubeTensor, CubeTensor) {
     if rows > 0 {
         let (count, client) = (cubes(rows.div_ceil(ROWS)), x.client.clone());
         // SAFETY: rows are clamped to the last one; positions in a row stay below `cols` and below the words' width.
-        unsafe {
-            absmax::launch_unchecked(
+        with_float!(x.dtype, F => unsafe {
+            absmax::launch_unchecked::<F>(
                 &client,
                 count,
                 CubeDim::new_2d(LANES as u32, ROWS as u32),
@@ -41,7 +41,7 @@ pub fn activations(x: CubeTensor) -> (CubeTensor, CubeTensor) {
                 words.clone().into_tensor_arg(),
                 scales.clone().into_tensor_arg(),
             );
-        }
+        });
     }
     (words, scales)
 }
@@ -126,7 +126,7 @@ fn magnitude(x: f32) -> u32 {
 }
 
 #[cube(launch_unchecked)]
-fn absmax(x: &Tensor<f32>, words: &mut Tensor<u32>, scales: &mut Tensor<f32>) {
+fn absmax<F: Float>(x: &Tensor<F>, words: &mut Tensor<u32>, scales: &mut Tensor<f32>) {
     let (rows, cols) = (x.shape(0), x.shape(1));
     let (lane, place) = (UNIT_POS_X as usize, UNIT_POS_Y as usize);
     // Units beyond the last row repeat it: all of a cube must meet at the barrier.
@@ -134,7 +134,7 @@ fn absmax(x: &Tensor<f32>, words: &mut Tensor<u32>, scales: &mut Tensor<f32>) {
     let mut most = u32::cast_from(LEAST);
     let mut k = lane;
     while k < cols {
-        most = max(most, magnitude(x[row * cols + k]));
+        most = max(most, magnitude(f32::cast_from(x[row * cols + k])));
         k += LANES;
     }
     let mut shared = Shared::<[u32]>::new_slice(comptime!(ROWS * LANES));
@@ -155,7 +155,7 @@ fn absmax(x: &Tensor<f32>, words: &mut Tensor<u32>, scales: &mut Tensor<f32>) {
         for i in 0..4usize {
             let k = 4 * j + i;
             if k < cols && most < INFINITY {
-                let v = (x[row * cols + k] * scale).round();
+                let v = (f32::cast_from(x[row * cols + k]) * scale).round();
                 let code = i32::cast_from(v.clamp(-128.0f32, 127.0f32));
                 word |= (u32::cast_from(code) & 0xff) << (8 * i as u32);
             }

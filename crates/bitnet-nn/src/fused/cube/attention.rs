@@ -6,11 +6,10 @@
 //! (Milakov and Gimelshein, arXiv 1805.02867). Values are summed with one output a unit, so that units read neighbours.
 
 use burn::backend::TensorMetadata;
-use burn::tensor::DType;
 use burn_cubecl::{ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor};
 use cubecl::prelude::*;
 
-use crate::backends::cube::{as_f32, cubes, position};
+use crate::backends::cube::{as_f32, cubes, position, readable, with_float};
 
 /// Units of a cube, and keys of a chunk.
 const UNITS: usize = 128;
@@ -26,16 +25,20 @@ pub fn cached_attention(
     values: CubeTensor,
     offset: usize,
 ) -> CubeTensor {
-    let (q, keys, values) = (as_f32(q), as_f32(keys), as_f32(values));
+    let (q, keys, values) = match q.dtype == keys.dtype && q.dtype == values.dtype {
+        true => (readable(q), readable(keys), readable(values)),
+        false => (as_f32(q), as_f32(keys), as_f32(values)),
+    };
+    let dtype = q.dtype;
     let shape = q.shape();
     let (queries, width) = (shape[0] * shape[1] * shape[2], shape[3]);
     let (client, device) = (q.client.clone(), q.device.clone());
-    let y = empty_device_contiguous_dtype(client.clone(), device, shape, DType::F32);
+    let y = empty_device_contiguous_dtype(client.clone(), device, shape, dtype);
     if queries * width > 0 {
         // SAFETY: queries are clamped to the last one; keys are read below `offset + t`, which the caller holds within `s`;
         // units beyond the width read and write nothing.
-        unsafe {
-            attend::launch_unchecked(
+        with_float!(dtype, F => unsafe {
+            attend::launch_unchecked::<F>(
                 &client,
                 cubes(queries),
                 CubeDim::new_1d(UNITS as u32),
@@ -47,17 +50,17 @@ pub fn cached_attention(
                 1.0 / (width as f32).sqrt(),
                 width,
             );
-        }
+        });
     }
     y
 }
 
 #[cube(launch_unchecked)]
-fn attend(
-    q: &Tensor<f32>,
-    keys: &Tensor<f32>,
-    values: &Tensor<f32>,
-    y: &mut Tensor<f32>,
+fn attend<F: Float>(
+    q: &Tensor<F>,
+    keys: &Tensor<F>,
+    values: &Tensor<F>,
+    y: &mut Tensor<F>,
     offset: usize,
     scale: f32,
     #[comptime] width: usize,
@@ -79,7 +82,7 @@ fn attend(
     let mut sums = Shared::<[f32]>::new_slice(comptime!(splits * width));
     let mut d = unit;
     while d < width {
-        own[d] = q[query * width + d] * scale;
+        own[d] = f32::cast_from(q[query * width + d]) * scale;
         d += UNITS;
     }
     d = unit;
@@ -99,7 +102,7 @@ fn attend(
             score = 0.0f32;
             let key = memory + (first + unit) * width;
             for d in 0..width {
-                score += own[d] * keys[key + d];
+                score += own[d] * f32::cast_from(keys[key + d]);
             }
         }
         weights[unit] = score;
@@ -128,7 +131,8 @@ fn attend(
             let mut sum = sums[d] * fade;
             let mut s = d / width;
             while s < len {
-                sum += weights[s] * values[memory + (first + s) * width + d % width];
+                let value = values[memory + (first + s) * width + d % width];
+                sum += weights[s] * f32::cast_from(value);
                 s += splits;
             }
             sums[d] = sum;
@@ -150,7 +154,7 @@ fn attend(
         for split in 0..splits {
             sum += sums[split * width + d];
         }
-        y[query * width + d] = sum / total;
+        y[query * width + d] = F::cast_from(sum / total);
         d += UNITS;
     }
 }

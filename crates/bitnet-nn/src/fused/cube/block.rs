@@ -1,11 +1,11 @@
 //! RMSNorm and rotary embedding, each in one kernel: composed they are three and eight, and decoding is bound by their number.
 
 use burn::backend::TensorMetadata;
-use burn::tensor::{DType, Shape};
+use burn::tensor::Shape;
 use burn_cubecl::{ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor};
 use cubecl::prelude::*;
 
-use crate::backends::cube::{as_f32, cubes, launch, position};
+use crate::backends::cube::{as_f32, cubes, launch, position, readable, with_float};
 use crate::ops::last;
 
 /// Units that share a row.
@@ -15,7 +15,7 @@ const ROWS: usize = 4;
 
 /// `y = x · r · γ` and `r = 1 / √(mean(x²) + ε)` over the last dimension: `[..., K]` and `[..., 1]`.
 pub fn rms_norm(x: CubeTensor, gamma: CubeTensor, epsilon: f32) -> (CubeTensor, CubeTensor) {
-    let (x, gamma) = (as_f32(x), as_f32(gamma));
+    let (x, gamma) = (readable(x), as_f32(gamma));
     let (shape, cols) = (x.shape(), last(&x.shape()));
     let mut inverse = shape.clone();
     inverse[shape.num_dims() - 1] = 1;
@@ -24,8 +24,8 @@ pub fn rms_norm(x: CubeTensor, gamma: CubeTensor, epsilon: f32) -> (CubeTensor, 
     if rows * cols > 0 {
         let client = x.client.clone();
         // SAFETY: rows are clamped to the last one, columns are below `cols`, the length of `gamma` and of a row.
-        unsafe {
-            norm::launch_unchecked(
+        with_float!(x.dtype, F => unsafe {
+            norm::launch_unchecked::<F>(
                 &client,
                 cubes(rows.div_ceil(ROWS)),
                 CubeDim::new_2d(LANES as u32, ROWS as u32),
@@ -35,20 +35,20 @@ pub fn rms_norm(x: CubeTensor, gamma: CubeTensor, epsilon: f32) -> (CubeTensor, 
                 r.clone().into_tensor_arg(),
                 epsilon,
             );
-        }
+        });
     }
     (y, r)
 }
 
 /// Rotate-half of `x` `[batch, time, heads, width]` by tables `[time, width]`; `inverse` turns back.
 pub fn rotary(x: CubeTensor, cos: CubeTensor, sin: CubeTensor, inverse: bool) -> CubeTensor {
-    let (x, cos, sin) = (as_f32(x), as_f32(cos), as_f32(sin));
+    let (x, cos, sin) = (readable(x), as_f32(cos), as_f32(sin));
     let y = like(&x, x.shape());
     launch(&y, |client, count, dim| {
         // SAFETY: the kernel checks its position against `y`, which has the shape of `x`; the tables are read inside
         // `[time, width]`.
-        unsafe {
-            rotate::launch_unchecked(
+        with_float!(x.dtype, F => unsafe {
+            rotate::launch_unchecked::<F>(
                 client,
                 count,
                 dim,
@@ -58,21 +58,21 @@ pub fn rotary(x: CubeTensor, cos: CubeTensor, sin: CubeTensor, inverse: bool) ->
                 y.clone().into_tensor_arg(),
                 if inverse { -1.0 } else { 1.0 },
             );
-        }
+        });
     });
     y
 }
 
 fn like(x: &CubeTensor, shape: Shape) -> CubeTensor {
-    empty_device_contiguous_dtype(x.client.clone(), x.device.clone(), shape, DType::F32)
+    empty_device_contiguous_dtype(x.client.clone(), x.device.clone(), shape, x.dtype)
 }
 
 #[cube(launch_unchecked)]
-fn norm(
-    x: &Tensor<f32>,
+fn norm<F: Float>(
+    x: &Tensor<F>,
     gamma: &Tensor<f32>,
-    y: &mut Tensor<f32>,
-    r: &mut Tensor<f32>,
+    y: &mut Tensor<F>,
+    r: &mut Tensor<F>,
     epsilon: f32,
 ) {
     let (rows, cols) = (r.len(), gamma.len());
@@ -82,7 +82,7 @@ fn norm(
     let mut sum = 0.0f32;
     let mut k = lane;
     while k < cols {
-        let v = x[row * cols + k];
+        let v = f32::cast_from(x[row * cols + k]);
         sum += v * v;
         k += LANES;
     }
@@ -95,22 +95,22 @@ fn norm(
     }
     let inverse = 1.0f32 / (sum / f32::cast_from(cols) + epsilon).sqrt();
     if lane == 0 {
-        r[row] = inverse;
+        r[row] = F::cast_from(inverse);
     }
     k = lane;
     while k < cols {
-        y[row * cols + k] = x[row * cols + k] * inverse * gamma[k];
+        y[row * cols + k] = F::cast_from(f32::cast_from(x[row * cols + k]) * inverse * gamma[k]);
         k += LANES;
     }
 }
 
 /// `y = x · cos + turned(x) · sin`: the second half negated before the first, with `direction` −1 the first after the second.
 #[cube(launch_unchecked)]
-fn rotate(
-    x: &Tensor<f32>,
+fn rotate<F: Float>(
+    x: &Tensor<F>,
     cos: &Tensor<f32>,
     sin: &Tensor<f32>,
-    y: &mut Tensor<f32>,
+    y: &mut Tensor<F>,
     direction: f32,
 ) {
     if ABSOLUTE_POS >= y.len() {
@@ -122,5 +122,6 @@ fn rotate(
     let at = (ABSOLUTE_POS / (width * heads)) % time * width + d;
     let other = select(d < half, ABSOLUTE_POS + half, ABSOLUTE_POS - half);
     let sign = select(d < half, -direction, direction);
-    y[ABSOLUTE_POS] = x[ABSOLUTE_POS] * cos[at] + sign * x[other] * sin[at];
+    let (own, turned) = (f32::cast_from(x[ABSOLUTE_POS]), f32::cast_from(x[other]));
+    y[ABSOLUTE_POS] = F::cast_from(own * cos[at] + sign * turned * sin[at]);
 }

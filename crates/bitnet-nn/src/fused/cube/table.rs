@@ -8,11 +8,12 @@ use burn::backend::{
     TensorMetadata,
     ops::{FloatTensorOps, IntTensorOps},
 };
-use burn::tensor::{DType, IntDType, Shape};
+use burn::tensor::{FloatDType, IntDType, Shape};
 use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::prelude::*;
 
-use crate::backends::cube::{as_f32, empty, launch};
+use crate::backends::cube::{empty, launch, readable, with_float};
+use crate::ops::in_dtype;
 
 /// Rows of `x` up to which each row of the table is read once for all of them.
 const FEW: usize = 4;
@@ -25,13 +26,15 @@ const GROUPS: usize = 4;
 
 /// `x · wᵀ`: `x` `[M, K]`, `w` `[N, K]` → `[M, N]`.
 pub fn rows_product(x: CubeTensor, w: CubeTensor) -> CubeTensor {
-    let (x, w) = (into_contiguous(as_f32(x)), as_f32(w));
-    let (m, n) = (x.shape()[0], w.shape()[0]);
+    let (x, w) = (readable(x), readable(w));
+    let (m, n, dtype) = (x.shape()[0], w.shape()[0], x.dtype);
     let blocks = blocks(&w);
     if m > FEW || m * n == 0 {
+        let like_x = FloatDType::from(dtype);
         let mut products: Vec<_> = blocks
             .into_iter()
             .map(|(_, rows)| {
+                let rows = in_dtype::<CubeBackend>(rows, like_x);
                 CubeBackend::float_matmul(x.clone(), CubeBackend::float_transpose(rows))
             })
             .collect();
@@ -40,14 +43,14 @@ pub fn rows_product(x: CubeTensor, w: CubeTensor) -> CubeTensor {
             (_, last) => CubeBackend::float_cat(products.into_iter().chain(last).collect(), 1),
         };
     }
-    let y = empty(&x, [m, n], DType::F32);
+    let y = empty(&x, [m, n], dtype);
     let client = y.client.clone();
     for (first, rows) in blocks {
         let cubes = rows.shape()[0].div_ceil(ROWS * GROUPS) as u32;
         // SAFETY: rows are clamped to the block's last one before they are read; only outputs of the block's rows,
         // which lie inside `y` [m, n], are written.
-        unsafe {
-            few::launch_unchecked(
+        with_float!(dtype, X => with_float!(rows.dtype, W => unsafe {
+            few::launch_unchecked::<X, W>(
                 &client,
                 CubeCount::Static(cubes, 1, 1),
                 CubeDim::new_2d(LANES as u32, GROUPS as u32),
@@ -57,21 +60,21 @@ pub fn rows_product(x: CubeTensor, w: CubeTensor) -> CubeTensor {
                 first,
                 m,
             );
-        }
+        }));
     }
     y
 }
 
 /// The rows `ids` `[M]` of `table` `[V, K]` → `[M, K]`.
 pub fn rows(table: CubeTensor, ids: CubeTensor) -> CubeTensor {
-    let table = as_f32(table);
+    let table = readable(table);
     let ids = into_contiguous(CubeBackend::int_cast(ids, IntDType::I32));
-    let out = empty(&table, [ids.shape()[0], table.shape()[1]], DType::F32);
+    let out = empty(&table, [ids.shape()[0], table.shape()[1]], table.dtype);
     for (first, rows) in blocks(&table) {
         launch(&out, |client, count, dim| {
             // SAFETY: the kernel checks its position against `out` [m, k] and reads a row only if it is of this block.
-            unsafe {
-                pick::launch_unchecked(
+            with_float!(table.dtype, F => unsafe {
+                pick::launch_unchecked::<F>(
                     client,
                     count,
                     dim,
@@ -80,7 +83,7 @@ pub fn rows(table: CubeTensor, ids: CubeTensor) -> CubeTensor {
                     out.clone().into_tensor_arg(),
                     first as i32,
                 );
-            }
+            });
         });
     }
     out
@@ -90,7 +93,7 @@ pub fn rows(table: CubeTensor, ids: CubeTensor) -> CubeTensor {
 fn blocks(table: &CubeTensor) -> Vec<(usize, CubeTensor)> {
     let (rows, cols) = (table.shape()[0], table.shape()[1]);
     let memory = &table.client.properties().memory;
-    let row_bytes = (cols * size_of::<f32>()) as u64;
+    let row_bytes = (cols * table.dtype.size()) as u64;
     if rows as u64 * row_bytes <= memory.max_page_size {
         return vec![(0, table.clone())];
     }
@@ -112,7 +115,7 @@ fn blocks(table: &CubeTensor) -> Vec<(usize, CubeTensor)> {
                 table.device.clone(),
                 Shape::new([last - first, cols]),
                 handle,
-                DType::F32,
+                table.dtype,
             );
             (first, block)
         })
@@ -129,10 +132,10 @@ fn greatest_common_divisor(a: u64, b: u64) -> u64 {
 
 /// `y[m, first + n] = Σ_k x[m, k] · w[n, k]` for `few` rows of `x`: `LANES` units share `ROWS` rows of `w`.
 #[cube(launch_unchecked)]
-fn few(
-    x: &Tensor<f32>,
-    w: &Tensor<f32>,
-    y: &mut Tensor<f32>,
+fn few<X: Float, W: Float>(
+    x: &Tensor<X>,
+    w: &Tensor<W>,
+    y: &mut Tensor<X>,
     first: usize,
     #[comptime] tokens: usize,
 ) {
@@ -148,10 +151,10 @@ fn few(
     while k < cols {
         #[unroll]
         for r in 0..ROWS {
-            let weight = w[min(n0 + r, rows - 1) * cols + k];
+            let weight = f32::cast_from(w[min(n0 + r, rows - 1) * cols + k]);
             #[unroll]
             for t in 0..tokens {
-                sums[t * ROWS + r] += x[t * cols + k] * weight;
+                sums[t * ROWS + r] += f32::cast_from(x[t * cols + k]) * weight;
             }
         }
         k += LANES;
@@ -171,7 +174,7 @@ fn few(
             for l in 0..LANES {
                 sum += shared[(group * LANES + l) * comptime!(ROWS * tokens) + o];
             }
-            y[m * width + first + n] = sum;
+            y[m * width + first + n] = X::cast_from(sum);
         }
         o += LANES;
     }
@@ -179,7 +182,7 @@ fn few(
 
 /// `out[m] = table[ids[m] − first]` where that is a row of the table.
 #[cube(launch_unchecked)]
-fn pick(table: &Tensor<f32>, ids: &Tensor<i32>, out: &mut Tensor<f32>, first: i32) {
+fn pick<F: Float>(table: &Tensor<F>, ids: &Tensor<i32>, out: &mut Tensor<F>, first: i32) {
     if ABSOLUTE_POS >= out.len() {
         terminate!();
     }
