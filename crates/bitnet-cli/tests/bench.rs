@@ -193,4 +193,23 @@ fn what_cannot_be_measured() {
         &["--arch", "tiny.toml", "--backend", "ndarray", "-t", "1,2"],
         &["several --threads"],
     );
+    bench(
+        &["--arch", "tiny.toml", "--dtype", "f16"],
+        &["--dtype f16 is for GPUs"],
+    );
+    bench(
+        &[
+            "--arch",
+            "tiny.toml",
+            "--backend",
+            "ndarray",
+            "--dtype",
+            "f16",
+            "-p",
+            "8",
+            "-n",
+            "0",
+        ],
+        &["--dtype f16 on ndarray"],
+    );
 }

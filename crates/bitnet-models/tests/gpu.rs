@@ -5,10 +5,11 @@
 use std::io::Write as _;
 
 use bitnet_models::{
-    ConfigError, GenerateError, KvCache, LinearKind, ModelConfig, Network, QuantConfig, Runner,
-    Sampler, Sampling, TensorRunner, Transformer, device_limits, generate,
+    ActivationQuantizer, ConfigError, GenerateError, HalfError, HiddenAct, KvCache, LinearKind,
+    ModelConfig, Network, QuantConfig, Runner, Sampler, Sampling, TensorRunner, Transformer,
+    device_limits, generate,
 };
-use burn::tensor::{Device, DeviceType};
+use burn::tensor::{DType, Device, DeviceType, FloatDType};
 
 const TOKENS: usize = 256;
 
@@ -109,4 +110,71 @@ fn what_the_adapter_does_not_bind_is_refused() {
     let error = Transformer::new(&config, &QuantConfig::default(), 3, &gpu).unwrap_err();
     assert!(matches!(error, ConfigError::TooLarge { .. }), "{error}");
     assert!(error.to_string().contains("mlp.gate_proj"), "{error}");
+}
+
+/// f16 has 11 bits; a ternary model may also move an activation by one int8 code, 1/127 of the largest.
+#[test]
+fn half_precision_is_the_same_model() {
+    let Some(gpu) = wgpu() else { return };
+    if !gpu.supports_dtype(FloatDType::F16) {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "no f16");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: the adapter has no f16");
+        return;
+    }
+    for (linear, bound) in [(LinearKind::Float, 5e-3), (LinearKind::Ternary, 5e-2)] {
+        let config = config(linear);
+        let model = Transformer::new(&config, &QuantConfig::default(), 3, &gpu).unwrap();
+        let model = model.pack();
+        let half = model.clone().into_half(&gpu).unwrap();
+        assert_eq!(half.dtype(), DType::F16);
+        assert_eq!(
+            2 * KvCache::buffer_bytes(&half, 100),
+            KvCache::buffer_bytes(&model, 100)
+        );
+        let prompt: Vec<u32> = (0..90).map(|i| i * 7 % 65).collect();
+        let logits = |model: &Transformer| {
+            let mut runner = TensorRunner::new(model, &gpu);
+            runner.start(100).unwrap();
+            // A prompt, a few tokens, and one: matrix products, and the kernels of decoding.
+            let mut all = runner.read(&prompt[..70]).unwrap().to_vec();
+            all.extend_from_slice(runner.read(&prompt[70..73]).unwrap());
+            for token in &prompt[73..] {
+                all.extend_from_slice(runner.read(&[*token]).unwrap());
+            }
+            all
+        };
+        let (full, half) = (logits(&model), logits(&half));
+        let square = |x: f32| f64::from(x) * f64::from(x);
+        let error: f64 = full.iter().zip(&half).map(|(a, b)| square(a - b)).sum();
+        let size: f64 = full.iter().map(|a| square(*a)).sum();
+        let distance = (error / size).sqrt();
+        assert!(
+            distance > 1e-6 && distance < bound,
+            "{linear:?} {distance:e}"
+        );
+    }
+}
+
+#[test]
+fn what_does_not_fit_f16_is_refused() {
+    let quant = QuantConfig::default();
+    let config = config(LinearKind::Ternary);
+    let flex = Device::flex();
+    let refused = |config: &ModelConfig, quant: &QuantConfig, device: &Device| {
+        let model = Transformer::new(config, quant, 3, device).unwrap();
+        model.into_half(device).unwrap_err()
+    };
+    assert_eq!(refused(&config, &quant, &flex), HalfError::Processor);
+    let squares = ModelConfig {
+        hidden_act: HiddenAct::Relu2,
+        ..config.clone()
+    };
+    assert_eq!(refused(&squares, &quant, &flex), HalfError::Squares);
+    for activations in [ActivationQuantizer::None, ActivationQuantizer::Int4] {
+        let quant = QuantConfig {
+            activations,
+            ..quant.clone()
+        };
+        assert_eq!(refused(&config, &quant, &flex), HalfError::Quantizer);
+    }
 }
