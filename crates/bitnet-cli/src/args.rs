@@ -95,10 +95,10 @@ pub struct EngineArgs {
     /// Ternary weights in memory: two-bit or base-three (1.6 bits); default: the faster one for the kernel
     #[arg(long, env = "BITNET_LAYOUT", value_name = "NAME")]
     pub layout: Option<Layout>,
-    /// Head and embedding in memory: f32, bf16 or int8
+    /// Head and embedding in memory: f32, bf16 or int8; default: int8
     #[arg(long, env = "BITNET_HEAD", value_name = "FORMAT")]
     pub head: Option<DenseFormat>,
-    /// Keys and values in memory: f32, or bf16 for half the bytes
+    /// Keys and values in memory: bf16, or f32 for twice the bytes; default: bf16
     #[arg(long, env = "BITNET_KV_CACHE", value_name = "FORMAT")]
     pub kv_cache: Option<FloatFormat>,
 }
@@ -130,7 +130,7 @@ pub enum Dtype {
 /// What a GPU computes in.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct DtypeArgs {
-    /// Activations, keys and values, embedding and head on a GPU: f32 or f16; not for models with ReLU²
+    /// Activations, keys and values, embedding and head on a GPU; f16 is not for ReLU², groups, or activations other than int8
     #[arg(long, env = "BITNET_DTYPE", value_enum, default_value_t = Dtype::F32, value_name = "TYPE")]
     pub dtype: Dtype,
 }
@@ -266,7 +266,7 @@ pub struct EvalArgs {
     #[command(flatten)]
     pub engine: EngineArgs,
     #[command(flatten)]
-    pub dtype: DtypeArgs,
+    pub activations: DtypeArgs,
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -311,7 +311,7 @@ pub struct GenerateArgs {
     #[command(flatten)]
     pub engine: EngineArgs,
     #[command(flatten)]
-    pub dtype: DtypeArgs,
+    pub activations: DtypeArgs,
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -410,7 +410,7 @@ pub struct BenchArgs {
     #[command(flatten)]
     pub engine: EngineArgs,
     #[command(flatten)]
-    pub dtype: DtypeArgs,
+    pub activations: DtypeArgs,
     #[command(flatten)]
     pub output: OutputArgs,
 }

@@ -99,7 +99,7 @@ pub fn engine_options(args: &EngineArgs, threads: usize) -> Options {
     }
 }
 
-/// Kernel, layout, head and an unusual cache in words.
+/// Kernel, layout, head and cache in words.
 pub fn describe_engine(options: &Options) -> String {
     let Options {
         kernel,
@@ -108,11 +108,7 @@ pub fn describe_engine(options: &Options) -> String {
         cache,
         threads: _,
     } = options;
-    let cache = match *cache == Options::default().cache {
-        true => String::new(),
-        false => format!(", {cache} cache"),
-    };
-    format!("{kernel}, {layout}, {head} head{cache}")
+    format!("{kernel}, {layout}, {head} head, {cache} cache")
 }
 
 /// Whether inference runs on the CPU engine: on the flex backend, if it knows how the model is quantised. Its flags mean

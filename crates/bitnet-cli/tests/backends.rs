@@ -80,6 +80,31 @@ fn wgpu_trains_as_flex_does() {
     );
 }
 
+/// A model that Flex has trained, on the adapter in 16 bits.
+#[test]
+#[cfg(feature = "wgpu")]
+fn wgpu_runs_in_half_precision() {
+    if devices(&backend("wgpu")) == 0 {
+        let _ = writeln!(std::io::stderr(), "SKIPPED: no WGPU adapter");
+        return;
+    }
+    let place = Place::new();
+    place.train("run", &["--set", "data.characters=3000"]);
+    let on_gpu = ["--backend", "wgpu", "-o", "json"];
+    let loss = |dtype: &str| {
+        let eval = ["eval", "run", "--dtype", dtype];
+        place.run(&[&eval[..], &on_gpu].concat()).json()["loss"]
+            .as_f64()
+            .unwrap()
+    };
+    let (full, half) = (loss("f32"), loss("f16"));
+    assert!(full != half && (full - half).abs() < 0.01, "{full} {half}");
+    let generate = ["generate", "run", "--prompt", "One", "--dtype", "f16"];
+    let few = ["--max-new-tokens", "5"];
+    let written = place.run(&[&generate[..], &few, &on_gpu].concat()).json();
+    assert_eq!(written["tokens"], 5);
+}
+
 /// What the first adapter binds at once bounds a model, and `doctor` says how much that is.
 #[test]
 #[cfg(feature = "wgpu")]

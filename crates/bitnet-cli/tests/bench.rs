@@ -101,7 +101,10 @@ fn kinds_backends_and_runs() {
         (&float[0]["linear"], &ternary[0]["linear"]),
         (&"float".into(), &"ternary".into())
     );
-    assert_eq!(ternary[0]["engine"], "scalar, two-bit, f32 head");
+    assert_eq!(
+        ternary[0]["engine"],
+        "scalar, two-bit, f32 head, bf16 cache"
+    );
     assert!(number(&float[0], "model_bytes") > number(&ternary[0], "model_bytes"));
     let exact = rows(&["--arch", "tiny.toml", "--kv-cache", "f32"]);
     let engine = exact[0]["engine"].as_str().unwrap();

@@ -262,6 +262,20 @@ fn flags_that_would_do_nothing_are_refused() {
         &["--latent runs on Burn's tensors", "leave out --head"],
     );
     place.fails(
+        &["eval", "run", "--latent", "--kv-cache", "f32"],
+        &["--latent runs on Burn's tensors", "leave out --kv-cache"],
+    );
+    place.fails(
+        &["eval", "run", "--kv-cache", "int8"],
+        &["unknown format `int8`: expected `f32` or `bf16`"],
+    );
+    for half in [
+        &["eval", "run", "--dtype", "f16"][..],
+        &["generate", "run", "--prompt", "One", "--dtype", "f16"],
+    ] {
+        place.fails(half, &["--dtype f16 on flex", "f16 is for GPUs"]);
+    }
+    place.fails(
         &[
             "generate", "run", "--prompt", "One", "--latent", "--kernel", "scalar",
         ],

@@ -95,6 +95,7 @@ fn translation() {
         ),
         (&["--max-new-tokens", "5"], "[decode]"),
         (&["--layout", "two-bit"], "Burn's tensors"),
+        (&["--dtype", "f16"], "--dtype f16 is for language models"),
         (&["--prompt", &long], "data.max_length"),
         (&["--prompt", ""], "0 tokens"),
     ] {

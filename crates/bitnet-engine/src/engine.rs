@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bitnet_kernels::{DenseFormat, DenseMatrix, FloatFormat, Kernel, Layout, MAX_INT8_COLS};
+use bitnet_kernels::{DenseFormat, DenseMatrix, FloatFormat, GROUP, Kernel, Layout, MAX_INT8_COLS};
 
 use crate::{
     EngineError, LayerWeights, Norms, Session, Shape, Source,
@@ -251,23 +251,26 @@ impl Engine {
         self.read_bytes() + own_embedding + rope
     }
 
-    /// Bytes of the keys and values of a token: what a session takes for each, and what every later token reads.
-    pub fn cache_bytes(&self) -> usize {
+    /// Bytes of the keys and values of a text of so many tokens: what a session for it takes, and what the next token reads.
+    /// Both are rounded up to whole groups of 16.
+    pub fn cache_bytes(&self, tokens: usize) -> usize {
         let shape = &self.model.shape;
-        let (width, bytes) = (2 * shape.kv_width(), 4 / self.options.cache.per_lane());
-        shape.num_hidden_layers * width * bytes
+        let heads = shape.num_hidden_layers * shape.num_key_value_heads;
+        let width = shape.head_dim + shape.head_dim.next_multiple_of(GROUP);
+        heads * width * tokens.next_multiple_of(GROUP) * 4 / self.options.cache.per_lane()
     }
 
     /// Bytes of weights that a decoded token reads: everything but an embedding that is not the head. What it reads of a
-    /// session comes on top: [`cache_bytes`](Self::cache_bytes) for each token.
+    /// session comes on top: [`cache_bytes`](Self::cache_bytes).
     pub fn read_bytes(&self) -> usize {
         let layers: usize = self.model.layers.iter().map(Layer::bytes).sum();
         layers + self.model.head.bytes()
     }
 
     /// Bytes a second at which the threads read the weights in the order of a decoded token and compute nothing. A decoded
-    /// token takes at least [`Engine::read_bytes`] divided by this, so the ratio says how near decoding is to what memory
-    /// allows, at this moment: the bandwidth of a shared machine may halve from one second to the next.
+    /// token takes at least what it reads ([`Engine::read_bytes`] and [`Engine::cache_bytes`]) divided by this, so the ratio
+    /// says how near decoding is to what memory allows, at this moment: the bandwidth of a shared machine may halve from one
+    /// second to the next.
     pub fn read_bandwidth(&mut self) -> f64 {
         self.work.read_bandwidth(&self.model, self.read_bytes())
     }

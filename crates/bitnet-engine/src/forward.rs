@@ -48,7 +48,7 @@ pub(crate) struct Workspace {
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     input: Input,
-    pub first: Vec<f32>,
+    pub local: Vec<f32>,
     pub attention: AttentionScratch,
 }
 
@@ -229,11 +229,11 @@ impl Workspace {
         );
         let split = chunk.split(&layers);
         team.run(scratch, split.threads(), |thread, scratch| {
-            let Scratch { input, first, .. } = scratch;
+            let Scratch { input, local, .. } = scratch;
             for share in split.shares(thread) {
                 let x = &x[share.rows.start * hidden..share.rows.end * hidden];
                 each_of(layers, x, norm, epsilon, input, |i, input| {
-                    layers[i].store(input, &share, &out[i], first);
+                    layers[i].store(input, &share, &out[i], local);
                 });
             }
         });
@@ -254,7 +254,7 @@ impl Workspace {
         let (layers, norm) = ([&layer.up, &layer.gate], chunk.norm(&layer.post_norm));
         let split = chunk.split(&layers);
         team.run(scratch, split.threads(), |thread, scratch| {
-            let Scratch { input, first, .. } = scratch;
+            let Scratch { input, local, .. } = scratch;
             for share in split.shares(thread) {
                 let columns = layer.gate.columns(&share);
                 if columns.is_empty() {
@@ -263,9 +263,9 @@ impl Workspace {
                 let x = &x[share.rows.start * hidden..share.rows.end * hidden];
                 each_of(layers, x, norm, epsilon, input, |i, input| {
                     if i == 0 {
-                        return layer.up.store(input, &share, &out, first);
+                        return layer.up.store(input, &share, &out, local);
                     }
-                    let gate = layer.gate.local(input, &share, first);
+                    let gate = layer.gate.local(input, &share, local);
                     for (row, gate) in share.rows.clone().zip(gate.chunks_exact(columns.len())) {
                         // SAFETY: the rectangle of this thread's share.
                         let up = unsafe { out.segment(row, columns.clone()) };
@@ -293,11 +293,11 @@ impl Workspace {
         let out = Grid::new(&mut logits[..count * vocab], vocab);
         let epsilon = model.shape.rms_norm_eps;
         team.run(scratch, split.threads(), |thread, scratch| {
-            let Scratch { input, first, .. } = scratch;
+            let Scratch { input, local, .. } = scratch;
             for share in split.shares(thread) {
                 let x = &x[share.rows.start * hidden..share.rows.end * hidden];
                 each_of([&model.head], x, None, epsilon, input, |_, input| {
-                    model.head.store(input, &share, &out, first);
+                    model.head.store(input, &share, &out, local);
                 });
             }
         });
@@ -319,11 +319,11 @@ fn add_product(
     let split = chunk.split(&[layer]);
     let epsilon = shape.rms_norm_eps;
     team.run(scratch, split.threads(), |thread, scratch| {
-        let Scratch { input, first, .. } = scratch;
+        let Scratch { input, local, .. } = scratch;
         for share in split.shares(thread) {
             let from = &from[share.rows.start * width..share.rows.end * width];
             each_of([layer], from, norm, epsilon, input, |_, input| {
-                layer.add(input, &share, &out, first);
+                layer.add(input, &share, &out, local);
             });
         }
     });
@@ -339,7 +339,7 @@ impl<'a> Chunk<'a> {
 
     /// Threads for work on the keys and values of all heads, up to the last position. Handing heads over moves their
     /// queries and results between cores as well, so sharing pays from four times as much as with weights, as measured on
-    /// a model of 4 heads of 32: 8 bytes a position and column count as 2.
+    /// a model of 4 heads of 32 with keys and values in f32: 8 bytes a position and column count as 2.
     pub fn threads(&self) -> usize {
         let positions = self.start + self.count;
         let bytes = 2 * positions * self.model.shape.kv_width();

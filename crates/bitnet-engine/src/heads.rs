@@ -27,7 +27,7 @@ impl Workspace {
             // SAFETY: each thread has its own part of the heads.
             let part = unsafe { heads.part(mine.clone()) };
             for (head, cache) in mine.zip(part) {
-                chunk.remember(head, cache, k, v, &mut scratch.first);
+                chunk.remember(head, cache, k, v, &mut scratch.local);
             }
         });
     }
@@ -51,7 +51,7 @@ impl Workspace {
             // SAFETY: each thread has its own part of the heads, and of the output.
             let part = unsafe { heads.part(mine.clone()) };
             for (head, cache) in mine.zip(part) {
-                chunk.remember(head, cache, k, v, &mut scratch.first);
+                chunk.remember(head, cache, k, v, &mut scratch.local);
                 let of_head = |query: usize| width * query..width * (query + 1);
                 for first in (0..sharing).step_by(ROWS) {
                     let rows = ROWS.min(sharing - first);

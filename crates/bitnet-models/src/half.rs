@@ -1,14 +1,16 @@
 //! Inference with activations of 16 bits (IEEE half precision), on a GPU.
 //!
 //! What lies in memory between two kernels is f16: the residual stream, queries, keys, values and their cache, the inside of the
-//! feed-forward, and the tables of the embedding and the head. What is computed inside a kernel stays f32: sums of squares,
-//! softmax, rotations, and the scales of the quantisers; the sums of ternary products are integers anyway. The logits are f32.
+//! feed-forward, the tables of the embedding and the head, and the weights of float layers. Norms, rotations, softmax,
+//! decoding's attention and the scales of the quantisers are computed in f32 and rounded once; the sums of ternary products
+//! are integers anyway, and the logits are f32. Burn's own operations compute in f16: residual sums, SwiGLU, float products,
+//! and the products of a prompt's attention.
 //!
 //! f16 ends at 65,504. The product of two activations in SwiGLU stays below that in any model that is not broken; the square in
 //! ReLU² does not, so such models keep f32 (BitNet b1.58 2B4T is one).
 
-use burn::module::Param;
-use burn::tensor::{DType, Device, FloatDType, Tensor};
+use burn::module::{Param, ParamId};
+use burn::tensor::{DType, Device, FloatDType, Tensor, f16};
 
 use crate::{
     ActivationQuantizer, HiddenAct, LinearKind, Network, Projection, Transformer, device_limits,
@@ -22,9 +24,9 @@ pub enum HalfError {
         "model.hidden_act = \"relu2\": its squares exceed 65,504, the largest f16; run it in f32"
     )]
     Squares,
-    /// A product of float operands of two types.
+    /// Ternary layers composed of several operations would be rounded between them.
     #[error(
-        "quant.activations is not \"int8\": only such ternary models run in f16; run it in f32"
+        "only ternary models with quant.activations = \"int8\" and no groups run in f16; run it in f32"
     )]
     Quantizer,
     /// A processor computes in f32.
@@ -35,10 +37,14 @@ pub enum HalfError {
         "this adapter has no 16-bit floats (the feature SHADER_F16 of WebGPU); run the model in f32"
     )]
     Adapter,
+    /// The weights cannot be read back to be narrowed.
+    #[error("the weights could not be read from the device: {0}")]
+    Read(String),
 }
 
 impl Transformer {
-    /// The same model with activations, cache and tables in f16. Ternary weights, their scales and the norms stay as they are.
+    /// The same model with activations, cache, tables and float layers in f16. Ternary weights, their scales and the norms stay
+    /// as they are.
     ///
     /// # Errors
     /// If the model's numbers do not fit, or `device`, where it lies, has no f16.
@@ -46,11 +52,13 @@ impl Transformer {
         if self.config().hidden_act == HiddenAct::Relu2 {
             return Err(HalfError::Squares);
         }
-        let takes = |projection: &Projection| match projection {
-            Projection::Latent(linear) => {
-                linear.kind == LinearKind::Float || linear.activations == ActivationQuantizer::Int8
-            }
-            Projection::Packed(linear) => linear.activations == ActivationQuantizer::Int8,
+        let takes = |projection: &Projection| {
+            let (activations, groups) = match projection {
+                Projection::Latent(linear) if linear.kind == LinearKind::Float => return true,
+                Projection::Latent(linear) => (linear.activations, linear.group_size),
+                Projection::Packed(linear) => (linear.activations, linear.group_size),
+            };
+            activations == ActivationQuantizer::Int8 && groups.is_none()
         };
         if !self.projections().iter().all(|(_, layer)| takes(layer)) {
             return Err(HalfError::Quantizer);
@@ -61,13 +69,15 @@ impl Transformer {
         if !device.supports_dtype(FloatDType::F16) {
             return Err(HalfError::Adapter);
         }
-        self.embed_tokens.weight = half(self.embed_tokens.weight);
-        self.lm_head = self.lm_head.map(half);
+        self.embed_tokens.weight = half(&self.embed_tokens.weight, device)?;
+        if let Some(head) = &mut self.lm_head {
+            *head = half(head, device)?;
+        }
         for projection in self.projections_mut() {
             if let Projection::Latent(linear) = projection
                 && linear.kind == LinearKind::Float
             {
-                linear.weight = half(linear.weight.clone());
+                linear.weight = half(&linear.weight, device)?;
             }
         }
         Ok(self)
@@ -79,8 +89,16 @@ impl Transformer {
     }
 }
 
-fn half(weight: Param<Tensor<2>>) -> Param<Tensor<2>> {
-    weight.map(|weight| weight.cast(FloatDType::F16))
+/// The weights in f16, narrowed on the host: a table may be larger than the device binds at once.
+fn half(weight: &Param<Tensor<2>>, device: &Device) -> Result<Param<Tensor<2>>, HalfError> {
+    let data = weight.val().try_into_data();
+    let data = data.map_err(|error| HalfError::Read(error.to_string()))?;
+    Ok(
+        device.memory_persistent_allocations(data.convert::<f16>(), |data| {
+            let weight = Tensor::from_data(data, (device, DType::F16));
+            Param::initialized(ParamId::new(), weight)
+        }),
+    )
 }
 
 /// In f32, for what 16 bits are too few.

@@ -132,7 +132,7 @@ impl Projection {
     /// Bytes that the weights take in memory, scales included.
     pub fn weight_bytes(&self) -> usize {
         match self {
-            Projection::Latent(_) => 4 * self.weights(),
+            Projection::Latent(linear) => linear.weight.val().dtype().size() * self.weights(),
             Projection::Packed(linear) => linear.weight_bytes(),
         }
     }

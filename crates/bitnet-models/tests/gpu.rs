@@ -5,11 +5,11 @@
 use std::io::Write as _;
 
 use bitnet_models::{
-    ActivationQuantizer, ConfigError, GenerateError, HalfError, HiddenAct, KvCache, LinearKind,
-    ModelConfig, Network, QuantConfig, Runner, Sampler, Sampling, TensorRunner, Transformer,
-    device_limits, generate,
+    ActivationQuantizer, ConfigError, GenerateError, Granularity, HalfError, HiddenAct, KvCache,
+    LinearKind, ModelConfig, Network, QuantConfig, Runner, Sampler, Sampling, TensorRunner,
+    Transformer, device_limits, generate,
 };
-use burn::tensor::{DType, Device, DeviceType, FloatDType};
+use burn::tensor::{DType, Device, DeviceType, FloatDType, Tensor, TensorData};
 
 const TOKENS: usize = 256;
 
@@ -143,7 +143,14 @@ fn half_precision_is_the_same_model() {
             }
             all
         };
-        let (full, half) = (logits(&model), logits(&half));
+        let whole = |model: &Transformer| {
+            let ids: Vec<i32> = prompt.iter().map(|id| *id as i32).collect();
+            let ids = TensorData::new(ids, [2, prompt.len() / 2]);
+            let logits = model.forward(Tensor::from_data(ids, &gpu));
+            logits.into_data().try_to_vec::<f32>().unwrap()
+        };
+        let full = [logits(&model), whole(&model)].concat();
+        let half = [logits(&half), whole(&half)].concat();
         let square = |x: f32| f64::from(x) * f64::from(x);
         let error: f64 = full.iter().zip(&half).map(|(a, b)| square(a - b)).sum();
         let size: f64 = full.iter().map(|a| square(*a)).sum();
@@ -170,9 +177,14 @@ fn what_does_not_fit_f16_is_refused() {
         ..config.clone()
     };
     assert_eq!(refused(&squares, &quant, &flex), HalfError::Squares);
-    for activations in [ActivationQuantizer::None, ActivationQuantizer::Int4] {
+    for (activations, granularity) in [
+        (ActivationQuantizer::None, quant.granularity),
+        (ActivationQuantizer::Int4, quant.granularity),
+        (ActivationQuantizer::Int8, Granularity::Group),
+    ] {
         let quant = QuantConfig {
             activations,
+            granularity,
             ..quant.clone()
         };
         assert_eq!(refused(&config, &quant, &flex), HalfError::Quantizer);

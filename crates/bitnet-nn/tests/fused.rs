@@ -10,7 +10,7 @@ use bitnet_nn::fused::{
     linear, rms_norm, rotary, sum_of_squares,
 };
 use burn::nn::RmsNormConfig;
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData, activation};
+use burn::tensor::{Bool, DType, Device, FloatDType, Int, Tensor, TensorData, activation};
 
 const BOUND: f32 = 5e-5;
 
@@ -301,39 +301,52 @@ fn tables_may_be_larger_than_a_binding() {
     let Some(device) = common::wgpu() else { return };
     let limit = bitnet_nn::device_limits(&device).unwrap().binding_bytes;
     const WIDTH: usize = 1000;
-    let rows = (limit / (4 * WIDTH as u64)) as usize + 1000;
     if limit > 1 << 30 {
         // A table of gigabytes is too much for a test; the blocks are tested on adapters of the common limit.
         return;
     }
-    let data: Vec<f32> = (0..rows * WIDTH)
-        .map(|i| (i / WIDTH % 1021) as f32 + (i % WIDTH % 3) as f32)
-        .collect();
-    // A parameter: the device's pools for other tensors may have smaller pages.
-    let table =
-        burn::module::Param::<Tensor<2>>::from_data(TensorData::new(data, [rows, WIDTH]), &device)
-            .val();
-    let ids = [0, 1, rows / 2, rows - 2, rows - 1].map(|id| id as i32);
-    let ids = Tensor::<2, Int>::from_data(TensorData::new(ids.to_vec(), [1, 5]), &device);
-    let found = values(embedding(table.clone(), ids));
-    for (row, id) in [0, 1, rows / 2, rows - 2, rows - 1].into_iter().enumerate() {
-        assert_eq!(found[row * WIDTH], (id % 1021) as f32);
-        assert_eq!(found[row * WIDTH + 2], (id % 1021) as f32 + 2.0);
-    }
-    // The sum of two features of a row, for few tokens and for many.
-    for tokens in [2, 5] {
-        let mut x = vec![0.0; tokens * WIDTH];
-        for token in 0..tokens {
-            x[token * WIDTH] = 1.0;
-            x[token * WIDTH + 1] = token as f32;
+    let halves = device.supports_dtype(FloatDType::F16);
+    for dtype in [FloatDType::F32, FloatDType::F16] {
+        if dtype == FloatDType::F16 && !halves {
+            continue;
         }
-        let x = Tensor::<2>::from_data(TensorData::new(x, [tokens, WIDTH]), &device);
-        let y = values(linear(x, table.clone()));
-        for token in 0..tokens {
-            for n in [0, 5, rows / 2, rows - 1] {
-                let row = (n % 1021) as f32;
-                let expected = row + token as f32 * (row + 1.0);
-                assert_eq!(y[token * rows + n], expected, "token {token}, row {n}");
+        let size = DType::from(dtype).size() as u64;
+        let rows = (limit / (size * WIDTH as u64)) as usize + 1000;
+        let data: Vec<f32> = (0..rows * WIDTH)
+            .map(|i| (i / WIDTH % 1021) as f32 + (i % WIDTH % 3) as f32)
+            .collect();
+        let data = TensorData::new(data, [rows, WIDTH]).convert_dtype(dtype.into());
+        // Persistent, as a parameter is: the device's pools for other tensors may have smaller pages.
+        let table = device.memory_persistent_allocations(data, |data| {
+            Tensor::<2>::from_data(data, (&device, DType::from(dtype)))
+        });
+        let ids = [0, 1, rows / 2, rows - 2, rows - 1].map(|id| id as i32);
+        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids.to_vec(), [1, 5]), &device);
+        let found = embedding(table.clone(), ids).cast(FloatDType::F32);
+        let found = values(found);
+        for (row, id) in [0, 1, rows / 2, rows - 2, rows - 1].into_iter().enumerate() {
+            assert_eq!(found[row * WIDTH], (id % 1021) as f32);
+            assert_eq!(found[row * WIDTH + 2], (id % 1021) as f32 + 2.0);
+        }
+        // The sum of two features of a row, for few tokens and for many.
+        for tokens in [2, 5] {
+            let mut x = vec![0.0; tokens * WIDTH];
+            for token in 0..tokens {
+                x[token * WIDTH] = 1.0;
+                x[token * WIDTH + 1] = token as f32;
+            }
+            let x = Tensor::<2>::from_data(TensorData::new(x, [tokens, WIDTH]), &device);
+            let y = values(linear(x, table.clone()));
+            for token in 0..tokens {
+                for n in [0, 5, rows / 2, rows - 1] {
+                    let row = (n % 1021) as f32;
+                    let expected = row + token as f32 * (row + 1.0);
+                    assert_eq!(
+                        y[token * rows + n],
+                        expected,
+                        "{dtype:?}, token {token}, row {n}"
+                    );
+                }
             }
         }
     }

@@ -6,7 +6,7 @@ mod common;
 use bitnet_nn::fused::{cached_attention, embedding, linear, rms_norm, rotary};
 use bitnet_nn::{
     BitLinearConfig, Granularity, QuantizedActivations, WeightQuantizer, packed_linear,
-    quantize_activations, quantize_weights,
+    packed_linear_quantized, quantize_activations, quantize_weights,
 };
 use burn::nn::RmsNormConfig;
 use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData, f16};
@@ -44,13 +44,16 @@ fn halves<const D: usize>(x: Tensor<D>) -> Vec<f16> {
     x.into_data().try_to_vec().unwrap()
 }
 
-/// `half` is `wide` rounded once; where the sums of two launches differ in their last place, to a neighbour.
+/// A place of f16: an adapter may round either way.
+const ULP: f32 = 1.0 / 1024.0;
+
+/// `half` is `wide` rounded once.
 fn assert_rounded<const D: usize>(half: Tensor<D>, wide: Tensor<D>, what: &str) {
     let (half, wide) = (halves(half), floats(wide));
     assert_eq!(half.len(), wide.len(), "{what}");
     for (i, (h, w)) in half.iter().zip(&wide).enumerate() {
         let error = (h.to_f32() - w).abs();
-        assert!(error <= w.abs() * 5e-4 + 1e-6, "{what} [{i}]: {h} {w}");
+        assert!(error <= w.abs() * ULP + 1e-6, "{what} [{i}]: {h} {w}");
     }
 }
 
@@ -74,14 +77,13 @@ fn the_ternary_product_is_rounded_once() {
         let (half, wide) = both(11, [m, k], &device);
         let (_, w) = both(13, [n, k], &device);
         let (codes, scales) = quantize_weights(w, WeightQuantizer::AbsMean, Granularity::Row);
-        let y = halves(packed_linear(half.clone(), codes.clone(), scales.clone()));
-        let y_32 = floats(packed_linear(wide, codes.clone(), scales.clone()));
-        let rounded: Vec<f16> = y_32.iter().map(|y| f16::from_f32(*y)).collect();
-        assert_eq!(y, rounded, "{m} x {n} x {k}");
-        // Shared codes give the type of the values that they came with.
-        let shared = QuantizedActivations::new(half);
-        let y = bitnet_nn::packed_linear_quantized(&shared, codes, scales);
-        assert_eq!(halves(y), rounded, "{m} x {n} x {k}");
+        let y = packed_linear(half.clone(), codes.clone(), scales.clone());
+        let what = format!("{m} x {n} x {k}");
+        let expected = packed_linear(wide, codes.clone(), scales.clone());
+        // Shared codes give the type of the values that they came with, and the same numbers.
+        let shared = packed_linear_quantized(&QuantizedActivations::new(half), codes, scales);
+        assert_eq!(halves(shared), halves(y.clone()), "{what}");
+        assert_rounded(y, expected, &what);
     }
 }
 
@@ -107,7 +109,7 @@ fn blocks_compute_in_f32() {
     // Differences of two products may cancel: the error is that of the larger one.
     let (turned, turned_32) = (halves(turned), floats(rotary(wide, cos, sin)));
     for (h, w) in turned.iter().zip(turned_32) {
-        assert!((h.to_f32() - w).abs() <= 5e-4 * w.abs().max(1.0), "{h} {w}");
+        assert!((h.to_f32() - w).abs() <= ULP * w.abs().max(1.0), "{h} {w}");
     }
 }
 
@@ -121,7 +123,7 @@ fn attention_to_a_cache_of_f16() {
         let y = halves(cached_attention(q, k, v, offset));
         let y_32 = floats(cached_attention(q_32, k_32, v_32, offset));
         for (h, w) in y.iter().zip(y_32) {
-            assert!((h.to_f32() - w).abs() <= 5e-4 * w.abs().max(1.0), "{h} {w}");
+            assert!((h.to_f32() - w).abs() <= ULP * w.abs().max(1.0), "{h} {w}");
         }
     }
 }
@@ -147,7 +149,7 @@ fn tables_of_f16() {
         }
         for (a, b) in halves(linear(x, table.clone())).iter().zip(&logits) {
             let error = (a.to_f32() - b).abs();
-            assert!(error <= 1e-3 * b.abs().max(1.0), "{m}: {a} {b}");
+            assert!(error <= 2.0 * ULP * b.abs().max(1.0), "{m}: {a} {b}");
         }
     }
 }

@@ -102,7 +102,7 @@ fn tests(args: &BenchArgs) -> Vec<Test> {
 
 /// On the CPU engine: the weights are made once, the threads vary.
 fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result<Vec<Row>> {
-    if args.dtype.dtype != Dtype::F32 {
+    if args.activations.dtype != Dtype::F32 {
         bail!("--dtype f16 is for GPUs; {} computes in f32", args.backend);
     }
     setup::set_threads(args.threads[0])?;
@@ -132,7 +132,7 @@ fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
         let options = setup::engine_options(&args.engine, threads);
         runner.engine.set_threads(options.threads)?;
         let macs = runner.engine.linear_macs();
-        let (weights, cached) = (runner.engine.read_bytes(), runner.engine.cache_bytes());
+        let (weights, sixteen) = (runner.engine.read_bytes(), runner.engine.cache_bytes(16));
         // Both limits are measured after each repetition: on a machine that others use, too, they move.
         let dot_peak = || match linear {
             LinearKind::Ternary => probe::dot_peak(options.kernel, options.threads),
@@ -141,7 +141,7 @@ fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
         for test in tests {
             let mut fractions = Vec::new();
             // Of the written tokens the first one reads its own keys and values and those before it, and so on.
-            let bytes = weights + cached * (2 * test.depth + test.generate + 1) / 2;
+            let bytes = weights + sixteen * (2 * test.depth + test.generate + 1) / 32;
             let samples = measure(
                 &mut runner,
                 *test,
@@ -159,7 +159,7 @@ fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
                 engine: Some(setup::describe_engine(&options)),
                 model_bytes: runner.engine.weight_bytes(),
                 read_bytes_per_token: (test.generate > 0).then_some(bytes),
-                cache_bytes: Some(cached * longest),
+                cache_bytes: Some(runner.engine.cache_bytes(longest)),
                 fraction_of_limit: (!fractions.is_empty()).then(|| median(&fractions)),
                 ..Row::of(*test, args, linear, samples)
             });
@@ -189,7 +189,7 @@ fn on_device(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
             load_exported(&run, &device)?
         }
     };
-    let model = setup::with_dtype(model, args.dtype, args.backend, &device)?;
+    let model = setup::with_dtype(model, args.activations, args.backend, &device)?;
     let linear = model.config().linear;
     let mut weights = Bytes(0);
     model.visit(&mut weights);
@@ -200,7 +200,7 @@ fn on_device(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
         let samples = measure(&mut runner, *test, longest, args.repetitions, |_, _| ())?;
         rows.push(Row {
             threads: rayon::current_num_threads(),
-            engine: (args.dtype.dtype == Dtype::F16).then(|| "f16 activations".to_owned()),
+            engine: (args.activations.dtype == Dtype::F16).then(|| "f16 activations".to_owned()),
             model_bytes: weights.0,
             ..Row::of(*test, args, linear, samples)
         });

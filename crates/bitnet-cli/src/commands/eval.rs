@@ -58,7 +58,7 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
     } else {
         load_exported(&run, &device)?
     };
-    let model = setup::with_dtype(model, args.dtype, args.device.backend, &device)?;
+    let model = setup::with_dtype(model, args.activations, args.device.backend, &device)?;
     let evaluation = if setup::asks_for_engine(args.device.backend, &args.engine)? {
         let options = setup::engine_options(&args.engine, args.device.threads);
         evaluate_engine(&mut model.engine(options)?, &corpus, context)?
@@ -90,7 +90,7 @@ fn score_task(
             "--kernel, --layout, --head and --kv-cache are for language models on the CPU engine; leave them out"
         );
     }
-    setup::refuse_dtype(args.dtype)?;
+    setup::refuse_dtype(args.activations)?;
     let score = Score {
         run,
         device,

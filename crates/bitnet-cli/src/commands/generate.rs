@@ -47,7 +47,7 @@ pub fn run(args: GenerateArgs) -> anyhow::Result<Outcome> {
     } else {
         load_exported(&run, &device)?
     };
-    let model = setup::with_dtype(model, args.dtype, args.device.backend, &device)?;
+    let model = setup::with_dtype(model, args.activations, args.device.backend, &device)?;
     let mut model: Box<dyn Runner + '_> = match args.latent {
         true => Box::new(TensorRunner::new(&model, &device)),
         false => setup::runner(&model, &device, &args.device, &args.engine, &config.quant)?,
@@ -118,7 +118,7 @@ fn translate_prompt(
              configuration"
         );
     }
-    setup::refuse_dtype(args.dtype)?;
+    setup::refuse_dtype(args.activations)?;
     if let Some(flag) = args.engine.given() {
         bail!(
             "{flag} is for language models; this run (task = \"{task}\") computes on Burn's tensors"

@@ -21,7 +21,7 @@ use burn_cubecl::{
 };
 use cubecl::{calculate_cube_count_elemwise, prelude::*};
 
-use crate::{TernaryBackend, reference};
+use crate::{TernaryBackend, ops::in_dtype, reference};
 
 impl TernaryBackend for CubeBackend {
     fn quantize_weights(
@@ -56,13 +56,17 @@ impl TernaryBackend for CubeBackend {
         _in_features: usize,
         dtype: FloatDType,
     ) -> FloatTensor<Self> {
-        product::product(
+        let y = product::product(
             into_contiguous(x_codes),
             into_contiguous(x_scales),
             into_contiguous(w_codes),
             into_contiguous(w_scales),
-            dtype.into(),
-        )
+            match dtype {
+                FloatDType::F16 => DType::F16,
+                _ => DType::F32,
+            },
+        );
+        in_dtype::<Self>(y, dtype)
     }
 
     fn dequantize_weights(
@@ -120,10 +124,11 @@ macro_rules! with_float {
                 type $F = burn::tensor::f16;
                 $body
             }
-            _ => {
+            burn::tensor::DType::F32 => {
                 type $F = f32;
                 $body
             }
+            other => unreachable!("the kernels take f16 and f32, not {other:?}"),
         }
     };
 }

@@ -1,21 +1,28 @@
-//! CubeCL runtimes: what their fusion does not make one kernel of.
+//! CubeCL runtimes: what their fusion does not make one kernel of. The kernels take f16 and f32; other float types are computed
+//! in f32. What comes out is of the type of what goes in.
 
 mod attention;
 mod block;
 mod table;
 
-use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{
+    TensorMetadata,
+    tensor::{FloatTensor, IntTensor},
+};
 use burn_cubecl::CubeBackend;
 
 use super::FusedBackend;
+use crate::ops::in_dtype;
 
 impl FusedBackend for CubeBackend {
     fn rows_product(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
-        table::rows_product(x, w)
+        let dtype = x.dtype().into();
+        in_dtype::<Self>(table::rows_product(x, w), dtype)
     }
 
     fn rows(table: FloatTensor<Self>, ids: IntTensor<Self>) -> FloatTensor<Self> {
-        table::rows(table, ids)
+        let dtype = table.dtype().into();
+        in_dtype::<Self>(table::rows(table, ids), dtype)
     }
 
     fn rms_norm_forward(
@@ -23,7 +30,9 @@ impl FusedBackend for CubeBackend {
         gamma: FloatTensor<Self>,
         epsilon: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        block::rms_norm(x, gamma, epsilon)
+        let dtype = x.dtype().into();
+        let (y, r) = block::rms_norm(x, gamma, epsilon);
+        (in_dtype::<Self>(y, dtype), in_dtype::<Self>(r, dtype))
     }
 
     fn rotary(
@@ -32,7 +41,8 @@ impl FusedBackend for CubeBackend {
         sin: FloatTensor<Self>,
         inverse: bool,
     ) -> FloatTensor<Self> {
-        block::rotary(x, cos, sin, inverse)
+        let dtype = x.dtype().into();
+        in_dtype::<Self>(block::rotary(x, cos, sin, inverse), dtype)
     }
 
     fn cached_attention(
@@ -41,6 +51,7 @@ impl FusedBackend for CubeBackend {
         values: FloatTensor<Self>,
         offset: usize,
     ) -> FloatTensor<Self> {
-        attention::cached_attention(q, keys, values, offset)
+        let dtype = q.dtype().into();
+        in_dtype::<Self>(attention::cached_attention(q, keys, values, offset), dtype)
     }
 }

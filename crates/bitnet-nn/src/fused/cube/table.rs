@@ -28,8 +28,10 @@ const GROUPS: usize = 4;
 pub fn rows_product(x: CubeTensor, w: CubeTensor) -> CubeTensor {
     let (x, w) = (readable(x), readable(w));
     let (m, n, dtype) = (x.shape()[0], w.shape()[0], x.dtype);
-    let blocks = blocks(&w);
-    if m > FEW || m * n == 0 {
+    let many = m > FEW;
+    // Of many rows of `x` Burn's product wants a table of their type, which may be wider.
+    let blocks = blocks(&w, if many { dtype.size() } else { 0 });
+    if many || m * n == 0 {
         let like_x = FloatDType::from(dtype);
         let mut products: Vec<_> = blocks
             .into_iter()
@@ -70,7 +72,7 @@ pub fn rows(table: CubeTensor, ids: CubeTensor) -> CubeTensor {
     let table = readable(table);
     let ids = into_contiguous(CubeBackend::int_cast(ids, IntDType::I32));
     let out = empty(&table, [ids.shape()[0], table.shape()[1]], table.dtype);
-    for (first, rows) in blocks(&table) {
+    for (first, rows) in blocks(&table, 0) {
         launch(&out, |client, count, dim| {
             // SAFETY: the kernel checks its position against `out` [m, k] and reads a row only if it is of this block.
             with_float!(table.dtype, F => unsafe {
@@ -89,17 +91,19 @@ pub fn rows(table: CubeTensor, ids: CubeTensor) -> CubeTensor {
     out
 }
 
-/// The table in blocks of rows that the device binds, with the number of each block's first row.
-fn blocks(table: &CubeTensor) -> Vec<(usize, CubeTensor)> {
+/// The table in blocks of rows that the device binds, with elements of `width` bytes too, and the number of each block's first
+/// row.
+fn blocks(table: &CubeTensor, width: usize) -> Vec<(usize, CubeTensor)> {
     let (rows, cols) = (table.shape()[0], table.shape()[1]);
     let memory = &table.client.properties().memory;
     let row_bytes = (cols * table.dtype.size()) as u64;
-    if rows as u64 * row_bytes <= memory.max_page_size {
+    let widest = (cols * width.max(table.dtype.size())) as u64;
+    if rows as u64 * widest <= memory.max_page_size {
         return vec![(0, table.clone())];
     }
     // A block begins where the device lets a binding begin.
     let unit = (memory.alignment / greatest_common_divisor(memory.alignment, row_bytes)) as usize;
-    let most = (memory.max_page_size / row_bytes) as usize;
+    let most = (memory.max_page_size / widest) as usize;
     let step = (most / unit * unit).max(unit);
     (0..rows)
         .step_by(step)
