@@ -9,8 +9,9 @@
 //! f16 ends at 65,504. The product of two activations in SwiGLU stays below that in any model that is not broken; the square in
 //! ReLU² does not, so such models keep f32 (BitNet b1.58 2B4T is one).
 
+use bitnet_nn::fused::embedding;
 use burn::module::{Param, ParamId};
-use burn::tensor::{DType, Device, FloatDType, Tensor, f16};
+use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData, f16};
 
 use crate::{
     ActivationQuantizer, HiddenAct, LinearKind, Network, Projection, Transformer, device_limits,
@@ -89,16 +90,29 @@ impl Transformer {
     }
 }
 
-/// The weights in f16, narrowed on the host: a table may be larger than the device binds at once.
+/// Rows that are read from a device at a time, in bytes: far below what any binds.
+const BLOCK_BYTES: usize = 16 << 20;
+
+/// The weights in f16. A table may be larger than the device binds at once, so they are read in blocks of rows and narrowed on
+/// the host.
 fn half(weight: &Param<Tensor<2>>, device: &Device) -> Result<Param<Tensor<2>>, HalfError> {
-    let data = weight.val().try_into_data();
-    let data = data.map_err(|error| HalfError::Read(error.to_string()))?;
-    Ok(
-        device.memory_persistent_allocations(data.convert::<f16>(), |data| {
-            let weight = Tensor::from_data(data, (device, DType::F16));
-            Param::initialized(ParamId::new(), weight)
-        }),
-    )
+    let weight = weight.val();
+    let [rows, cols] = weight.dims();
+    let step = (BLOCK_BYTES / (cols * size_of::<f32>())).max(1);
+    let mut narrow: Vec<f16> = Vec::with_capacity(rows * cols);
+    for first in (0..rows).step_by(step) {
+        let ids = first as i64..rows.min(first + step) as i64;
+        let ids = Tensor::arange(ids, device).unsqueeze();
+        let read = |error: &dyn std::fmt::Display| HalfError::Read(error.to_string());
+        let block = embedding(weight.clone(), ids).try_into_data();
+        let block = block.map_err(|error| read(&error))?.convert::<f16>();
+        narrow.extend(block.try_to_vec::<f16>().map_err(|error| read(&error))?);
+    }
+    let narrow = TensorData::new(narrow, [rows, cols]);
+    Ok(device.memory_persistent_allocations(narrow, |narrow| {
+        let weight = Tensor::from_data(narrow, (device, DType::F16));
+        Param::initialized(ParamId::new(), weight)
+    }))
 }
 
 /// In f32, for what 16 bits are too few.

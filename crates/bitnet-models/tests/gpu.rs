@@ -185,7 +185,7 @@ fn what_does_not_fit_f16_is_refused() {
         let quant = QuantConfig {
             activations,
             granularity,
-            ..quant.clone()
+            ..quant
         };
         assert_eq!(refused(&config, &quant, &flex), HalfError::Quantizer);
     }
