@@ -29,6 +29,10 @@ use crate::{
 /// (20 MB at a width of 2,560) to stay small beside the weights.
 const CHUNK: usize = 512;
 
+/// Values of the gate that wait for their product with the other branch at a time: a block of 128 rows by the 2,048 columns
+/// that the kernel with lookups computes from one arrangement of its rows, so that pieces cost nothing.
+const GATE_VALUES: usize = 128 * 2048;
+
 /// Rows of logits at a time, when all are wanted.
 const LOGIT_ROWS: usize = 32;
 
@@ -256,20 +260,24 @@ impl Workspace {
         team.run(scratch, split.threads(), |thread, scratch| {
             let Scratch { input, local, .. } = scratch;
             for share in split.shares(thread) {
-                let columns = layer.gate.columns(&share);
-                if columns.is_empty() {
-                    continue;
-                }
                 let x = &x[share.rows.start * hidden..share.rows.end * hidden];
                 each_of(layers, x, norm, epsilon, input, |i, input| {
                     if i == 0 {
                         return layer.up.store(input, &share, &out, local);
                     }
-                    let gate = layer.gate.local(input, &share, local);
-                    for (row, gate) in share.rows.clone().zip(gate.chunks_exact(columns.len())) {
-                        // SAFETY: the rectangle of this thread's share.
-                        let up = unsafe { out.segment(row, columns.clone()) };
-                        gated_row(shape.gate, gate, up);
+                    let most = GATE_VALUES / share.rows.len();
+                    for piece in share.pieces(shape.intermediate_size, most) {
+                        let columns = layer.gate.columns(&piece);
+                        if columns.is_empty() {
+                            continue;
+                        }
+                        let gate = layer.gate.local(input, &piece, local);
+                        let gates = gate.chunks_exact(columns.len());
+                        for (row, gate) in piece.rows.clone().zip(gates) {
+                            // SAFETY: the rectangle of this thread's share.
+                            let up = unsafe { out.segment(row, columns.clone()) };
+                            gated_row(shape.gate, gate, up);
+                        }
                     }
                 });
             }

@@ -85,6 +85,17 @@ impl Split {
 }
 
 impl Share {
+    /// The share in pieces of at most so many columns of `cols`, for results that wait for others.
+    pub(crate) fn pieces(&self, cols: usize, most: usize) -> impl Iterator<Item = Share> + use<> {
+        let Share { rows, part, parts } = self.clone();
+        let count = cols.div_ceil(parts).div_ceil(most).max(1);
+        (0..count).map(move |piece| Share {
+            rows: rows.clone(),
+            part: part * count + piece,
+            parts: parts * count,
+        })
+    }
+
     /// The share's groups of a matrix that has `groups`.
     pub(crate) fn groups(&self, groups: usize) -> Range<usize> {
         part_of(groups, self.part, self.parts)
@@ -192,9 +203,10 @@ mod tests {
             let groups = 11;
             let mut seen = vec![0; rows * groups];
             for thread in 0..threads {
-                for share in Split::new(rows, threads).shares(thread) {
-                    for row in share.rows.clone() {
-                        share
+                let shares = Split::new(rows, threads).shares(thread);
+                for piece in shares.flat_map(|share| share.pieces(16 * groups, 40)) {
+                    for row in piece.rows.clone() {
+                        piece
                             .groups(groups)
                             .for_each(|g| seen[row * groups + g] += 1);
                     }

@@ -33,8 +33,8 @@ pub(crate) const MIN_ROWS: usize = 24;
 /// Rows of a block at most.
 const BLOCK_ROWS: usize = 128;
 
-/// Tiles of groups of a block: 4,096 columns, whose sums are 2 MiB.
-const BLOCK_TILES: usize = 64;
+/// Tiles of groups of a block: 2,048 columns, whose sums are 1 MiB.
+const BLOCK_TILES: usize = 32;
 
 /// Columns of a tile.
 const TILE_COLUMNS: usize = TILE_GROUPS * GROUP_ROWS;
