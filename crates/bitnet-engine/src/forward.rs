@@ -29,9 +29,9 @@ use crate::{
 /// (20 MB at a width of 2,560) to stay small beside the weights.
 const CHUNK: usize = 512;
 
-/// Values of the gate that wait for their product with the other branch at a time: a block of 128 rows by the 2,048 columns
+/// Values of the gate that wait for their product with the other branch at a time: a block of 128 rows by the 1,536 columns
 /// that the kernel with lookups computes from one arrangement of its rows, so that pieces cost nothing.
-const GATE_VALUES: usize = 128 * 2048;
+const GATE_VALUES: usize = 128 * 1536;
 
 /// Rows of logits at a time, when all are wanted.
 const LOGIT_ROWS: usize = 32;

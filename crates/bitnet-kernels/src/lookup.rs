@@ -33,8 +33,9 @@ pub(crate) const MIN_ROWS: usize = 24;
 /// Rows of a block at most.
 const BLOCK_ROWS: usize = 128;
 
-/// Tiles of groups of a block: 2,048 columns, whose sums are 1 MiB.
-const BLOCK_TILES: usize = 32;
+/// Tiles of groups of a block: 1,536 columns, whose sums are 768 KiB. Wider ones were as fast; of narrower ones the rows would be
+/// arranged too often.
+const BLOCK_TILES: usize = 24;
 
 /// Columns of a tile.
 const TILE_COLUMNS: usize = TILE_GROUPS * GROUP_ROWS;
