@@ -3,6 +3,7 @@
 
 mod common;
 
+use bitnet_kernels::MAX_COLS;
 use bitnet_nn::{
     Granularity, TernaryBackend, WeightQuantizer, dequantize_activations, dequantize_weights,
     quantize_activations, quantize_weights, reference,
@@ -113,6 +114,34 @@ fn extreme_sums_are_exact() {
             let (k, y) = (k as f32, case.run(&target.device, &[1.0; 2], &[1.0]));
             let expected = [128.0 * k, 0.0, -128.0 * k, -127.0 * k, 0.0, 127.0 * k];
             assert_eq!(y, expected, "{}, {k}", target.name);
+        }
+    }
+}
+
+/// Where the bounds lie: 2²⁴ − 1 is the largest odd sum that the resulting f32 holds, and 2²³ the largest K of a GPU's integers.
+/// There the sums of −128 and ±1 are powers of two. A GEMM's loop is as long as a row, and Mesa's llvmpipe ends a shader's loops after
+/// 65,535 rounds in all, so it is tried up to 2¹⁹. CPU kernels refuse more than [`MAX_COLS`].
+#[test]
+fn sums_are_exact_up_to_the_bound() {
+    const ODD: usize = 132_105;
+    for target in targets() {
+        for (m, longest) in [(1, 1 << 23), (5, 1 << 19)] {
+            let run = |row: &[i8]| {
+                let k = row.len();
+                let w = [vec![1; k], vec![-1; k]].concat();
+                let x = row.repeat(m);
+                let case = Case { x, w, m, n: 2, k };
+                case.run(&target.device, &vec![1.0; m], &[1.0])
+            };
+            // 127 · 132,104 + 7.
+            let odd = run(&[vec![127; ODD - 1], vec![7]].concat());
+            let most = (1 << 24) as f32 - 1.0;
+            assert_eq!(odd, [most, -most].repeat(m), "{} {m}", target.name);
+
+            let k = if target.exact { MAX_COLS } else { longest };
+            let most = 128.0 * k as f32;
+            let y = run(&vec![-128; k]);
+            assert_eq!(y, [-most, most].repeat(m), "{} {m} x {k}", target.name);
         }
     }
 }
