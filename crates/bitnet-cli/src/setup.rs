@@ -146,11 +146,11 @@ pub fn refuse_latent_engine(latent: bool, args: &EngineArgs) -> anyhow::Result<(
     }
 }
 
-/// Another type than f32 is for language models.
-pub fn refuse_dtype(args: DtypeArgs) -> anyhow::Result<()> {
+/// Refuses another type than f32 where it would be ignored.
+pub fn refuse_dtype(args: DtypeArgs, because: &str) -> anyhow::Result<()> {
     match args.dtype {
         Dtype::F32 => Ok(()),
-        Dtype::F16 => bail!("--dtype f16 is for language models; leave it out"),
+        Dtype::F16 => bail!("--dtype f16 {because}"),
     }
 }
 

@@ -139,24 +139,18 @@ pub(crate) fn product(kernel: Kernel, w: Groups<'_>, x: Rows<'_>, out: &mut impl
 }
 
 fn gemv(kernel: Kernel, w: Groups<'_>, x: &[i8], out: &mut impl Output) {
-    let Groups {
-        layout,
-        cols,
-        count: groups,
-        lines,
-    } = w;
-    let per_group = layout.lines(cols);
+    let per_group = w.layout.lines(w.cols);
     let mut sums = [Lanes::ZERO; GEMV_GROUPS];
-    for first in (0..groups).step_by(GEMV_GROUPS) {
-        let count = GEMV_GROUPS.min(groups - first);
+    for first in (0..w.count).step_by(GEMV_GROUPS) {
+        let count = GEMV_GROUPS.min(w.count - first);
         let (lines, sums) = (
-            &lines[first * per_group..][..count * per_group],
+            &w.lines[first * per_group..][..count * per_group],
             &mut sums[..count],
         );
-        match layout {
+        match w.layout {
             Layout::TwoBit => dispatch_panel!(kernel, two_bit(lines, per_group, x, sums)),
             Layout::BaseThree => {
-                dispatch_panel!(kernel, base_three(lines, Blocks::of(cols), x, sums));
+                dispatch_panel!(kernel, base_three(lines, Blocks::of(w.cols), x, sums));
             }
         }
         out.write(0, GROUP_ROWS * first, flat(sums));

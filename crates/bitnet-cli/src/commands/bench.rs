@@ -102,9 +102,7 @@ fn tests(args: &BenchArgs) -> Vec<Test> {
 
 /// On the CPU engine: the weights are made once, the threads vary.
 fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result<Vec<Row>> {
-    if args.activations.dtype != Dtype::F32 {
-        bail!("--dtype f16 is for GPUs; {} computes in f32", args.backend);
-    }
+    setup::refuse_dtype(args.activations, "is for GPUs; the CPU computes in f32")?;
     setup::set_threads(args.threads[0])?;
     let first = setup::engine_options(&args.engine, args.threads[0]);
     let (engine, linear) = match &args.arch {

@@ -90,7 +90,7 @@ fn score_task(
             "--kernel, --layout, --head and --kv-cache are for language models on the CPU engine; leave them out"
         );
     }
-    setup::refuse_dtype(args.activations)?;
+    setup::refuse_dtype(args.activations, "is for language models; leave it out")?;
     let score = Score {
         run,
         device,

@@ -118,7 +118,7 @@ fn translate_prompt(
              configuration"
         );
     }
-    setup::refuse_dtype(args.activations)?;
+    setup::refuse_dtype(args.activations, "is for language models; leave it out")?;
     if let Some(flag) = args.engine.given() {
         bail!(
             "{flag} is for language models; this run (task = \"{task}\") computes on Burn's tensors"

@@ -191,17 +191,24 @@ pub struct UnknownFormat {
     expected: &'static str,
 }
 
+fn named<T: Copy + Into<DenseFormat>>(
+    all: &[T],
+    name: &str,
+    expected: &'static str,
+) -> Result<T, UnknownFormat> {
+    let mut all = all.iter().copied();
+    all.find(|format| (*format).into().name() == name)
+        .ok_or_else(|| UnknownFormat {
+            name: name.to_owned(),
+            expected,
+        })
+}
+
 impl FromStr for DenseFormat {
     type Err = UnknownFormat;
 
     fn from_str(name: &str) -> Result<DenseFormat, UnknownFormat> {
-        DenseFormat::ALL
-            .into_iter()
-            .find(|format| format.name() == name)
-            .ok_or_else(|| UnknownFormat {
-                name: name.to_owned(),
-                expected: "`f32`, `bf16` or `int8`",
-            })
+        named(&DenseFormat::ALL, name, "`f32`, `bf16` or `int8`")
     }
 }
 
@@ -209,13 +216,7 @@ impl FromStr for FloatFormat {
     type Err = UnknownFormat;
 
     fn from_str(name: &str) -> Result<FloatFormat, UnknownFormat> {
-        FloatFormat::ALL
-            .into_iter()
-            .find(|format| format.name() == name)
-            .ok_or_else(|| UnknownFormat {
-                name: name.to_owned(),
-                expected: "`f32` or `bf16`",
-            })
+        named(&FloatFormat::ALL, name, "`f32` or `bf16`")
     }
 }
 

@@ -51,6 +51,18 @@ pub fn gated_row(act: Gate, gate: &[f32], up: &mut [f32]) {
     }
 }
 
+/// `act(g)`. NaN stays NaN.
+#[inline(always)]
+fn activated(act: Gate, g: f32) -> f32 {
+    match act {
+        Gate::Silu => g * sigmoid(g),
+        Gate::Relu2 => {
+            let positive = if g < 0.0 { 0.0 } else { g };
+            positive * positive
+        }
+    }
+}
+
 /// Writes `∂gate = ∂y · up · act'(gate)` and `∂up = ∂y · act(gate)`.
 ///
 /// # Panics
@@ -88,7 +100,7 @@ pub fn gated_backward(
 multiversion! {
     fn silu(gate: &[f32], up: &[f32], y: &mut [f32]) {
         for ((y, g), u) in y.iter_mut().zip(gate).zip(up) {
-            *y = g * sigmoid(*g) * u;
+            *y = activated(Gate::Silu, *g) * u;
         }
     }
 }
@@ -96,7 +108,7 @@ multiversion! {
 multiversion! {
     fn silu_in_place(gate: &[f32], y: &mut [f32]) {
         for (y, g) in y.iter_mut().zip(gate) {
-            *y *= g * sigmoid(*g);
+            *y *= activated(Gate::Silu, *g);
         }
     }
 }
@@ -104,8 +116,7 @@ multiversion! {
 multiversion! {
     fn relu2(gate: &[f32], up: &[f32], y: &mut [f32]) {
         for ((y, g), u) in y.iter_mut().zip(gate).zip(up) {
-            let positive = if *g < 0.0 { 0.0 } else { *g };
-            *y = positive * positive * u;
+            *y = activated(Gate::Relu2, *g) * u;
         }
     }
 }
@@ -113,8 +124,7 @@ multiversion! {
 multiversion! {
     fn relu2_in_place(gate: &[f32], y: &mut [f32]) {
         for (y, g) in y.iter_mut().zip(gate) {
-            let positive = if *g < 0.0 { 0.0 } else { *g };
-            *y *= positive * positive;
+            *y *= activated(Gate::Relu2, *g);
         }
     }
 }
