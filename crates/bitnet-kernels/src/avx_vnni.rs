@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 use crate::avx2::panel_functions;
 
 // 64 words: the sums go to memory seldom.
-panel_functions!("avx2,avxvnni", 64, dot, widen);
+panel_functions!("avx2,avxvnni", 64, 6, 4, dot, widen);
 
 /// Adds `Σ codes · x` of four neighbours in int32.
 #[inline]
@@ -32,7 +32,7 @@ mod tests {
 
         use crate::avx2::panel_functions;
 
-        panel_functions!("avx2,avx512vnni,avx512vl", 64, dot, widen);
+        panel_functions!("avx2,avx512vnni,avx512vl", 64, 6, 4, dot, widen);
 
         #[inline]
         #[target_feature(enable = "avx2,avx512vnni,avx512vl")]
@@ -76,17 +76,25 @@ mod tests {
             let words: Vec<Line> = (0..2 * blocks.words()).map(|_| line(256)).collect();
             let lines: Vec<Line> = (0..2 * blocks.lines()).map(|_| line(255)).collect();
             let (a, b) = words.split_at(blocks.words());
-            let x: Vec<Sixteen> = (0..4 * blocks.words())
+            let x: Vec<Sixteen> = (0..evex::ROWS * blocks.words())
                 .map(|i| [(i * 37) as i8; 16])
                 .collect();
             let row = &x.as_flattened()[..16 * blocks.words()];
-            for rows in 1..=4 {
-                let (mut fast, mut slow) = ([[Lanes::ZERO; 2]; 4], [[Lanes::ZERO; 2]; 4]);
+            for rows in [1, 2, 3, 4, 5, 6, 7, 22, evex::ROWS] {
+                let mut fast = [[Lanes::ZERO; 2]; evex::ROWS];
                 let x = &x[..rows * blocks.words()];
                 // SAFETY: `Avx512Vnni` includes AVX-512 VNNI and VL, and is available.
                 unsafe { evex::gemm([a, b], rows, x, &mut fast) };
-                scalar::gemm([a, b], rows, x, &mut slow);
-                assert_eq!(fast.map(|r| r.map(|s| s.0)), slow.map(|r| r.map(|s| s.0)));
+                for (row, fast) in fast[..rows].iter().enumerate() {
+                    let x: Vec<Sixteen> = x.iter().skip(row).step_by(rows).copied().collect();
+                    let mut slow = [[Lanes::ZERO; 2]; 1];
+                    scalar::gemm([a, b], 1, &x, &mut slow);
+                    assert_eq!(
+                        fast.map(|s| s.0),
+                        slow[0].map(|s| s.0),
+                        "row {row} of {rows}"
+                    );
+                }
             }
             let (mut fast, mut slow) = ([Lanes::ZERO; 2], [Lanes::ZERO; 2]);
             // SAFETY: as above.

@@ -52,7 +52,7 @@ const GEMV_GROUPS: usize = 8;
 const BLOCK_BYTES: usize = 256 << 10;
 
 /// The most rows that any kernel multiplies at a time.
-const MAX_ROWS: usize = 10;
+const MAX_ROWS: usize = 30;
 
 /// Sixteen consecutive codes of a row of `x`: the activations of one word.
 pub(crate) type Sixteen = [i8; 16];

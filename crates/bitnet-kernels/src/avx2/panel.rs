@@ -4,32 +4,51 @@
 //! added ([`panel_functions`] takes it as `dot`, `widen` and `WIDEN`):
 //!
 //! - AVX2 multiplies with `vpmaddubsw` and adds in int16. A code is at most 3 (2 for legal words) and |x| at most 128, so
-//!   a lane of one quad is at most `2 · 3 · 128 = 768` in size, a word's four quads 3072, and 8 words 24576 ≤ 32767. Then
+//!   a lane of one quad is at most `2 · 3 · 128 = 768` in size, a word's four quads 3072, and 10 words 30720 ≤ 32767. Then
 //!   `vpmaddwd` by ones adds neighbours to int32. Neither `vpmaddubsw`'s saturation nor a wrap can occur.
-//! - AVX-VNNI has `vpdpbusd`, which adds in int32 at once.
+//! - AVX-VNNI has `vpdpbusd`, which adds in int32 at once, but whose result is ready only 4 or 5 cycles later: one row of
+//!   `x` has its quads added in four sums of their own.
 //!
 //! A block of 16 rows of `w` and 4 of `x` has 8 accumulators; words, codes, mask and activations take the other 8
-//! registers. Base three is decoded to words by the averages that `base_three` describes: with `s` a byte, `3s + 2` is the
+//! registers. (AVX-VNNI, which needs none for products under way, takes 6 rows.) Shifting and masking a quad takes 4
+//! instructions beside the block's 8 or 16, so a GEMM of more than 4 rows does it once: the codes of a piece of K go to a
+//! buffer in the nearest cache, and the blocks read them there. Base three is decoded to words by the averages that `base_three` describes: with `s` a byte, `3s + 2` is the
 //! byte of the next digit. That is 9 instructions a digit where AVX-512 looks four up with 4, so this layout pays only
 //! for what it saves in memory.
 
-/// Defines `two_bit`, `base_three`, `decode` and `gemm` for a target feature.
+/// Defines `two_bit`, `base_three`, `decode` and `gemm` for a target feature: with the words between two widenings, the rows
+/// of a block, and the sums in turn of a product with one row.
 macro_rules! panel_functions {
-    ($features:literal, $words:expr, $dot:ident, $widen:ident) => {
+    ($features:literal, $words:expr, $rows:expr, $chains:expr, $dot:ident, $widen:ident) => {
         use $crate::{
             base_three::{BLOCK_LINES, Blocks},
             layout::Line,
             panel::{Lanes, Sixteen},
         };
 
-        /// Rows of `x` at most in one call of [`gemm`].
-        pub(crate) const ROWS: usize = 4;
+        /// Rows of `x` at most in one call of [`gemm`]: as many as share unpacked codes.
+        pub(crate) const ROWS: usize = 5 * BLOCK_ROWS;
+
+        /// Rows of `x` whose sums are in registers.
+        const BLOCK_ROWS: usize = $rows;
+
+        /// Rows of `x` for which unpacking does not pay.
+        const FEW_ROWS: usize = 4;
+
+        /// Words whose codes are unpacked at a time, to 10 KiB.
+        const UNPACKED: usize = 40;
+
+        /// The codes of one quad of a group.
+        type Codes = [__m256i; 2];
 
         /// Blocks of base three that a product of one row decodes at a time.
         const BLOCKS: usize = 16;
 
         /// Words between two widenings.
         const WIDEN: usize = $words;
+
+        /// Sums in turn of each half of a group in a product with one row.
+        const CHAINS: usize = $chains;
 
         /// `Σ stored · x` of each group of `words` lines with one row of codes.
         #[target_feature(enable = $features)]
@@ -39,7 +58,7 @@ macro_rules! panel_functions {
             for (group, sums) in sums.iter_mut().enumerate() {
                 *sums = Lanes::ZERO;
                 let lines = &lines[group * words..][..words];
-                add_block::<1>(lines, x, std::array::from_mut(sums));
+                add_block::<1, CHAINS>(lines, x, std::array::from_mut(sums));
             }
         }
 
@@ -58,7 +77,7 @@ macro_rules! panel_functions {
                 for (lines, x) in parts.zip(x.chunks(BLOCKS * (BLOCK_LINES + 1))) {
                     let words = &mut words[..x.len()];
                     decode(lines, words);
-                    add_block::<1>(words, x, std::array::from_mut(sums));
+                    add_block::<1, CHAINS>(words, x, std::array::from_mut(sums));
                 }
             }
         }
@@ -71,13 +90,43 @@ macro_rules! panel_functions {
             x: &[Sixteen],
             sums: &mut [[Lanes; 2]],
         ) {
+            if rows <= FEW_ROWS {
+                return few(groups, rows, x, sums);
+            }
+            assert_eq!(x.len(), groups[0].len() * rows);
+            let mut codes = [[_mm256_setzero_si256(); 2]; 4 * UNPACKED];
             for (g, words) in groups.into_iter().enumerate() {
-                let mut block = [Lanes::ZERO; ROWS];
+                sums[..rows]
+                    .iter_mut()
+                    .for_each(|sums| sums[g] = Lanes::ZERO);
+                for (words, x) in words.chunks(UNPACKED).zip(x.chunks(UNPACKED * rows)) {
+                    let codes = &mut codes[..4 * words.len()];
+                    unpack(words, codes);
+                    for first in (0..rows).step_by(BLOCK_ROWS) {
+                        let sums = &mut sums[first..rows];
+                        match sums.len().min(BLOCK_ROWS) {
+                            1 => add_unpacked::<1>(codes, x, rows, first, g, sums),
+                            2 => add_unpacked::<2>(codes, x, rows, first, g, sums),
+                            3 => add_unpacked::<3>(codes, x, rows, first, g, sums),
+                            4 => add_unpacked::<4>(codes, x, rows, first, g, sums),
+                            5 => add_unpacked::<5>(codes, x, rows, first, g, sums),
+                            _ => add_unpacked::<BLOCK_ROWS>(codes, x, rows, first, g, sums),
+                        }
+                    }
+                }
+            }
+        }
+
+        /// [`gemm`] of one block.
+        #[target_feature(enable = $features)]
+        fn few(groups: [&[Line]; 2], rows: usize, x: &[Sixteen], sums: &mut [[Lanes; 2]]) {
+            for (g, words) in groups.into_iter().enumerate() {
+                let mut block = [Lanes::ZERO; FEW_ROWS];
                 match rows {
-                    1 => add_block::<1>(words, x, block.first_chunk_mut().expect("4 rows")),
-                    2 => add_block::<2>(words, x, block.first_chunk_mut().expect("4 rows")),
-                    3 => add_block::<3>(words, x, block.first_chunk_mut().expect("4 rows")),
-                    4 => add_block::<4>(words, x, &mut block),
+                    1 => add_block::<1, 1>(words, x, block.first_chunk_mut().expect("4 rows")),
+                    2 => add_block::<2, 1>(words, x, block.first_chunk_mut().expect("4 rows")),
+                    3 => add_block::<3, 1>(words, x, block.first_chunk_mut().expect("4 rows")),
+                    4 => add_block::<4, 1>(words, x, &mut block),
                     rows => unreachable!("{rows} rows in a block"),
                 }
                 for (sums, block) in sums.iter_mut().zip(&block[..rows]) {
@@ -86,19 +135,69 @@ macro_rules! panel_functions {
             }
         }
 
-        /// Adds the products of a group of words with `R` rows of `x`.
+        /// The codes of each quad of some words.
         #[inline]
         #[target_feature(enable = $features)]
-        fn add_block<const R: usize>(words: &[Line], x: &[Sixteen], sums: &mut [Lanes; R]) {
+        fn unpack(words: &[Line], codes: &mut [Codes]) {
+            let mask = _mm256_set1_epi8(3);
+            for (line, codes) in words.iter().zip(codes.as_chunks_mut::<4>().0) {
+                let [mut a, mut b] = load(line);
+                for codes in codes {
+                    *codes = [_mm256_and_si256(a, mask), _mm256_and_si256(b, mask)];
+                    (a, b) = (_mm256_srli_epi32::<2>(a), _mm256_srli_epi32::<2>(b));
+                }
+            }
+        }
+
+        /// Adds the products of unpacked codes of the group `g` with the first `R` of `sums`: those of the rows of `x` from
+        /// `first` on.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn add_unpacked<const R: usize>(
+            codes: &[Codes],
+            x: &[Sixteen],
+            rows: usize,
+            first: usize,
+            g: usize,
+            sums: &mut [[Lanes; 2]],
+        ) {
+            let codes = codes.as_chunks::<4>().0;
+            for (codes, x) in codes.chunks(WIDEN).zip(x.chunks(WIDEN * rows)) {
+                let mut acc = [[_mm256_setzero_si256(); 2]; R];
+                for (quads, x) in codes.iter().zip(x.chunks_exact(rows)) {
+                    let x = x[first..].first_chunk::<R>().expect("R rows of codes");
+                    for (quad, codes) in quads.iter().enumerate() {
+                        for r in 0..R {
+                            let x = broadcast(&x[r], quad);
+                            acc[r][0] = $dot(acc[r][0], codes[0], x);
+                            acc[r][1] = $dot(acc[r][1], codes[1], x);
+                        }
+                    }
+                }
+                for (sums, acc) in sums.iter_mut().zip(acc) {
+                    add(acc, &mut sums[g]);
+                }
+            }
+        }
+
+        /// Adds the products of a group of words with `R` rows of `x`, quads in `C` sums in turn.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn add_block<const R: usize, const C: usize>(
+            words: &[Line],
+            x: &[Sixteen],
+            sums: &mut [Lanes; R],
+        ) {
             let x = x.as_chunks::<R>().0;
             assert_eq!(words.len(), x.len());
             let mask = _mm256_set1_epi8(3);
             for (words, x) in words.chunks(WIDEN).zip(x.chunks(WIDEN)) {
-                let mut acc = [[_mm256_setzero_si256(); 2]; R];
+                let mut acc = [[[_mm256_setzero_si256(); 2]; R]; C];
                 for (line, x) in words.iter().zip(x) {
                     let [mut a, mut b] = load(line);
                     for quad in 0..4 {
                         let codes = [_mm256_and_si256(a, mask), _mm256_and_si256(b, mask)];
+                        let acc = &mut acc[quad % C];
                         for r in 0..R {
                             let x = broadcast(&x[r], quad);
                             acc[r][0] = $dot(acc[r][0], codes[0], x);
@@ -107,16 +206,24 @@ macro_rules! panel_functions {
                         (a, b) = (_mm256_srli_epi32::<2>(a), _mm256_srli_epi32::<2>(b));
                     }
                 }
-                for r in 0..R {
-                    let (halves, _) = sums[r].0.as_chunks_mut::<8>();
-                    for (half, acc) in halves.iter_mut().zip(acc[r]) {
-                        let half = half.as_mut_ptr().cast::<__m256i>();
-                        // SAFETY: half is 8 int32: 32 bytes.
-                        unsafe {
-                            let total = _mm256_add_epi32(_mm256_loadu_si256(half), $widen(acc));
-                            _mm256_storeu_si256(half, total);
-                        }
+                for acc in acc {
+                    for (sums, acc) in sums.iter_mut().zip(acc) {
+                        add(acc, sums);
                     }
+                }
+            }
+        }
+
+        /// Adds what has been summed up to a group's sums.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn add(acc: [__m256i; 2], sums: &mut Lanes) {
+            for (half, acc) in sums.0.as_chunks_mut::<8>().0.iter_mut().zip(acc) {
+                let half = half.as_mut_ptr().cast::<__m256i>();
+                // SAFETY: half is 8 int32: 32 bytes.
+                unsafe {
+                    let total = _mm256_add_epi32(_mm256_loadu_si256(half), $widen(acc));
+                    _mm256_storeu_si256(half, total);
                 }
             }
         }
@@ -193,7 +300,7 @@ pub(crate) use panel_functions;
 
 use std::arch::x86_64::*;
 
-panel_functions!("avx2", 8, dot, widen);
+panel_functions!("avx2", 10, 4, 1, dot, widen);
 
 /// Adds `Σ codes · x` of neighbours in int16.
 #[inline]
