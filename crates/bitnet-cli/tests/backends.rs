@@ -84,12 +84,24 @@ fn wgpu_trains_as_flex_does() {
 #[test]
 #[cfg(feature = "wgpu")]
 fn wgpu_runs_in_half_precision() {
-    if devices(&backend("wgpu")) == 0 {
+    let wgpu = backend("wgpu");
+    if devices(&wgpu) == 0 {
         let _ = writeln!(std::io::stderr(), "SKIPPED: no WGPU adapter");
         return;
     }
     let place = Place::new();
     place.train("run", &["--set", "data.characters=3000"]);
+    if wgpu["devices"][0]["limits"]["f16"] == false {
+        place.fails(
+            &["eval", "run", "--backend", "wgpu", "--dtype", "f16"],
+            &["no 16-bit floats", "run the model in f32"],
+        );
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: the adapter has no f16, and is refused"
+        );
+        return;
+    }
     let on_gpu = ["--backend", "wgpu", "-o", "json"];
     let loss = |dtype: &str| {
         let eval = ["eval", "run", "--dtype", dtype];

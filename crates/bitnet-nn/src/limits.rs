@@ -17,6 +17,10 @@ pub struct DeviceLimits {
     pub shared_bytes: usize,
     /// Fewest and most threads that run in step (subgroup, warp, wave).
     pub plane_size: (u32, u32),
+    /// Whether kernels may add across the threads that run in step. The kernels of this crate do not.
+    pub subgroups: bool,
+    /// Whether kernels may compute and store in f16. The kernels of this crate do so for tensors of that type alone.
+    pub f16: bool,
 }
 
 /// The limits of a GPU, whose driver is opened to ask; `None` for a backend on the CPU.
@@ -24,18 +28,24 @@ pub fn device_limits(device: &Device) -> Option<DeviceLimits> {
     #[cfg(feature = "cube")]
     {
         use burn::backend::DispatchDevice;
+        use burn::tensor::FloatDType;
+        use cubecl::ir::features::Plane;
+
+        let f16 = device.supports_dtype(FloatDType::F16);
 
         match device.as_dispatch() {
             DispatchDevice::Cube(device) => {
                 let client = device.client();
-                let (memory, hardware) =
-                    (&client.properties().memory, &client.properties().hardware);
+                let properties = client.properties();
+                let (memory, hardware) = (&properties.memory, &properties.hardware);
                 Some(DeviceLimits {
                     binding_bytes: memory.max_page_size,
                     memory_bytes: memory.max_memory(),
                     units_per_cube: hardware.max_units_per_cube,
                     shared_bytes: hardware.max_shared_memory_size,
                     plane_size: (hardware.plane_size_min, hardware.plane_size_max),
+                    subgroups: properties.features.plane.contains(Plane::Ops),
+                    f16,
                 })
             }
             #[cfg(feature = "autodiff")]

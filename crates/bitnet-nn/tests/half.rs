@@ -12,7 +12,7 @@ use burn::nn::RmsNormConfig;
 use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData, f16};
 use common::*;
 
-/// A GPU with 16-bit floats. The project's own checks have one; a user's adapter may not.
+/// A GPU with 16-bit floats. The project's own checks fail here without one; a user's adapter may not have them.
 fn gpu() -> Option<Device> {
     let device = wgpu()?;
     if !device.supports_dtype(FloatDType::F16) {

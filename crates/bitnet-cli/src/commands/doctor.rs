@@ -52,6 +52,8 @@ struct Limits {
     shared_bytes: usize,
     units_per_cube: u32,
     plane_size: (u32, u32),
+    subgroups: bool,
+    f16: bool,
 }
 
 pub fn run(args: DoctorArgs) -> anyhow::Result<Outcome> {
@@ -143,11 +145,14 @@ fn describe(backend: Backend, device: &Device) -> DeviceReport {
             shared_bytes: limits.shared_bytes,
             units_per_cube: limits.units_per_cube,
             plane_size: limits.plane_size,
+            subgroups: limits.subgroups,
+            f16: limits.f16,
         }),
     }
 }
 
-/// In words, as in "tensors up to 134 MB, 32 KiB of shared memory, 1024 units a group, 8 in step".
+/// In words, as in "tensors up to 134 MB, 32 KiB of shared memory, 1024 threads a group, 8 in step; 16-bit floats, no
+/// subgroup operations".
 fn limits_text(limits: &Limits) -> String {
     let memory = match limits.memory_bytes {
         Some(bytes) => format!("{:.1} GB of memory, ", bytes as f64 / 1e9),
@@ -157,11 +162,14 @@ fn limits_text(limits: &Limits) -> String {
         (least, most) if least == most => least.to_string(),
         (least, most) => format!("{least} to {most}"),
     };
+    let without = |has: bool| if has { "" } else { "no " };
     format!(
-        "{memory}tensors up to {} MB, {} KiB of shared memory, {} threads a group, {in_step} in step",
+        "{memory}tensors up to {} MB, {} KiB of shared memory, {} threads a group, {in_step} in step; {}16-bit floats, {}subgroup operations",
         limits.binding_bytes / 1_000_000,
         limits.shared_bytes / 1024,
-        limits.units_per_cube
+        limits.units_per_cube,
+        without(limits.f16),
+        without(limits.subgroups),
     )
 }
 
