@@ -26,7 +26,7 @@ fn wgpu() -> Option<Device> {
     device.ok()
 }
 
-/// `configs/compare/shakespeare-cpu.toml` on the built-in text.
+/// `configs/compare/shakespeare-cpu.toml`, 200 steps of it.
 struct Setup {
     config: RunConfig,
     corpus: Corpus,
@@ -38,11 +38,16 @@ struct Trained {
     run: RunDir,
     /// Mean loss of every ten steps.
     losses: Vec<f64>,
-    validation: f64,
 }
 
 impl Setup {
-    fn new(linear: &str, characters: usize) -> Self {
+    /// On the first characters of the built-in text.
+    fn stories(linear: &str, characters: usize) -> Self {
+        let corpus = Corpus::stories(0, characters, TokenizerKind::Char, 0.95).unwrap();
+        Self::new(linear, corpus)
+    }
+
+    fn new(linear: &str, corpus: Corpus) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
         let mut loader = Loader::new()
             .file(root.join("compare/shakespeare-cpu.toml"))
@@ -59,7 +64,6 @@ impl Setup {
             loader = loader.set(set).unwrap();
         }
         let mut config = loader.finish().unwrap();
-        let corpus = Corpus::stories(0, characters, TokenizerKind::Char, 0.95).unwrap();
         config.model.vocab_size = corpus.tokenizer.vocab_size();
         Self {
             config,
@@ -68,15 +72,48 @@ impl Setup {
         }
     }
 
-    /// Trains on `device`: from the start, or the ten steps after a checkpoint.
-    fn train(&self, name: &str, device: &Device, resume: Option<Checkpoint>) -> Trained {
+    /// The mean curve of ternary runs that differ by 1e-7 in AdamW's β₂, which is all that they need to go ways of their own.
+    fn mean_curve(&mut self, name: &str, device: &Device, runs: u32) -> Vec<f64> {
+        let beta2 = self.config.train.shared.beta2;
+        let mut mean = vec![0.0; 20];
+        for run in 0..runs {
+            self.config.train.shared.beta2 = beta2 + 1e-7 * f64::from(run);
+            let trained = self.train(&format!("{name}-{run}"), device);
+            assert_eq!(trained.losses.len(), mean.len());
+            for (mean, loss) in mean.iter_mut().zip(trained.losses) {
+                *mean += loss / f64::from(runs);
+            }
+        }
+        self.config.train.shared.beta2 = beta2;
+        mean
+    }
+
+    /// Trains on `device` for 200 steps.
+    fn train(&self, name: &str, device: &Device) -> Trained {
+        self.run(name, device, None, false)
+    }
+
+    /// Ten steps on `device`: from the start, or from a checkpoint on.
+    fn ten_steps(&self, name: &str, device: &Device, resume: Option<Checkpoint>) -> f64 {
+        let losses = self.run(name, device, resume, true).losses;
+        assert_eq!(losses.len(), 1);
+        losses[0]
+    }
+
+    fn run(
+        &self,
+        name: &str,
+        device: &Device,
+        resume: Option<Checkpoint>,
+        ten_steps: bool,
+    ) -> Trained {
         let path = self.folder.path().join(name);
         let tokenizer = Some(&self.corpus.tokenizer);
         let run = RunDir::create(path.clone(), &self.config, tokenizer, &[]).unwrap();
         let interrupt = AtomicBool::new(false);
         let mut observer = Keeper {
             folder: self.kept(name, 0),
-            interrupt: resume.is_some().then_some(&interrupt),
+            interrupt: ten_steps.then_some(&interrupt),
         };
         let training = Training {
             config: &self.config,
@@ -86,7 +123,7 @@ impl Setup {
             resume,
             interrupt: &interrupt,
         };
-        let summary = training.run(&mut observer).unwrap().summary;
+        training.run(&mut observer).unwrap();
         let losses = std::fs::read_to_string(path.join("metrics.jsonl")).unwrap();
         let losses = losses
             .lines()
@@ -94,11 +131,7 @@ impl Setup {
             .filter(|line| line["kind"] == "train")
             .map(|line| line["loss"].as_f64().unwrap())
             .collect();
-        Trained {
-            run,
-            losses,
-            validation: summary.val_loss,
-        }
+        Trained { run, losses }
     }
 
     /// Where the checkpoint of a step is kept; all of them with step 0.
@@ -138,8 +171,8 @@ impl Observer for Keeper<'_> {
 #[test]
 fn a_trained_ternary_model_writes_what_it_writes_on_flex() {
     let Some(gpu) = wgpu() else { return };
-    let setup = Setup::new("ternary", 3_000);
-    let trained = setup.train("flex", &Device::flex(), None);
+    let setup = Setup::stories("ternary", 3_000);
+    let trained = setup.train("flex", &Device::flex());
     let prompt = setup.corpus.train[..16].to_vec();
     let written = |device: &Device| {
         let model: Transformer = load_exported(&trained.run, device).unwrap();
@@ -156,42 +189,81 @@ fn a_trained_ternary_model_writes_what_it_writes_on_flex() {
     assert_eq!(flex, gpu);
 }
 
-/// 200 steps of both twins. The float twin's curve is Flex's to 1e-4. The ternary one's cannot be held to that freely: an
-/// activation or a weight that moves over the edge of a code moves the loss, and on Flex alone, changing AdamW's β₂ by 1e-7
-/// moves means of ten steps by up to 0.013 within 200 steps. So the adapter begins every ten steps anew, from Flex's own state,
-/// model and optimiser, and the curve of these is Flex's to 5e-3 at every point; and the whole curve, left free, is Flex's to
-/// the size of that chaos several times over, which a wrong gradient or a lost update would exceed.
+/// tiny-shakespeare, which the configuration is made for, where `data/` has it; the built-in text otherwise.
+fn text() -> (Corpus, f64) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/tinyshakespeare.txt");
+    if path.exists() {
+        let corpus = Corpus::read(&path, TokenizerKind::Char, 0.9).unwrap();
+        return (corpus, 5e-3);
+    }
+    // Learnt by heart within the 200 steps, from 2.5 to 0.7 nats: Flex's own runs are four times as far from each other.
+    let _ = writeln!(
+        std::io::stderr(),
+        "no data/tinyshakespeare.txt: the built-in text instead"
+    );
+    let corpus = Corpus::stories(0, 100_000, TokenizerKind::Char, 0.9).unwrap();
+    (corpus, 2e-2)
+}
+
+/// The distance of two curves at each point, the most of which must be below `bound`.
+fn assert_close(what: &str, curve: &[f64], flex: &[f64], bound: f64) {
+    assert_eq!(curve.len(), flex.len());
+    let distances: Vec<f64> = curve.iter().zip(flex).map(|(a, b)| a - b).collect();
+    println!("{what}: {distances:+.6?}");
+    assert!(
+        distances.iter().all(|d| d.abs() <= bound),
+        "{what}: {distances:?}, bound {bound}"
+    );
+}
+
+/// Every step of the float twin: its curve is Flex's to 1e-4.
 #[test]
 #[ignore = "minutes on an adapter in software; run with `-- --ignored`"]
-fn two_hundred_steps_follow_flex() {
+fn two_hundred_float_steps_follow_flex() {
     let Some(gpu) = wgpu() else { return };
-    for (linear, whole, point) in [("float", 1e-4, 1e-4), ("ternary", 3e-2, 8e-2)] {
-        let setup = Setup::new(linear, 100_000);
-        let flex = setup.train("flex", &Device::flex(), None);
-        assert_eq!(flex.losses.len(), 20);
-        assert!(flex.losses[19] < flex.losses[0] - 1.0, "it does not learn");
-        if linear == "ternary" {
-            let resumed = (10..200).step_by(10).map(|step| {
-                let checkpoint = Checkpoint::at(setup.kept("flex", step));
-                let trained = setup.train(&format!("from-{step}"), &gpu, Some(checkpoint));
-                assert_eq!(trained.losses.len(), 1);
-                trained.losses[0] - flex.losses[step / 10]
-            });
-            let distances: Vec<f64> = resumed.collect();
-            println!("{linear}, ten steps from Flex's state: {distances:.5?}");
-            assert!(distances.iter().all(|d| d.abs() <= 5e-3), "{distances:?}");
-        }
-        let gpu = setup.train("gpu", &gpu, None);
-        let distances: Vec<f64> = (flex.losses.iter().zip(&gpu.losses))
-            .map(|(flex, gpu)| gpu - flex)
-            .collect();
-        let mean = distances.iter().sum::<f64>() / 20.0;
-        let validation = gpu.validation - flex.validation;
-        assert!(distances[0].abs() <= 5e-3, "{linear}: {distances:?}");
-        println!("{linear}: mean {mean:+.6}, validation {validation:+.6}, {distances:.5?}");
-        assert!(mean.abs() <= whole, "{linear}: mean distance {mean}");
-        for distance in distances.iter().chain([&validation]) {
-            assert!(distance.abs() <= point, "{linear}: {distance}");
-        }
-    }
+    let setup = Setup::new("float", text().0);
+    let flex = setup.train("flex", &Device::flex()).losses;
+    assert_eq!(flex.len(), 20);
+    assert!(flex[19] < flex[0] - 1.0, "it does not learn");
+    let gpu = setup.train("gpu", &gpu).losses;
+    assert_close("float", &gpu, &flex, 1e-4);
+}
+
+/// Every step of the ternary twin, the adapter beginning every ten anew from Flex's model and optimiser: to 5e-3 at every point.
+#[test]
+#[ignore = "minutes on an adapter in software; run with `-- --ignored`"]
+fn every_ten_ternary_steps_follow_flex() {
+    let Some(gpu) = wgpu() else { return };
+    let setup = Setup::new("ternary", text().0);
+    let flex = setup.train("flex", &Device::flex()).losses;
+    let gpu: Vec<f64> = (0..200)
+        .step_by(10)
+        .map(|step| {
+            let checkpoint = (step > 0).then(|| Checkpoint::at(setup.kept("flex", step)));
+            let name = format!("from-{step}");
+            setup.ten_steps(&name, &gpu, checkpoint)
+        })
+        .collect();
+    assert_close("ternary, ten steps at a time", &gpu, &flex, 5e-3);
+}
+
+/// The ternary twin left free. Where float sums in another order move an activation or a weight over the edge of a code, the
+/// loss moves, and after a hundred steps two runs on Flex whose β₂ differ by 1e-7 are as far from each other as two
+/// runs can be. What can be compared is the mean of several runs, here of eight on Flex and two on the adapter, in windows
+/// of 50 steps (one run's mean of 50 steps is 2e-3 from the mean of many).
+#[test]
+#[ignore = "minutes on an adapter in software; run with `-- --ignored`"]
+fn two_hundred_ternary_steps_follow_flex_in_the_mean() {
+    let Some(gpu) = wgpu() else { return };
+    let (corpus, bound) = text();
+    let mut setup = Setup::new("ternary", corpus);
+    let flex = setup.mean_curve("flex", &Device::flex(), 8);
+    assert!(flex[19] < flex[0] - 1.0, "it does not learn");
+    let gpu = setup.mean_curve("gpu", &gpu, 2);
+    assert_close("ternary, the first fifty", &gpu[..5], &flex[..5], 5e-3);
+    let windows = |curve: &[f64]| -> Vec<f64> {
+        let windows = curve.chunks(5);
+        windows.map(|w| w.iter().sum::<f64>() / 5.0).collect()
+    };
+    assert_close("ternary, free", &windows(&gpu), &windows(&flex), bound);
 }
