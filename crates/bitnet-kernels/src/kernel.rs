@@ -29,7 +29,7 @@ pub enum Kernel {
     /// 512-bit vectors with byte permutations and the int8 dot product (Ice Lake 2019, Zen 4 2022 and later).
     Avx512Vnni,
     /// The same instructions, with products of many rows shared between dot products and sums looked up in tables, for
-    /// processors that do both at once (Zen 4). Everything else is as with [`Kernel::Avx512Vnni`].
+    /// processors that do both at once (Zen 4 and 5). Everything else is as with [`Kernel::Avx512Vnni`].
     Avx512Lookup,
 }
 
@@ -196,8 +196,8 @@ impl Kernel {
 fn lookups_pay() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
-        // Where it pays it was measured as 1.3 on a quiet machine and as little as 1.06 beside a busy neighbour; where it does
-        // not, the two are close, and a wrong answer costs little.
+        // Where it pays it was measured as 1.3 on a quiet machine (Zen 4; 1.1 on Zen 5) and as little as 1.06 beside a busy
+        // neighbour; where it does not, the two are close, and a wrong answer costs little.
         crate::lookup::gain() > 1.02
     }
     #[cfg(not(target_arch = "x86_64"))]
