@@ -204,7 +204,7 @@ fn text() -> (Corpus, f64) {
         "no data/tinyshakespeare.txt: the built-in text instead"
     );
     let corpus = Corpus::stories(0, 100_000, TokenizerKind::Char, 0.9).unwrap();
-    (corpus, 2e-2)
+    (corpus, 3e-2)
 }
 
 /// The distance of two curves at each point, the most of which must be below `bound`.
