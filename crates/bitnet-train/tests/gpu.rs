@@ -38,6 +38,15 @@ struct Trained {
     run: RunDir,
     /// Mean loss of every ten steps.
     losses: Vec<f64>,
+    validation: f64,
+}
+
+impl Trained {
+    /// The losses of training, and at their end that of validation.
+    fn curve(mut self) -> Vec<f64> {
+        self.losses.push(self.validation);
+        self.losses
+    }
 }
 
 impl Setup {
@@ -72,15 +81,15 @@ impl Setup {
         }
     }
 
-    /// The mean curve of ternary runs that differ by 1e-7 in AdamW's β₂, which is all that they need to go ways of their own.
+    /// The mean curve, and at its end the mean validation loss, of runs that differ by 1e-7 in AdamW's β₂, which is all that they need to go ways of their own.
     fn mean_curve(&mut self, name: &str, device: &Device, runs: u32) -> Vec<f64> {
         let beta2 = self.config.train.shared.beta2;
-        let mut mean = vec![0.0; 20];
+        let mut mean = vec![0.0; 21];
         for run in 0..runs {
             self.config.train.shared.beta2 = beta2 + 1e-7 * f64::from(run);
-            let trained = self.train(&format!("{name}-{run}"), device);
-            assert_eq!(trained.losses.len(), mean.len());
-            for (mean, loss) in mean.iter_mut().zip(trained.losses) {
+            let curve = self.train(&format!("{name}-{run}"), device).curve();
+            assert_eq!(curve.len(), mean.len());
+            for (mean, loss) in mean.iter_mut().zip(curve) {
                 *mean += loss / f64::from(runs);
             }
         }
@@ -123,7 +132,7 @@ impl Setup {
             resume,
             interrupt: &interrupt,
         };
-        training.run(&mut observer).unwrap();
+        let summary = training.run(&mut observer).unwrap().summary;
         let losses = std::fs::read_to_string(path.join("metrics.jsonl")).unwrap();
         let losses = losses
             .lines()
@@ -131,7 +140,11 @@ impl Setup {
             .filter(|line| line["kind"] == "train")
             .map(|line| line["loss"].as_f64().unwrap())
             .collect();
-        Trained { run, losses }
+        Trained {
+            run,
+            losses,
+            validation: summary.val_loss,
+        }
     }
 
     /// Where the checkpoint of a step is kept; all of them with step 0.
@@ -218,16 +231,16 @@ fn assert_close(what: &str, curve: &[f64], flex: &[f64], bound: f64) {
     );
 }
 
-/// Every step of the float twin: its curve is Flex's to 1e-4.
+/// Every step of the float twin: its curve and its validation loss are Flex's to 1e-4.
 #[test]
 #[ignore = "minutes on an adapter in software; run with `-- --ignored`"]
 fn two_hundred_float_steps_follow_flex() {
     let Some(gpu) = wgpu() else { return };
     let setup = Setup::new("float", text().0);
-    let flex = setup.train("flex", &Device::flex()).losses;
-    assert_eq!(flex.len(), 20);
+    let flex = setup.train("flex", &Device::flex()).curve();
+    assert_eq!(flex.len(), 21);
     assert!(flex[19] < flex[0] - 1.0, "it does not learn");
-    let gpu = setup.train("gpu", &gpu).losses;
+    let gpu = setup.train("gpu", &gpu).curve();
     assert_close("float", &gpu, &flex, 1e-4);
 }
 
@@ -264,8 +277,10 @@ fn two_hundred_ternary_steps_follow_flex_in_the_mean() {
     let gpu = setup.mean_curve("gpu", &gpu, 2);
     assert_close("ternary, the first fifty", &gpu[..5], &flex[..5], 5e-3);
     let windows = |curve: &[f64]| -> Vec<f64> {
-        let windows = curve.chunks(5);
+        let windows = curve[..20].chunks(5);
         windows.map(|w| w.iter().sum::<f64>() / 5.0).collect()
     };
     assert_close("ternary, free", &windows(&gpu), &windows(&flex), bound);
+    let points = 4.0 * bound.min(2e-2);
+    assert_close("ternary, points and validation", &gpu, &flex, points);
 }

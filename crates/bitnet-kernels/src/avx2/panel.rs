@@ -10,9 +10,11 @@
 //!   `x` has its quads added in four sums of their own.
 //!
 //! A block of 16 rows of `w` and 4 of `x` has 8 accumulators; words, codes, mask and activations take the other 8
-//! registers. (AVX-VNNI, which needs none for products under way, takes 6 rows.) Shifting and masking a quad takes 4
+//! registers. (AVX-VNNI needs none for a product yet to be added, and takes 6 rows.) Shifting and masking a quad takes 4
 //! instructions beside the block's 8 or 16, so a GEMM of more than 4 rows does it once: the codes of a piece of K go to a
-//! buffer in the nearest cache, and the blocks read them there. Base three is decoded to words by the averages that `base_three` describes: with `s` a byte, `3s + 2` is the
+//! buffer in the nearest cache, and the blocks read them there.
+//!
+//! Base three is decoded to words by the averages that `base_three` describes: with `s` a byte, `3s + 2` is the
 //! byte of the next digit. That is 9 instructions a digit where AVX-512 looks four up with 4, so this layout pays only
 //! for what it saves in memory.
 
