@@ -24,6 +24,7 @@
 //! | `panel` | the order of work of their product: one row of activations, or many |
 //! | `lookup` | the same for many rows where sums are multiplied and looked up at once (x86-64) |
 //! | `product` | canonical words: few rows of activations (`planes`, `tiles`), or many (`interleaved`) |
+//! | `amx` | tiles of Intel AMX, int8 and bf16: permission, panels, products of them |
 //! | `kernel` | which instruction set; `scalar`, `neon`, `avx2`, `avx_vnni`, `avx512` hold the loops of each |
 //! | `dense` | float and int8 products for inference: the float twin, the head, attention |
 //! | `float` | the float operations around the products, one pass each |
@@ -53,6 +54,9 @@
 mod activation;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod agreement;
+#[cfg(target_arch = "x86_64")]
+#[allow(dead_code, unused_imports)] // its users follow
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]

@@ -1,0 +1,219 @@
+//! Products of panels on the processor.
+//!
+//! One block of assembly is one block of results: 4 accumulators (tmm0 to tmm3), two tiles of A (tmm4, tmm5), two of B
+//! (tmm6, tmm7).
+
+use std::arch::asm;
+
+use super::{Block, Configured, Pair, Start, Unit};
+
+/// The loop over k of a 32 × 32 block with one instruction.
+macro_rules! block {
+    ($dot:literal, $a:expr, $b:expr, $start:expr, $c:expr) => {{
+        let (a, b): (&[Pair], &[Pair]) = ($a, $b);
+        assert_eq!(a.len(), b.len(), "steps of the panels");
+        // SAFETY: a `Configured` exists on this thread, so the process may use tiles and all eight have 16 rows of 64
+        // bytes. The loop reads `a.len()` pairs of 2048 bytes from each panel, which have as many, and reads and
+        // writes the 4096 bytes of the block, 32 rows of 128 bytes: tiles at 0 and 64 of its rows 0 and 16. Tile
+        // registers and the counters are the only other things that change.
+        unsafe {
+            asm!(
+                "test {add:e}, {add:e}",
+                "jz 2f",
+                "tileloadd tmm0, [{c} + {c_row}]",
+                "tileloadd tmm1, [{c} + {c_row} + 64]",
+                "tileloadd tmm2, [{c} + {c_row} + 2048]",
+                "tileloadd tmm3, [{c} + {c_row} + 2112]",
+                "jmp 3f",
+                "2:",
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "tilezero tmm2",
+                "tilezero tmm3",
+                "3:",
+                "test {steps}, {steps}",
+                "jz 5f",
+                "4:",
+                "tileloadd tmm6, [{b} + {row}]",
+                "tileloadd tmm4, [{a} + {row}]",
+                "tileloadd tmm7, [{b} + {row} + 1024]",
+                "tileloadd tmm5, [{a} + {row} + 1024]",
+                concat!($dot, " tmm0, tmm4, tmm6"),
+                concat!($dot, " tmm1, tmm4, tmm7"),
+                concat!($dot, " tmm2, tmm5, tmm6"),
+                concat!($dot, " tmm3, tmm5, tmm7"),
+                "add {a}, 2048",
+                "add {b}, 2048",
+                "dec {steps}",
+                "jnz 4b",
+                "5:",
+                "tilestored [{c} + {c_row}], tmm0",
+                "tilestored [{c} + {c_row} + 64], tmm1",
+                "tilestored [{c} + {c_row} + 2048], tmm2",
+                "tilestored [{c} + {c_row} + 2112], tmm3",
+                add = in(reg) i32::from($start == Start::Add),
+                steps = inout(reg) a.len() => _,
+                a = inout(reg) a.as_ptr() => _,
+                b = inout(reg) b.as_ptr() => _,
+                c = in(reg) std::ptr::from_mut($c),
+                row = in(reg) 64usize,
+                c_row = in(reg) 128usize,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack),
+            );
+        }
+    }};
+}
+
+impl Unit for Configured {
+    #[inline]
+    fn int8(&self, a: &[Pair], b: &[Pair], start: Start, c: &mut Block<i32>) {
+        block!("tdpbsud", a, b, start, c);
+    }
+
+    #[inline]
+    fn bf16(&self, a: &[Pair], b: &[Pair], start: Start, c: &mut Block<f32>) {
+        block!("tdpbf16ps", a, b, start, c);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Model, Tile, Tiles},
+        *,
+    };
+
+    fn pairs(steps: usize, mut byte: impl FnMut() -> u8) -> Vec<Pair> {
+        let mut pairs = vec![Pair::ZERO; steps];
+        pairs
+            .iter_mut()
+            .flat_map(Pair::bytes_mut)
+            .for_each(|b| *b = byte());
+        pairs
+    }
+
+    fn bits(block: &Block<f32>) -> Vec<u32> {
+        block.0.iter().flatten().map(|v| v.to_bits()).collect()
+    }
+
+    fn random(seed: u64) -> impl FnMut() -> u8 {
+        let mut state = seed;
+        move || {
+            state = state
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            (state >> 56) as u8
+        }
+    }
+
+    /// The processor's tiles, or a line that says that it has none.
+    fn tiles() -> Option<Tiles> {
+        Tiles::get()
+            .inspect_err(|refusal| println!("SKIPPED: no tiles here: {}", refusal.reason()))
+            .ok()
+    }
+
+    #[test]
+    fn int8_is_what_the_model_says() {
+        let Some(tiles) = tiles() else { return };
+        let unit = tiles.configure();
+        let cases = [random(1)].map(|mut r| {
+            (0..9)
+                .map(|steps| (pairs(steps, &mut r), pairs(steps, &mut r)))
+                .collect::<Vec<_>>()
+        });
+        let extremes = [(0x80, 0xff), (0x7f, 0xff), (0xff, 1), (0, 7)]
+            .map(|(x, y)| (pairs(3, || x), pairs(3, || y)));
+        for (a, b) in cases.iter().flatten().chain(&extremes) {
+            let mut found = Block([[77; 32]; 32]);
+            let mut expected = Block([[-5; 32]; 32]);
+            for start in [Start::Zero, Start::Add, Start::Add] {
+                unit.int8(a, b, start, &mut found);
+                Model.int8(a, b, start, &mut expected);
+                assert_eq!(found, expected);
+            }
+        }
+    }
+
+    /// All bits, so also denormals, infinities and cancellation; a NaN is only required to be one.
+    #[test]
+    fn bf16_is_what_the_model_says_bit_for_bit() {
+        let Some(tiles) = tiles() else { return };
+        let unit = tiles.configure();
+        let mut r = random(3);
+        for (steps, upper) in [
+            (1, 0x3fu8),
+            (3, 0x40),
+            (7, 0x00),
+            (2, 0x7f),
+            (5, 0x20),
+            (4, 0xff),
+        ] {
+            let mut make = || {
+                let mut pairs = pairs(steps, &mut r);
+                for Pair(tiles) in &mut pairs {
+                    for Tile(rows) in tiles {
+                        // Exponents near that of `upper`, or any at all.
+                        rows.iter_mut()
+                            .flatten()
+                            .skip(1)
+                            .step_by(2)
+                            .for_each(|byte| {
+                                *byte = if upper == 0xff {
+                                    *byte
+                                } else {
+                                    *byte & 0x81 | upper & 0x7e
+                                };
+                            });
+                    }
+                }
+                pairs
+            };
+            let (a, b) = (make(), make());
+            let (mut found, mut expected) = (Block::<f32>::zero(), Block::<f32>::zero());
+            for start in [Start::Zero, Start::Add] {
+                unit.bf16(&a, &b, start, &mut found);
+                Model.bf16(&a, &b, start, &mut expected);
+                for (i, (found, expected)) in
+                    bits(&found).into_iter().zip(bits(&expected)).enumerate()
+                {
+                    let nan = |bits| f32::from_bits(bits).is_nan();
+                    assert!(
+                        found == expected || nan(found) && nan(expected),
+                        "{steps} steps of {upper:#x} [{i}]: {found:#x} {expected:#x}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_configuration_inside_another_leaves_it() {
+        let Some(tiles) = tiles() else { return };
+        let (a, b) = (pairs(2, || 1), pairs(2, || 2));
+        let outer = tiles.configure();
+        drop(tiles.configure());
+        let mut c = Block::<i32>::zero();
+        outer.int8(&a, &b, Start::Zero, &mut c);
+        assert_eq!(c, Block([[256; 32]; 32]));
+    }
+
+    #[test]
+    fn every_thread_has_its_own() {
+        let Some(tiles) = tiles() else { return };
+        let (a, b) = (pairs(5, || 1), pairs(5, || 1));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        let mut c = Block::<i32>::zero();
+                        tiles.configure().int8(&a, &b, Start::Zero, &mut c);
+                        assert_eq!(c, Block([[320; 32]; 32]));
+                    }
+                });
+            }
+        });
+    }
+}

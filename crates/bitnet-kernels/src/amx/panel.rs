@@ -1,0 +1,79 @@
+//! Operands and results of tile products.
+//!
+//! Both operands are cut along k in steps of 64 bytes, and a step of both is a [`Pair`] of tiles:
+//!
+//! | | tile `t` of a step holds, in row `r` |
+//! |---|---|
+//! | A | the step's 64 bytes of the operand's row `16 t + r` |
+//! | B | 4 bytes along k, from byte `4 r` of the step on, of each of the columns `16 t ..= 16 t + 15` |
+//!
+//! So a line (64 bytes) of B is a line of the crate's run-time layouts: 16 rows of weights side by side. What is past the
+//! end of k must be 0 in one operand and finite in the other.
+
+/// Rows and columns of a block.
+pub(crate) const SIDE: usize = 32;
+
+/// A tile register's content: 16 rows of 64 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub(crate) struct Tile(pub(crate) [[u8; 64]; 16]);
+
+/// One step of k of a panel: 32 rows of A, or 32 columns of B.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub(crate) struct Pair(pub(crate) [Tile; 2]);
+
+impl Pair {
+    /// Nothing but zeros.
+    pub(crate) const ZERO: Pair = Pair([Tile([[0; 64]; 16]); 2]);
+
+    /// All bytes in the order of memory.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: a `Pair` is `repr(C)` of 2048 bytes without padding, of which every value is legal; the borrow is
+        // exclusive.
+        unsafe {
+            std::slice::from_raw_parts_mut(std::ptr::from_mut(self).cast(), size_of::<Pair>())
+        }
+    }
+}
+
+/// 32 × 32 results, row by row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C, align(64))]
+pub(crate) struct Block<T>(pub(crate) [[T; SIDE]; SIDE]);
+
+impl<T: Copy + Default> Block<T> {
+    /// No sum yet.
+    pub(crate) fn zero() -> Block<T> {
+        Block([[T::default(); SIDE]; SIDE])
+    }
+}
+
+/// What the sums of a block start with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// 0, whatever the block holds.
+    Zero,
+    /// What the block holds.
+    Add,
+}
+
+/// Products of panels: the instructions, or their model.
+pub(crate) trait Unit {
+    /// `c[i, j] (+)= Σ_k a[i, k] · b[k, j]`, signed by unsigned int8, 64 a step; int32 sums wrap around.
+    ///
+    /// # Panics
+    ///
+    /// If the panels are not as long as each other.
+    fn int8(&self, a: &[Pair], b: &[Pair], start: Start, c: &mut Block<i32>);
+
+    /// `c[i, j] (+)= Σ_k a[i, k] · b[k, j]`, bf16 with sums in f32, 32 a step.
+    ///
+    /// Within a step two chains of fused multiply-adds run from 0, over the even and over the odd k; their sum is added to
+    /// `c`. Each operation rounds to nearest even; denormal operands and results count as 0.
+    ///
+    /// # Panics
+    ///
+    /// If the panels are not as long as each other.
+    fn bf16(&self, a: &[Pair], b: &[Pair], start: Start, c: &mut Block<f32>);
+}
