@@ -5,17 +5,57 @@
 
 use std::arch::asm;
 
-use super::{Block, Configured, Pair, Start, Unit};
+use super::{Block, Configured, Pair, Passes, Start, Unit};
 
-/// The loop over k of a 32 × 32 block with one instruction.
+/// Loads both tiles of a piece of A (`at` 0, 2048 or 4096 bytes into the step), or of B.
+macro_rules! load {
+    (a $at:literal) => {
+        concat!(
+            "tileloadd tmm4, [{a} + {row} + ",
+            $at,
+            "]\n",
+            "tileloadd tmm5, [{a} + {row} + 1024 + ",
+            $at,
+            "]\n"
+        )
+    };
+    (b $at:literal) => {
+        concat!(
+            "tileloadd tmm6, [{b} + {row} + ",
+            $at,
+            "]\n",
+            "tileloadd tmm7, [{b} + {row} + 1024 + ",
+            $at,
+            "]\n"
+        )
+    };
+}
+
+/// The four products of what is loaded.
+macro_rules! multiply {
+    ($dot:literal) => {
+        concat!(
+            $dot,
+            " tmm0, tmm4, tmm6\n",
+            $dot,
+            " tmm1, tmm4, tmm7\n",
+            $dot,
+            " tmm2, tmm5, tmm6\n",
+            $dot,
+            " tmm3, tmm5, tmm7\n"
+        )
+    };
+}
+
+/// The loop over k of a 32 × 32 block: `$step` for every `$of_a` pairs of A and `$of_b` of B.
 macro_rules! block {
-    ($dot:literal, $a:expr, $b:expr, $start:expr, $c:expr) => {{
+    ($of_a:literal $of_b:literal, [$($step:expr),+], $a:expr, $b:expr, $start:expr, $c:expr) => {{
         let (a, b): (&[Pair], &[Pair]) = ($a, $b);
-        assert_eq!(a.len(), b.len(), "steps of the panels");
+        assert_eq!(a.len() * $of_b, b.len() * $of_a, "steps of the panels");
         // SAFETY: a `Configured` exists on this thread, so the process may use tiles and all eight have 16 rows of 64
-        // bytes. The loop reads `a.len()` pairs of 2048 bytes from each panel, which have as many, and reads and
-        // writes the 4096 bytes of the block, 32 rows of 128 bytes: tiles at 0 and 64 of its rows 0 and 16. Tile
-        // registers and the counters are the only other things that change.
+        // bytes. Each of the `a.len() / $of_a` steps reads `$of_a` pairs of 2048 bytes of A and `$of_b` of B, of which the
+        // panels have as many, and the loop reads and writes the 4096 bytes of the block, 32 rows of 128 bytes: tiles at
+        // 0 and 64 of its rows 0 and 16. Tile registers and the counters are the only other things that change.
         unsafe {
             asm!(
                 "test {add:e}, {add:e}",
@@ -34,16 +74,9 @@ macro_rules! block {
                 "test {steps}, {steps}",
                 "jz 5f",
                 "4:",
-                "tileloadd tmm6, [{b} + {row}]",
-                "tileloadd tmm4, [{a} + {row}]",
-                "tileloadd tmm7, [{b} + {row} + 1024]",
-                "tileloadd tmm5, [{a} + {row} + 1024]",
-                concat!($dot, " tmm0, tmm4, tmm6"),
-                concat!($dot, " tmm1, tmm4, tmm7"),
-                concat!($dot, " tmm2, tmm5, tmm6"),
-                concat!($dot, " tmm3, tmm5, tmm7"),
-                "add {a}, 2048",
-                "add {b}, 2048",
+                $($step,)+
+                concat!("add {a}, 2048 * ", $of_a),
+                concat!("add {b}, 2048 * ", $of_b),
                 "dec {steps}",
                 "jnz 4b",
                 "5:",
@@ -52,7 +85,7 @@ macro_rules! block {
                 "tilestored [{c} + {c_row} + 2048], tmm2",
                 "tilestored [{c} + {c_row} + 2112], tmm3",
                 add = in(reg) i32::from($start == Start::Add),
-                steps = inout(reg) a.len() => _,
+                steps = inout(reg) a.len() / $of_a => _,
                 a = inout(reg) a.as_ptr() => _,
                 b = inout(reg) b.as_ptr() => _,
                 c = in(reg) std::ptr::from_mut($c),
@@ -69,12 +102,54 @@ macro_rules! block {
 impl Unit for Configured {
     #[inline]
     fn int8(&self, a: &[Pair], b: &[Pair], start: Start, c: &mut Block<i32>) {
-        block!("tdpbsud", a, b, start, c);
+        block!(1 1, [load!(a 0), load!(b 0), multiply!("tdpbsud")], a, b, start, c);
     }
 
     #[inline]
     fn bf16(&self, a: &[Pair], b: &[Pair], start: Start, c: &mut Block<f32>) {
-        block!("tdpbf16ps", a, b, start, c);
+        block!(1 1, [load!(a 0), load!(b 0), multiply!("tdpbf16ps")], a, b, start, c);
+    }
+
+    fn bf16_pieces(
+        &self,
+        passes: Passes,
+        a: &[Pair],
+        b: &[Pair],
+        start: Start,
+        c: &mut Block<f32>,
+    ) {
+        match passes {
+            Passes::One => self.bf16(a, b, start, c),
+            Passes::Two => block!(
+                2 1,
+                [
+                    load!(b 0), load!(a 2048), multiply!("tdpbf16ps"),
+                    load!(a 0), multiply!("tdpbf16ps")
+                ],
+                a, b, start, c
+            ),
+            Passes::Three => block!(
+                3 1,
+                [
+                    load!(b 0), load!(a 4096), multiply!("tdpbf16ps"),
+                    load!(a 2048), multiply!("tdpbf16ps"),
+                    load!(a 0), multiply!("tdpbf16ps")
+                ],
+                a, b, start, c
+            ),
+            Passes::Six => block!(
+                3 3,
+                [
+                    load!(b 0), load!(a 4096), multiply!("tdpbf16ps"),
+                    load!(a 2048), multiply!("tdpbf16ps"),
+                    load!(b 2048), multiply!("tdpbf16ps"),
+                    load!(a 0), multiply!("tdpbf16ps"),
+                    load!(b 4096), multiply!("tdpbf16ps"),
+                    load!(b 0), multiply!("tdpbf16ps")
+                ],
+                a, b, start, c
+            ),
+        }
     }
 }
 
@@ -184,6 +259,34 @@ mod tests {
                         found == expected || nan(found) && nan(expected),
                         "{steps} steps of {upper:#x} [{i}]: {found:#x} {expected:#x}"
                     );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_are_what_the_model_says_bit_for_bit() {
+        let Some(tiles) = tiles() else { return };
+        let unit = tiles.configure();
+        let mut r = random(9);
+        for passes in [Passes::One, Passes::Two, Passes::Three, Passes::Six] {
+            let (of_a, of_b) = passes.pieces();
+            for steps in [0, 1, 5] {
+                // Finite: no exponent above that of 2.
+                let mut make = |pieces: usize| {
+                    let mut pairs = pairs(steps * pieces, &mut r);
+                    pairs
+                        .iter_mut()
+                        .flat_map(|pair| pair.bytes_mut().iter_mut().skip(1).step_by(2))
+                        .for_each(|byte| *byte &= 0xbf);
+                    pairs
+                };
+                let (a, b) = (make(of_a), make(of_b));
+                let (mut found, mut expected) = (Block([[3.0; 32]; 32]), Block([[3.0; 32]; 32]));
+                for start in [Start::Add, Start::Zero, Start::Add] {
+                    unit.bf16_pieces(passes, &a, &b, start, &mut found);
+                    Model.bf16_pieces(passes, &a, &b, start, &mut expected);
+                    assert_eq!(bits(&found), bits(&expected), "{passes:?}, {steps} steps");
                 }
             }
         }

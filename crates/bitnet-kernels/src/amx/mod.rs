@@ -37,5 +37,5 @@ mod support;
 
 pub(crate) use config::Configured;
 pub(crate) use model::Model;
-pub(crate) use panel::{Block, Pair, SIDE, Start, Tile, Unit};
+pub(crate) use panel::{Block, Pair, Passes, SIDE, Start, Tile, Unit};
 pub(crate) use support::{Refusal, Tiles};

@@ -58,6 +58,43 @@ pub(crate) enum Start {
     Add,
 }
 
+/// Which pieces of both operands meet. A float is a sum of up to three bf16 (`float::pieces`), and a panel of pieces holds,
+/// step by step, a [`Pair`] for each of them, the largest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passes {
+    /// One piece of each operand.
+    One,
+    /// Two pieces of A with an exact B.
+    Two,
+    /// Three pieces of A with an exact B.
+    Three,
+    /// Three pieces of each; products below 2⁻²⁴ of the largest are left out.
+    Six,
+}
+
+impl Passes {
+    /// The pieces `(of A, of B)` in the order in which a step multiplies them: the largest ones last.
+    pub(crate) const fn order(self) -> &'static [(usize, usize)] {
+        match self {
+            Passes::One => &[(0, 0)],
+            Passes::Two => &[(1, 0), (0, 0)],
+            Passes::Three => &[(2, 0), (1, 0), (0, 0)],
+            // Each pass but the last shares an operand with the one before, which stays in its registers.
+            Passes::Six => &[(2, 0), (1, 0), (1, 1), (0, 1), (0, 2), (0, 0)],
+        }
+    }
+
+    /// Pieces of A and of B.
+    pub(crate) const fn pieces(self) -> (usize, usize) {
+        match self {
+            Passes::One => (1, 1),
+            Passes::Two => (2, 1),
+            Passes::Three => (3, 1),
+            Passes::Six => (3, 3),
+        }
+    }
+}
+
 /// Products of panels: the instructions, or their model.
 pub(crate) trait Unit {
     /// `c[i, j] (+)= Σ_k a[i, k] · b[k, j]`, signed by unsigned int8, 64 a step; int32 sums wrap around.
@@ -76,4 +113,29 @@ pub(crate) trait Unit {
     ///
     /// If the panels are not as long as each other.
     fn bf16(&self, a: &[Pair], b: &[Pair], start: Start, c: &mut Block<f32>);
+
+    /// As [`bf16`](Self::bf16), with panels of pieces: a step adds its passes to `c` one after the other.
+    ///
+    /// # Panics
+    ///
+    /// If the panels have different numbers of steps.
+    fn bf16_pieces(
+        &self,
+        passes: Passes,
+        a: &[Pair],
+        b: &[Pair],
+        start: Start,
+        c: &mut Block<f32>,
+    ) {
+        let (of_a, of_b) = passes.pieces();
+        assert_eq!(a.len() * of_b, b.len() * of_a, "steps of the panels");
+        if start == Start::Zero {
+            *c = Block::zero();
+        }
+        for (a, b) in a.chunks_exact(of_a).zip(b.chunks_exact(of_b)) {
+            for &(i, j) in passes.order() {
+                self.bf16(&a[i..=i], &b[j..=j], Start::Add, c);
+            }
+        }
+    }
 }
