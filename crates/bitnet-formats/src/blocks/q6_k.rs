@@ -1,0 +1,22 @@
+//! Q6_K: 256 weights in 210 bytes, `{ u8 ql[128]; u8 qh[64]; i8 scales[16]; f16 d }`.
+//!
+//! A weight is `d · scales[e / 16] · (q - 32)`. With `e = 128h + 64n + m`, m < 64, the low four bits of `q` are half `n`
+//! of `ql[64h + m]`; with `e = 128h + 32s + m`, m < 32, its high two bits are bits `2s..2s+1` of `qh[32h + m]`.
+
+use super::f16_at;
+
+pub(super) const WEIGHTS: usize = 256;
+pub(super) const BYTES: usize = 210;
+
+pub(super) fn decode(block: &[u8], out: &mut [f32]) {
+    let (ql, rest) = block.split_at(128);
+    let (qh, rest) = rest.split_at(64);
+    let d = f16_at(rest, 16).to_f32();
+    for (e, out) in out.iter_mut().enumerate() {
+        let half = e / 128;
+        let low = ql[64 * half + e % 64] >> (4 * (e / 64 % 2)) & 15;
+        let high = qh[32 * half + e % 32] >> (2 * (e / 32 % 4)) & 3;
+        let scale = f32::from(rest[e / 16] as i8);
+        *out = d * scale * f32::from((low | high << 4) as i8 - 32);
+    }
+}

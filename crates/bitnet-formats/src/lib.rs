@@ -1,0 +1,25 @@
+//! Model files of others: GGUF and safetensors, their ternary tensor types, and what their conventions are.
+//!
+//! | file | concept |
+//! |---|---|
+//! | `gguf` | the container: metadata and tensors, read in place and written tensor by tensor |
+//! | `safetensors` | the other container: a file, or several by an index |
+//! | `blocks` | tensor types of GGUF, one a file |
+//! | `ternary` | codes and scales of a matrix as a file holds them |
+//! | `file_bytes`, `error` | a mapped file; what is wrong with it, in one line |
+//!
+//! Nothing here is trusted: every count and length is compared with the bytes that are there before it is used, what is
+//! ambiguous is refused, and errors name the file, the key or tensor, and what was expected.
+
+mod atomic_file;
+mod blocks;
+mod error;
+mod file_bytes;
+pub mod gguf;
+pub mod safetensors;
+mod ternary;
+
+pub use blocks::{EncodeError, I2sOrder, TensorType};
+pub use error::{Error, Place};
+pub use file_bytes::FileBytes;
+pub use ternary::{ScaleDirection, ScaleGroups, TernaryError, TernaryTensor};
