@@ -10,7 +10,7 @@ use std::{hint::black_box, ops::Range};
 use bitnet_benches::{in_turns, noise};
 use bitnet_kernels::{
     DenseFormat, DenseMatrix, DenseRows, Granularity, Kernel, Layout, PackedTernary,
-    PreparedTernary, QuantizedRows, WeightQuantizer,
+    PrepackedTernary, QuantizedRows, WeightQuantizer,
     float::{self, Matrix},
     pack_weights, probe, quantize_activations, weight_scales, words_per_row,
 };
@@ -66,11 +66,11 @@ fn packed(rows: usize, cols: usize) -> PackedTernary {
     .expect("finite weights")
 }
 
-fn prepared(packed: &PackedTernary, layout: Layout, kernel: Kernel) -> PreparedTernary {
-    PreparedTernary::new(packed.view(), layout, kernel).expect("an available kernel")
+fn prepared(packed: &PackedTernary, layout: Layout, kernel: Kernel) -> PrepackedTernary {
+    PrepackedTernary::new(packed.view(), layout, kernel).expect("an available kernel")
 }
 
-fn gemv(w: &PreparedTernary, x: &QuantizedRows, groups: Range<usize>, out: &mut [f32]) {
+fn gemv(w: &PrepackedTernary, x: &QuantizedRows, groups: Range<usize>, out: &mut [f32]) {
     let columns = w.group_rows(&groups).len();
     w.product(x, 0..1, groups, &mut out[..columns], columns);
 }
@@ -131,7 +131,7 @@ fn gemv_from_memory(threads: usize) {
         codes.quantize(kernel, layout, &x, cols);
         (model, codes)
     });
-    let pass = |(model, codes): &(Vec<PreparedTernary>, QuantizedRows)| {
+    let pass = |(model, codes): &(Vec<PrepackedTernary>, QuantizedRows)| {
         each_thread(threads, |t| {
             let mut out = vec![0.0; rows];
             for w in model {
@@ -303,7 +303,7 @@ fn quantisers() {
                 Granularity::Tensor,
             ))
         },
-        || pack_weights(&w, n, k, &[2.0], &mut words),
+        || pack_weights(&w, n, k, &[2.0], Granularity::Tensor, &mut words),
     );
     black_box((&scales, &words));
     println!(

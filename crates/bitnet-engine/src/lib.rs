@@ -3,7 +3,7 @@
 //! A token of a ternary model is little arithmetic and one pass over its weights, so decoding is as fast as memory, if
 //! nothing else costs anything: a 0.7 B model has 5 ms for 24 blocks. A tensor library's dispatch of some 25 operations a
 //! block takes a good part of that. This crate is the same model without one: [`Engine`] holds the weights as the
-//! running kernel reads them (`bitnet_kernels::PreparedTernary`), [`Session`] the keys and values of a text, and a
+//! running kernel reads them (`bitnet_kernels::PrepackedTernary`), [`Session`] the keys and values of a text, and a
 //! small team of threads shares out each product. Token ids go in, logits come out; text, sampling and file formats are
 //! other people's business.
 //!

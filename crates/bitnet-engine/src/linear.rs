@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::Arc};
 
 use bitnet_kernels::{
-    DenseFormat, DenseMatrix, DenseRows, Kernel, Layout, PreparedTernary, QuantizedRows,
+    DenseFormat, DenseMatrix, DenseRows, Kernel, Layout, PrepackedTernary, QuantizedRows,
     float::rms_norm_row, probe,
 };
 
@@ -15,7 +15,7 @@ use crate::{
 /// Weights in the layout that the kernel reads.
 #[derive(Debug)]
 pub(crate) enum Matrix {
-    Ternary(PreparedTernary),
+    Ternary(PrepackedTernary),
     Dense(Arc<DenseMatrix>),
 }
 
@@ -60,7 +60,7 @@ impl Linear {
         }
         let matrix = match layer.weights {
             Weights::Ternary(packed) => {
-                let prepared = PreparedTernary::new(packed.view(), layout, kernel);
+                let prepared = PrepackedTernary::new(packed.view(), layout, kernel);
                 Matrix::Ternary(prepared.map_err(|source| EngineError::Ternary {
                     tensor: name(),
                     source,

@@ -1,6 +1,6 @@
 //! Random weights of any shape, for measurements: speed does not depend on what the weights are.
 
-use bitnet_kernels::{PackedTernary, words_per_row};
+use bitnet_kernels::{Granularity, PackedTernary, TernaryWord, words_per_row};
 
 use crate::{LayerWeights, LinearWeights, Norms, Shape, Source, SourceError, Weights};
 
@@ -54,23 +54,17 @@ impl RandomWeights {
             let weights = Weights::Float { values, rows, cols };
             return LinearWeights { weights, norm };
         }
-        // Two random bits added are 0, 1, 2 with the odds 1 : 2 : 1, and never the illegal 3.
         let words = words_per_row(cols);
         let mut codes = vec![0; rows * words];
-        for word in &mut codes {
-            let bits = dice.next();
-            *word = (bits & 0x5555_5555) as u32 + ((bits >> 32) & 0x5555_5555) as u32;
-        }
-        let padding = !0u32 << (2 * (cols % 16) as u32);
-        if !cols.is_multiple_of(16) {
-            for row in codes.chunks_exact_mut(words) {
-                let last = &mut row[words - 1];
-                *last = *last & !padding | 0x5555_5555 & padding;
+        for row in codes.chunks_exact_mut(words.max(1)) {
+            for (index, word) in row.iter_mut().enumerate() {
+                let used = cols - TernaryWord::WEIGHTS * index;
+                *word = TernaryWord::random(dice.next()).padded(used).0;
             }
         }
         let scale = (cols as f32 / 2.0).sqrt();
-        let packed = PackedTernary::from_words(codes, vec![scale], rows, cols)
-            .expect("words without a 3, padded with weight 0");
+        let packed = PackedTernary::from_words(codes, vec![scale], Granularity::Tensor, rows, cols)
+            .expect("random words are legal and padded");
         LinearWeights {
             weights: Weights::Ternary(packed),
             norm,

@@ -4,7 +4,7 @@
 //! and says which they are, so that going from one multiplying file to another changes no bit, and
 //! [`TernaryTensor::into_packed`] inverts only where it must.
 
-use bitnet_kernels::{PackedTernary, words_per_row};
+use bitnet_kernels::{Granularity, PackedTernary, words_per_row};
 
 /// What a scale does to a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -303,8 +303,18 @@ impl TernaryTensor {
                 *scale = if *scale == 0.0 { 1.0 } else { 1.0 / *scale };
             }
         }
+        let granularity = match self.groups {
+            ScaleGroups::Tensor => Granularity::Tensor,
+            ScaleGroups::Row => Granularity::Row,
+            ScaleGroups::Columns(size) => Granularity::Group(size),
+        };
+        let (words, rows, cols) = (self.words, self.rows, self.cols);
         Ok(PackedTernary::from_words(
-            self.words, scales, self.rows, self.cols,
+            words,
+            scales,
+            granularity,
+            rows,
+            cols,
         )?)
     }
 }

@@ -1,6 +1,6 @@
 //! What can be wrong with data handed to this crate. One enum, each variant naming the offending value.
 
-use crate::{Kernel, Layout, MAX_COLS};
+use crate::{Granularity, Kernel, Layout, MAX_COLS};
 
 /// Why a packed matrix or a kernel name was refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -15,13 +15,33 @@ pub enum Error {
         /// The length it has.
         found: usize,
     },
-    /// Scales are one for the tensor or one for each row.
-    #[error("{found} scales for {rows} rows: there must be 1 or {rows}")]
+    /// There is another number of scales than the granularity asks for.
+    #[error(
+        "{found} scales for a {rows} x {cols} matrix: granularity `{granularity}` asks for {expected}"
+    )]
     ScaleCount {
+        /// Which weights share a scale.
+        granularity: Granularity,
         /// Rows of the matrix.
         rows: usize,
+        /// Columns of the matrix.
+        cols: usize,
+        /// Scales that it must have.
+        expected: usize,
         /// Scales given.
         found: usize,
+    },
+    /// A group of weights that share a scale is no whole number of packed words.
+    #[error("groups of {size} weights: a group must be a multiple of 16")]
+    GroupSize {
+        /// Weights of a group.
+        size: usize,
+    },
+    /// No granularity has this name.
+    #[error("unknown granularity `{name}`: expected `tensor`, `row`, `group` or `group-N`")]
+    UnknownGranularity {
+        /// The name given.
+        name: String,
     },
     /// A scale must be a positive finite number, or `code / scale` is not a weight.
     #[error("scale {index} is {value}: a scale must be positive and finite")]

@@ -15,25 +15,20 @@
 //! operations in the same order, and the one float reduction (`mean|w|`) has one documented order
 //! ([`weight_scales`]). No result depends on the kernel, the number of threads or the batch.
 //!
-//! | file | concept |
+//! | folder | what is in it |
 //! |---|---|
 //! | `reference` | the formulas, obviously right |
-//! | `packed`, `view` | the storage format, four weights a byte: owned and borrowed |
-//! | `activation`, `weight`, `unpack`, `rescale` | quantise, pack, decode, undo the scales |
-//! | `layout`, `base_three`, `prepared`, `quantized` | weights and activations as a running model reads them |
-//! | `panel` | the order of work of their product: one row of activations, or many |
-//! | `lookup` | the same for many rows where sums are multiplied and looked up at once (x86-64) |
-//! | `product` | canonical words: few rows of activations (`planes`, `tiles`), or many (`interleaved`) |
-//! | `amx` | tiles of Intel AMX, int8 and bf16: permission, panels, products of them |
-//! | `kernel` | which instruction set; `scalar`, `neon`, `avx2`, `avx_vnni`, `avx512` hold the loops of each |
+//! | `format` | the packed word and the matrix of such words, owned and borrowed; the line of run-time layouts |
+//! | `quantize` | the scheme; weights to words, activations to int8, both back to floats |
+//! | `gemm` | the integer products: `canonical` words for training, `prepacked` weights for inference; layouts, loop nests |
+//! | `isa` | which instruction set ([`Kernel`]), and the loops of each: `scalar`, `neon`, `avx2`, `avx_vnni`, `avx512`, `amx` |
 //! | `dense` | float and int8 products for inference: the float twin, the head, attention |
 //! | `float` | the float operations around the products, one pass each |
-//! | `probe` | what the machine can do at most |
-//! | `pages`, `parallel`, `shared_out` | large pages; when threads pay; an output written by several |
+//! | `system` | large pages, when threads pay, an output written by several, the machine's limits ([`probe`]) |
 //!
 //! Two products, for two lives of a matrix. Training packs new weights every step and multiplies canonical words
 //! ([`linear`], [`matmul_i32`], on rayon's threads). A model that only runs repacks its weights once at load
-//! ([`PreparedTernary`], [`QuantizedRows`], on the calling thread, so that an engine shares out the work as it likes). The
+//! ([`PrepackedTernary`], [`QuantizedRows`], on the calling thread, so that an engine shares out the work as it likes). The
 //! results are the same bits.
 //!
 //! Non-finite input: a row of activations (or a scale group of weights) that holds a NaN gets the scale NaN, one
@@ -51,65 +46,34 @@
 //! assert!((y[0] - 2.0 * 0.525).abs() < 1e-5); // (1 + 1) · mean|w|
 //! # Ok::<(), bitnet_kernels::Error>(())
 //! ```
-mod activation;
-#[cfg(all(test, target_arch = "x86_64"))]
-mod agreement;
-#[cfg(target_arch = "x86_64")]
-#[allow(dead_code, unused_imports)] // its users follow
-mod amx;
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
-#[cfg(target_arch = "x86_64")]
-mod avx_vnni;
-mod base_three;
 mod dense;
 mod error;
 pub mod float;
-mod interleaved;
-mod kernel;
-mod layout;
-#[cfg(target_arch = "x86_64")]
-mod lookup;
-#[cfg(target_arch = "aarch64")]
-mod neon;
-mod packed;
-mod pages;
-mod panel;
-mod parallel;
-mod planes;
-mod prepared;
-pub mod probe;
-mod product;
-mod quantized;
+mod format;
+mod gemm;
+mod isa;
+mod quantize;
 pub mod reference;
-mod rescale;
-mod scalar;
-mod shared_out;
-mod spec;
-mod tiles;
-mod unpack;
-mod view;
-mod weight;
+mod system;
 
-pub use activation::{activation_scale, quantize_activations, quantize_activations_f32};
 pub use dense::{
     DenseFormat, DenseMatrix, DenseRows, FloatFormat, GROUP, Line, MAX_INT8_COLS, Panels,
     UnknownFormat, softmax,
 };
 pub use error::Error;
-pub use kernel::Kernel;
-pub use layout::Layout;
-pub use packed::PackedTernary;
-pub use prepared::PreparedTernary;
-pub use product::{MAX_COLS, linear, linear_quantized, linear_with, matmul_i32};
-pub use quantized::QuantizedRows;
-pub use rescale::{codes_i8_to_f32_div, scale_rows_cols};
-pub use spec::{Granularity, WeightQuantizer};
-pub use unpack::{unpack_codes_f32, unpack_codes_i8, unpack_scaled_f32};
-pub use view::{PackedView, words_per_row};
-pub use weight::{SUM_BLOCK, SUM_LANES, pack_signs, pack_weights, quantize_weights, weight_scales};
+pub use format::{PackedTernary, PackedView, TernaryWord, words_per_row};
+pub use gemm::{
+    Layout, MAX_COLS, PrepackedTernary, QuantizedRows, linear, linear_quantized, linear_with,
+    matmul_i32,
+};
+pub use isa::Kernel;
+pub use quantize::{
+    ActivationQuantizer, Granularity, Quantization, SUM_BLOCK, SUM_LANES, WeightQuantizer,
+    activation_scale, codes_i8_to_f32_div, pack_signs, pack_weights, quantize_activations,
+    quantize_activations_f32, quantize_weights, scale_rows_cols, unpack_codes_f32, unpack_codes_i8,
+    unpack_scaled_f32, weight_scales,
+};
+pub use system::probe;
 
 /// The floor of `max|x|` and of `mean|w|`: an all-zero row has a finite scale and codes 0, and nothing divides by 0.
 pub const EPS: f32 = 1e-5;

@@ -4,9 +4,7 @@
 //! `w[n, k]`, `y[m, n]`. Functions of this module have the names and the contracts of those at the crate's root,
 //! wrong lengths panic likewise, and non-finite values follow the rule of the crate's front page.
 
-use crate::{
-    EPS, Granularity, PackedView, SUM_BLOCK, SUM_LANES, WeightQuantizer, weight::scale_of,
-};
+use crate::{EPS, Granularity, PackedView, SUM_BLOCK, SUM_LANES, WeightQuantizer};
 
 /// `127 / max(max|x|, EPS)`; NaN if there is a NaN.
 pub fn activation_scale(row: &[f32]) -> f32 {
@@ -98,7 +96,7 @@ pub fn median_abs(w: &[f32]) -> f32 {
     }
 }
 
-/// One scale, or one for each row.
+/// One scale, one for each row, or `[rows, groups]`.
 pub fn weight_scales(
     w: &[f32],
     rows: usize,
@@ -122,6 +120,19 @@ pub fn weight_scales(
         Granularity::Row => (0..rows)
             .map(|row| scale(&w[row * cols..(row + 1) * cols]))
             .collect(),
+        Granularity::Group(size) => (0..rows)
+            .flat_map(|row| w[row * cols..(row + 1) * cols].chunks(size))
+            .map(scale)
+            .collect(),
+    }
+}
+
+/// The scale of the weight at `[row, col]`.
+fn scale_at(scales: &[f32], granularity: Granularity, cols: usize, row: usize, col: usize) -> f32 {
+    match granularity {
+        Granularity::Tensor => scales[0],
+        Granularity::Row => scales[row],
+        Granularity::Group(size) => scales[row * cols.div_ceil(size) + col / size],
     }
 }
 
@@ -136,14 +147,21 @@ pub fn matmul_i32(xq: &[i8], m: usize, w: PackedView<'_>, out: &mut [i32]) {
     }
 }
 
-/// Inference: `out = (x_q · w_qᵀ) as f32 / s_w / s_x + bias`, in that order.
+/// Inference: `out = (x_q · w_qᵀ) as f32 / s_w / s_x + bias`, in that order; with groups the sum over them, from the first
+/// to the last, of each one's `(x_q · w_qᵀ) as f32 / s_w / s_x`, then the bias.
 pub fn linear(x: &[f32], m: usize, w: PackedView<'_>, bias: Option<&[f32]>, out: &mut [f32]) {
-    let (mut codes, mut scales, mut sums) = (vec![0; x.len()], vec![0.0; m], vec![0; out.len()]);
+    let (mut codes, mut scales) = (vec![0; x.len()], vec![0.0; m]);
     quantize_activations(x, w.cols, &mut codes, &mut scales);
-    matmul_i32(&codes, m, w, &mut sums);
+    let group = w.granularity.group(w.cols);
     for i in 0..m {
         for j in 0..w.rows {
-            let y = sums[i * w.rows + j] as f32 / scale_of(w.scales, j) / scales[i];
+            let mut y = 0.0;
+            for start in (0..w.cols).step_by(group.max(1)) {
+                let sum: i32 = (start..(start + group).min(w.cols))
+                    .map(|k| i32::from(codes[i * w.cols + k]) * i32::from(w.code(j, k)))
+                    .sum();
+                y += sum as f32 / scale_at(w.scales, w.granularity, w.cols, j, start) / scales[i];
+            }
             out[i * w.rows + j] = bias.map_or(y, |bias| y + bias[j]);
         }
     }
@@ -167,9 +185,9 @@ pub fn fake_quant_linear(
     let mut out = vec![0.0; m * rows];
     for i in 0..m {
         for j in 0..rows {
-            let s = scale_of(&sw, j);
             let mut sum = 0.0f64;
             for k in 0..cols {
+                let s = scale_at(&sw, granularity, cols, j, k);
                 let x_hat = f32::from(codes[i * cols + k]) / sx[i];
                 let w_hat = f32::from(weight_code(w[j * cols + k], s)) / s;
                 sum += f64::from(x_hat) * f64::from(w_hat);

@@ -11,7 +11,7 @@ fn golden_bytes() {
     let mut codes = vec![0i8; 34];
     (codes[0], codes[1], codes[15], codes[16]) = (1, -1, -1, 1); // row 0
     (codes[17], codes[33]) = (-1, -1); // row 1
-    let w = PackedTernary::from_codes(&codes, 2, 17, vec![2.0]).unwrap();
+    let w = PackedTernary::from_codes(&codes, 2, 17, vec![2.0], Granularity::Tensor).unwrap();
     assert_eq!(
         w.le_bytes().as_ref(),
         [
@@ -21,7 +21,7 @@ fn golden_bytes() {
     );
     assert_eq!((w.bytes(), w.bits_per_weight()), (20, 160.0 / 34.0));
     assert_eq!(
-        PackedTernary::from_le_bytes(&w.le_bytes(), vec![2.0], 2, 17).unwrap(),
+        PackedTernary::from_le_bytes(&w.le_bytes(), vec![2.0], Granularity::Tensor, 2, 17).unwrap(),
         w
     );
 }
@@ -31,7 +31,7 @@ proptest! {
     fn codes_come_back(rows in 0usize..6, cols in 0usize..80, seed in any::<u64>()) {
         let code = |i: usize| (seed.rotate_left(i as u32 * 7) % 3) as i8 - 1;
         let codes: Vec<i8> = (0..rows * cols).map(code).collect();
-        let w = PackedTernary::from_codes(&codes, rows, cols, vec![1.0]).unwrap();
+        let w = PackedTernary::from_codes(&codes, rows, cols, vec![1.0], Granularity::Tensor).unwrap();
         prop_assert_eq!(w.words().len(), rows * words_per_row(cols));
         for (i, code) in codes.iter().enumerate() {
             prop_assert_eq!(w.code(i / cols, i % cols), *code);
@@ -41,7 +41,7 @@ proptest! {
     /// Any two flipped bits of a valid matrix either are refused at their place or decode to codes and clean padding.
     #[test]
     fn damage_is_found(cols in 1usize..50, at in 0usize..50, bits in 0u32..4) {
-        let mut words = PackedTernary::from_codes(&vec![0; 3 * cols], 3, cols, vec![1.0]).unwrap().words().to_vec();
+        let mut words = PackedTernary::from_codes(&vec![0; 3 * cols], 3, cols, vec![1.0], Granularity::Tensor).unwrap().words().to_vec();
         let per_row = words_per_row(cols);
         let at = at % (16 * per_row);
         let word = &mut words[per_row + at / 16];
@@ -52,7 +52,7 @@ proptest! {
             3 => Err(Error::IllegalCode { row: 1, col: at }),
             bits => Ok(bits as i8 - 1),
         };
-        let found = PackedTernary::from_words(words, vec![1.0], 3, cols).map(|w| if at < cols { w.code(1, at) } else { 0 });
+        let found = PackedTernary::from_words(words, vec![1.0], Granularity::Tensor, 3, cols).map(|w| if at < cols { w.code(1, at) } else { 0 });
         prop_assert_eq!(found, expected);
     }
 }
@@ -61,7 +61,7 @@ proptest! {
 fn refusals_name_the_value() {
     let words = [0x5555_5555; 4];
     assert_eq!(
-        PackedView::new(&words, &[1.0], 3, 20).unwrap_err(),
+        PackedView::new(&words, &[1.0], Granularity::Tensor, 3, 20).unwrap_err(),
         Error::Length {
             name: "words",
             expected: 6,
@@ -69,10 +69,16 @@ fn refusals_name_the_value() {
         }
     );
     assert_eq!(
-        PackedView::new(&words, &[1.0; 3], 4, 16).unwrap_err(),
-        Error::ScaleCount { rows: 4, found: 3 }
+        PackedView::new(&words, &[1.0; 3], Granularity::Row, 4, 16).unwrap_err(),
+        Error::ScaleCount {
+            granularity: Granularity::Row,
+            rows: 4,
+            cols: 16,
+            expected: 4,
+            found: 3
+        }
     );
-    let huge = PackedView::new(&words, &[1.0], usize::MAX, 17).unwrap_err();
+    let huge = PackedView::new(&words, &[1.0], Granularity::Tensor, usize::MAX, 17).unwrap_err();
     assert_eq!(
         huge,
         Error::TooLarge {
@@ -81,8 +87,14 @@ fn refusals_name_the_value() {
         }
     );
     for bad in [0.0, -1.0, f32::INFINITY] {
-        let error =
-            PackedTernary::from_words(words.to_vec(), vec![1.0, bad, 1.0, 1.0], 4, 16).unwrap_err();
+        let error = PackedTernary::from_words(
+            words.to_vec(),
+            vec![1.0, bad, 1.0, 1.0],
+            Granularity::Row,
+            4,
+            16,
+        )
+        .unwrap_err();
         assert_eq!(
             error,
             Error::Scale {
@@ -91,12 +103,14 @@ fn refusals_name_the_value() {
             }
         );
     }
-    let error = PackedTernary::from_codes(&[0, 1, 0, -2], 2, 2, vec![1.0]).unwrap_err();
+    let error = PackedTernary::from_codes(&[0, 1, 0, -2], 2, 2, vec![1.0], Granularity::Tensor)
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         "code -2 at row 1, column 1 is not ternary (-1, 0 or 1)"
     );
-    let error = PackedTernary::from_le_bytes(&[0; 5], vec![1.0], 1, 16).unwrap_err();
+    let error =
+        PackedTernary::from_le_bytes(&[0; 5], vec![1.0], Granularity::Tensor, 1, 16).unwrap_err();
     assert_eq!(
         error,
         Error::Length {

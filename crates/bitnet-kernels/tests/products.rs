@@ -48,7 +48,7 @@ proptest! {
     fn equal_the_reference(k in 0usize..300, m in 0usize..10, n in 0usize..41, seed in 1u64..u64::MAX) {
         let mut random = Random(seed);
         let (xq, codes) = (random.codes(m * k), random.ternary(n * k));
-        let w = PackedTernary::from_codes(&codes, n, k, vec![1.0]).unwrap();
+        let w = PackedTernary::from_codes(&codes, n, k, vec![1.0], Granularity::Tensor).unwrap();
         let mut expected = vec![0; m * n];
         reference::matmul_i32(&xq, m, w.view(), &mut expected);
         for (kernel, out) in products(&xq, m, w.view()) {
@@ -62,7 +62,7 @@ proptest! {
         let mut random = Random(seed);
         let xq = random.codes(m * k);
         let words: Vec<u32> = (0..n * k.div_ceil(16)).map(|_| random.next() as u32).collect();
-        let w = PackedView::new(&words, &[1.0], n, k).unwrap();
+        let w = PackedView::new(&words, &[1.0], Granularity::Tensor, n, k).unwrap();
         let mut expected = vec![0; m * n];
         reference::matmul_i32(&xq, m, w, &mut expected);
         for (kernel, out) in products(&xq, m, w) {
@@ -100,7 +100,9 @@ proptest! {
 fn extremes_do_not_overflow_int16() {
     for k in [1023, 1024, 1025, 1151, 1152, 4096, 69_999, 70_000] {
         for (x, code) in [(-128i8, 1i8), (-128, -1), (127, 1), (127, -1)] {
-            let w = PackedTernary::from_codes(&vec![code; 5 * k], 5, k, vec![1.0]).unwrap();
+            let w =
+                PackedTernary::from_codes(&vec![code; 5 * k], 5, k, vec![1.0], Granularity::Tensor)
+                    .unwrap();
             for (kernel, out) in products(&vec![x; 5 * k], 5, w.view()) {
                 assert!(
                     out.iter()
@@ -116,7 +118,7 @@ fn extremes_do_not_overflow_int16() {
 #[test]
 fn extremes_do_not_overflow_int32() {
     let words = vec![u32::MAX; MAX_COLS / 16];
-    let w = PackedView::new(&words, &[1.0], 1, MAX_COLS).unwrap();
+    let w = PackedView::new(&words, &[1.0], Granularity::Tensor, 1, MAX_COLS).unwrap();
     for (kernel, out) in products(&vec![-128; MAX_COLS], 1, w) {
         assert_eq!(out, [2 * -128 * MAX_COLS as i32], "{kernel}");
     }
@@ -126,7 +128,7 @@ fn extremes_do_not_overflow_int32() {
 #[should_panic(expected = "int32 sums are proven")]
 fn wider_products_are_refused() {
     let k = MAX_COLS + 1;
-    let w = PackedTernary::from_codes(&vec![0; k], 1, k, vec![1.0]).unwrap();
+    let w = PackedTernary::from_codes(&vec![0; k], 1, k, vec![1.0], Granularity::Tensor).unwrap();
     matmul_i32(&vec![0; k], 1, w.view(), Kernel::Scalar, &mut [0]);
 }
 

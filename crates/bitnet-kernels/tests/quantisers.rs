@@ -1,10 +1,10 @@
 //! Quantisers: the formulas on numbers worked by hand, equality with the reference, and the rule for NaN and infinity.
 
 use bitnet_kernels::{
-    EPS, Granularity, PackedTernary, WeightQuantizer, activation_scale, codes_i8_to_f32_div,
-    linear, pack_weights, quantize_activations, quantize_activations_f32, reference,
-    scale_rows_cols, unpack_codes_f32, unpack_codes_i8, unpack_scaled_f32, weight_scales,
-    words_per_row,
+    EPS, Granularity, PackedTernary, PackedView, WeightQuantizer, activation_scale,
+    codes_i8_to_f32_div, linear, pack_weights, quantize_activations, quantize_activations_f32,
+    reference, scale_rows_cols, unpack_codes_f32, unpack_codes_i8, unpack_scaled_f32,
+    weight_scales, words_per_row,
 };
 use proptest::prelude::*;
 
@@ -63,7 +63,7 @@ fn weight_ties_go_to_even() {
     let above = 0.5f32.next_up();
     let w = [0.5, -0.5, above, -above, 1.5, -1.5, 2.5, -0.0].repeat(9);
     let mut words = [0; 5];
-    pack_weights(&w, 1, 72, &[1.0], &mut words);
+    pack_weights(&w, 1, 72, &[1.0], Granularity::Tensor, &mut words);
     let mut codes = [9; 72];
     unpack_codes_i8(&words, 1, 72, &mut codes);
     assert_eq!(codes.to_vec(), [0, 0, 1, -1, 1, -1, 1, 0].repeat(9));
@@ -193,7 +193,7 @@ fn weights_that_are_not_finite() {
             let seen = bad.is_nan() || quantizer == WeightQuantizer::AbsMean;
             assert_eq!(bits(&scales), bits(&[if seen { scale } else { 1.0 }, 1.0]));
             let mut words = vec![0; 2 * words_per_row(70)];
-            pack_weights(&w, 2, 70, &scales, &mut words);
+            pack_weights(&w, 2, 70, &scales, Granularity::Row, &mut words);
             let mut codes = vec![9; 140];
             unpack_codes_i8(&words, 2, 70, &mut codes);
             assert!(
@@ -276,19 +276,24 @@ proptest! {
     }
 
     #[test]
-    fn weights_equal_the_reference((rows, cols, w) in matrix(), median in any::<bool>(), per_row in any::<bool>()) {
+    fn weights_equal_the_reference((rows, cols, w) in matrix(), median in any::<bool>(), which in 0usize..5) {
         let quantizer = if median { WeightQuantizer::AbsMedian } else { WeightQuantizer::AbsMean };
-        let granularity = if per_row { Granularity::Row } else { Granularity::Tensor };
+        let granularity = [Granularity::Tensor, Granularity::Row, Granularity::Group(16), Granularity::Group(48), Granularity::Group(256)][which];
         let scales = weight_scales(&w, rows, cols, quantizer, granularity);
         prop_assert_eq!(bits(&scales), bits(&reference::weight_scales(&w, rows, cols, quantizer, granularity)));
         let mut words = vec![0; rows * words_per_row(cols)];
-        pack_weights(&w, rows, cols, &scales, &mut words);
+        pack_weights(&w, rows, cols, &scales, granularity, &mut words);
         let (mut ints, mut floats, mut hats) = (vec![9; w.len()], vec![9.0; w.len()], vec![9.0; w.len()]);
         unpack_codes_i8(&words, rows, cols, &mut ints);
         unpack_codes_f32(&words, rows, cols, &mut floats);
-        unpack_scaled_f32(&words, rows, cols, &scales, &mut hats);
+        unpack_scaled_f32(PackedView::new(&words, &scales, granularity, rows, cols).unwrap(), &mut hats);
         for i in 0..w.len() {
-            let s = scales[if per_row { i / cols } else { 0 }];
+            let (row, col) = (i / cols, i % cols);
+            let s = match granularity {
+                Granularity::Tensor => scales[0],
+                Granularity::Row => scales[row],
+                Granularity::Group(size) => scales[row * cols.div_ceil(size) + col / size],
+            };
             let code = reference::weight_code(w[i], s);
             prop_assert_eq!(ints[i], code);
             prop_assert_eq!(floats[i], f32::from(code));
@@ -345,7 +350,7 @@ fn threads_do_not_change_a_bit() {
             let sw = weight_scales(&x, rows, cols, WeightQuantizer::AbsMean, Granularity::Row);
             assert_eq!(bits(&sw), bits(&sw_r), "{threads} threads");
             let mut words = vec![0; rows * words_per_row(cols)];
-            pack_weights(&x, rows, cols, &sw, &mut words);
+            pack_weights(&x, rows, cols, &sw, Granularity::Row, &mut words);
             unpack_codes_f32(&words, rows, cols, &mut floats);
             for (i, code) in floats.iter().enumerate() {
                 assert_eq!(

@@ -1,7 +1,7 @@
 //! The shape of a Transformer, in Hugging Face's field names, so that a `config.json` deserialises directly.
 
 use bitnet_nn::fused::Gate;
-use bitnet_nn::{ActivationQuantizer, LinearKind, WeightQuantizer, device_limits};
+use bitnet_nn::{ActivationQuantizer, LinearKind, WeightQuantizer, device_limits, words_per_row};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
@@ -299,7 +299,7 @@ impl ModelConfig {
             return Ok(());
         };
         let hidden = self.hidden_size;
-        let width = |cols: usize| if packed { cols.div_ceil(16) } else { cols };
+        let width = |cols: usize| if packed { words_per_row(cols) } else { cols };
         let queries = self.num_attention_heads * self.head_width();
         let mut matrices = vec![
             ("self_attn.q_proj", queries, hidden, width(hidden)),

@@ -27,7 +27,7 @@ pub use attention::MultiHeadAttention;
 pub use bitnet_engine as engine;
 pub use bitnet_nn::fused;
 pub use bitnet_nn::{
-    ActivationQuantizer, DeviceLimits, LinearKind, WeightQuantizer, device_limits,
+    ActivationQuantizer, DeviceLimits, LinearKind, TernaryWord, WeightQuantizer, device_limits,
 };
 pub use cache::KvCache;
 pub use classifier::Classifier;

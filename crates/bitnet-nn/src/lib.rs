@@ -42,7 +42,7 @@ mod ops;
 pub mod reference;
 mod tensor;
 
-pub use bitnet_kernels::{Granularity, WeightQuantizer};
+pub use bitnet_kernels::{Granularity, TernaryWord, WeightQuantizer, words_per_row};
 pub use layers::{
     ActivationQuantizer, BitLinear, BitLinearConfig, LinearKind, PackError, PackedBitLinear,
     PackedBitLinearConfig,

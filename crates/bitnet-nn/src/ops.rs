@@ -219,12 +219,12 @@ fn weight_codes_spec(
     granularity: &Granularity,
 ) -> (TensorSpec, TensorSpec) {
     let (rows, cols) = (w.shape[0], w.shape[1]);
-    let scales = match granularity {
-        Granularity::Tensor => 1,
-        Granularity::Row => rows,
-    };
+    let scales = granularity.scales(rows, cols);
     (
-        TensorSpec::new(Shape::new([rows, cols.div_ceil(16)]), DType::U32),
+        TensorSpec::new(
+            Shape::new([rows, bitnet_kernels::words_per_row(cols)]),
+            DType::U32,
+        ),
         TensorSpec::new(Shape::new([scales]), DType::F32),
     )
 }

@@ -25,6 +25,7 @@ pub fn weight_scales<B: Backend>(
     let groups = match granularity {
         Granularity::Tensor => 1,
         Granularity::Row => shape[0],
+        Granularity::Group(_) => unreachable!("layers compose groups of parts by row"),
     };
     let group_len = shape.num_elements() / groups.max(1);
     let magnitude = B::float_reshape(B::float_abs(w), Shape::new([groups, group_len]));
@@ -70,6 +71,7 @@ fn signs<B: Backend>(w: FloatTensor<B>, granularity: Granularity) -> FloatTensor
     let mean = match granularity {
         Granularity::Tensor => B::float_reshape(B::float_mean(w.clone()), Shape::new([1, 1])),
         Granularity::Row => B::float_mean_dim(w.clone(), 1),
+        Granularity::Group(_) => unreachable!("layers compose groups of parts by row"),
     };
     let centred = B::float_sub(w, mean);
     let above = B::float_greater_elem(

@@ -1,6 +1,6 @@
 //! The operations of [`TernaryBackend`] on Burn's public [`Tensor`], dispatched to the tensor's own backend.
 
-use bitnet_kernels::{Granularity, WeightQuantizer};
+use bitnet_kernels::{Granularity, WeightQuantizer, words_per_row};
 use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor};
 
@@ -116,7 +116,7 @@ pub fn packed_linear_quantized<const D: usize>(
 ) -> Tensor<D> {
     let (features, [_, words]) = (x.x.dims()[D - 1], codes.dims());
     assert_eq!(
-        features.div_ceil(16),
+        words_per_row(features),
         words,
         "packed_linear: x has {features} features, the weights have {words} words of 16 a row"
     );
@@ -143,7 +143,7 @@ pub fn packed_linear<const D: usize>(
 ) -> Tensor<D> {
     let (features, [_, words]) = (x.dims()[D - 1], codes.dims());
     assert_eq!(
-        features.div_ceil(16),
+        words_per_row(features),
         words,
         "packed_linear: x has {features} features, the weights have {words} words of 16 a row"
     );

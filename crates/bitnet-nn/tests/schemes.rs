@@ -90,7 +90,7 @@ fn w_hat(scheme: Scheme, w: &[f32]) -> Vec<f32> {
     match (scheme.granularity, scheme.group_size) {
         (Granularity::Tensor, _) => quantised(w),
         (Granularity::Row, None) => w.chunks(K).flat_map(quantised).collect(),
-        (Granularity::Row, Some(size)) => w
+        (Granularity::Row, Some(size)) | (Granularity::Group(size), _) => w
             .chunks(K)
             .flat_map(|row| row.chunks(size).flat_map(quantised).collect::<Vec<_>>())
             .collect(),

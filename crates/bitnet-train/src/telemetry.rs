@@ -4,7 +4,7 @@
 //! differ from those at the last reading, divided by the steps between; a code that flips and flips back is not seen.
 //! Gaussian latent weights have `zeros ≈ 0.31` under absmean: `P(|w| < mean|w| / 2)`.
 
-use bitnet_models::{Network, Projection};
+use bitnet_models::{Network, Projection, TernaryWord};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
@@ -51,8 +51,8 @@ impl Telemetry {
             let scales = scales.try_to_vec::<f32>().map_err(|e| failed(&e))?;
             let weights = projection.weights().max(1);
             // Padding is stored as a zero weight.
-            let padding = 16 * words.len() - weights;
-            let zeros: usize = words.iter().map(|word| zeros(*word)).sum();
+            let padding = TernaryWord::WEIGHTS * words.len() - weights;
+            let zeros: usize = words.iter().map(|word| TernaryWord(*word).zeros()).sum();
             let before = self.last.as_ref().and_then(|(at, all)| {
                 let steps = step.checked_sub(*at).filter(|steps| *steps > 0)?;
                 Some((steps, all.get(codes.len())?))
@@ -61,7 +61,8 @@ impl Telemetry {
                 layer,
                 zeros: (zeros - padding) as f64 / weights as f64,
                 flips: before.map(|(steps, before)| {
-                    let flips: usize = words.iter().zip(before).map(|(a, b)| flips(*a, *b)).sum();
+                    let flips = |(a, b): (&u32, &u32)| TernaryWord(*a).flips(TernaryWord(*b));
+                    let flips: usize = words.iter().zip(before).map(flips).sum();
                     flips as f64 / weights as f64 / steps as f64
                 }),
                 scale: scales.iter().map(|s| 1.0 / f64::from(*s)).sum::<f64>()
@@ -71,34 +72,5 @@ impl Telemetry {
         }
         self.last = Some((step, codes));
         Ok(health)
-    }
-}
-
-/// Low bits of the sixteen codes of a word.
-const LOW: u32 = 0x5555_5555;
-
-/// Codes that are stored as 1: weight 0.
-fn zeros(word: u32) -> usize {
-    (word & !(word >> 1) & LOW).count_ones() as usize
-}
-
-/// Codes that differ.
-fn flips(a: u32, b: u32) -> usize {
-    let different = a ^ b;
-    ((different | (different >> 1)) & LOW).count_ones() as usize
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn zeros_and_flips_count_codes() {
-        assert_eq!(zeros(LOW), 16);
-        // Codes 2, 1, 0, and 13 zeros of padding value 0: only the second is a weight of 0.
-        assert_eq!(zeros(0b00_01_10), 1);
-        assert_eq!(flips(0b00_01_10, 0b00_01_10), 0);
-        assert_eq!(flips(0b10_01_10, 0b00_01_01), 2);
-        assert_eq!(flips(0, u32::MAX), 16);
     }
 }

@@ -2,10 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-pub use crate::layout::Line;
+pub use crate::format::Line;
 
 /// Rows of a group.
-pub const GROUP: usize = crate::layout::GROUP_ROWS;
+pub const GROUP: usize = crate::format::GROUP_ROWS;
 
 impl Line {
     /// All bits 0, which is the number 0 in every float and integer format.

@@ -8,7 +8,7 @@ use super::{
 };
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
-use crate::{Kernel, pages::Lines, quantize_activations};
+use crate::{Kernel, quantize_activations, system::pages::Lines};
 
 /// The widest int8 product: a sum of `4 · 255 · 127` for each 4 columns stays below 2^31.
 pub const MAX_INT8_COLS: usize = 1 << 16;

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::multiversion;
-use crate::parallel::{MIN_ELEMENTS, TASK_ELEMENTS, worth_threads};
+use crate::system::parallel::{MIN_ELEMENTS, TASK_ELEMENTS, worth_threads};
 
 /// The numbers of one step.
 #[derive(Clone, Copy, Debug, PartialEq)]

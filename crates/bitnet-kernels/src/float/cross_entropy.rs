@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{exp::exp, multiversion};
-use crate::parallel::{MIN_ELEMENTS, worth_threads};
+use crate::system::parallel::{MIN_ELEMENTS, worth_threads};
 
 /// Rows of one task.
 const GROUP: usize = 16;

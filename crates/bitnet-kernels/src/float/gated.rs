@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::exp::sigmoid;
 use super::multiversion;
-use crate::parallel::{MIN_ELEMENTS, TASK_ELEMENTS, worth_threads};
+use crate::system::parallel::{MIN_ELEMENTS, TASK_ELEMENTS, worth_threads};
 
 /// The activation of the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! `y = x·wᵀ`, `∂x = ∂y·w` and `∂w = ∂yᵀ·x`, read as they are written. Results do not depend on the number of threads:
 //! `gemm` shares out rows and columns of the output and keeps the order of each sum.
 
-use crate::parallel::worth_threads;
+use crate::system::parallel::worth_threads;
 
 /// Multiply-adds below which a product stays on the calling thread: some 30 µs of one core, several times a hand-over.
 const MIN_MACS: usize = 1 << 21;

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{dot, multiversion};
-use crate::parallel::{MIN_ELEMENTS, for_each_row, worth_threads};
+use crate::system::parallel::{MIN_ELEMENTS, for_each_row, worth_threads};
 
 /// Rows whose contributions to `∂γ` are summed together; the groups are then added in order.
 const GROUP: usize = 64;

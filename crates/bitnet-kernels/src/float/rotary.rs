@@ -1,7 +1,7 @@
 //! Rotary position embedding, rotate-half form: `(a, b) → (a·cos − b·sin, b·cos + a·sin)` for the halves of a head.
 
 use super::multiversion;
-use crate::parallel::for_each_row;
+use crate::system::parallel::for_each_row;
 
 /// Rotates `x[batch, time, heads, width]` into `y`; `cos` and `sin` are `[time, width]`. `inverse` turns back, which is
 /// also the backward pass.

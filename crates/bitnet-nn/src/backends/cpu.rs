@@ -116,7 +116,7 @@ impl<B: Slices> TernaryBackend for B {
         let mut w = vec![0f32; rows * in_features];
         B::with_u32(codes, |words| {
             B::with_f32(scales, |scales| {
-                kernels::unpack_scaled_f32(words, rows, in_features, scales, &mut w);
+                kernels::unpack_scaled_f32(view(words, scales, rows, in_features), &mut w);
             });
         });
         B::own_f32(w, Shape::new([rows, in_features]))
@@ -157,7 +157,12 @@ fn with_codes<B: Slices, R>(words: IntTensor<B>, cols: usize, f: impl FnOnce(&[i
 /// The kernels' view of packed weights. Words and scales come from [`TernaryBackend::quantize_weights`] or from a
 /// checked [`PackedBitLinear`](crate::PackedBitLinear), so a mismatch is a bug of this crate.
 fn view<'a>(words: &'a [u32], scales: &'a [f32], rows: usize, cols: usize) -> PackedView<'a> {
-    PackedView::new(words, scales, rows, cols).expect("words and scales fit the weight's shape")
+    let granularity = match scales.len() {
+        1 => Granularity::Tensor,
+        _ => Granularity::Row,
+    };
+    PackedView::new(words, scales, granularity, rows, cols)
+        .expect("words and scales fit the weight's shape")
 }
 
 /// The tensor in f32, the type that the kernels compute in.

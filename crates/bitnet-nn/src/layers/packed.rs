@@ -1,4 +1,4 @@
-use bitnet_kernels::{Granularity, PackedTernary};
+use bitnet_kernels::{Granularity, PackedTernary, TernaryWord, words_per_row};
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay, Param, ParamId};
 use burn::nn::{RmsNorm, RmsNormConfig};
@@ -89,16 +89,12 @@ impl PackedBitLinearConfig {
     /// If `group_size` is not a multiple of 16.
     pub fn init(&self, device: &Device) -> PackedBitLinear {
         check_group_size(self.group_size);
-        let words_per_row = bitnet_kernels::words_per_row(self.d_input);
-        // Every code 1: the weight 0.
-        let words = vec![0x5555_5555u32; self.d_output * words_per_row];
-        let scales = match self.granularity {
-            Granularity::Tensor => 1,
-            Granularity::Row => self.d_output,
-        };
+        let per_row = words_per_row(self.d_input);
+        let words = vec![TernaryWord::ZERO.0; self.d_output * per_row];
+        let scales = self.granularity.scales(self.d_output, self.d_input);
         let scales = scales * groups(self.d_input, self.group_size).count();
         let parts = PackedParts {
-            words: words_tensor(words, [self.d_output, words_per_row], device),
+            words: words_tensor(words, [self.d_output, per_row], device),
             scales: Tensor::ones([scales], device),
             bias: self.bias.then(|| Tensor::zeros([self.d_output], device)),
             norm: self.norm.map(|eps| {
@@ -134,7 +130,7 @@ impl PackedBitLinear {
     /// A layer of these weights, without bias and norm.
     pub fn from_packed(packed: &PackedTernary, device: &Device) -> Self {
         let (rows, cols) = (packed.rows(), packed.cols());
-        let shape = [rows, bitnet_kernels::words_per_row(cols)];
+        let shape = [rows, words_per_row(cols)];
         let scales = packed.scales().to_vec();
         let count = scales.len();
         let parts = PackedParts {
@@ -174,7 +170,10 @@ impl PackedBitLinear {
         groups(self.d_input, self.group_size)
             .enumerate()
             .map(move |(index, (start, len))| {
-                let words = self.words.val().narrow(1, start / 16, len.div_ceil(16));
+                let words =
+                    self.words
+                        .val()
+                        .narrow(1, start / TernaryWord::WEIGHTS, words_per_row(len));
                 let scales = self.scales.val().narrow(0, index * scales, scales);
                 (start, len, words, scales)
             })
@@ -262,7 +261,17 @@ fn host(words: Tensor<2, Int>, scales: Tensor<1>, cols: usize) -> Result<PackedT
     let words = words.try_to_vec::<u32>().map_err(|e| read(&e))?;
     let scales = scales.try_into_data().map_err(|e| read(&e))?;
     let scales = scales.try_to_vec::<f32>().map_err(|e| read(&e))?;
-    Ok(PackedTernary::from_words(words, scales, rows, cols)?)
+    let granularity = match scales.len() {
+        1 => Granularity::Tensor,
+        _ => Granularity::Row,
+    };
+    Ok(PackedTernary::from_words(
+        words,
+        scales,
+        granularity,
+        rows,
+        cols,
+    )?)
 }
 
 fn words_tensor(words: Vec<u32>, shape: [usize; 2], device: &Device) -> Tensor<2, Int> {

@@ -160,10 +160,13 @@ fn spread(bits: u32) -> u32 {
     (ones << 8) - ones
 }
 
+/// The low bit of each code: what a word of zero weights stores.
+const LOW: u32 = bitnet_kernels::TernaryWord::ZERO.0;
+
 /// What the selected bytes of a word exceed `Σ w·x` by: `128·n₊ + 127·n₋`.
 #[cube]
 fn excess(word: u32) -> i32 {
-    let zeros = i32::cast_from((word & 0x55555555).count_ones());
+    let zeros = i32::cast_from((word & LOW).count_ones());
     let plus = i32::cast_from((word & 0xaaaaaaaau32).count_ones());
     (16 - zeros) * 127 + plus
 }

@@ -2,10 +2,10 @@
 //!
 //! Scales are those of the CPU kernels, bit for bit, on every adapter. Shader compilers reassociate float sums and WGSL
 //! grants 2.5 ulp to a division, so only what has one result is left to them: `max|x|` is taken on bit patterns; `Σ|w|` is
-//! added in the blocks and lanes that `bitnet_kernels::weight` describes, the blocks in 64-bit fixed point
+//! added in the blocks and lanes that `bitnet_kernels::quantize::weights` describes, the blocks in 64-bit fixed point
 //! ([`absmean_scales`]); and what is divided is divided as integers ([`quotient`]).
 
-use bitnet_kernels::{EPS, Granularity, SUM_BLOCK, SUM_LANES};
+use bitnet_kernels::{EPS, Granularity, SUM_BLOCK, SUM_LANES, words_per_row};
 use burn::backend::TensorMetadata;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::{ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor};
@@ -55,6 +55,7 @@ pub fn absmean_scales(w: &CubeTensor, granularity: Granularity) -> CubeTensor {
     let (groups, size) = match granularity {
         Granularity::Tensor => (1, rows * cols),
         Granularity::Row => (rows, cols),
+        Granularity::Group(_) => unreachable!("layers compose groups of parts by row"),
     };
     let scales = vector(w, groups);
     if groups == 0 {
@@ -95,7 +96,7 @@ pub fn absmean_scales(w: &CubeTensor, granularity: Granularity) -> CubeTensor {
 /// Words `[N, ⌈K/16⌉]` of `w` `[N, K]` by these scales.
 pub fn pack(w: CubeTensor, scales: CubeTensor) -> CubeTensor {
     let (rows, cols) = (w.shape()[0], w.shape()[1]);
-    let words = empty(&w, [rows, cols.div_ceil(16)], DType::U32);
+    let words = empty(&w, [rows, words_per_row(cols)], DType::U32);
     launch(&words, |client, count, dim| {
         // SAFETY: the kernel checks its position against `words` and every index it forms is below the lengths of the
         // contiguous `w` [rows, cols] and `scales` [1] or [rows].

@@ -1,0 +1,308 @@
+//! Weights repacked for the running kernel, and their product with quantised rows.
+//!
+//! The disk format never depends on the processor; what a processor wants to read is made from it once, at load
+//! ([`PrepackedTernary::new`]), in one of the two layouts of [`Layout`]. The product
+//!
+//! ```text
+//! y[m, n] = (Σ_k x_q[m, k] · w_q[n, k]) as f32 / s_w / s_x[m]
+//! ```
+//!
+//! has the integer sums and the float epilogue of [`linear_quantized`](crate::linear_quantized), bit for bit, on every
+//! kernel and in both layouts. It runs on the calling thread only: a caller with threads gives each a range of groups of
+//! 16 output rows (one row of `x`: each thread streams its own weights) or a range of rows of `x` (many rows: each
+//! thread's block of `x` stays in its cache).
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::{
+    Error, Kernel, Layout, MAX_COLS, PackedView, QuantizedRows,
+    format::{GROUP_ROWS, Line},
+    gemm::base_three,
+    gemm::blocking::{self, Groups, Output},
+    gemm::layout::interleave,
+    isa::dispatch,
+    system::pages::Lines,
+    system::shared_out::fetch,
+};
+
+/// A ternary matrix `w[n, k]` in a run-time layout.
+///
+/// ```
+/// use bitnet_kernels::{Granularity, Kernel, Layout, PackedTernary, PrepackedTernary, QuantizedRows};
+/// let packed = PackedTernary::from_codes(&[1, -1, 0, 1, 1, 1], 2, 3, vec![2.0], Granularity::Tensor)?;
+/// let w = PrepackedTernary::new(packed.view(), Layout::TwoBit, Kernel::detect())?;
+/// let mut x = QuantizedRows::new();
+/// x.quantize(w.kernel(), w.layout(), &[127.0, 7.0, -1.0], 3);
+/// let mut y = [0.0; 2];
+/// w.product(&x, 0..1, 0..w.groups(), &mut y, 2);
+/// assert_eq!(y, [60.0, 66.5]);
+/// # Ok::<(), bitnet_kernels::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct PrepackedTernary {
+    lines: Lines,
+    scales: Vec<f32>,
+    rows: usize,
+    cols: usize,
+    layout: Layout,
+    kernel: Kernel,
+}
+
+impl PrepackedTernary {
+    /// Repacks a matrix, on rayon's threads.
+    ///
+    /// # Errors
+    ///
+    /// If the processor lacks `kernel`, if a length disagrees with the shape, a scale is not positive and finite, an
+    /// element is `0b11` or padding is not weight 0, or if the matrix has more than [`MAX_COLS`] columns.
+    pub fn new(w: PackedView<'_>, layout: Layout, kernel: Kernel) -> Result<Self, Error> {
+        let kernel = kernel.require()?;
+        let w = PackedView::new(w.words, w.scales, w.granularity, w.rows, w.cols)?;
+        w.check_scales()?;
+        w.check_codes()?;
+        if w.cols > MAX_COLS {
+            return Err(Error::TooWide { cols: w.cols });
+        }
+        let per_group = layout.lines(w.cols);
+        let count = w.rows.div_ceil(GROUP_ROWS) * per_group;
+        let mut lines = Lines::filled(Line::ZERO_WEIGHTS, count);
+        if per_group > 0 {
+            lines
+                .par_chunks_exact_mut(per_group)
+                .enumerate()
+                .for_each(|(group, lines)| fill_group(w, layout, group, lines));
+        }
+        Ok(Self {
+            lines,
+            scales: w.scales.to_vec(),
+            rows: w.rows,
+            cols: w.cols,
+            layout,
+            kernel,
+        })
+    }
+
+    /// Output features, N.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Input features, K.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Groups of 16 output rows; the last one may be partly padding.
+    pub fn groups(&self) -> usize {
+        self.rows.div_ceil(GROUP_ROWS)
+    }
+
+    /// The output rows of some groups.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer groups.
+    pub fn group_rows(&self, groups: &Range<usize>) -> Range<usize> {
+        assert!(groups.start <= groups.end && groups.end <= self.groups());
+        let row = |group: usize| (GROUP_ROWS * group).min(self.rows);
+        row(groups.start)..row(groups.end)
+    }
+
+    /// How the weights are stored.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// The kernel that multiplies.
+    pub fn kernel(&self) -> Kernel {
+        self.kernel
+    }
+
+    /// Bytes of weights and scales: what a product reads.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.lines[..]) + size_of_val(&self.scales[..])
+    }
+
+    /// The stored weights of some groups.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer groups.
+    pub fn stored(&self, groups: Range<usize>) -> &[Line] {
+        let per_group = self.layout.lines(self.cols);
+        &self.lines[groups.start * per_group..groups.end * per_group]
+    }
+
+    /// `out[i, j] = (Σ_k x_q · w_q) as f32 / s_w / s_x` for the rows `i` of `x_rows` and the columns `j` of `groups`.
+    ///
+    /// # Shapes
+    ///
+    /// `out` holds a row of `group_rows(groups).len()` values for each of `x_rows`, `out_stride` apart; what lies
+    /// between them is left alone.
+    ///
+    /// # Panics
+    ///
+    /// If `x` has another width or layout, a range or `out` does not fit, or the rows overlap.
+    pub fn product(
+        &self,
+        x: &QuantizedRows,
+        x_rows: Range<usize>,
+        groups: Range<usize>,
+        out: &mut [f32],
+        out_stride: usize,
+    ) {
+        let (first, x_scales) = (16 * groups.start, x.scales());
+        self.each_row(
+            x,
+            x_rows,
+            groups,
+            out,
+            out_stride,
+            |i, columns, sums, out| {
+                let columns = first + columns.start..first + columns.end;
+                let sw = match self.scales.len() {
+                    1 => &self.scales[..],
+                    _ => &self.scales[columns],
+                };
+                dispatch!(self.kernel, epilogue_row(sums, sw, x_scales[i], None, out));
+            },
+        );
+    }
+
+    /// The exact sums `out[i, j] = Σ_k x_q · w_q`, otherwise as [`PrepackedTernary::product`].
+    ///
+    /// # Panics
+    ///
+    /// As [`PrepackedTernary::product`].
+    pub fn sums(
+        &self,
+        x: &QuantizedRows,
+        x_rows: Range<usize>,
+        groups: Range<usize>,
+        out: &mut [i32],
+        out_stride: usize,
+    ) {
+        self.each_row(x, x_rows, groups, out, out_stride, |_, _, sums, out| {
+            out.copy_from_slice(sums);
+        });
+    }
+
+    /// The exact sums of one row of `x` by signed summation: activations are added and subtracted, and nothing is
+    /// multiplied, as the papers describe a BitLinear. The AVX-512 kernels do it with masks, the others in plain loops. It is here to be compared: [`PrepackedTernary::sums`] gives the same and is faster.
+    ///
+    /// # Panics
+    ///
+    /// If the layout is not [`Layout::TwoBit`], if `x` has another width or layout or no such row, or if `out` is not
+    /// `group_rows(groups).len()` values.
+    pub fn signed_sums(
+        &self,
+        x: &QuantizedRows,
+        row: usize,
+        groups: Range<usize>,
+        out: &mut [i32],
+    ) {
+        assert_eq!(
+            self.layout,
+            Layout::TwoBit,
+            "signed sums read two-bit codes"
+        );
+        assert_eq!((x.cols(), x.layout()), (self.cols, self.layout));
+        assert_eq!(out.len(), self.group_rows(&groups).len(), "length of out");
+        let words = self.layout.lines(self.cols);
+        let lines = &self.lines[groups.start * words..groups.end * words];
+        blocking::signed(self.kernel, words, lines, x.block(row..row + 1).row(0), out);
+    }
+
+    /// Calls `write(row of x, columns from the first, sums, out[row, columns])` until everything is written.
+    fn each_row<T>(
+        &self,
+        x: &QuantizedRows,
+        x_rows: Range<usize>,
+        groups: Range<usize>,
+        out: &mut [T],
+        out_stride: usize,
+        write: impl Fn(usize, Range<usize>, &[i32], &mut [T]),
+    ) {
+        assert_eq!(x.cols(), self.cols, "x has {} columns", x.cols());
+        assert_eq!(x.layout(), self.layout, "x has the order of {}", x.layout());
+        assert!(
+            x_rows.start <= x_rows.end && x_rows.end <= x.rows(),
+            "rows {x_rows:?} of {}",
+            x.rows()
+        );
+        let columns = self.group_rows(&groups).len();
+        if x_rows.is_empty() || columns == 0 {
+            return;
+        }
+        let needed = (x_rows.len() - 1) * out_stride + columns;
+        assert!(
+            columns <= out_stride || x_rows.len() == 1,
+            "rows of {columns} values overlap at a stride of {out_stride}"
+        );
+        assert!(out.len() >= needed, "out has {} of {needed}", out.len());
+        let lines = self.stored(groups.clone());
+        let sums_x = &x.sums()[x_rows.clone()];
+        let (x, first_row) = (x.block(x_rows.clone()), x_rows.start);
+        let write = |row: usize, span: Range<usize>, sums: &[i32], out: &mut [T]| {
+            write(first_row + row, span, sums, out);
+        };
+        let mut out = Destination {
+            out,
+            stride: out_stride,
+            columns,
+            sums_x,
+            write,
+        };
+        let w = Groups {
+            layout: self.layout,
+            cols: self.cols,
+            count: groups.len(),
+            lines,
+        };
+        blocking::product(self.kernel, w, x, &mut out);
+    }
+}
+
+/// `out[row, columns]`, through a function of the corrected sums.
+struct Destination<'a, T, W> {
+    out: &'a mut [T],
+    stride: usize,
+    columns: usize,
+    sums_x: &'a [i32],
+    write: W,
+}
+
+impl<T, W: Fn(usize, Range<usize>, &[i32], &mut [T])> Output for Destination<'_, T, W> {
+    #[inline]
+    fn write(&mut self, row: usize, column: usize, sums: &mut [i32]) {
+        let span = column..(column + sums.len()).min(self.columns);
+        let sums = &mut sums[..span.len()];
+        let sum_x = self.sums_x[row];
+        sums.iter_mut().for_each(|sum| *sum -= sum_x);
+        let out = &mut self.out[row * self.stride..][span.clone()];
+        (self.write)(row, span, sums, out);
+    }
+
+    #[inline]
+    fn expect(&self, row: usize, column: usize) {
+        fetch(self.out.as_ptr().wrapping_add(row * self.stride + column));
+    }
+}
+
+/// The lines of 16 rows of canonical words.
+fn fill_group(w: PackedView<'_>, layout: Layout, group: usize, lines: &mut [Line]) {
+    if layout == Layout::TwoBit {
+        return interleave(w, group, lines);
+    }
+    let first = GROUP_ROWS * group;
+    for lane in 0..GROUP_ROWS {
+        let padding = [];
+        let words = match first + lane < w.rows {
+            true => w.row_words(first + lane),
+            false => &padding[..],
+        };
+        base_three::encode_row(words, w.cols, lane, lines);
+    }
+}

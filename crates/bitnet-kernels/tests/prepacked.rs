@@ -1,0 +1,317 @@
+//! Prepared products: every kernel and layout equals the reference exactly, for odd shapes, extremes and any split.
+
+use bitnet_kernels::{
+    Error, Granularity, Kernel, Layout, MAX_COLS, PackedTernary, PackedView, PrepackedTernary,
+    QuantizedRows, WeightQuantizer, float, linear_quantized, quantize_activations, reference,
+};
+use proptest::prelude::*;
+
+/// A small deterministic generator (xorshift), so that large inputs need no strategy.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 >> 16
+    }
+    fn codes(&mut self, len: usize) -> Vec<i8> {
+        (0..len).map(|_| self.next() as i8).collect()
+    }
+    fn ternary(&mut self, len: usize) -> Vec<i8> {
+        (0..len).map(|_| (self.next() % 3) as i8 - 1).collect()
+    }
+    fn floats(&mut self, len: usize) -> Vec<f32> {
+        (0..len)
+            .map(|_| self.next() as i16 as f32 / 8192.0)
+            .collect()
+    }
+}
+
+/// Every kernel of this machine with every layout.
+fn ways() -> impl Iterator<Item = (Kernel, Layout)> {
+    Kernel::available()
+        .into_iter()
+        .flat_map(|kernel| Layout::ALL.map(|layout| (kernel, layout)))
+}
+
+/// All sums of `xq[m, k]` with `w`, over an output that was not zero.
+fn sums(kernel: Kernel, layout: Layout, xq: &[i8], m: usize, w: PackedView<'_>) -> Vec<i32> {
+    let prepared = PrepackedTernary::new(w, layout, kernel).unwrap();
+    let mut x = QuantizedRows::new();
+    x.set_codes(kernel, layout, xq, &vec![1.0; m], w.cols);
+    let mut out = vec![i32::MIN; m * w.rows];
+    prepared.sums(&x, 0..m, 0..prepared.groups(), &mut out, w.rows);
+    out
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+proptest! {
+    // Fewer than usual: the reference takes a while for one, and the kernels of Arm are emulated.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// As many rows as a prompt: blocks, tiles and pieces of K, and what is left over of each.
+    #[test]
+    fn many_rows_equal_the_reference(k in 0usize..700, m in 30usize..140, n in 1usize..140, seed in 1u64..u64::MAX) {
+        let mut random = Random(seed);
+        let (xq, codes) = (random.codes(m * k), random.ternary(n * k));
+        let w = PackedTernary::from_codes(&codes, n, k, vec![1.0], Granularity::Tensor).unwrap();
+        let mut expected = vec![0; m * n];
+        reference::matmul_i32(&xq, m, w.view(), &mut expected);
+        // The plain loops have had their turn above, and take long here.
+        for (kernel, layout) in ways().filter(|(kernel, _)| *kernel != Kernel::Scalar) {
+            prop_assert_eq!(&sums(kernel, layout, &xq, m, w.view()), &expected, "{} {}", kernel, layout);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn equal_the_reference(k in 0usize..400, m in 0usize..30, n in 0usize..70, seed in 1u64..u64::MAX) {
+        let mut random = Random(seed);
+        let (xq, codes) = (random.codes(m * k), random.ternary(n * k));
+        let w = PackedTernary::from_codes(&codes, n, k, vec![1.0], Granularity::Tensor).unwrap();
+        let mut expected = vec![0; m * n];
+        reference::matmul_i32(&xq, m, w.view(), &mut expected);
+        for (kernel, layout) in ways() {
+            prop_assert_eq!(&sums(kernel, layout, &xq, m, w.view()), &expected, "{} {}", kernel, layout);
+        }
+    }
+
+    #[test]
+    fn floats_equal_linear_quantized(
+        k in 1usize..300, m in 1usize..9, n in 1usize..90, seed in 1u64..u64::MAX, per_row in any::<bool>(),
+    ) {
+        let mut random = Random(seed);
+        let (x, latent) = (random.floats(m * k), random.floats(n * k));
+        let granularity = if per_row { Granularity::Row } else { Granularity::Tensor };
+        let w = PackedTernary::from_latent(&latent, n, k, WeightQuantizer::AbsMean, granularity).unwrap();
+        let (mut codes, mut scales, mut expected) = (vec![0; m * k], vec![0.0; m], vec![0.0; m * n]);
+        quantize_activations(&x, k, &mut codes, &mut scales);
+        linear_quantized(&codes, &scales, w.view(), None, &mut expected);
+        for (kernel, layout) in ways() {
+            let prepared = PrepackedTernary::new(w.view(), layout, kernel).unwrap();
+            let mut rows = QuantizedRows::new();
+            rows.quantize(kernel, layout, &x, k);
+            let mut out = vec![f32::NAN; m * n];
+            prepared.product(&rows, 0..m, 0..prepared.groups(), &mut out, n);
+            prop_assert_eq!(bits(&out), bits(&expected), "{} {}", kernel, layout);
+        }
+    }
+
+    #[test]
+    fn norm_then_quantise_in_one_go(k in 1usize..500, m in 1usize..4, seed in 1u64..u64::MAX, poison in 0usize..9) {
+        let mut random = Random(seed);
+        let (mut x, gamma) = (random.floats(m * k), random.floats(k));
+        match poison {
+            0 => x[0] = f32::NAN,
+            1 => x[k / 2] = f32::INFINITY,
+            2 => x.fill(0.0),
+            _ => {}
+        }
+        let (mut y, mut r) = (vec![0.0; m * k], vec![0.0; m]);
+        float::rms_norm(&x, &gamma, 1e-5, &mut y, &mut r);
+        let w = PackedTernary::from_codes(&random.ternary(40 * k), 40, k, vec![3.0], Granularity::Tensor).unwrap();
+        for (kernel, layout) in ways() {
+            let prepared = PrepackedTernary::new(w.view(), layout, kernel).unwrap();
+            let (mut apart, mut fused) = (QuantizedRows::new(), QuantizedRows::new());
+            apart.quantize(kernel, layout, &y, k);
+            fused.norm_quantize(kernel, layout, &x, &gamma, 1e-5);
+            prop_assert_eq!(bits(apart.scales()), bits(fused.scales()));
+            // The products see codes and sums.
+            let (mut a, mut b) = (vec![1; m * 40], vec![2; m * 40]);
+            prepared.sums(&apart, 0..m, 0..3, &mut a, 40);
+            prepared.sums(&fused, 0..m, 0..3, &mut b, 40);
+            prop_assert_eq!(a, b);
+        }
+    }
+
+    #[test]
+    fn any_split_gives_the_whole(m in 1usize..9, n in 1usize..200, cut_m in 0usize..9, cut_n in 0usize..14, gap in 0usize..5) {
+        let k = 130;
+        let mut random = Random(7 + n as u64);
+        let (xq, codes) = (random.codes(m * k), random.ternary(n * k));
+        let w = PackedTernary::from_codes(&codes, n, k, vec![1.0], Granularity::Tensor).unwrap();
+        for (kernel, layout) in ways() {
+            let whole = sums(kernel, layout, &xq, m, w.view());
+            let prepared = PrepackedTernary::new(w.view(), layout, kernel).unwrap();
+            let mut x = QuantizedRows::new();
+            x.set_codes(kernel, layout, &xq, &vec![1.0; m], k);
+            let (cut_m, cut_n) = (cut_m.min(m), cut_n.min(prepared.groups()));
+            for rows in [0..cut_m, cut_m..m] {
+                for groups in [0..cut_n, cut_n..prepared.groups()] {
+                    let columns = prepared.group_rows(&groups);
+                    let stride = columns.len() + gap;
+                    let mut out = vec![77; rows.len() * stride];
+                    prepared.sums(&x, rows.clone(), groups, &mut out, stride);
+                    for (i, row) in rows.clone().enumerate() {
+                        let out = &out[i * stride..][..stride];
+                        prop_assert_eq!(&out[..columns.len()], &whole[row * n..][columns.clone()]);
+                        prop_assert!(out[columns.len()..].iter().all(|gap| *gap == 77));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Additions and subtractions alone give the same, up to the largest sums and over every widening step.
+#[test]
+fn signed_summation_equals_the_product() {
+    let mut random = Random(9);
+    for (n, k) in [
+        (1, 1),
+        (33, 130),
+        (17, 495),
+        (40, 497),
+        (150, 1300),
+        (3, 70_000),
+    ] {
+        let ternary = random.ternary(n * k);
+        for (xq, codes) in [
+            (random.codes(k), ternary.clone()),
+            (vec![-128; k], vec![1; n * k]),
+            (vec![-128; k], vec![-1; n * k]),
+        ] {
+            let w =
+                PackedTernary::from_codes(&codes, n, k, vec![1.0], Granularity::Tensor).unwrap();
+            let mut expected = vec![0; n];
+            reference::matmul_i32(&xq, 1, w.view(), &mut expected);
+            for kernel in Kernel::available() {
+                let prepared = PrepackedTernary::new(w.view(), Layout::TwoBit, kernel).unwrap();
+                let mut x = QuantizedRows::new();
+                x.set_codes(kernel, Layout::TwoBit, &xq, &[1.0], k);
+                let mut out = vec![7; n];
+                prepared.signed_sums(&x, 0, 0..prepared.groups(), &mut out);
+                assert_eq!(out, expected, "{kernel} {n} x {k}");
+            }
+        }
+    }
+}
+
+/// All x = -128 against all w = ±1: the largest sums there are, over and under each widening step and far past it.
+/// More columns than a block of a product of many rows has, and more rows.
+#[test]
+fn blocks_of_columns_and_rows() {
+    let (n, k, m) = (4096 + 70, 330, 131);
+    let mut random = Random(7);
+    let (xq, codes) = (random.codes(m * k), random.ternary(n * k));
+    let w = PackedTernary::from_codes(&codes, n, k, vec![1.0], Granularity::Tensor).unwrap();
+    for (kernel, layout) in ways().filter(|(kernel, _)| *kernel != Kernel::Scalar) {
+        for m in [13, 131] {
+            let out = sums(kernel, layout, &xq[..m * k], m, w.view());
+            for (i, j) in (0..m).flat_map(|i| [0, 63, 4095, 4096, 4101, n - 1].map(|j| (i, j))) {
+                let (x, w) = (&xq[i * k..][..k], &codes[j * k..][..k]);
+                let expected: i32 = x
+                    .iter()
+                    .zip(w)
+                    .map(|(x, w)| i32::from(*x) * i32::from(*w))
+                    .sum();
+                assert_eq!(
+                    out[i * n + j],
+                    expected,
+                    "{kernel} {layout} [{i}, {j}] of {m} rows"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn extremes_do_not_overflow() {
+    for k in [
+        150, 159, 160, 161, 320, 1023, 4096, 131_071, 131_073, 300_000,
+    ] {
+        for (x, code) in [(-128i8, 1i8), (-128, -1), (127, 1), (127, -1)] {
+            let w =
+                PackedTernary::from_codes(&vec![code; 3 * k], 3, k, vec![1.0], Granularity::Tensor)
+                    .unwrap();
+            // The longest rows with few rows only: they are slow in plain loops.
+            let many = if k <= 4096 { 33 } else { 2 };
+            for m in [1, 3, many] {
+                for (kernel, layout) in ways() {
+                    let out = sums(kernel, layout, &vec![x; m * k], m, w.view());
+                    let expected = i32::from(x) * i32::from(code) * k as i32;
+                    assert_eq!(out, vec![expected; 3 * m], "{kernel} {layout} {m} x {k}");
+                }
+            }
+        }
+    }
+}
+
+/// The widest row that is allowed.
+#[test]
+fn the_widest_row() {
+    let w = PackedTernary::from_codes(
+        &vec![1; MAX_COLS],
+        1,
+        MAX_COLS,
+        vec![1.0],
+        Granularity::Tensor,
+    )
+    .unwrap();
+    for (kernel, layout) in ways() {
+        let out = sums(kernel, layout, &vec![-128; MAX_COLS], 1, w.view());
+        assert_eq!(out, [-128 * MAX_COLS as i32], "{kernel} {layout}");
+    }
+    let k = MAX_COLS + 1;
+    let w = PackedTernary::from_codes(&vec![0; k], 1, k, vec![1.0], Granularity::Tensor).unwrap();
+    let refused = PrepackedTernary::new(w.view(), Layout::TwoBit, Kernel::Scalar).map(|_| ());
+    assert_eq!(refused, Err(Error::TooWide { cols: k }));
+}
+
+/// Buffers shrink and grow between calls: nothing of an earlier row may remain in the padding of a later one.
+#[test]
+fn reused_buffers_keep_nothing() {
+    let mut random = Random(5);
+    for (kernel, layout) in ways() {
+        let mut x = QuantizedRows::new();
+        for (m, k) in [(3, 200), (1, 7), (2, 81), (5, 17), (1, 333)] {
+            let (xq, codes) = (random.codes(m * k), random.ternary(20 * k));
+            let w =
+                PackedTernary::from_codes(&codes, 20, k, vec![1.0], Granularity::Tensor).unwrap();
+            let prepared = PrepackedTernary::new(w.view(), layout, kernel).unwrap();
+            let (mut expected, mut out) = (vec![0; m * 20], vec![9; m * 20]);
+            reference::matmul_i32(&xq, m, w.view(), &mut expected);
+            x.set_codes(kernel, layout, &xq, &vec![1.0; m], k);
+            prepared.sums(&x, 0..m, 0..2, &mut out, 20);
+            assert_eq!(out, expected, "{kernel} {layout} {m} x {k}");
+        }
+    }
+}
+
+#[test]
+fn bytes_and_refusals() {
+    let w = PackedTernary::from_codes(&vec![1; 48 * 160], 48, 160, vec![1.0], Granularity::Tensor)
+        .unwrap();
+    let bytes = |layout| {
+        PrepackedTernary::new(w.view(), layout, Kernel::Scalar)
+            .unwrap()
+            .bytes()
+    };
+    assert_eq!(bytes(Layout::TwoBit), 48 * 160 / 4 + 4);
+    assert_eq!(bytes(Layout::BaseThree), 48 * 160 / 5 + 4);
+
+    let words = [u32::MAX];
+    let illegal = PackedView::new(&words, &[1.0], Granularity::Tensor, 1, 16).unwrap();
+    let refused = PrepackedTernary::new(illegal, Layout::TwoBit, Kernel::Scalar).map(|_| ());
+    assert_eq!(refused, Err(Error::IllegalCode { row: 0, col: 0 }));
+    assert!(matches!(
+        "zip".parse::<Layout>(),
+        Err(Error::UnknownLayout { .. })
+    ));
+}
+
+#[test]
+#[should_panic(expected = "x has the order of base-three")]
+fn activations_of_another_layout_are_refused() {
+    let w = PackedTernary::from_codes(&[1; 16], 1, 16, vec![1.0], Granularity::Tensor).unwrap();
+    let w = PrepackedTernary::new(w.view(), Layout::TwoBit, Kernel::Scalar).unwrap();
+    let mut x = QuantizedRows::new();
+    x.quantize(Kernel::Scalar, Layout::BaseThree, &[1.0; 16], 16);
+    w.product(&x, 0..1, 0..1, &mut [0.0], 1);
+}
