@@ -202,9 +202,7 @@ fn fetch_part(lines: &[Line], part: usize, parts: usize) {
 mod tests {
     use super::*;
     use crate::{
-        PackedTernary, QuantizedRows,
-        format::interleave,
-        gemm::base_three::encode_row,
+        Granularity, PackedTernary, PrepackedTernary, QuantizedRows,
         isa::amx::{Model, Tiles},
         reference,
     };
@@ -238,30 +236,18 @@ mod tests {
     }
 
     fn check(unit: &impl Unit, m: usize, n: usize, k: usize, x: &[i8], w: &[i8]) {
-        let packed = PackedTernary::from_codes(w, n, k, vec![1.0]).unwrap();
+        let packed = PackedTernary::from_codes(w, n, k, vec![1.0], Granularity::Tensor).unwrap();
         let mut expected = vec![0; m * n];
         reference::matmul_i32(x, m, packed.view(), &mut expected);
         for layout in Layout::ALL {
-            let per_group = layout.lines(k);
-            let mut lines = vec![Line::ZERO_WEIGHTS; n.div_ceil(GROUP_ROWS) * per_group];
-            for (group, lines) in lines.chunks_exact_mut(per_group).enumerate() {
-                match layout {
-                    Layout::TwoBit => interleave(packed.view(), group, lines),
-                    Layout::BaseThree => {
-                        for row in GROUP_ROWS * group..(GROUP_ROWS * (group + 1)).min(n) {
-                            let words = packed.view().row_words(row);
-                            encode_row(words, k, row % GROUP_ROWS, lines);
-                        }
-                    }
-                }
-            }
+            let prepacked = PrepackedTernary::new(packed.view(), layout, Kernel::Scalar).unwrap();
             let mut codes = QuantizedRows::new();
             codes.set_codes(Kernel::Scalar, layout, x, &vec![1.0; m], k);
             let groups = Groups {
                 layout,
                 cols: k,
-                count: n.div_ceil(GROUP_ROWS),
-                lines: &lines,
+                count: prepacked.groups(),
+                lines: prepacked.stored(0..prepacked.groups()),
             };
             let mut out = Sums {
                 columns: n,
