@@ -5,6 +5,9 @@
 //! | `gguf` | the container: metadata and tensors, read in place and written tensor by tensor |
 //! | `safetensors` | the other container: a file, or several by an index |
 //! | `blocks` | tensor types of GGUF, one a file |
+//! | `hf` | folders of transformers: `config.json`, packed codes, the tokenizer's files |
+//! | `model` | a decoder-only model whatever the container: shape, conventions with their evidence, tensors by role |
+//! | `inspect` | all of it in words, with the codes and values of every tensor |
 //! | `ternary` | codes and scales of a matrix as a file holds them |
 //! | `file_bytes`, `error` | a mapped file; what is wrong with it, in one line |
 //!
@@ -16,10 +19,16 @@ mod blocks;
 mod error;
 mod file_bytes;
 pub mod gguf;
+pub mod hf;
+pub mod inspect;
+mod json;
+pub mod model;
+mod open;
 pub mod safetensors;
 mod ternary;
 
 pub use blocks::{EncodeError, I2sOrder, TensorType};
 pub use error::{Error, Place};
 pub use file_bytes::FileBytes;
-pub use ternary::{ScaleDirection, ScaleGroups, TernaryError, TernaryTensor};
+pub use open::ModelFile;
+pub use ternary::{ScaleDirection, TernaryError, TernaryTensor};

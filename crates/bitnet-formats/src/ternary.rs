@@ -4,7 +4,7 @@
 //! and says which they are, so that going from one multiplying file to another changes no bit, and
 //! [`TernaryTensor::into_packed`] inverts only where it must.
 
-use bitnet_kernels::{Granularity, PackedTernary, words_per_row};
+use bitnet_kernels::{Granularity, PackedTernary, TernaryWord, words_per_row};
 
 /// What a scale does to a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,17 +15,6 @@ pub enum ScaleDirection {
     Divide,
 }
 
-/// Which weights share a scale.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScaleGroups {
-    /// All of the matrix.
-    Tensor,
-    /// Each row its own.
-    Row,
-    /// Each so many columns of a row their own.
-    Columns(usize),
-}
-
 /// Codes -1, 0, 1 of a matrix `[rows, cols]` with their scales.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TernaryTensor {
@@ -33,7 +22,7 @@ pub struct TernaryTensor {
     cols: usize,
     words: Vec<u32>,
     scales: Vec<f32>,
-    groups: ScaleGroups,
+    granularity: Granularity,
     direction: ScaleDirection,
 }
 
@@ -82,19 +71,19 @@ impl TernaryTensor {
     pub(crate) fn new(
         rows: usize,
         cols: usize,
-        groups: ScaleGroups,
+        granularity: Granularity,
         direction: ScaleDirection,
     ) -> Self {
-        let words = vec![0x5555_5555; rows * words_per_row(cols)];
+        let words = vec![TernaryWord::ZERO.0; rows * words_per_row(cols)];
         let mut tensor = Self {
             rows,
             cols,
             words,
             scales: Vec::new(),
-            groups,
+            granularity,
             direction,
         };
-        tensor.scales = vec![1.0; tensor.scale_count()];
+        tensor.scales = vec![1.0; granularity.scales(rows, cols)];
         tensor
     }
 
@@ -111,11 +100,11 @@ impl TernaryTensor {
         codes: &[i8],
         (rows, cols): (usize, usize),
         scales: Vec<f32>,
-        groups: ScaleGroups,
+        granularity: Granularity,
         direction: ScaleDirection,
     ) -> Result<Self, TernaryError> {
         assert_eq!(codes.len(), rows * cols, "codes are not {rows} x {cols}");
-        let mut tensor = Self::new(rows, cols, groups, direction);
+        let mut tensor = Self::new(rows, cols, granularity, direction);
         let mut stored = vec![0_u8; cols];
         for (row, codes) in codes.chunks_exact(cols.max(1)).enumerate() {
             for (stored, code) in stored.iter_mut().zip(codes) {
@@ -134,26 +123,24 @@ impl TernaryTensor {
         col: usize,
         stored: &[u8],
     ) -> Result<(), TernaryError> {
-        debug_assert!(col.is_multiple_of(16));
-        let first = row * words_per_row(self.cols) + col / 16;
+        debug_assert!(col.is_multiple_of(TernaryWord::WEIGHTS));
+        let first = row * words_per_row(self.cols) + col / TernaryWord::WEIGHTS;
         let words = &mut self.words[first..];
-        for (index, (stored, word)) in stored.chunks(16).zip(words).enumerate() {
+        let chunks = stored.chunks(TernaryWord::WEIGHTS);
+        for (index, (stored, word)) in chunks.zip(words).enumerate() {
             if let Some(at) = stored.iter().position(|code| *code > 2) {
                 let found = i32::from(stored[at].wrapping_sub(1) as i8);
-                let col = col + 16 * index + at;
+                let col = col + TernaryWord::WEIGHTS * index + at;
                 return Err(TernaryError::NotTernary { row, col, found });
             }
-            // The padding of a short row stays weight 0.
-            let padding = 0x5555_5555_u32.checked_shl(2 * stored.len() as u32);
-            let codes = stored.iter().rev();
-            *word = codes.fold(0, |word, code| word << 2 | u32::from(*code)) | padding.unwrap_or(0);
+            *word = TernaryWord::pack(stored.iter().map(|code| *code as i8 - 1)).0;
         }
         Ok(())
     }
 
     /// Sets all scales, after the codes.
     pub(crate) fn set_scales(&mut self, scales: Vec<f32>) -> Result<(), TernaryError> {
-        let expected = self.scale_count();
+        let expected = self.granularity.scales(self.rows, self.cols);
         if scales.len() != expected {
             return Err(TernaryError::ScaleCount {
                 expected,
@@ -179,32 +166,49 @@ impl TernaryTensor {
 
     /// Negates the codes of a group, or sets them to 0.
     fn rewrite_group(&mut self, index: usize, negate: bool) {
-        let words = words_per_row(self.cols);
-        let (rows, cols) = match self.groups {
-            ScaleGroups::Tensor => (0..self.rows, 0..self.cols),
-            ScaleGroups::Row => (index..index + 1, 0..self.cols),
-            ScaleGroups::Columns(n) => {
-                let per_row = self.cols.div_ceil(n);
+        let (rows, cols) = match self.granularity {
+            Granularity::Tensor => (0..self.rows, 0..self.cols),
+            Granularity::Row => (index..index + 1, 0..self.cols),
+            Granularity::Group(n) => {
+                let per_row = self.granularity.groups(self.cols);
                 let (row, first) = (index / per_row, index % per_row * n);
                 (row..row + 1, first..self.cols.min(first + n))
             }
         };
+        let words = words_per_row(self.cols);
         for row in rows {
-            for col in cols.clone() {
-                let word = &mut self.words[row * words + col / 16];
-                let bit = 2 * (col % 16);
-                let stored = *word >> bit & 3;
-                let new = if negate { 2 - stored } else { 1 };
-                *word = *word & !(3 << bit) | new << bit;
+            for first in cols.clone().step_by(TernaryWord::WEIGHTS) {
+                let word = &mut self.words[row * words + first / TernaryWord::WEIGHTS];
+                let used = (cols.end - first).min(TernaryWord::WEIGHTS);
+                let code = |k| {
+                    if negate {
+                        -TernaryWord(*word).code(k)
+                    } else {
+                        0
+                    }
+                };
+                *word = TernaryWord::pack((0..used).map(code)).0;
             }
         }
     }
 
-    fn scale_count(&self) -> usize {
-        match self.groups {
-            ScaleGroups::Tensor => 1,
-            ScaleGroups::Row => self.rows,
-            ScaleGroups::Columns(n) => self.rows * self.cols.div_ceil(n),
+    /// The matrix whose row `i` is row `rows[i]` of this one; scales go with their rows.
+    pub(crate) fn select_rows(self, rows: &[usize]) -> Self {
+        let words = words_per_row(self.cols);
+        let of = |row: &usize| &self.words[row * words..][..words];
+        let scales = match self.granularity {
+            Granularity::Tensor => self.scales,
+            Granularity::Row | Granularity::Group(_) => {
+                let per_row = self.scales.len() / self.rows.max(1);
+                let of = |row: &usize| &self.scales[row * per_row..][..per_row];
+                rows.iter().flat_map(of).copied().collect()
+            }
+        };
+        Self {
+            rows: rows.len(),
+            words: rows.iter().flat_map(of).copied().collect(),
+            scales,
+            ..self
         }
     }
 
@@ -224,8 +228,8 @@ impl TernaryTensor {
     }
 
     /// Which weights share a scale.
-    pub fn groups(&self) -> ScaleGroups {
-        self.groups
+    pub fn granularity(&self) -> Granularity {
+        self.granularity
     }
 
     /// What a scale does.
@@ -240,8 +244,8 @@ impl TernaryTensor {
     /// If `row` or `col` lies outside the matrix.
     pub fn code(&self, row: usize, col: usize) -> i8 {
         assert!(col < self.cols, "column {col} of {}", self.cols);
-        let word = self.words[row * words_per_row(self.cols) + col / 16];
-        (word >> (2 * (col % 16)) & 3) as i8 - 1
+        let word = self.words[row * words_per_row(self.cols) + col / TernaryWord::WEIGHTS];
+        TernaryWord(word).code(col % TernaryWord::WEIGHTS)
     }
 
     /// The codes, row after row.
@@ -255,13 +259,10 @@ impl TernaryTensor {
         let mut counts = [0; 3];
         for words in self.words.chunks(words_per_row(self.cols).max(1)) {
             for (index, word) in words.iter().enumerate() {
-                let used = (self.cols - 16 * index).min(16);
-                let mask = u32::MAX >> (32 - 2 * used);
-                let (ones, twos) = (word & 0x5555_5555 & mask, word >> 1 & 0x5555_5555 & mask);
-                let (ones, twos) = (ones.count_ones() as u64, twos.count_ones() as u64);
-                counts[0] += used as u64 - ones - twos;
-                counts[1] += ones;
-                counts[2] += twos;
+                let used = (self.cols - TernaryWord::WEIGHTS * index).min(TernaryWord::WEIGHTS);
+                for k in 0..used {
+                    counts[TernaryWord(*word).stored(k) as usize] += 1;
+                }
             }
         }
         counts
@@ -269,10 +270,10 @@ impl TernaryTensor {
 
     /// The scale of one weight's group as a number that multiplies its code.
     pub fn multiplier(&self, row: usize, col: usize) -> f32 {
-        let index = match self.groups {
-            ScaleGroups::Tensor => 0,
-            ScaleGroups::Row => row,
-            ScaleGroups::Columns(n) => row * self.cols.div_ceil(n) + col / n,
+        let index = match self.granularity {
+            Granularity::Tensor => 0,
+            Granularity::Row => row,
+            Granularity::Group(n) => row * self.granularity.groups(self.cols) + col / n,
         };
         match self.direction {
             ScaleDirection::Multiply => self.scales[index],
@@ -295,7 +296,7 @@ impl TernaryTensor {
     ///
     /// # Errors
     ///
-    /// If a scale has no finite inverse, or the kernels do not have these groups.
+    /// If a scale has no finite inverse.
     pub fn into_packed(self) -> Result<PackedTernary, TernaryError> {
         let mut scales = self.scales;
         if self.direction == ScaleDirection::Multiply {
@@ -303,18 +304,27 @@ impl TernaryTensor {
                 *scale = if *scale == 0.0 { 1.0 } else { 1.0 / *scale };
             }
         }
-        let granularity = match self.groups {
-            ScaleGroups::Tensor => Granularity::Tensor,
-            ScaleGroups::Row => Granularity::Row,
-            ScaleGroups::Columns(size) => Granularity::Group(size),
-        };
-        let (words, rows, cols) = (self.words, self.rows, self.cols);
+        let (words, granularity) = (self.words, self.granularity);
         Ok(PackedTernary::from_words(
             words,
             scales,
             granularity,
-            rows,
-            cols,
+            self.rows,
+            self.cols,
         )?)
+    }
+}
+
+/// The kernels' matrix, whose scales divide.
+impl From<PackedTernary> for TernaryTensor {
+    fn from(packed: PackedTernary) -> Self {
+        Self {
+            rows: packed.rows(),
+            cols: packed.cols(),
+            words: packed.words().to_vec(),
+            scales: packed.scales().to_vec(),
+            granularity: packed.granularity(),
+            direction: ScaleDirection::Divide,
+        }
     }
 }

@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, fs};
 
 use bitnet_formats::{
-    FileBytes, I2sOrder, ScaleDirection, ScaleGroups, TensorType, TernaryTensor,
+    FileBytes, I2sOrder, ScaleDirection, TensorType, TernaryTensor,
     gguf::{Array, GgufFile, GgufWriter, Value, ValueType},
     safetensors::SafetensorsFile,
 };
+use bitnet_kernels::Granularity;
 
 const GOLDENS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens");
 
@@ -144,7 +145,7 @@ fn type_42_is_told_by_its_size() {
     let tensor = file.tensor("Q2_0").unwrap();
     assert_eq!(tensor.tensor_type(), TensorType::Pq2_0);
     let ternary = tensor.to_ternary().unwrap().unwrap();
-    assert_eq!(ternary.groups(), ScaleGroups::Columns(128));
+    assert_eq!(ternary.granularity(), Granularity::Group(128));
     assert_eq!(ternary.codes(), expected.codes("Q2_0").unwrap());
     assert_eq!(
         bits(ternary.scales()),
@@ -274,10 +275,10 @@ fn what_does_not_fit_is_refused_before_anything_is_written() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
-fn ternary(groups: ScaleGroups, scales: Vec<f32>) -> TernaryTensor {
+fn ternary(granularity: Granularity, scales: Vec<f32>) -> TernaryTensor {
     let codes: Vec<i8> = (0..1536).map(|i| (i * 7 % 3 - 1) as i8).collect();
     let direction = ScaleDirection::Multiply;
-    TernaryTensor::from_codes(&codes, (3, 512), scales, groups, direction).unwrap()
+    TernaryTensor::from_codes(&codes, (3, 512), scales, granularity, direction).unwrap()
 }
 
 #[test]
@@ -285,34 +286,31 @@ fn scales_go_where_they_fit_and_nowhere_else() {
     use TensorType::*;
     for (tensor, fits) in [
         (
-            ternary(ScaleGroups::Tensor, vec![0.5]),
+            ternary(Granularity::Tensor, vec![0.5]),
             vec![Tq1_0, Tq2_0, Q2_0, Pq2_0, Ptq1_0, I2S],
         ),
         (
-            ternary(ScaleGroups::Row, vec![0.5, 0.25, 2.0]),
+            ternary(Granularity::Row, vec![0.5, 0.25, 2.0]),
             vec![Tq1_0, Tq2_0, Q2_0, Pq2_0, Ptq1_0],
         ),
         (
             ternary(
-                ScaleGroups::Columns(128),
+                Granularity::Group(128),
                 (1..=12_u8).map(f32::from).collect(),
             ),
             vec![Q2_0, Pq2_0, Ptq1_0],
         ),
         (
-            ternary(
-                ScaleGroups::Columns(64),
-                (1..=24_u8).map(f32::from).collect(),
-            ),
+            ternary(Granularity::Group(64), (1..=24_u8).map(f32::from).collect()),
             vec![Q2_0],
         ),
         // Groups whose scales are equal are as good as one.
         (
-            ternary(ScaleGroups::Columns(64), vec![0.5; 24]),
+            ternary(Granularity::Group(64), vec![0.5; 24]),
             vec![Tq1_0, Tq2_0, Q2_0, Pq2_0, Ptq1_0, I2S],
         ),
-        (ternary(ScaleGroups::Tensor, vec![1e-9]), vec![I2S]),
-        (ternary(ScaleGroups::Tensor, vec![1e6]), vec![I2S]),
+        (ternary(Granularity::Tensor, vec![1e-9]), vec![I2S]),
+        (ternary(Granularity::Tensor, vec![1e6]), vec![I2S]),
     ] {
         for ty in TensorType::ALL {
             let folder = tempfile::tempdir().unwrap();

@@ -10,7 +10,9 @@ use super::{
     tq1_0::Tq1_0,
     tq2_0::Tq2_0,
 };
-use crate::ternary::{ScaleDirection, ScaleGroups, TernaryError, TernaryTensor};
+use bitnet_kernels::Granularity;
+
+use crate::ternary::{ScaleDirection, TernaryError, TernaryTensor};
 
 /// Decodes a ternary matrix. `bytes` has the length of its type and shape; `order` matters to I2_S only.
 ///
@@ -48,11 +50,11 @@ fn decode<B: TernaryBlock>(
     (rows, cols): (usize, usize),
     scale: Option<f32>,
 ) -> Result<TernaryTensor, TernaryError> {
-    let groups = match scale {
-        Some(_) => ScaleGroups::Tensor,
-        None => ScaleGroups::Columns(B::WEIGHTS),
+    let granularity = match scale {
+        Some(_) => Granularity::Tensor,
+        None => Granularity::Group(B::WEIGHTS),
     };
-    let mut tensor = TernaryTensor::new(rows, cols, groups, ScaleDirection::Multiply);
+    let mut tensor = TernaryTensor::new(rows, cols, granularity, ScaleDirection::Multiply);
     let mut scales = Vec::with_capacity(rows * cols / B::WEIGHTS);
     let mut stored = vec![0; B::WEIGHTS];
     let per_row = cols / B::WEIGHTS;
@@ -114,10 +116,10 @@ fn encode<B: TernaryBlock>(tensor: &TernaryTensor) -> Result<Vec<u8>, EncodeErro
 /// The one scale of `count` weights from the flat index `first` on.
 fn shared_scale(tensor: &TernaryTensor, first: usize, count: usize) -> Result<f32, EncodeError> {
     let cols = tensor.cols();
-    let step = match tensor.groups() {
-        ScaleGroups::Tensor => count,
-        ScaleGroups::Row => cols,
-        ScaleGroups::Columns(n) => n,
+    let step = match tensor.granularity() {
+        Granularity::Tensor => count,
+        Granularity::Row => cols,
+        Granularity::Group(n) => n,
     };
     let at = |index: usize| tensor.multiplier(index / cols, index % cols);
     let scale = at(first);
@@ -133,7 +135,7 @@ fn shared_scale(tensor: &TernaryTensor, first: usize, count: usize) -> Result<f3
         // To the next group: groups start anew in each row.
         let col = index % cols;
         index += (step - col % step).min(cols - col).max(1);
-        if tensor.groups() == ScaleGroups::Tensor {
+        if tensor.granularity() == Granularity::Tensor {
             break;
         }
     }

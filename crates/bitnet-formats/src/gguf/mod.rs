@@ -12,13 +12,16 @@
 //! allocated. [`GgufWriter`] writes a file tensor by tensor.
 
 mod cursor;
+mod describe;
 mod file;
 mod header;
 mod layout;
+mod model;
 mod value;
 mod writer;
 
 pub use file::{GgufFile, GgufTensor};
+pub use model::GgufModel;
 pub use value::{Array, Value, ValueType};
 pub use writer::{GgufStream, GgufWriter};
 

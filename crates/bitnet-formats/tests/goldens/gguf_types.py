@@ -98,73 +98,78 @@ def write(path, tensors, alignment=32):
     path.write_bytes(head + bytes(-len(head) % alignment) + data)
 
 
-expected = {}
-tensors = {}
-dims = (COLS, ROWS)
+def main():
+    expected = {}
+    tensors = {}
+    dims = (COLS, ROWS)
 
-for ty in (T.F32, T.F16, T.BF16, T.Q8_0, T.Q4_0, T.Q4_1):
-    x = floats()
-    raw = quants.quantize(x, ty)
-    tensors[ty.name] = (ty.value, dims, raw.tobytes())
-    expected[f"{ty.name}.source"] = x
-    expected[f"{ty.name}.values"] = quants.dequantize(raw, ty).astype(np.float32)
+    for ty in (T.F32, T.F16, T.BF16, T.Q8_0, T.Q4_0, T.Q4_1):
+        x = floats()
+        raw = quants.quantize(x, ty)
+        tensors[ty.name] = (ty.value, dims, raw.tobytes())
+        expected[f"{ty.name}.source"] = x
+        expected[f"{ty.name}.values"] = quants.dequantize(raw, ty).astype(np.float32)
 
-raw = rng.integers(0, 256, (ROWS, COLS // 256, 210)).astype(np.uint8)
-raw[:, :, 208:] = rng.uniform(0.001, 1, (ROWS, COLS // 256, 1)).astype(np.float16).view(np.uint8)
-raw = raw.reshape(ROWS, -1)
-tensors["Q6_K"] = (T.Q6_K.value, dims, raw.tobytes())
-expected["Q6_K.values"] = quants.dequantize(raw, T.Q6_K)
+    raw = rng.integers(0, 256, (ROWS, COLS // 256, 210)).astype(np.uint8)
+    raw[:, :, 208:] = rng.uniform(0.001, 1, (ROWS, COLS // 256, 1)).astype(np.float16).view(np.uint8)
+    raw = raw.reshape(ROWS, -1)
+    tensors["Q6_K"] = (T.Q6_K.value, dims, raw.tobytes())
+    expected["Q6_K.values"] = quants.dequantize(raw, T.Q6_K)
 
-for ty in (T.TQ1_0, T.TQ2_0):
-    codes, scales, x = ternary(256)
-    raw = quants.quantize(x, ty)
-    tensors[ty.name] = (ty.value, dims, raw.tobytes())
-    values = quants.dequantize(raw, ty)
-    assert (values == x).all()
-    expected |= {f"{ty.name}.{k}": v for k, v in
-                 dict(source=x, values=values, codes=codes, scales=scales).items()}
+    for ty in (T.TQ1_0, T.TQ2_0):
+        codes, scales, x = ternary(256)
+        raw = quants.quantize(x, ty)
+        tensors[ty.name] = (ty.value, dims, raw.tobytes())
+        values = quants.dequantize(raw, ty)
+        assert (values == x).all()
+        expected |= {f"{ty.name}.{k}": v for k, v in
+                     dict(source=x, values=values, codes=codes, scales=scales).items()}
 
-for name, id, group in (("Q2_0", 42, 64), ("PQ2_0", 142, 128), ("PTQ1_0", 143, 128)):
-    codes, scales, x = ternary(group)
-    raw = ptq1_0(codes, scales) if name == "PTQ1_0" else q2_0(codes, scales, group)
-    tensors[name] = (id, dims, raw)
-    expected |= {f"{name}.{k}": v for k, v in
-                 dict(source=x, values=x, codes=codes, scales=scales).items()}
+    for name, id, group in (("Q2_0", 42, 64), ("PQ2_0", 142, 128), ("PTQ1_0", 143, 128)):
+        codes, scales, x = ternary(group)
+        raw = ptq1_0(codes, scales) if name == "PTQ1_0" else q2_0(codes, scales, group)
+        tensors[name] = (id, dims, raw)
+        expected |= {f"{name}.{k}": v for k, v in
+                     dict(source=x, values=x, codes=codes, scales=scales).items()}
 
-for name, block in (("I2_S", 128), ("I2_S_ARM", 64)):
-    codes, _, _ = ternary(128)
-    scale = np.float32(0.123456789)
-    tensors[name] = (36, dims, i2_s(codes, scale, block))
-    expected |= {f"{name}.codes": codes, f"{name}.values": codes * scale,
-                 f"{name}.scales": np.array([scale])}
+    for name, block in (("I2_S", 128), ("I2_S_ARM", 64)):
+        codes, _, _ = ternary(128)
+        scale = np.float32(0.123456789)
+        tensors[name] = (36, dims, i2_s(codes, scale, block))
+        expected |= {f"{name}.codes": codes, f"{name}.values": codes * scale,
+                     f"{name}.scales": np.array([scale])}
 
-write(HERE / "types.gguf", tensors)
-save_file({k: np.ascontiguousarray(v) for k, v in expected.items()}, HERE / "types.safetensors")
+    write(HERE / "types.gguf", tensors)
+    save_file({k: np.ascontiguousarray(v) for k, v in expected.items()}, HERE / "types.safetensors")
 
-# The old PQ2_0, which has the id of Q2_0.
-codes, scales, x = ternary(128)
-write(HERE / "q2_0_old.gguf", {"Q2_0": (42, dims, q2_0(codes, scales, 128))})
-save_file({"Q2_0.codes": codes, "Q2_0.scales": scales}, HERE / "q2_0_old.safetensors")
+    # The old PQ2_0, which has the id of Q2_0.
+    codes, scales, x = ternary(128)
+    write(HERE / "q2_0_old.gguf", {"Q2_0": (42, dims, q2_0(codes, scales, 128))})
+    save_file({"Q2_0.codes": codes, "Q2_0.scales": scales}, HERE / "q2_0_old.safetensors")
 
-# All types of metadata and two tensors, written by the package.
-writer = GGUFWriter(HERE / "metadata.gguf", "test")
-for name, value in dict(u8=255, i8=-128, u16=65535, i16=-32768, u32=2**32 - 1, i32=-(2**31)).items():
-    {"u8": writer.add_uint8, "i8": writer.add_int8, "u16": writer.add_uint16, "i16": writer.add_int16,
-     "u32": writer.add_uint32, "i32": writer.add_int32}[name](f"test.{name}", value)
-writer.add_uint64("test.u64", 2**64 - 1)
-writer.add_int64("test.i64", -(2**63))
-writer.add_float32("test.f32", 1.5)
-writer.add_float64("test.f64", -2.25)
-writer.add_bool("test.bool", True)
-writer.add_string("test.string", "Grüße, 世界")
-writer.add_array("test.strings", ["a", "", "ü"])
-writer.add_array("test.ints", [1, -2, 3])
-writer.add_array("test.floats", [0.5, -0.25])
-writer.add_array("test.bools", [True, False])
-writer.add_tensor("a", np.arange(6, dtype=np.float32).reshape(2, 3))
-writer.add_tensor("b", np.arange(24, dtype=np.float16).reshape(2, 3, 4))
-writer.write_header_to_file()
-writer.write_kv_data_to_file()
-writer.write_tensors_to_file()
-writer.close()
-GGUFReader(HERE / "metadata.gguf")
+    # All types of metadata and two tensors, written by the package.
+    writer = GGUFWriter(HERE / "metadata.gguf", "test")
+    for name, value in dict(u8=255, i8=-128, u16=65535, i16=-32768, u32=2**32 - 1, i32=-(2**31)).items():
+        {"u8": writer.add_uint8, "i8": writer.add_int8, "u16": writer.add_uint16, "i16": writer.add_int16,
+         "u32": writer.add_uint32, "i32": writer.add_int32}[name](f"test.{name}", value)
+    writer.add_uint64("test.u64", 2**64 - 1)
+    writer.add_int64("test.i64", -(2**63))
+    writer.add_float32("test.f32", 1.5)
+    writer.add_float64("test.f64", -2.25)
+    writer.add_bool("test.bool", True)
+    writer.add_string("test.string", "Grüße, 世界")
+    writer.add_array("test.strings", ["a", "", "ü"])
+    writer.add_array("test.ints", [1, -2, 3])
+    writer.add_array("test.floats", [0.5, -0.25])
+    writer.add_array("test.bools", [True, False])
+    writer.add_tensor("a", np.arange(6, dtype=np.float32).reshape(2, 3))
+    writer.add_tensor("b", np.arange(24, dtype=np.float16).reshape(2, 3, 4))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    GGUFReader(HERE / "metadata.gguf")
+
+
+if __name__ == "__main__":
+    main()

@@ -7,12 +7,8 @@ use std::arch::asm;
 
 use super::{Block, Configured, Pair, Passes, Start, Unit};
 
-/// Loads both tiles of a piece of A (`at` 0, 2048 or 4096 bytes into the step), or of B. `once` says that these bytes are not
-/// needed again soon.
+/// Loads both tiles of a piece of A (`at` 0, 2048 or 4096 bytes into the step), or of B.
 macro_rules! load {
-    (a once) => {
-        "tileloaddt1 tmm4, [{a} + {row}]\ntileloaddt1 tmm5, [{a} + {row} + 1024]\n"
-    };
     (a $at:literal) => {
         concat!(
             "tileloadd tmm4, [{a} + {row} + ",
@@ -106,7 +102,7 @@ macro_rules! block {
 impl Unit for Configured {
     #[inline]
     fn int8(&self, a: &[Pair], b: &[Pair], start: Start, c: &mut Block<i32>) {
-        block!(1 1, [load!(b 0), load!(a once), multiply!("tdpbsud")], a, b, start, c);
+        block!(1 1, [load!(a 0), load!(b 0), multiply!("tdpbsud")], a, b, start, c);
     }
 
     #[inline]

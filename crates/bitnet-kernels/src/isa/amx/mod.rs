@@ -15,7 +15,6 @@
 //! | `config` | the shape of the tile registers of a thread, for as long as it multiplies |
 //! | `panel` | operands and results, the trait [`Unit`] |
 //! | `instructions` | [`Unit`] on the processor |
-//! | `gemm` | ternary weights × many rows of int8 codes: the order of work around the panels |
 //! | `model` | [`Unit`] in plain Rust, bit for bit: the arrangement of panels is tested on any processor |
 //!
 //! # Use
@@ -31,7 +30,6 @@
 //! k, from the first load to the last store, is therefore one block, and nothing has to survive between blocks.
 
 mod config;
-pub(crate) mod gemm;
 mod instructions;
 mod model;
 mod panel;

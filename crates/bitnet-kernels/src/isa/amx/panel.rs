@@ -99,10 +99,6 @@ impl Passes {
 pub(crate) trait Unit {
     /// `c[i, j] (+)= Σ_k a[i, k] · b[k, j]`, signed by unsigned int8, 64 a step; int32 sums wrap around.
     ///
-    /// Made for a B that stays in the level-one cache (28 KiB of it) while panels of A stream past from the level-two cache:
-    /// A is loaded with the hint that it is not needed again soon. A step takes 87 cycles so, and 115 without the hint,
-    /// because A then pushes B out.
-    ///
     /// # Panics
     ///
     /// If the panels are not as long as each other.

@@ -1,0 +1,18 @@
+//! A decoder-only language model as its files describe it, whatever the container: shape, conventions, tensors by role.
+
+mod description;
+mod role;
+mod rope_rows;
+mod source;
+mod ternary_values;
+
+pub use description::{
+    Activation, ActivationFormat, Family, Finding, ModelDescription, ModelShape, Norms, Rope,
+    RopeScaling, SpecialTokens, TokenizerKind, WeightFormat,
+};
+pub use role::{LayerRole, Projection, Role};
+pub use source::{Tensor, TensorEntry, TensorSource};
+
+pub(crate) use role::Names;
+pub(crate) use rope_rows::interleaved_row;
+pub(crate) use ternary_values::ternary_values;
