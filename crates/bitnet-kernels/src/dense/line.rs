@@ -41,7 +41,7 @@ impl Line {
 
     /// The bfloat16 at `index` of a lane, widened.
     #[inline]
-    pub(super) fn bf16(&self, lane: usize, index: usize) -> f32 {
+    pub(crate) fn bf16(&self, lane: usize, index: usize) -> f32 {
         let half = self.0[lane] >> (16 * index) & 0xffff;
         f32::from_bits(half << 16)
     }

@@ -5,10 +5,15 @@
 
 use std::arch::asm;
 
-use super::{Block, Configured, Pair, Passes, Start, Unit};
+use super::{Block, Configured, Pair, Passes, Start, Strided, Unit};
+use crate::format::Line;
 
-/// Loads both tiles of a piece of A (`at` 0, 2048 or 4096 bytes into the step), or of B.
+/// Loads both tiles of a piece of A (`at` 0, 2048 or 4096 bytes into the step), or of B. `once` says that these bytes are
+/// not needed again soon.
 macro_rules! load {
+    (a once) => {
+        "tileloaddt1 tmm4, [{a} + {row}]\ntileloaddt1 tmm5, [{a} + {row} + 1024]\n"
+    };
     (a $at:literal) => {
         concat!(
             "tileloadd tmm4, [{a} + {row} + ",
@@ -28,6 +33,13 @@ macro_rules! load {
             $at,
             "]\n"
         )
+    };
+}
+
+/// Loads both tiles of a step of a [`Strided`] B.
+macro_rules! load_strided {
+    () => {
+        "tileloadd tmm6, [{b} + {b_row}]\ntileloadd tmm7, [{b_second} + {b_row}]\n"
     };
 }
 
@@ -99,10 +111,66 @@ macro_rules! block {
     }};
 }
 
+/// As [`block`], with a B where it lies: `$step` for every `$of_a` pairs of A.
+macro_rules! strided {
+    ($of_a:literal, [$($step:expr),+], $a:expr, $b:expr, $start:expr, $c:expr) => {{
+        let (a, b): (&[Pair], Strided<'_>) = ($a, $b);
+        let steps = a.len() / $of_a;
+        assert!(a.len().is_multiple_of($of_a) && b.holds(steps), "steps of the panels");
+        const LINE: usize = size_of::<Line>();
+        // SAFETY: as in `block!` for A and the block. Of B each step reads two tiles of 16 lines of 64 bytes, which
+        // `holds` has found within its lines.
+        unsafe {
+            asm!(
+                "test {add:e}, {add:e}",
+                "jz 2f",
+                "tileloadd tmm0, [{c} + {c_row}]",
+                "tileloadd tmm1, [{c} + {c_row} + 64]",
+                "tileloadd tmm2, [{c} + {c_row} + 2048]",
+                "tileloadd tmm3, [{c} + {c_row} + 2112]",
+                "jmp 3f",
+                "2:",
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "tilezero tmm2",
+                "tilezero tmm3",
+                "3:",
+                "test {steps}, {steps}",
+                "jz 5f",
+                "4:",
+                $($step,)+
+                concat!("add {a}, 2048 * ", $of_a),
+                "add {b}, {b_step}",
+                "add {b_second}, {b_step}",
+                "dec {steps}",
+                "jnz 4b",
+                "5:",
+                "tilestored [{c} + {c_row}], tmm0",
+                "tilestored [{c} + {c_row} + 64], tmm1",
+                "tilestored [{c} + {c_row} + 2048], tmm2",
+                "tilestored [{c} + {c_row} + 2112], tmm3",
+                add = in(reg) i32::from($start == Start::Add),
+                steps = inout(reg) steps => _,
+                a = inout(reg) a.as_ptr() => _,
+                b = inout(reg) b.lines.as_ptr() => _,
+                b_second = inout(reg) b.lines.as_ptr().wrapping_add(b.tile) => _,
+                b_row = in(reg) LINE * b.row,
+                b_step = in(reg) LINE * b.step,
+                c = in(reg) std::ptr::from_mut($c),
+                row = in(reg) 64usize,
+                c_row = in(reg) 128usize,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack),
+            );
+        }
+    }};
+}
+
 impl Unit for Configured {
     #[inline]
     fn int8(&self, a: &[Pair], b: &[Pair], start: Start, c: &mut Block<i32>) {
-        block!(1 1, [load!(a 0), load!(b 0), multiply!("tdpbsud")], a, b, start, c);
+        block!(1 1, [load!(b 0), load!(a once), multiply!("tdpbsud")], a, b, start, c);
     }
 
     #[inline]
@@ -149,6 +217,59 @@ impl Unit for Configured {
                 ],
                 a, b, start, c
             ),
+        }
+    }
+
+    fn bf16_strided(
+        &self,
+        passes: Passes,
+        a: &[Pair],
+        b: Strided<'_>,
+        start: Start,
+        c: &mut Block<f32>,
+    ) {
+        match passes {
+            Passes::One => {
+                strided!(
+                    1,
+                    [load_strided!(), load!(a 0), multiply!("tdpbf16ps")],
+                    a,
+                    b,
+                    start,
+                    c
+                );
+            }
+            Passes::Two => strided!(
+                2,
+                [
+                    load_strided!(),
+                    load!(a 2048),
+                    multiply!("tdpbf16ps"),
+                    load!(a 0),
+                    multiply!("tdpbf16ps")
+                ],
+                a,
+                b,
+                start,
+                c
+            ),
+            Passes::Three => strided!(
+                3,
+                [
+                    load_strided!(),
+                    load!(a 4096),
+                    multiply!("tdpbf16ps"),
+                    load!(a 2048),
+                    multiply!("tdpbf16ps"),
+                    load!(a 0),
+                    multiply!("tdpbf16ps")
+                ],
+                a,
+                b,
+                start,
+                c
+            ),
+            Passes::Six => panic!("a B of one piece"),
         }
     }
 }

@@ -15,6 +15,8 @@
 //! | `config` | the shape of the tile registers of a thread, for as long as it multiplies |
 //! | `panel` | operands and results, the trait [`Unit`] |
 //! | `instructions` | [`Unit`] on the processor |
+//! | `attention` | softmax(q·kᵀ)·v over keys and values in bf16 |
+//! | `gemm` | ternary weights × many rows of int8 codes: the order of work around the panels |
 //! | `model` | [`Unit`] in plain Rust, bit for bit: the arrangement of panels is tested on any processor |
 //!
 //! # Use
@@ -29,7 +31,9 @@
 //! The intrinsics are unstable, so the loops are inline assembly. Tile registers cannot be operands of it; a whole loop over
 //! k, from the first load to the last store, is therefore one block, and nothing has to survive between blocks.
 
+pub(crate) mod attention;
 mod config;
+pub(crate) mod gemm;
 mod instructions;
 mod model;
 mod panel;
@@ -37,5 +41,5 @@ mod support;
 
 pub(crate) use config::Configured;
 pub(crate) use model::Model;
-pub(crate) use panel::{Block, Pair, Passes, SIDE, Start, Tile, Unit};
+pub(crate) use panel::{Block, Pair, Passes, SIDE, Start, Strided, Tile, Unit};
 pub(crate) use support::{Refusal, Tiles};
