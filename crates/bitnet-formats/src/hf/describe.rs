@@ -4,8 +4,8 @@ use super::config::{HfConfig, QuantizationConfig, RopeParameters};
 use crate::{
     error::{Fault, Place},
     model::{
-        Activation, ActivationFormat, Family, Finding, ModelShape, Norms, Rope, RopeScaling,
-        WeightFormat,
+        Activation, ActivationFormat, Family, Finding, LayerRole, ModelShape, Names, Norms,
+        Projection, Role, Rope, RopeScaling, WeightFormat,
     },
     ternary::ScaleDirection,
 };
@@ -25,7 +25,7 @@ pub(super) struct Seen {
     /// The first projection is stored as u8.
     pub(super) packed: bool,
     /// Rows of the first query matrix, as far as its storage tells.
-    pub(super) query_rows: usize,
+    pub(super) query_rows: Option<usize>,
 }
 
 fn missing(key: &str) -> Fault {
@@ -114,11 +114,17 @@ pub(super) fn shape(config: &HfConfig, seen: Seen) -> Result<ModelShape, Fault> 
     } else {
         shape.query_size()
     };
-    if seen.query_rows != expected {
+    let Some(rows) = seen.query_rows else {
+        let role = Role::Layer(0, LayerRole::Projection(Projection::Query));
+        return Err(Fault::tensor(
+            &role.name(Names::HuggingFace),
+            "is missing from the safetensors",
+        ));
+    };
+    if rows != expected {
         let problem = format!(
-            "{heads} heads of {head_dim} need {} rows of queries, q_proj of layer 0 has {}",
+            "{heads} heads of {head_dim} need {} rows of queries, q_proj of layer 0 has {rows}",
             shape.query_size(),
-            seen.query_rows
         );
         return Err(Fault::key("head_dim", problem));
     }

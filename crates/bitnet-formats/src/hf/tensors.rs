@@ -74,9 +74,7 @@ impl Found {
             .get(&query)
             .and_then(|name| checkpoint.tensor(name));
         let packed = query.is_some_and(|tensor| tensor.dtype() == Dtype::U8);
-        let rows = query
-            .and_then(|tensor| tensor.shape().first().copied())
-            .unwrap_or(0);
+        let rows = query.map(|tensor| tensor.shape().first().copied().unwrap_or(0));
         Seen {
             sub_norms: has(LayerRole::AttentionSubNorm),
             one_bit_names: self.one_bit_names,
@@ -85,7 +83,7 @@ impl Found {
             head: self.weights.contains_key(&Role::Head),
             scales: !self.scales.is_empty(),
             packed,
-            query_rows: if packed { rows.saturating_mul(4) } else { rows },
+            query_rows: rows.map(|rows| if packed { rows.saturating_mul(4) } else { rows }),
         }
     }
 }

@@ -1,4 +1,4 @@
-"""Writes types.gguf, q2_0_old.gguf (each with .safetensors) and metadata.gguf: every tensor type, and what its bytes stand for.
+"""Writes types.gguf and q2_0_old.gguf (each with .safetensors) and metadata.gguf: every tensor type and what it holds.
 
     pip install gguf==0.19.0 numpy safetensors
     python gguf_types.py
