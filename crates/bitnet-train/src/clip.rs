@@ -41,3 +41,65 @@ impl ModuleVisitor for SumOfSquares<'_> {
         }
     }
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[derive(Module, Debug)]
+    struct Pair {
+        matrix: Param<Tensor<2>>,
+        vector: Param<Tensor<1>>,
+        unused: Param<Tensor<1>>,
+    }
+
+    fn pair(device: &Device) -> Pair {
+        Pair {
+            matrix: Param::from_tensor(Tensor::ones([2, 2], device)),
+            vector: Param::from_tensor(Tensor::ones([3], device)),
+            unused: Param::from_tensor(Tensor::ones([5], device)),
+        }
+    }
+
+    /// The factor where the gradients are `matrix` and `vector`.
+    fn factor(matrix: [[f32; 2]; 2], vector: [f32; 3], max_norm: f64) -> f32 {
+        let device = Device::flex().autodiff();
+        let model = pair(&device);
+        let matrix = model.matrix.val() * Tensor::from_floats(matrix, &device);
+        let vector = model.vector.val() * Tensor::from_floats(vector, &device);
+        let grads = GradientsParams::from_grads((matrix.sum() + vector.sum()).backward(), &model);
+        clip_factor(&model, &grads, max_norm).unwrap().into_scalar()
+    }
+
+    #[test]
+    fn the_norm_is_that_of_all_gradients_together() {
+        let (matrix, vector) = ([[1.0, -2.0], [4.0, 2.0]], [3.0, -3.0, 2.5]);
+        let norm = (1.0f64 + 4.0 + 16.0 + 4.0 + 9.0 + 9.0 + 6.25).sqrt();
+        for max_norm in [0.25, 1.0, 7.0] {
+            let expected = max_norm / norm;
+            let found = f64::from(factor(matrix, vector, max_norm));
+            assert!(
+                (found / expected - 1.0).abs() < 1e-6,
+                "{found} for {expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn gradients_within_the_norm_are_left_alone() {
+        assert_eq!(factor([[0.5, 0.5], [0.5, 0.5]], [0.0; 3], 1.5), 1.0);
+        assert_eq!(
+            factor([[0.0; 2]; 2], [0.0; 3], 1.0),
+            1.0,
+            "no gradient, no division by 0"
+        );
+    }
+
+    #[test]
+    fn without_gradients_there_is_no_factor() {
+        let model = pair(&Device::flex().autodiff());
+        assert!(clip_factor(&model, &GradientsParams::new(), 1.0).is_none());
+    }
+}

@@ -39,3 +39,49 @@ pub(crate) fn token_losses(logits_btv: Tensor<3>, targets_bt: Tensor<2, Int>) ->
         targets_bt.reshape([batch * time]),
     )
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+
+    const LOGITS: [[[f32; 4]; 2]; 2] = [
+        [[0.5, -1.0, 2.0, 0.25], [3.0, 3.0, -3.0, 0.0]],
+        [[-0.75, 0.0, 0.125, 9.0], [0.0, 0.0, 0.0, 0.0]],
+    ];
+    const TARGETS: [[i32; 2]; 2] = [[2, 0], [1, 3]];
+
+    fn losses(epsilon: f64) -> Vec<f32> {
+        let device = Device::flex();
+        let logits = Tensor::<3>::from_floats(LOGITS, &device);
+        let targets = Tensor::<2, Int>::from_data(TARGETS, (&device, DType::I32));
+        let plain = token_losses(logits.clone(), targets.clone());
+        let losses = smoothed(plain, &logits, &targets, epsilon);
+        losses.into_data().try_to_vec().unwrap()
+    }
+
+    /// `−Σ_j t_j ln softmax(x)_j` with `t = (1 − ε) · onehot + ε / V`, in f64.
+    fn expected(x: &[f32; 4], target: i32, epsilon: f64) -> f64 {
+        let sum: f64 = x.iter().map(|x| f64::from(*x).exp()).sum();
+        let term = |(j, x): (usize, &f32)| {
+            let onehot = f64::from(u8::from(j as i32 == target));
+            ((1.0 - epsilon) * onehot + epsilon / 4.0) * (sum.ln() - f64::from(*x))
+        };
+        x.iter().enumerate().map(term).sum()
+    }
+
+    #[test]
+    fn label_smoothing_is_cross_entropy_against_the_spread_target() {
+        for epsilon in [0.0, 0.1, 0.5] {
+            let found = losses(epsilon);
+            let cells = LOGITS.iter().flatten().zip(TARGETS.iter().flatten());
+            for ((x, target), found) in cells.zip(found) {
+                let expected = expected(x, *target, epsilon);
+                // Sums of a few terms below 10 in f32.
+                assert!(
+                    (f64::from(found) - expected).abs() < 1e-5,
+                    "{found} for {expected}, ε {epsilon}"
+                );
+            }
+        }
+    }
+}

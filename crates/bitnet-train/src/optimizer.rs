@@ -161,3 +161,85 @@ impl ModuleVisitor for Matrices {
         }
     }
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use bitnet_config::OptimConfig;
+    use burn::optim::GradientsParams;
+
+    use super::*;
+
+    #[derive(Module, Debug)]
+    struct Pair {
+        matrix: Param<Tensor<2>>,
+        vector: Param<Tensor<1>>,
+    }
+
+    /// AdamW of one number in f64 (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2).
+    #[derive(Clone, Copy)]
+    struct Reference {
+        value: f64,
+        m: f64,
+        v: f64,
+    }
+
+    impl Reference {
+        fn step(&mut self, config: &OptimConfig, t: i32, rate: f64, decay: f64, grad: f64) {
+            self.m = config.beta1 * self.m + (1.0 - config.beta1) * grad;
+            self.v = config.beta2 * self.v + (1.0 - config.beta2) * grad * grad;
+            let m = self.m / (1.0 - config.beta1.powi(t));
+            let v = self.v / (1.0 - config.beta2.powi(t));
+            self.value -= rate * decay * self.value + rate * m / (v.sqrt() + config.eps);
+        }
+    }
+
+    #[test]
+    fn steps_are_adamw_with_decay_on_matrices_alone() {
+        let device = Device::flex().autodiff();
+        let start = [0.5f32, -1.5, 2.0, 0.0];
+        let mut model = Pair {
+            matrix: Param::from_tensor(Tensor::from_floats([start], &device)),
+            vector: Param::from_tensor(Tensor::from_floats(start, &device)),
+        };
+        let config = OptimConfig::default();
+        let (mut adamw, settings) = optimizer(&model, &config);
+        let reference = start.map(|value| Reference {
+            value: f64::from(value),
+            m: 0.0,
+            v: 0.0,
+        });
+        let (mut matrix, mut vector) = (reference, reference);
+        // The decay ends midway, the rate changes, and a clipped step scales its gradients.
+        let steps = [
+            (0.01, 0.1, None),
+            (0.02, 0.1, Some(0.25f32)),
+            (0.005, 0.0, None),
+        ];
+        for (t, (rate, decay, factor)) in (1..).zip(steps) {
+            let gradient = [1.0f32, -0.5, 0.125 * t as f32, -2.0];
+            settings.weight_decay.set(decay as f32);
+            settings
+                .factor
+                .set(factor.map(|factor| Tensor::from_floats([factor], &device.clone().inner())));
+            let scale = Tensor::<1>::from_floats(gradient, &device);
+            let loss = (model.matrix.val() * scale.clone().unsqueeze()).sum()
+                + (model.vector.val() * scale).sum();
+            let grads = GradientsParams::from_grads(loss.backward(), &model);
+            model = adamw.step(rate, model, grads);
+            for (i, gradient) in gradient.into_iter().enumerate() {
+                let gradient = f64::from(gradient) * f64::from(factor.unwrap_or(1.0));
+                matrix[i].step(&config, t, rate, decay, gradient);
+                vector[i].step(&config, t, rate, 0.0, gradient);
+            }
+        }
+        let found = |values: Vec<f32>, expected: [Reference; 4]| {
+            for (found, expected) in values.into_iter().zip(expected) {
+                let error = (f64::from(found) - expected.value).abs();
+                // A few roundings of numbers below 4, three times.
+                assert!(error < 4e-6, "{found} for {}", expected.value);
+            }
+        };
+        found(model.matrix.val().into_data().try_to_vec().unwrap(), matrix);
+        found(model.vector.val().into_data().try_to_vec().unwrap(), vector);
+    }
+}
