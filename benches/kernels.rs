@@ -10,7 +10,7 @@ use std::{hint::black_box, ops::Range};
 use bitnet_benches::{in_turns, noise};
 use bitnet_kernels::{
     DenseFormat, DenseMatrix, DenseRows, Granularity, Kernel, Layout, PackedTernary,
-    PrepackedTernary, QuantizedRows, WeightQuantizer,
+    PrepackedTernary, QuantizedRows, Strategy, WeightQuantizer,
     float::{self, Matrix},
     pack_weights, probe, quantize_activations, weight_scales, words_per_row,
 };
@@ -34,7 +34,7 @@ fn main() {
     println!("{} on {threads} threads", Kernel::detect());
     gemv_from_memory(threads);
     gemv_from_cache();
-    signed_summation();
+    strategies();
     heads(threads);
     gemm(threads);
     quantisers();
@@ -66,8 +66,17 @@ fn packed(rows: usize, cols: usize) -> PackedTernary {
     .expect("finite weights")
 }
 
-fn prepared(packed: &PackedTernary, layout: Layout, kernel: Kernel) -> PrepackedTernary {
-    PrepackedTernary::new(packed.view(), layout, kernel).expect("an available kernel")
+fn prepacked(packed: &PackedTernary, layout: Layout, kernel: Kernel) -> PrepackedTernary {
+    by(packed, layout, kernel, Strategy::Dot)
+}
+
+fn by(
+    packed: &PackedTernary,
+    layout: Layout,
+    kernel: Kernel,
+    strategy: Strategy,
+) -> PrepackedTernary {
+    PrepackedTernary::new(packed.view(), layout, kernel, strategy).expect("an available kernel")
 }
 
 fn gemv(w: &PrepackedTernary, x: &QuantizedRows, groups: Range<usize>, out: &mut [f32]) {
@@ -82,12 +91,11 @@ fn gemv_from_memory(threads: usize) {
     let x = noise(cols);
     for layout in Layout::ALL {
         for kernel in Kernel::available() {
-            // One row is multiplied alike with and without lookups.
-            if [Kernel::Scalar, Kernel::Avx512Lookup].contains(&kernel) {
+            if kernel == Kernel::SCALAR {
                 continue;
             }
             let model: Vec<_> = (0..LAYERS)
-                .map(|_| prepared(&source, layout, kernel))
+                .map(|_| prepacked(&source, layout, kernel))
                 .collect();
             let mut codes = QuantizedRows::new();
             codes.quantize(kernel, layout, &x, cols);
@@ -125,7 +133,7 @@ fn gemv_from_memory(threads: usize) {
     let kernel = Kernel::detect();
     let models = Layout::ALL.map(|layout| {
         let model: Vec<_> = (0..LAYERS)
-            .map(|_| prepared(&source, layout, kernel))
+            .map(|_| prepacked(&source, layout, kernel))
             .collect();
         let mut codes = QuantizedRows::new();
         codes.quantize(kernel, layout, &x, cols);
@@ -149,12 +157,11 @@ fn gemv_from_cache() {
     println!("\nGEMV {rows} x {cols}, from the cache, one thread, against the dot-product peak");
     let source = packed(rows, cols);
     for kernel in Kernel::available() {
-        let Some(peak) = probe::dot_peak(kernel, 1).filter(|_| kernel != Kernel::Avx512Lookup)
-        else {
+        let Some(peak) = probe::dot_peak(kernel, 1) else {
             continue;
         };
         for layout in Layout::ALL {
-            let w = prepared(&source, layout, kernel);
+            let w = prepacked(&source, layout, kernel);
             let mut codes = QuantizedRows::new();
             codes.quantize(kernel, layout, &noise(cols), cols);
             let mut out = vec![0.0; rows];
@@ -176,24 +183,36 @@ fn gemv_from_cache() {
     }
 }
 
-fn signed_summation() {
-    let (rows, cols) = LAYER;
-    println!("\nSigned summation (adds and subtracts only), {rows} x {cols}, one thread");
+/// Dot products, tables beside them, and additions and subtractions alone: the same sums.
+fn strategies() {
+    let ((rows, cols), many) = (LAYER, 64);
+    println!("\nStrategies, {rows} x {cols}, from the cache, one thread, against dot products");
+    let (source, x) = (packed(rows, cols), noise(many * cols));
     let kernel = Kernel::detect();
-    let w = prepared(&packed(rows, cols), Layout::TwoBit, kernel);
-    let mut codes = QuantizedRows::new();
-    codes.quantize(kernel, Layout::TwoBit, &noise(cols), cols);
-    let (mut a, mut b) = (vec![0; rows], vec![0; rows]);
-    let (dot, signed, ratio) = in_turns(
-        || w.sums(&codes, 0..1, 0..w.groups(), &mut a, rows),
-        || w.signed_sums(&codes, 0, 0..w.groups(), &mut b),
-    );
-    assert_eq!(a, b);
-    println!(
-        "  {:.0} µs; the dot product {:.0} µs: {ratio:.1}x the time",
-        1e6 * signed,
-        1e6 * dot
-    );
+    for layout in Layout::ALL {
+        let dot = prepacked(&source, layout, kernel);
+        let mut codes = QuantizedRows::new();
+        codes.quantize(kernel, layout, &x, cols);
+        for strategy in Strategy::ALL {
+            if let Err(error) = strategy.require(kernel) {
+                println!("  {layout:<12} {error}");
+                continue;
+            }
+            let w = by(&source, layout, kernel, strategy);
+            for m in [1, many] {
+                let (mut a, mut b) = (vec![0; m * rows], vec![0; m * rows]);
+                let (_, seconds, ratio) = in_turns(
+                    || dot.sums(&codes, 0..m, 0..w.groups(), &mut a, rows),
+                    || w.sums(&codes, 0..m, 0..w.groups(), &mut b, rows),
+                );
+                assert_eq!(a, b);
+                println!(
+                    "  {layout:<12} {strategy:<8} {m:3} rows  {:6.1} GMAC/s, {ratio:.2}x the time",
+                    (m * rows * cols) as f64 / seconds / 1e9
+                );
+            }
+        }
+    }
 }
 
 fn heads(threads: usize) {
@@ -249,8 +268,14 @@ fn gemm(threads: usize) {
         let Some(peak) = probe::dot_peak(kernel, threads) else {
             continue;
         };
-        for layout in Layout::ALL {
-            let prepared = prepared(&wide, layout, kernel);
+        for (layout, strategy) in Layout::ALL
+            .into_iter()
+            .flat_map(|l| [(l, Strategy::Dot), (l, Strategy::Lookup)])
+        {
+            if strategy.require(kernel).is_err() {
+                continue;
+            }
+            let prepacked = by(&wide, layout, kernel, strategy);
             let mut codes = QuantizedRows::new();
             codes.quantize(kernel, layout, &x, k);
             let (mut out, mut kept) = (vec![0.0; m * n], Vec::new());
@@ -262,7 +287,7 @@ fn gemm(threads: usize) {
                             let rows = part(m, thread, threads);
                             let (mine, others) = rest.split_at_mut(rows.len() * n);
                             rest = others;
-                            let (w, codes) = (&prepared, &codes);
+                            let (w, codes) = (&prepacked, &codes);
                             scope.spawn(move || w.product(codes, rows, 0..w.groups(), mine, n));
                         }
                     });
@@ -272,9 +297,10 @@ fn gemm(threads: usize) {
             black_box((&out, &kept));
             let rate = macs / seconds;
             println!(
-                "  {:<12} {:<13} {:6.1} GMAC/s, {:3.0} % of {:.0}, {ratio:.1}x f32",
+                "  {:<12} {:<13} {:<7} {:6.1} GMAC/s, {:3.0} % of {:.0}, {ratio:.1}x f32",
                 layout.name(),
                 kernel.name(),
+                strategy.name(),
                 rate / 1e9,
                 100.0 * rate / peak,
                 peak / 1e9

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bitnet_kernels::{DenseFormat, FloatFormat, Kernel, Layout};
+use bitnet_kernels::{DenseFormat, FloatFormat, Kernel, Layout, Strategy};
 use bitnet_train::Backend;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -89,9 +89,13 @@ fn thread_count(text: &str) -> Result<usize, String> {
 /// How the CPU engine runs a model; it serves the flex backend. `eval` uses it if one of these is given.
 #[derive(Clone, Debug, Default, Args)]
 pub struct EngineArgs {
-    /// Kernel: an instruction set, or a form for it (`bitnet doctor` lists them); default: the fastest
+    /// Instruction set (`bitnet doctor` lists them); default: the fastest
     #[arg(long, env = "BITNET_KERNEL", value_name = "NAME")]
     pub kernel: Option<Kernel>,
+    /// How ternary products add up: dot, lookup (tables beside dot products) or signed (additions and subtractions alone);
+    /// default: the fastest for the kernel
+    #[arg(long, env = "BITNET_STRATEGY", value_name = "NAME")]
+    pub strategy: Option<Strategy>,
     /// Ternary weights in memory: two-bit or base-three (1.6 bits); default: the faster one for the kernel
     #[arg(long, env = "BITNET_LAYOUT", value_name = "NAME")]
     pub layout: Option<Layout>,
@@ -108,6 +112,7 @@ impl EngineArgs {
     pub fn given(&self) -> Option<&'static str> {
         let flags = [
             ("--kernel", self.kernel.is_some()),
+            ("--strategy", self.strategy.is_some()),
             ("--layout", self.layout.is_some()),
             ("--head", self.head.is_some()),
             ("--kv-cache", self.kv_cache.is_some()),
@@ -187,6 +192,10 @@ pub struct TrainArgs {
     /// Continue a run: `auto` takes the newest checkpoint of --run-dir, or give a checkpoint's folder
     #[arg(long, value_name = "auto|PATH", requires = "run_dir")]
     pub resume: Option<String>,
+    /// How ternary products add up on the CPU: dot, lookup (tables beside dot products) or signed (additions and subtractions
+    /// alone), all to the same bits; default: dot
+    #[arg(long, value_name = "NAME")]
+    pub strategy: Option<Strategy>,
     #[command(flatten)]
     pub device: DeviceArgs,
     #[command(flatten)]

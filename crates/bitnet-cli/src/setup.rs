@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use anyhow::{Context, bail};
 use bitnet_config::{DataConfig, DataKind, Loader, QuantConfig, RunConfig};
 use bitnet_data::Corpus;
-use bitnet_kernels::{Kernel, Layout};
+use bitnet_kernels::{Kernel, Layout, Strategy};
 use bitnet_models::engine::Options;
 use bitnet_models::{EngineRunner, Runner, TensorRunner, Transformer};
 use bitnet_train::{Backend, tokenizer_kind};
@@ -83,32 +83,38 @@ pub fn set_threads(threads: usize) -> anyhow::Result<()> {
         .context("the thread pool cannot be built")
 }
 
-/// The engine's options, with `threads` or as many as there are cores.
-pub fn engine_options(args: &EngineArgs, threads: usize) -> Options {
+/// The engine's options, with `threads` or as many as there are cores; an error if the kernel lacks the strategy.
+pub fn engine_options(args: &EngineArgs, threads: usize) -> anyhow::Result<Options> {
     let kernel = args.kernel.unwrap_or_else(Kernel::detect);
+    let strategy = match args.strategy {
+        Some(strategy) => strategy.require(kernel)?,
+        None => Strategy::detect(kernel),
+    };
     let defaults = Options::default();
-    Options {
+    Ok(Options {
         threads: match threads {
             0 => rayon::current_num_threads(),
             threads => threads,
         },
         kernel,
+        strategy,
         layout: args.layout.unwrap_or_else(|| Layout::suited_to(kernel)),
         head: args.head.unwrap_or(defaults.head),
         cache: args.kv_cache.unwrap_or(defaults.cache),
-    }
+    })
 }
 
-/// Kernel, layout, head and cache in words.
+/// Kernel, strategy, layout, head and cache in words.
 pub fn describe_engine(options: &Options) -> String {
     let Options {
         kernel,
+        strategy,
         layout,
         head,
         cache,
         threads: _,
     } = options;
-    format!("{kernel}, {layout}, {head} head, {cache} cache")
+    format!("{kernel}, {strategy} products, {layout}, {head} head, {cache} cache")
 }
 
 /// Whether inference runs on the CPU engine: on the flex backend, if it knows how the model is quantised. Its flags mean
@@ -121,7 +127,7 @@ pub fn uses_engine(
     let asked = asks_for_engine(backend, args)?;
     if asked && !quant.engine_runs() {
         bail!(
-            "--kernel, --layout, --head and --kv-cache are for the CPU engine, which takes 8-bit activations and one scale a matrix or \
+            "--kernel, --strategy, --layout, --head and --kv-cache are for the CPU engine, which takes 8-bit activations and one scale a matrix or \
              row; this model runs on Burn's tensors: leave them out"
         );
     }
@@ -179,7 +185,7 @@ pub fn runner<'a>(
 ) -> anyhow::Result<Box<dyn Runner + 'a>> {
     Ok(match uses_engine(args.backend, engine, quant)? {
         true => {
-            let options = engine_options(engine, args.threads);
+            let options = engine_options(engine, args.threads)?;
             Box::new(EngineRunner::new(model.engine(options)?))
         }
         false => Box::new(TensorRunner::new(model, device)),

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use bitnet_kernels::{DenseFormat, DenseMatrix, FloatFormat, GROUP, Kernel, Layout, MAX_INT8_COLS};
+use bitnet_kernels::{
+    DenseFormat, DenseMatrix, FloatFormat, GROUP, Kernel, Layout, MAX_INT8_COLS, Strategy,
+};
 
 use crate::{
     EngineError, LayerWeights, Norms, Session, Shape, Source,
@@ -19,6 +21,8 @@ pub struct Options {
     pub threads: usize,
     /// Instruction set; all give the same numbers.
     pub kernel: Kernel,
+    /// By which operations products of ternary weights add up; all give the same numbers.
+    pub strategy: Strategy,
     /// How ternary weights are stored; both give the same numbers.
     pub layout: Layout,
     /// How the head and the embedding are stored; the narrower, the faster and the less exact.
@@ -34,6 +38,7 @@ impl Default for Options {
         Options {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             kernel,
+            strategy: Strategy::detect(kernel),
             layout: Layout::suited_to(kernel),
             head: DenseFormat::Int8,
             cache: FloatFormat::Bf16,
@@ -300,7 +305,7 @@ impl Layer {
                 cols,
                 shape.norms,
             )?;
-            Linear::new(&full, layer, [rows, cols], options.layout, options.kernel)
+            Linear::new(&full, layer, [rows, cols], &options)
         };
         let norm = |name: &str, gamma: &Option<Vec<f32>>, wanted: bool, width| {
             let name = format!("model.layers.{index}.{name}");

@@ -33,7 +33,7 @@ mod share;
 mod team;
 mod weights;
 
-pub use bitnet_kernels::{DenseFormat, FloatFormat, Kernel, Layout, float::Gate};
+pub use bitnet_kernels::{DenseFormat, FloatFormat, Kernel, Layout, Strategy, float::Gate};
 pub use engine::{Engine, Options};
 pub use error::EngineError;
 pub use random::RandomWeights;

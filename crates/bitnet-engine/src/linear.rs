@@ -3,12 +3,12 @@
 use std::{ops::Range, sync::Arc};
 
 use bitnet_kernels::{
-    DenseFormat, DenseMatrix, DenseRows, Kernel, Layout, PrepackedTernary, QuantizedRows,
-    float::rms_norm_row, probe,
+    DenseFormat, DenseMatrix, DenseRows, PrepackedTernary, QuantizedRows, float::rms_norm_row,
+    probe,
 };
 
 use crate::{
-    EngineError, LinearWeights, Weights,
+    EngineError, LinearWeights, Options, Weights,
     share::{Grid, Share},
 };
 
@@ -47,9 +47,14 @@ impl Linear {
         name: &dyn Fn() -> String,
         layer: LinearWeights,
         [rows, cols]: [usize; 2],
-        layout: Layout,
-        kernel: Kernel,
+        options: &Options,
     ) -> Result<Linear, EngineError> {
+        let Options {
+            kernel,
+            strategy,
+            layout,
+            ..
+        } = *options;
         let found = layer.weights.dims();
         if found != [rows, cols] {
             return Err(EngineError::Tensor {
@@ -60,7 +65,7 @@ impl Linear {
         }
         let matrix = match layer.weights {
             Weights::Ternary(packed) => {
-                let prepared = PrepackedTernary::new(packed.view(), layout, kernel);
+                let prepared = PrepackedTernary::new(packed.view(), layout, kernel, strategy);
                 Matrix::Ternary(prepared.map_err(|source| EngineError::Ternary {
                     tensor: name(),
                     source,

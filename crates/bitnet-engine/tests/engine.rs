@@ -5,7 +5,7 @@ mod common;
 use bitnet_engine::{
     Engine, EngineError, LayerWeights, Norms, Options, Shape, Source, SourceError, Weights,
 };
-use bitnet_kernels::{DenseFormat, FloatFormat, Kernel, Layout, float::Gate};
+use bitnet_kernels::{DenseFormat, FloatFormat, Kernel, Layout, Strategy, float::Gate};
 use common::{Uneven, logits, shape};
 
 const NORMS: [Norms; 3] = [Norms::Pre, Norms::Inside, Norms::Sub];
@@ -14,6 +14,7 @@ fn options() -> Options {
     Options {
         threads: 1,
         kernel: Kernel::detect(),
+        strategy: Strategy::Dot,
         layout: Layout::TwoBit,
         head: DenseFormat::F32,
         cache: FloatFormat::F32,
@@ -174,6 +175,7 @@ fn threads_kernels_layouts_and_splits_change_nothing() {
                         let options = Options {
                             threads,
                             kernel,
+                            strategy: Strategy::detect(kernel),
                             layout,
                             head,
                             cache,

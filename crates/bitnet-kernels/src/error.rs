@@ -1,6 +1,6 @@
 //! What can be wrong with data handed to this crate. One enum, each variant naming the offending value.
 
-use crate::{Granularity, Kernel, Layout, MAX_COLS};
+use crate::{Granularity, Kernel, Layout, MAX_COLS, Strategy};
 
 /// Why a packed matrix or a kernel name was refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -100,6 +100,20 @@ pub enum Error {
     UnknownLayout {
         /// The name given.
         name: String,
+    },
+    /// No strategy has this name.
+    #[error("unknown strategy `{name}`: expected {}", quoted(Strategy::ALL.map(Strategy::name)))]
+    UnknownStrategy {
+        /// The name given.
+        name: String,
+    },
+    /// The kernel does not have the strategy.
+    #[error("strategy `{strategy}` cannot run on kernel `{kernel}`: {}", strategy.reason(*kernel))]
+    StrategyUnavailable {
+        /// The strategy asked for.
+        strategy: Strategy,
+        /// The kernel.
+        kernel: Kernel,
     },
     /// Sums of so many products may not fit int32.
     #[error("{cols} columns: int32 sums are proven for at most {MAX_COLS}")]

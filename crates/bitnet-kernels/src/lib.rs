@@ -27,7 +27,7 @@
 //! | `system` | large pages, when threads pay, an output written by several, the machine's limits ([`probe`]) |
 //!
 //! Two products, for two lives of a matrix. Training packs new weights every step and multiplies canonical words
-//! ([`linear`], [`matmul_i32`], on rayon's threads). A model that only runs repacks its weights once at load
+//! ([`linear_quantized`], [`matmul_i32`], on rayon's threads). A model that only runs repacks its weights once at load
 //! ([`PrepackedTernary`], [`QuantizedRows`], on the calling thread, so that an engine shares out the work as it likes). The
 //! results are the same bits.
 //!
@@ -36,13 +36,14 @@
 //! diverged model therefore shows as NaN, as in PyTorch, and never leaks into another row.
 //!
 //! ```
-//! use bitnet_kernels::{Granularity, PackedTernary, WeightQuantizer, linear};
+//! use bitnet_kernels::{Granularity, PackedTernary, WeightQuantizer, linear_quantized, quantize_activations};
 //!
 //! let latent = [0.9, -0.8, 0.05, 0.1, 0.7, -0.6]; // w[n = 2, k = 3]
 //! let w = PackedTernary::from_latent(&latent, 2, 3, WeightQuantizer::AbsMean, Granularity::Tensor)?;
 //! assert_eq!((0..3).map(|k| w.code(0, k)).collect::<Vec<_>>(), [1, -1, 0]);
-//! let mut y = [0.0; 2];
-//! linear(&[1.0, -1.0, 0.5], 1, w.view(), None, &mut y);
+//! let (mut codes, mut scale, mut y) = ([0; 3], [0.0], [0.0; 2]);
+//! quantize_activations(&[1.0, -1.0, 0.5], 3, &mut codes, &mut scale);
+//! linear_quantized(&codes, &scale, w.view(), &mut y);
 //! assert!((y[0] - 2.0 * 0.525).abs() < 1e-5); // (1 + 1) · mean|w|
 //! # Ok::<(), bitnet_kernels::Error>(())
 //! ```
@@ -62,15 +63,11 @@ pub use dense::{
 };
 pub use error::Error;
 pub use format::{PackedTernary, PackedView, TernaryWord, words_per_row};
-pub use gemm::{
-    Layout, MAX_COLS, PrepackedTernary, QuantizedRows, linear, linear_quantized, linear_with,
-    matmul_i32,
-};
-pub use isa::Kernel;
+pub use gemm::{Layout, MAX_COLS, PrepackedTernary, QuantizedRows, linear_quantized, matmul_i32};
+pub use isa::{Kernel, Strategy};
 pub use quantize::{
     ActivationQuantizer, Granularity, Quantization, SUM_BLOCK, SUM_LANES, WeightQuantizer,
-    activation_scale, codes_i8_to_f32_div, pack_signs, pack_weights, quantize_activations,
-    quantize_activations_f32, quantize_weights, scale_rows_cols, unpack_codes_f32, unpack_codes_i8,
+    activation_scale, codes_i8_to_f32_div, pack_weights, quantize_activations, quantize_weights,
     unpack_scaled_f32, weight_scales,
 };
 pub use system::probe;

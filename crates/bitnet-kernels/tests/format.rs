@@ -1,8 +1,11 @@
 //! The storage format: golden bits, round trips, and each refusal with its place and value.
 
+mod common;
+
 use bitnet_kernels::{
-    Error, Granularity, Kernel, PackedTernary, PackedView, WeightQuantizer, words_per_row,
+    Error, Granularity, Kernel, PackedTernary, PackedView, Strategy, WeightQuantizer, words_per_row,
 };
+use common::kernels;
 use proptest::prelude::*;
 
 /// 17 columns: two words a row, little-endian bytes, padding of ones. These bytes are the format; they never change.
@@ -12,18 +15,16 @@ fn golden_bytes() {
     (codes[0], codes[1], codes[15], codes[16]) = (1, -1, -1, 1); // row 0
     (codes[17], codes[33]) = (-1, -1); // row 1
     let w = PackedTernary::from_codes(&codes, 2, 17, vec![2.0], Granularity::Tensor).unwrap();
-    assert_eq!(
-        w.le_bytes().as_ref(),
-        [
-            0x52, 0x55, 0x55, 0x15, 0x56, 0x55, 0x55, 0x55, 0x54, 0x55, 0x55, 0x55, 0x54, 0x55,
-            0x55, 0x55
-        ]
-    );
-    assert_eq!((w.bytes(), w.bits_per_weight()), (20, 160.0 / 34.0));
-    assert_eq!(
-        PackedTernary::from_le_bytes(&w.le_bytes(), vec![2.0], Granularity::Tensor, 2, 17).unwrap(),
-        w
-    );
+    let bytes: Vec<u8> = w
+        .words()
+        .iter()
+        .flat_map(|word| word.to_le_bytes())
+        .collect();
+    let golden = [
+        0x52, 0x55, 0x55, 0x15, 0x56, 0x55, 0x55, 0x55, 0x54, 0x55, 0x55, 0x55, 0x54, 0x55, 0x55,
+        0x55,
+    ];
+    assert_eq!((bytes, w.bytes()), (golden.to_vec(), 20));
 }
 
 proptest! {
@@ -109,16 +110,6 @@ fn refusals_name_the_value() {
         error.to_string(),
         "code -2 at row 1, column 1 is not ternary (-1, 0 or 1)"
     );
-    let error =
-        PackedTernary::from_le_bytes(&[0; 5], vec![1.0], Granularity::Tensor, 1, 16).unwrap_err();
-    assert_eq!(
-        error,
-        Error::Length {
-            name: "bytes",
-            expected: 4,
-            found: 5
-        }
-    );
     let latent = [1.0, f32::NAN];
     let error =
         PackedTernary::from_latent(&latent, 2, 1, WeightQuantizer::AbsMean, Granularity::Row)
@@ -143,10 +134,30 @@ fn kernels_are_forced_or_refused() {
         assert_eq!(kernel.to_string().parse(), expected);
         assert!(!kernel.reason().is_empty());
     }
-    // The last one that the processor has, or the one before it where lookups were measured to be no faster.
-    let mut available = Kernel::available();
-    if Kernel::detect() != Kernel::Avx512Lookup {
-        available.retain(|kernel| *kernel != Kernel::Avx512Lookup);
+    assert_eq!(Kernel::available().last(), Some(&Kernel::detect()));
+}
+
+#[test]
+fn strategies_are_forced_or_refused() {
+    assert!(matches!(
+        "luck".parse::<Strategy>(),
+        Err(Error::UnknownStrategy { .. })
+    ));
+    for kernel in kernels() {
+        for strategy in [Strategy::Dot, Strategy::Signed, Strategy::detect(kernel)] {
+            assert_eq!(strategy.require(kernel), Ok(strategy));
+        }
+        for strategy in Strategy::ALL {
+            assert_eq!(strategy.to_string().parse(), Ok(strategy));
+            assert!(!strategy.reason(kernel).is_empty());
+        }
     }
-    assert_eq!(available.last(), Some(&Kernel::detect()));
+    let refused = Strategy::Lookup
+        .require(Kernel::SCALAR)
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        refused,
+        "strategy `lookup` cannot run on kernel `scalar`: scalar has no byte and word permutations to look sums up with"
+    );
 }

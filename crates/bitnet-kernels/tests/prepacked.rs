@@ -1,53 +1,24 @@
-//! Prepared products: every kernel and layout equals the reference exactly, for odd shapes, extremes and any split.
+//! Prepacked products: every kernel, strategy and layout equals the reference exactly, for odd shapes, extremes and any
+//! split.
+
+mod common;
 
 use bitnet_kernels::{
     Error, Granularity, Kernel, Layout, MAX_COLS, PackedTernary, PackedView, PrepackedTernary,
-    QuantizedRows, WeightQuantizer, float, linear_quantized, quantize_activations, reference,
+    QuantizedRows, Strategy, WeightQuantizer, float, linear_quantized, quantize_activations,
+    reference,
 };
+use common::{Random, Way, bits, ways};
 use proptest::prelude::*;
 
-/// A small deterministic generator (xorshift), so that large inputs need no strategy.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 >> 16
-    }
-    fn codes(&mut self, len: usize) -> Vec<i8> {
-        (0..len).map(|_| self.next() as i8).collect()
-    }
-    fn ternary(&mut self, len: usize) -> Vec<i8> {
-        (0..len).map(|_| (self.next() % 3) as i8 - 1).collect()
-    }
-    fn floats(&mut self, len: usize) -> Vec<f32> {
-        (0..len)
-            .map(|_| self.next() as i16 as f32 / 8192.0)
-            .collect()
-    }
-}
-
-/// Every kernel of this machine with every layout.
-fn ways() -> impl Iterator<Item = (Kernel, Layout)> {
-    Kernel::available()
-        .into_iter()
-        .flat_map(|kernel| Layout::ALL.map(|layout| (kernel, layout)))
-}
-
 /// All sums of `xq[m, k]` with `w`, over an output that was not zero.
-fn sums(kernel: Kernel, layout: Layout, xq: &[i8], m: usize, w: PackedView<'_>) -> Vec<i32> {
-    let prepared = PrepackedTernary::new(w, layout, kernel).unwrap();
+fn sums(way: Way, xq: &[i8], m: usize, w: PackedView<'_>) -> Vec<i32> {
+    let prepacked = way.prepack(w);
     let mut x = QuantizedRows::new();
-    x.set_codes(kernel, layout, xq, &vec![1.0; m], w.cols);
+    x.set_codes(way.kernel, way.layout, xq, &vec![1.0; m], w.cols);
     let mut out = vec![i32::MIN; m * w.rows];
-    prepared.sums(&x, 0..m, 0..prepared.groups(), &mut out, w.rows);
+    prepacked.sums(&x, 0..m, 0..prepacked.groups(), &mut out, w.rows);
     out
-}
-
-fn bits(values: &[f32]) -> Vec<u32> {
-    values.iter().map(|v| v.to_bits()).collect()
 }
 
 proptest! {
@@ -63,8 +34,8 @@ proptest! {
         let mut expected = vec![0; m * n];
         reference::matmul_i32(&xq, m, w.view(), &mut expected);
         // The plain loops have had their turn above, and take long here.
-        for (kernel, layout) in ways().filter(|(kernel, _)| *kernel != Kernel::Scalar) {
-            prop_assert_eq!(&sums(kernel, layout, &xq, m, w.view()), &expected, "{} {}", kernel, layout);
+        for way in ways().into_iter().filter(|way| !way.is_slow()) {
+            prop_assert_eq!(&sums(way, &xq, m, w.view()), &expected, "{:?}", way);
         }
     }
 }
@@ -77,8 +48,8 @@ proptest! {
         let w = PackedTernary::from_codes(&codes, n, k, vec![1.0], Granularity::Tensor).unwrap();
         let mut expected = vec![0; m * n];
         reference::matmul_i32(&xq, m, w.view(), &mut expected);
-        for (kernel, layout) in ways() {
-            prop_assert_eq!(&sums(kernel, layout, &xq, m, w.view()), &expected, "{} {}", kernel, layout);
+        for way in ways() {
+            prop_assert_eq!(&sums(way, &xq, m, w.view()), &expected, "{:?}", way);
         }
     }
 
@@ -92,14 +63,14 @@ proptest! {
         let w = PackedTernary::from_latent(&latent, n, k, WeightQuantizer::AbsMean, granularity).unwrap();
         let (mut codes, mut scales, mut expected) = (vec![0; m * k], vec![0.0; m], vec![0.0; m * n]);
         quantize_activations(&x, k, &mut codes, &mut scales);
-        linear_quantized(&codes, &scales, w.view(), None, &mut expected);
-        for (kernel, layout) in ways() {
-            let prepared = PrepackedTernary::new(w.view(), layout, kernel).unwrap();
+        linear_quantized(&codes, &scales, w.view(), &mut expected);
+        for way in ways() {
+            let prepacked = way.prepack(w.view());
             let mut rows = QuantizedRows::new();
-            rows.quantize(kernel, layout, &x, k);
+            rows.quantize(way.kernel, way.layout, &x, k);
             let mut out = vec![f32::NAN; m * n];
-            prepared.product(&rows, 0..m, 0..prepared.groups(), &mut out, n);
-            prop_assert_eq!(bits(&out), bits(&expected), "{} {}", kernel, layout);
+            prepacked.product(&rows, 0..m, 0..prepacked.groups(), &mut out, n);
+            prop_assert_eq!(bits(&out), bits(&expected), "{:?}", way);
         }
     }
 
@@ -116,16 +87,16 @@ proptest! {
         let (mut y, mut r) = (vec![0.0; m * k], vec![0.0; m]);
         float::rms_norm(&x, &gamma, 1e-5, &mut y, &mut r);
         let w = PackedTernary::from_codes(&random.ternary(40 * k), 40, k, vec![3.0], Granularity::Tensor).unwrap();
-        for (kernel, layout) in ways() {
-            let prepared = PrepackedTernary::new(w.view(), layout, kernel).unwrap();
+        for way in ways() {
+            let prepacked = way.prepack(w.view());
             let (mut apart, mut fused) = (QuantizedRows::new(), QuantizedRows::new());
-            apart.quantize(kernel, layout, &y, k);
-            fused.norm_quantize(kernel, layout, &x, &gamma, 1e-5);
+            apart.quantize(way.kernel, way.layout, &y, k);
+            fused.norm_quantize(way.kernel, way.layout, &x, &gamma, 1e-5);
             prop_assert_eq!(bits(apart.scales()), bits(fused.scales()));
             // The products see codes and sums.
             let (mut a, mut b) = (vec![1; m * 40], vec![2; m * 40]);
-            prepared.sums(&apart, 0..m, 0..3, &mut a, 40);
-            prepared.sums(&fused, 0..m, 0..3, &mut b, 40);
+            prepacked.sums(&apart, 0..m, 0..3, &mut a, 40);
+            prepacked.sums(&fused, 0..m, 0..3, &mut b, 40);
             prop_assert_eq!(a, b);
         }
     }
@@ -136,18 +107,18 @@ proptest! {
         let mut random = Random(7 + n as u64);
         let (xq, codes) = (random.codes(m * k), random.ternary(n * k));
         let w = PackedTernary::from_codes(&codes, n, k, vec![1.0], Granularity::Tensor).unwrap();
-        for (kernel, layout) in ways() {
-            let whole = sums(kernel, layout, &xq, m, w.view());
-            let prepared = PrepackedTernary::new(w.view(), layout, kernel).unwrap();
+        for way in ways() {
+            let whole = sums(way, &xq, m, w.view());
+            let prepacked = way.prepack(w.view());
             let mut x = QuantizedRows::new();
-            x.set_codes(kernel, layout, &xq, &vec![1.0; m], k);
-            let (cut_m, cut_n) = (cut_m.min(m), cut_n.min(prepared.groups()));
+            x.set_codes(way.kernel, way.layout, &xq, &vec![1.0; m], k);
+            let (cut_m, cut_n) = (cut_m.min(m), cut_n.min(prepacked.groups()));
             for rows in [0..cut_m, cut_m..m] {
-                for groups in [0..cut_n, cut_n..prepared.groups()] {
-                    let columns = prepared.group_rows(&groups);
+                for groups in [0..cut_n, cut_n..prepacked.groups()] {
+                    let columns = prepacked.group_rows(&groups);
                     let stride = columns.len() + gap;
                     let mut out = vec![77; rows.len() * stride];
-                    prepared.sums(&x, rows.clone(), groups, &mut out, stride);
+                    prepacked.sums(&x, rows.clone(), groups, &mut out, stride);
                     for (i, row) in rows.clone().enumerate() {
                         let out = &out[i * stride..][..stride];
                         prop_assert_eq!(&out[..columns.len()], &whole[row * n..][columns.clone()]);
@@ -159,41 +130,6 @@ proptest! {
     }
 }
 
-/// Additions and subtractions alone give the same, up to the largest sums and over every widening step.
-#[test]
-fn signed_summation_equals_the_product() {
-    let mut random = Random(9);
-    for (n, k) in [
-        (1, 1),
-        (33, 130),
-        (17, 495),
-        (40, 497),
-        (150, 1300),
-        (3, 70_000),
-    ] {
-        let ternary = random.ternary(n * k);
-        for (xq, codes) in [
-            (random.codes(k), ternary.clone()),
-            (vec![-128; k], vec![1; n * k]),
-            (vec![-128; k], vec![-1; n * k]),
-        ] {
-            let w =
-                PackedTernary::from_codes(&codes, n, k, vec![1.0], Granularity::Tensor).unwrap();
-            let mut expected = vec![0; n];
-            reference::matmul_i32(&xq, 1, w.view(), &mut expected);
-            for kernel in Kernel::available() {
-                let prepared = PrepackedTernary::new(w.view(), Layout::TwoBit, kernel).unwrap();
-                let mut x = QuantizedRows::new();
-                x.set_codes(kernel, Layout::TwoBit, &xq, &[1.0], k);
-                let mut out = vec![7; n];
-                prepared.signed_sums(&x, 0, 0..prepared.groups(), &mut out);
-                assert_eq!(out, expected, "{kernel} {n} x {k}");
-            }
-        }
-    }
-}
-
-/// All x = -128 against all w = ±1: the largest sums there are, over and under each widening step and far past it.
 /// More columns than a block of a product of many rows has, and more rows.
 #[test]
 fn blocks_of_columns_and_rows() {
@@ -201,9 +137,9 @@ fn blocks_of_columns_and_rows() {
     let mut random = Random(7);
     let (xq, codes) = (random.codes(m * k), random.ternary(n * k));
     let w = PackedTernary::from_codes(&codes, n, k, vec![1.0], Granularity::Tensor).unwrap();
-    for (kernel, layout) in ways().filter(|(kernel, _)| *kernel != Kernel::Scalar) {
+    for way in ways().into_iter().filter(|way| !way.is_slow()) {
         for m in [13, 131] {
-            let out = sums(kernel, layout, &xq[..m * k], m, w.view());
+            let out = sums(way, &xq[..m * k], m, w.view());
             for (i, j) in (0..m).flat_map(|i| [0, 63, 4095, 4096, 4101, n - 1].map(|j| (i, j))) {
                 let (x, w) = (&xq[i * k..][..k], &codes[j * k..][..k]);
                 let expected: i32 = x
@@ -211,16 +147,13 @@ fn blocks_of_columns_and_rows() {
                     .zip(w)
                     .map(|(x, w)| i32::from(*x) * i32::from(*w))
                     .sum();
-                assert_eq!(
-                    out[i * n + j],
-                    expected,
-                    "{kernel} {layout} [{i}, {j}] of {m} rows"
-                );
+                assert_eq!(out[i * n + j], expected, "{way:?} [{i}, {j}] of {m} rows");
             }
         }
     }
 }
 
+/// All x = -128 against all w = ±1: the largest sums there are, over and under each widening step and far past it.
 #[test]
 fn extremes_do_not_overflow() {
     for k in [
@@ -233,10 +166,10 @@ fn extremes_do_not_overflow() {
             // The longest rows with few rows only: they are slow in plain loops.
             let many = if k <= 4096 { 33 } else { 2 };
             for m in [1, 3, many] {
-                for (kernel, layout) in ways() {
-                    let out = sums(kernel, layout, &vec![x; m * k], m, w.view());
+                for way in ways() {
+                    let out = sums(way, &vec![x; m * k], m, w.view());
                     let expected = i32::from(x) * i32::from(code) * k as i32;
-                    assert_eq!(out, vec![expected; 3 * m], "{kernel} {layout} {m} x {k}");
+                    assert_eq!(out, vec![expected; 3 * m], "{way:?} {m} x {k}");
                 }
             }
         }
@@ -254,13 +187,14 @@ fn the_widest_row() {
         Granularity::Tensor,
     )
     .unwrap();
-    for (kernel, layout) in ways() {
-        let out = sums(kernel, layout, &vec![-128; MAX_COLS], 1, w.view());
-        assert_eq!(out, [-128 * MAX_COLS as i32], "{kernel} {layout}");
+    for way in ways() {
+        let out = sums(way, &vec![-128; MAX_COLS], 1, w.view());
+        assert_eq!(out, [-128 * MAX_COLS as i32], "{way:?}");
     }
     let k = MAX_COLS + 1;
     let w = PackedTernary::from_codes(&vec![0; k], 1, k, vec![1.0], Granularity::Tensor).unwrap();
-    let refused = PrepackedTernary::new(w.view(), Layout::TwoBit, Kernel::Scalar).map(|_| ());
+    let refused =
+        PrepackedTernary::new(w.view(), Layout::TwoBit, Kernel::SCALAR, Strategy::Dot).map(|_| ());
     assert_eq!(refused, Err(Error::TooWide { cols: k }));
 }
 
@@ -268,18 +202,18 @@ fn the_widest_row() {
 #[test]
 fn reused_buffers_keep_nothing() {
     let mut random = Random(5);
-    for (kernel, layout) in ways() {
+    for way in ways() {
         let mut x = QuantizedRows::new();
         for (m, k) in [(3, 200), (1, 7), (2, 81), (5, 17), (1, 333)] {
             let (xq, codes) = (random.codes(m * k), random.ternary(20 * k));
             let w =
                 PackedTernary::from_codes(&codes, 20, k, vec![1.0], Granularity::Tensor).unwrap();
-            let prepared = PrepackedTernary::new(w.view(), layout, kernel).unwrap();
+            let prepacked = way.prepack(w.view());
             let (mut expected, mut out) = (vec![0; m * 20], vec![9; m * 20]);
             reference::matmul_i32(&xq, m, w.view(), &mut expected);
-            x.set_codes(kernel, layout, &xq, &vec![1.0; m], k);
-            prepared.sums(&x, 0..m, 0..2, &mut out, 20);
-            assert_eq!(out, expected, "{kernel} {layout} {m} x {k}");
+            x.set_codes(way.kernel, way.layout, &xq, &vec![1.0; m], k);
+            prepacked.sums(&x, 0..m, 0..2, &mut out, 20);
+            assert_eq!(out, expected, "{way:?} {m} x {k}");
         }
     }
 }
@@ -289,7 +223,7 @@ fn bytes_and_refusals() {
     let w = PackedTernary::from_codes(&vec![1; 48 * 160], 48, 160, vec![1.0], Granularity::Tensor)
         .unwrap();
     let bytes = |layout| {
-        PrepackedTernary::new(w.view(), layout, Kernel::Scalar)
+        PrepackedTernary::new(w.view(), layout, Kernel::SCALAR, Strategy::Dot)
             .unwrap()
             .bytes()
     };
@@ -298,7 +232,8 @@ fn bytes_and_refusals() {
 
     let words = [u32::MAX];
     let illegal = PackedView::new(&words, &[1.0], Granularity::Tensor, 1, 16).unwrap();
-    let refused = PrepackedTernary::new(illegal, Layout::TwoBit, Kernel::Scalar).map(|_| ());
+    let refused =
+        PrepackedTernary::new(illegal, Layout::TwoBit, Kernel::SCALAR, Strategy::Dot).map(|_| ());
     assert_eq!(refused, Err(Error::IllegalCode { row: 0, col: 0 }));
     assert!(matches!(
         "zip".parse::<Layout>(),
@@ -310,8 +245,8 @@ fn bytes_and_refusals() {
 #[should_panic(expected = "x has the order of base-three")]
 fn activations_of_another_layout_are_refused() {
     let w = PackedTernary::from_codes(&[1; 16], 1, 16, vec![1.0], Granularity::Tensor).unwrap();
-    let w = PrepackedTernary::new(w.view(), Layout::TwoBit, Kernel::Scalar).unwrap();
+    let w = PrepackedTernary::new(w.view(), Layout::TwoBit, Kernel::SCALAR, Strategy::Dot).unwrap();
     let mut x = QuantizedRows::new();
-    x.quantize(Kernel::Scalar, Layout::BaseThree, &[1.0; 16], 16);
+    x.quantize(Kernel::SCALAR, Layout::BaseThree, &[1.0; 16], 16);
     w.product(&x, 0..1, 0..1, &mut [0.0], 1);
 }

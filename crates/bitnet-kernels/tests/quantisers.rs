@@ -1,15 +1,20 @@
 //! Quantisers: the formulas on numbers worked by hand, equality with the reference, and the rule for NaN and infinity.
 
+mod common;
+
 use bitnet_kernels::{
     EPS, Granularity, PackedTernary, PackedView, WeightQuantizer, activation_scale,
-    codes_i8_to_f32_div, linear, pack_weights, quantize_activations, quantize_activations_f32,
-    reference, scale_rows_cols, unpack_codes_f32, unpack_codes_i8, unpack_scaled_f32,
-    weight_scales, words_per_row,
+    codes_i8_to_f32_div, linear_quantized, pack_weights, quantize_activations, quantize_weights,
+    reference, unpack_scaled_f32, weight_scales, words_per_row,
 };
+use common::bits;
 use proptest::prelude::*;
 
-fn bits(values: &[f32]) -> Vec<u32> {
-    values.iter().map(|v| v.to_bits()).collect()
+/// The codes of packed rows.
+fn unpack(words: &[u32], rows: usize, cols: usize) -> Vec<i8> {
+    let w = PackedView::new(words, &[1.0], Granularity::Tensor, rows, cols).unwrap();
+    let row = |row| (0..cols).map(move |col| w.code(row, col));
+    (0..rows).flat_map(row).collect()
 }
 
 fn floats() -> impl Strategy<Value = f32> {
@@ -46,14 +51,13 @@ fn the_formula_on_numbers_worked_by_hand() {
     let w = PackedTernary::from_latent(&w, 2, 4, absmean.0, absmean.1).unwrap();
     let s = w.scales()[0];
     assert!((s - 1.0 / 0.6).abs() < 4e-7);
-    let mut codes = [9; 8];
-    unpack_codes_i8(w.words(), 2, 4, &mut codes);
-    assert_eq!(codes, [1, 0, 0, -1, 0, 1, -1, 1]);
+    let signs = unpack(w.words(), 2, 4);
+    assert_eq!(signs, [1, 0, 0, -1, 0, 1, -1, 1]);
 
     let mut y = [0.0; 2];
-    linear(&x, 1, w.view(), Some(&[0.0, 10.0]), &mut y);
-    assert_eq!(y, [-95.0 / s / 31.75, 47.0 / s / 31.75 + 10.0]);
-    assert!((y[0] + 1.795).abs() < 1e-3 && (y[1] - 10.888).abs() < 1e-3);
+    linear_quantized(&codes, &sx, w.view(), &mut y);
+    assert_eq!(y, [-95.0 / s / 31.75, 47.0 / s / 31.75]);
+    assert!((y[0] + 1.795).abs() < 1e-3 && (y[1] - 0.888).abs() < 1e-3);
 }
 
 /// With s = 1 the ties ±0.5 are exact and go to the even 0; the next floats up go to ±1. Nine times over, so that both
@@ -64,8 +68,7 @@ fn weight_ties_go_to_even() {
     let w = [0.5, -0.5, above, -above, 1.5, -1.5, 2.5, -0.0].repeat(9);
     let mut words = [0; 5];
     pack_weights(&w, 1, 72, &[1.0], Granularity::Tensor, &mut words);
-    let mut codes = [9; 72];
-    unpack_codes_i8(&words, 1, 72, &mut codes);
+    let codes = unpack(&words, 1, 72);
     assert_eq!(codes.to_vec(), [0, 0, 1, -1, 1, -1, 1, 0].repeat(9));
     assert!(
         w.iter()
@@ -106,7 +109,7 @@ fn zero_rows_have_a_finite_scale() {
     .unwrap();
     assert_eq!(w.scales(), [1.0 / EPS; 2]);
     let mut y = [f32::NAN; 2];
-    linear(&[0.0; 35], 1, w.view(), None, &mut y);
+    linear_quantized(&[0; 35], &scales[..1], w.view(), &mut y);
     assert_eq!(y, [0.0; 2]);
 }
 
@@ -130,9 +133,8 @@ fn signs_are_taken_about_the_mean() {
     }
     // Padding is weight 0: the last word's unused codes are 1 as stored.
     assert_eq!(row.words()[1] >> 6, 0x5555_5555 >> 6);
-    let mut words = [0];
     let nan = [f32::NAN, 1.0, -1.0];
-    bitnet_kernels::pack_signs(&nan, 1, 3, Granularity::Row, &mut words);
+    let (words, _) = quantize_weights(&nan, 1, 3, WeightQuantizer::Sign, Granularity::Row);
     assert_eq!(words[0] & 0b11_11_11, 0);
 }
 
@@ -154,15 +156,6 @@ fn activations_that_are_not_finite() {
             assert!(
                 codes[..70].iter().all(|code| *code == 0)
                     && codes[70..].iter().all(|code| *code == 127)
-            );
-            let mut floats = vec![9.0; 140];
-            quantize_activations_f32(&x, 70, &mut floats, &mut scales);
-            assert_eq!(bits(&scales), bits(&[scale, 127.0]));
-            assert!(
-                floats
-                    .iter()
-                    .zip(&codes)
-                    .all(|(float, code)| float.to_bits() == f32::from(*code).to_bits())
             );
             let (mut codes_r, mut scales_r) = (vec![9; 140], [5.0; 2]);
             reference::quantize_activations(&x, 70, &mut codes_r, &mut scales_r);
@@ -194,8 +187,7 @@ fn weights_that_are_not_finite() {
             assert_eq!(bits(&scales), bits(&[if seen { scale } else { 1.0 }, 1.0]));
             let mut words = vec![0; 2 * words_per_row(70)];
             pack_weights(&w, 2, 70, &scales, Granularity::Row, &mut words);
-            let mut codes = vec![9; 140];
-            unpack_codes_i8(&words, 2, 70, &mut codes);
+            let codes = unpack(&words, 2, 70);
             assert!(
                 codes[..70].iter().all(|code| *code == i8::from(!seen))
                     && codes[70..].iter().all(|code| *code == 1)
@@ -283,9 +275,8 @@ proptest! {
         prop_assert_eq!(bits(&scales), bits(&reference::weight_scales(&w, rows, cols, quantizer, granularity)));
         let mut words = vec![0; rows * words_per_row(cols)];
         pack_weights(&w, rows, cols, &scales, granularity, &mut words);
-        let (mut ints, mut floats, mut hats) = (vec![9; w.len()], vec![9.0; w.len()], vec![9.0; w.len()]);
-        unpack_codes_i8(&words, rows, cols, &mut ints);
-        unpack_codes_f32(&words, rows, cols, &mut floats);
+        let mut hats = vec![9.0; w.len()];
+        let ints = unpack(&words, rows, cols);
         unpack_scaled_f32(PackedView::new(&words, &scales, granularity, rows, cols).unwrap(), &mut hats);
         for i in 0..w.len() {
             let (row, col) = (i / cols, i % cols);
@@ -296,21 +287,7 @@ proptest! {
             };
             let code = reference::weight_code(w[i], s);
             prop_assert_eq!(ints[i], code);
-            prop_assert_eq!(floats[i], f32::from(code));
             prop_assert_eq!(hats[i].to_bits(), (f32::from(code) / s).to_bits());
-        }
-    }
-
-    #[test]
-    fn rescaling_divides_in_order(m in 0usize..6, n in 1usize..40, sw in 0.1f32..900.0, sx in 0.1f32..900.0, per_row in any::<bool>()) {
-        let acc: Vec<f32> = (0..m * n).map(|i| i as f32 * 37.0 - 300.0).collect();
-        let sw: Vec<f32> = (0..if per_row { n } else { 1 }).map(|j| sw + j as f32).collect();
-        let sx: Vec<f32> = (0..m).map(|i| sx + i as f32).collect();
-        let mut out = acc.clone();
-        scale_rows_cols(&mut out, m, n, &sw, &sx);
-        for (i, out) in out.iter().enumerate() {
-            let expected = acc[i] / sw[if per_row { i % n } else { 0 }] / sx[i / n];
-            prop_assert_eq!(out.to_bits(), expected.to_bits());
         }
     }
 }
@@ -332,30 +309,20 @@ fn threads_do_not_change_a_bit() {
             .build()
             .unwrap();
         pool.install(|| {
-            let (mut codes, mut floats, mut sx) =
-                (vec![9; x.len()], vec![9.0; x.len()], vec![0.0; rows]);
+            let (mut codes, mut sx) = (vec![9; x.len()], vec![0.0; rows]);
             quantize_activations(&x, cols, &mut codes, &mut sx);
             assert!(
                 codes == codes_r && bits(&sx) == bits(&sx_r),
                 "{threads} threads"
             );
-            quantize_activations_f32(&x, cols, &mut floats, &mut sx);
-            assert!(
-                floats
-                    .iter()
-                    .zip(&codes_r)
-                    .all(|(f, c)| *f == f32::from(*c))
-                    && bits(&sx) == bits(&sx_r)
-            );
             let sw = weight_scales(&x, rows, cols, WeightQuantizer::AbsMean, Granularity::Row);
             assert_eq!(bits(&sw), bits(&sw_r), "{threads} threads");
             let mut words = vec![0; rows * words_per_row(cols)];
             pack_weights(&x, rows, cols, &sw, Granularity::Row, &mut words);
-            unpack_codes_f32(&words, rows, cols, &mut floats);
-            for (i, code) in floats.iter().enumerate() {
+            for (i, code) in unpack(&words, rows, cols).into_iter().enumerate() {
                 assert_eq!(
-                    *code,
-                    f32::from(reference::weight_code(x[i], sw[i / cols])),
+                    code,
+                    reference::weight_code(x[i], sw[i / cols]),
                     "{threads} threads, {i}"
                 );
             }

@@ -1,6 +1,6 @@
 //! The Transformer as a whole: causality, the cache, packing, seeds, gradients, generation.
 
-use bitnet_models::engine::{DenseFormat, FloatFormat, Kernel, Layout, Options};
+use bitnet_models::engine::{DenseFormat, FloatFormat, Kernel, Layout, Options, Strategy};
 use bitnet_models::{
     EngineRunner, GenerateError, HiddenAct, KvCache, LinearKind, ModelConfig, Network,
     NormPlacement, QuantConfig, Runner, Sampler, Sampling, Stop, TensorRunner, Transformer,
@@ -193,6 +193,7 @@ fn the_engine_is_the_same_model() {
         let options = Options {
             threads: 2,
             kernel: Kernel::detect(),
+            strategy: Strategy::Dot,
             layout: Layout::TwoBit,
             head: DenseFormat::F32,
             cache: FloatFormat::F32,

@@ -104,7 +104,7 @@ fn tests(args: &BenchArgs) -> Vec<Test> {
 fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result<Vec<Row>> {
     setup::refuse_dtype(args.activations, "is for GPUs; the CPU computes in f32")?;
     setup::set_threads(args.threads[0])?;
-    let first = setup::engine_options(&args.engine, args.threads[0]);
+    let first = setup::engine_options(&args.engine, args.threads[0])?;
     let (engine, linear) = match &args.arch {
         Some(_) => {
             let (model, quant, linear) = arch(args)?;
@@ -127,7 +127,7 @@ fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
     check(longest, runner.context())?;
     let mut rows = Vec::new();
     for &threads in &args.threads {
-        let options = setup::engine_options(&args.engine, threads);
+        let options = setup::engine_options(&args.engine, threads)?;
         runner.engine.set_threads(options.threads)?;
         let macs = runner.engine.linear_macs();
         let (weights, sixteen) = (runner.engine.read_bytes(), runner.engine.cache_bytes(16));

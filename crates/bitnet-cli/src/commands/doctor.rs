@@ -1,7 +1,7 @@
 //! `bitnet doctor`
 
 use anyhow::bail;
-use bitnet_kernels::{Kernel, Layout};
+use bitnet_kernels::{Kernel, Layout, Strategy};
 use bitnet_models::device_limits;
 use bitnet_train::Backend;
 use burn::tensor::Device;
@@ -24,8 +24,11 @@ struct Cpu {
     threads: usize,
     features: Vec<&'static str>,
     kernel: String,
-    reason: &'static str,
+    reason: String,
     kernels: Vec<String>,
+    strategy: String,
+    strategy_reason: String,
+    strategies: Vec<String>,
     layout: String,
     layout_reason: &'static str,
 }
@@ -72,7 +75,10 @@ pub fn run(args: DoctorArgs) -> anyhow::Result<Outcome> {
 
 fn cpu() -> Cpu {
     let kernel = Kernel::detect();
-    let layout = Layout::suited_to(kernel);
+    let (strategy, layout) = (Strategy::detect(kernel), Layout::suited_to(kernel));
+    let strategies = Strategy::ALL
+        .iter()
+        .filter(|strategy| strategy.require(kernel).is_ok());
     Cpu {
         model: crate::setup::cpu_model(),
         threads: rayon::current_num_threads(),
@@ -80,6 +86,9 @@ fn cpu() -> Cpu {
         kernel: kernel.to_string(),
         reason: kernel.reason(),
         kernels: Kernel::available().iter().map(Kernel::to_string).collect(),
+        strategy: strategy.to_string(),
+        strategy_reason: strategy.reason(kernel),
+        strategies: strategies.map(Strategy::to_string).collect(),
         layout: layout.to_string(),
         layout_reason: layout.reason(),
     }
@@ -181,14 +190,21 @@ fn text(report: &Report) -> String {
         kernel,
         reason,
         kernels,
+        strategy,
+        strategy_reason,
+        strategies,
         layout,
         layout_reason,
     } = &report.cpu;
     let mut out = format!(
-        "bitnet {}\n\ncpu       {model}, {threads} threads\nfeatures  {}\nkernel    {kernel}: {reason}\n          available: {}\nlayout    {layout}: {layout_reason}\n\n",
+        "bitnet {}\n\ncpu       {model}, {threads} threads\nfeatures  {}\n\
+         kernel    {kernel}: {reason}\n          available: {}\n\
+         strategy  {strategy}: {strategy_reason}\n          available: {}\n\
+         layout    {layout}: {layout_reason}\n\n",
         report.version,
         features.join(" "),
-        kernels.join(", ")
+        kernels.join(", "),
+        strategies.join(", ")
     );
     for backend in &report.backends {
         out += &format!("{:<9} {}\n", backend.name, backend.note);

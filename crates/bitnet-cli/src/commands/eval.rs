@@ -60,7 +60,7 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
     };
     let model = setup::with_dtype(model, args.activations, args.device.backend, &device)?;
     let evaluation = if setup::asks_for_engine(args.device.backend, &args.engine)? {
-        let options = setup::engine_options(&args.engine, args.device.threads);
+        let options = setup::engine_options(&args.engine, args.device.threads)?;
         evaluate_engine(&mut model.engine(options)?, &corpus, context)?
     } else {
         evaluate(&model, &corpus, context, 0, &device)?
@@ -87,7 +87,7 @@ fn score_task(
     }
     if setup::asks_for_engine(args.device.backend, &args.engine)? {
         bail!(
-            "--kernel, --layout, --head and --kv-cache are for language models on the CPU engine; leave them out"
+            "--kernel, --strategy, --layout, --head and --kv-cache are for language models on the CPU engine; leave them out"
         );
     }
     setup::refuse_dtype(args.activations, "is for language models; leave it out")?;

@@ -48,7 +48,7 @@ fn measure(run: &RunDir, device: &Device, args: &MeasureArgs) -> anyhow::Result<
 
     let corpus = setup::load_corpus(&mut config)?;
     if setup::uses_engine(args.device.backend, &args.engine, &config.quant)? {
-        let options = setup::engine_options(&args.engine, args.device.threads);
+        let options = setup::engine_options(&args.engine, args.device.threads)?;
         let mut engine = model.engine(options)?;
         inference.val_loss =
             Some(evaluate_engine(&mut engine, &corpus, config.train.context)?.loss);

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::bail;
 use bitnet_config::{RunConfig, Task as Kind};
 use bitnet_models::LinearKind;
-use bitnet_train::{Checkpoint, RunDir, Task, TrainSummary, Training, export};
+use bitnet_train::{Backend, Checkpoint, RunDir, Task, TrainSummary, Training, export};
 use burn::module::Module;
 
 use super::Outcome;
@@ -22,6 +22,15 @@ pub fn run(args: TrainArgs) -> anyhow::Result<Outcome> {
     if args.overrides.print_config {
         output::piece(&config.to_toml()?)?;
         return Ok(Outcome::Done);
+    }
+    if let Some(strategy) = args.strategy {
+        if !matches!(args.device.backend, Backend::Flex | Backend::NdArray) {
+            bail!(
+                "--strategy is for the CPU backends, and {} is none: leave it out",
+                args.device.backend
+            );
+        }
+        strategy.train_by()?;
     }
     // Before the data, which is cut into tokens on all threads.
     setup::set_threads(args.device.threads)?;

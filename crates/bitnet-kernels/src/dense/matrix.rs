@@ -3,12 +3,9 @@
 use std::ops::Range;
 
 use super::{
-    DenseFormat, DenseRows, FloatFormat, GROUP, Line, Panels, level::Level, portable,
-    tile::Operands,
+    DenseFormat, DenseRows, FloatFormat, FloatOutput, GROUP, Int8Output, Line, Operands, Panels,
 };
-#[cfg(target_arch = "x86_64")]
-use super::{avx2, avx512};
-use crate::{Kernel, quantize_activations, system::pages::Lines};
+use crate::{Kernel, isa::Loops, quantize_activations, system::pages::Lines};
 
 /// The widest int8 product: a sum of `4 · 255 · 127` for each 4 columns stays below 2^31.
 pub const MAX_INT8_COLS: usize = 1 << 16;
@@ -137,12 +134,12 @@ impl DenseMatrix {
         out: &mut [f32],
         out_stride: usize,
     ) {
-        self.product_at(Level::of(self.kernel), x, x_rows, groups, out, out_stride);
+        self.product_at(self.kernel.loops(), x, x_rows, groups, out, out_stride);
     }
 
     fn product_at(
         &self,
-        level: Level,
+        loops: Loops,
         x: &DenseRows,
         x_rows: Range<usize>,
         groups: Range<usize>,
@@ -169,7 +166,7 @@ impl DenseMatrix {
             DenseFormat::F32 => FloatFormat::F32,
             DenseFormat::Bf16 => FloatFormat::Bf16,
             DenseFormat::Int8 => {
-                return self.product_int8(level, x, x_rows, groups, width, out, out_stride);
+                return self.product_int8(loops, x, x_rows, groups, width, out, out_stride);
             }
         };
         let depth = x.lanes;
@@ -183,7 +180,7 @@ impl DenseMatrix {
         let stride = depth * float.per_lane();
         let rows = &x.floats[x_rows.start * stride..];
         panels.product_at(
-            level,
+            loops,
             rows,
             stride,
             x_rows.len(),
@@ -197,7 +194,7 @@ impl DenseMatrix {
     #[allow(clippy::too_many_arguments)]
     fn product_int8(
         &self,
-        level: Level,
+        loops: Loops,
         x: &DenseRows,
         x_rows: Range<usize>,
         groups: Range<usize>,
@@ -214,33 +211,20 @@ impl DenseMatrix {
             x_stride: x.lanes,
             rows: x_rows.len(),
         };
-        let first = groups.start;
-        let x_scales = &x.scales[x_rows.clone()];
-        let emit = |row: usize, group: usize, sums: &[i32; GROUP]| {
-            let column = GROUP * (group - first);
-            let out = &mut out[row * out_stride + column..][..GROUP.min(width - column)];
-            let w_scales = &self.scales[GROUP * group..];
-            for ((out, sum), w_scale) in out.iter_mut().zip(sums).zip(w_scales) {
-                *out = *sum as f32 / w_scale / x_scales[row];
-            }
+        let to = FloatOutput {
+            out,
+            stride: out_stride,
+            width,
+            first_group: groups.start,
         };
-        assert!(
-            level.is_available(),
-            "{level:?} is not available on this processor"
-        );
-        match level {
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => {
-                // SAFETY: the level is available, which the assertion above says.
-                unsafe { avx512::int8(operands, &x.sums[x_rows], groups, emit) }
-            }
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => {
-                // SAFETY: as above.
-                unsafe { avx2::int8(operands, groups, emit) }
-            }
-            Level::Portable => portable::int8(operands, groups, emit),
-        }
+        let out = Int8Output {
+            to,
+            w_scales: &self.scales,
+            x_scales: &x.scales[x_rows.clone()],
+            x_sums: &x.sums[x_rows],
+            excess: 0,
+        };
+        loops.dense_int8(operands, groups, out);
     }
 
     /// Element format.
@@ -312,20 +296,20 @@ mod tests {
     ];
 
     #[test]
-    fn every_level_and_every_split_gives_the_same_bits_within_the_bound() {
+    fn every_kernel_and_every_split_gives_the_same_bits_within_the_bound() {
         for (m, n, k) in SHAPES {
             let (x, w) = (values(m * k, 1), values(n * k, 2));
             for format in DenseFormat::ALL {
-                let matrix = DenseMatrix::new(&w, n, k, format, Kernel::Scalar);
+                let matrix = DenseMatrix::new(&w, n, k, format, Kernel::SCALAR);
                 let mut stored = vec![0.0; k];
                 let mut rows = DenseRows::default();
                 rows.set(format, &x, k);
-                let whole = |level: Level| {
+                let whole = |kernel: Kernel| {
                     let mut y = vec![9.0; m * n];
-                    matrix.product_at(level, &rows, 0..m, 0..matrix.groups(), &mut y, n);
+                    matrix.product_at(kernel.loops(), &rows, 0..m, 0..matrix.groups(), &mut y, n);
                     y
                 };
-                let y = whole(Level::Portable);
+                let y = whole(Kernel::SCALAR);
                 for j in 0..n {
                     matrix.row(j, &mut stored);
                     for i in 0..m {
@@ -352,16 +336,23 @@ mod tests {
                         );
                     }
                 }
-                for level in Level::available() {
-                    assert_eq!(whole(level), y, "{level:?} {format} {m}x{n}x{k}");
+                for kernel in Kernel::available() {
+                    assert_eq!(whole(kernel), y, "{kernel} {format} {m}x{n}x{k}");
                     let mut parts = vec![9.0; m * n];
                     for i in 0..m {
                         for group in 0..matrix.groups() {
                             let out = &mut parts[i * n + GROUP * group..(i + 1) * n];
-                            matrix.product_at(level, &rows, i..i + 1, group..group + 1, out, n);
+                            matrix.product_at(
+                                kernel.loops(),
+                                &rows,
+                                i..i + 1,
+                                group..group + 1,
+                                out,
+                                n,
+                            );
                         }
                     }
-                    assert_eq!(parts, y, "{level:?} {format} {m}x{n}x{k} in parts");
+                    assert_eq!(parts, y, "{kernel} {format} {m}x{n}x{k} in parts");
                 }
             }
         }
@@ -372,11 +363,11 @@ mod tests {
         let k = 4099;
         let w: Vec<f32> = [1.0, -1.0].repeat(k)[..2 * k].to_vec();
         for x in [vec![1.0; k], vec![-1.0; k], values(k, 3)] {
-            let matrix = DenseMatrix::new(&w, 2, k, DenseFormat::Int8, Kernel::Scalar);
+            let matrix = DenseMatrix::new(&w, 2, k, DenseFormat::Int8, Kernel::SCALAR);
             let mut rows = DenseRows::default();
             rows.set(DenseFormat::Int8, &x, k);
             let mut y = [0.0; 2];
-            matrix.product_at(Level::Portable, &rows, 0..1, 0..1, &mut y, 2);
+            matrix.product_at(Kernel::SCALAR.loops(), &rows, 0..1, 0..1, &mut y, 2);
             let codes = &rows.codes.as_flattened()[..k];
             let exact: i32 = codes
                 .iter()
@@ -384,10 +375,10 @@ mod tests {
                 .map(|(c, w)| i32::from(*c) * (127.0 * w) as i32)
                 .sum();
             assert_eq!(y[0], exact as f32 / 127.0 / rows.scales[0]);
-            for level in Level::available() {
+            for kernel in Kernel::available() {
                 let mut other = [0.0; 2];
-                matrix.product_at(level, &rows, 0..1, 0..1, &mut other, 2);
-                assert_eq!(other, y, "{level:?}");
+                matrix.product_at(kernel.loops(), &rows, 0..1, 0..1, &mut other, 2);
+                assert_eq!(other, y, "{kernel}");
             }
         }
     }
@@ -400,7 +391,7 @@ mod tests {
             (DenseFormat::Bf16, 0.5f32.powi(9)),
             (DenseFormat::Int8, 0.51 / 127.0),
         ] {
-            let matrix = DenseMatrix::new(&w, 20, 33, format, Kernel::Scalar);
+            let matrix = DenseMatrix::new(&w, 20, 33, format, Kernel::SCALAR);
             let mut row = vec![0.0; 33];
             for j in 0..20 {
                 matrix.row(j, &mut row);

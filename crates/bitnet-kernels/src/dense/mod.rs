@@ -26,21 +26,14 @@
 //! |---|---|
 //! | `line` | the layout: writing and reading single elements |
 //! | `matrix`, `rows` | weights, and activations made ready for them |
-//! | `panels`, `tile` | the product; its loops, written once for all instruction sets |
-//! | `portable`, `avx2`, `avx512` | the innermost operations of each instruction set |
+//! | `panels`, `tile` | the product; its loops, written once, whose innermost operations are in `isa` |
 //! | `softmax` | the exponentials of attention |
 //!
 //! Everything runs on the calling thread: whoever owns the threads hands out ranges of groups or of rows.
 
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
-mod level;
 mod line;
 mod matrix;
 mod panels;
-mod portable;
 mod rows;
 mod softmax;
 mod tile;
@@ -50,3 +43,5 @@ pub use matrix::{DenseMatrix, MAX_INT8_COLS};
 pub use panels::Panels;
 pub use rows::DenseRows;
 pub use softmax::softmax;
+pub(crate) use softmax::softmax_row;
+pub(crate) use tile::{FloatOutput, Int8Output, Operands, product, tiles};

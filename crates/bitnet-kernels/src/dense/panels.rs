@@ -2,10 +2,8 @@
 
 use std::ops::Range;
 
-use super::{FloatFormat, GROUP, Line, level::Level, portable, tile::Operands};
-#[cfg(target_arch = "x86_64")]
-use super::{avx2, avx512};
-use crate::Kernel;
+use super::{FloatFormat, FloatOutput, GROUP, Line, Operands};
+use crate::{Kernel, isa::Loops};
 
 /// Groups of 16 rows of floats: line `k` of group `g` is the one at `g · stride + k · step`.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +44,7 @@ impl Panels<'_> {
     ) {
         let width = GROUP * groups.len();
         self.product_at(
-            Level::of(kernel),
+            kernel.loops(),
             x,
             x_stride,
             rows,
@@ -61,7 +59,7 @@ impl Panels<'_> {
     #[allow(clippy::too_many_arguments)]
     pub(super) fn product_at(
         &self,
-        level: Level,
+        loops: Loops,
         x: &[f32],
         x_stride: usize,
         rows: usize,
@@ -70,10 +68,6 @@ impl Panels<'_> {
         out: &mut [f32],
         out_stride: usize,
     ) {
-        assert!(
-            level.is_available(),
-            "{level:?} is not available on this processor"
-        );
         let operands = Operands {
             lines: self.lines,
             depth: self.depth,
@@ -83,44 +77,15 @@ impl Panels<'_> {
             x_stride,
             rows,
         };
-        let first = groups.start;
-        let emit = |row: usize, group: usize, sums: &[f32; GROUP]| {
-            let column = GROUP * (group - first);
-            let out = &mut out[row * out_stride + column..][..GROUP.min(width - column)];
-            out.copy_from_slice(&sums[..out.len()]);
+        let out = FloatOutput {
+            out,
+            stride: out_stride,
+            width,
+            first_group: groups.start,
         };
-        match (level, self.format) {
-            #[cfg(target_arch = "x86_64")]
-            (Level::Avx512, FloatFormat::F32) => {
-                // SAFETY: the level is available, which the assertion above says.
-                unsafe { avx512::f32(operands, groups, emit) }
-            }
-            #[cfg(target_arch = "x86_64")]
-            (Level::Avx512, FloatFormat::Bf16) => {
-                // SAFETY: as above.
-                unsafe { avx512::bf16(operands, groups, emit) }
-            }
-            #[cfg(target_arch = "x86_64")]
-            (Level::Avx2, FloatFormat::F32) => {
-                // SAFETY: as above.
-                unsafe { avx2::f32(operands, groups, emit) }
-            }
-            #[cfg(target_arch = "x86_64")]
-            (Level::Avx2, FloatFormat::Bf16) => {
-                // SAFETY: as above.
-                unsafe { avx2::bf16(operands, groups, emit) }
-            }
-            #[cfg(target_arch = "x86_64")]
-            (Level::Portable, format) if std::is_x86_feature_detected!("fma") => {
-                match format {
-                    // SAFETY: the processor has FMA, as just detected.
-                    FloatFormat::F32 => unsafe { portable::fused::f32(operands, groups, emit) },
-                    // SAFETY: as above.
-                    FloatFormat::Bf16 => unsafe { portable::fused::bf16(operands, groups, emit) },
-                }
-            }
-            (Level::Portable, FloatFormat::F32) => portable::f32(operands, groups, emit),
-            (Level::Portable, FloatFormat::Bf16) => portable::bf16(operands, groups, emit),
+        match self.format {
+            FloatFormat::F32 => loops.dense_f32(operands, groups, out),
+            FloatFormat::Bf16 => loops.dense_bf16(operands, groups, out),
         }
     }
 }

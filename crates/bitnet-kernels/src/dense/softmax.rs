@@ -1,6 +1,5 @@
 //! Softmax without its division: the weights of attention.
 
-use super::level::Level;
 use crate::{Kernel, float::exp::exp};
 
 /// Independent partial sums, combined in a fixed tree.
@@ -20,35 +19,12 @@ const LANES: usize = 16;
 ///
 /// If the processor lacks `kernel`.
 pub fn softmax(kernel: Kernel, scores: &mut [f32]) -> f32 {
-    softmax_at(Level::of(kernel), scores)
+    kernel.loops().softmax(scores)
 }
 
-fn softmax_at(level: Level, scores: &mut [f32]) -> f32 {
-    match level {
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512 if level.is_available() => {
-            #[target_feature(enable = "avx512f")]
-            fn avx512(scores: &mut [f32]) -> f32 {
-                body(scores)
-            }
-            // SAFETY: the level has just been found available.
-            unsafe { avx512(scores) }
-        }
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 if level.is_available() => {
-            #[target_feature(enable = "avx2")]
-            fn avx2(scores: &mut [f32]) -> f32 {
-                body(scores)
-            }
-            // SAFETY: as above.
-            unsafe { avx2(scores) }
-        }
-        _ => body(scores),
-    }
-}
-
+/// The portable form, which `isa` compiles again with wider registers.
 #[inline(always)]
-fn body(scores: &mut [f32]) -> f32 {
+pub(crate) fn softmax_row(scores: &mut [f32]) -> f32 {
     let mut tops = [f32::NEG_INFINITY; LANES];
     let (blocks, tail) = scores.as_chunks::<LANES>();
     for block in blocks {
@@ -87,11 +63,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn agrees_with_the_formula_and_on_every_level() {
+    fn agrees_with_the_formula_and_on_every_kernel() {
         for len in [1, 5, 16, 17, 47, 300] {
             let scores: Vec<f32> = (0..len).map(|i| (i * 37 % 101) as f32 / 9.0).collect();
             let mut weights = scores.clone();
-            let sum = softmax_at(Level::Portable, &mut weights);
+            let sum = softmax(Kernel::SCALAR, &mut weights);
             let max = scores.iter().copied().fold(f32::MIN, f32::max);
             let exact: Vec<f64> = scores.iter().map(|s| f64::from(s - max).exp()).collect();
             let total: f64 = exact.iter().sum();
@@ -101,16 +77,16 @@ mod tests {
             for (w, e) in weights.iter().zip(&exact) {
                 assert!((f64::from(*w) / e - 1.0).abs() < bound);
             }
-            for level in Level::available() {
+            for kernel in Kernel::available() {
                 let mut other = scores.clone();
-                assert_eq!(softmax_at(level, &mut other), sum, "{level:?}");
-                assert_eq!(other, weights, "{level:?}");
+                assert_eq!(softmax(kernel, &mut other), sum, "{kernel}");
+                assert_eq!(other, weights, "{kernel}");
             }
         }
     }
 
     #[test]
     fn nan_shows() {
-        assert!(softmax_at(Level::Portable, &mut [0.0, f32::NAN]).is_nan());
+        assert!(softmax(Kernel::SCALAR, &mut [0.0, f32::NAN]).is_nan());
     }
 }

@@ -7,11 +7,11 @@
 
 use std::ops::Range;
 
-use super::Line;
+use super::{GROUP, Line};
 
 /// The operands of a product over whole lines.
 #[derive(Clone, Copy)]
-pub(super) struct Operands<'a, X> {
+pub(crate) struct Operands<'a, X> {
     /// Weights; line `k` of group `g` is the one at `g · stride + k · step`.
     pub lines: &'a [Line],
     /// Lines of a group that are used.
@@ -45,25 +45,80 @@ impl<'a, X> Operands<'a, X> {
     }
 }
 
-/// Defines `fn $name(operands, groups, emit)`, which computes the groups of all rows and hands each 16 outputs to
-/// `emit(row, group, sums)`.
+/// Where the outputs of a product of floats go.
+pub(crate) struct FloatOutput<'a> {
+    /// `[rows, stride]`, `width` of each row.
+    pub out: &'a mut [f32],
+    /// From one row to the next.
+    pub stride: usize,
+    /// Outputs of a row; the last group may have fewer than 16.
+    pub width: usize,
+    /// The group of the first output.
+    pub first_group: usize,
+}
+
+impl FloatOutput<'_> {
+    /// The place of a group's outputs of a row, and the column of the first.
+    #[inline(always)]
+    fn place(&mut self, row: usize, group: usize) -> &mut [f32] {
+        let column = GROUP * (group - self.first_group);
+        &mut self.out[row * self.stride + column..][..GROUP.min(self.width - column)]
+    }
+
+    /// Takes the outputs of a group.
+    #[inline(always)]
+    pub fn write(&mut self, row: usize, group: usize, sums: &[f32; GROUP]) {
+        let out = self.place(row, group);
+        out.copy_from_slice(&sums[..out.len()]);
+    }
+}
+
+/// Where the outputs of a product of int8 go: `sum / s_w / s_x`.
+pub(crate) struct Int8Output<'a> {
+    /// The floats.
+    pub to: FloatOutput<'a>,
+    /// The scale of each row of weights.
+    pub w_scales: &'a [f32],
+    /// The scale of each row of `x`.
+    pub x_scales: &'a [f32],
+    /// `Σ x` of each row of `x`.
+    pub x_sums: &'a [i32],
+    /// What the weights were multiplied with too much: `excess · Σx` is taken off each sum.
+    pub excess: i32,
+}
+
+impl Int8Output<'_> {
+    /// Takes the sums of a group.
+    #[inline(always)]
+    pub fn write(&mut self, row: usize, group: usize, sums: &[i32; GROUP]) {
+        let (excess, x_scale) = (self.excess * self.x_sums[row], self.x_scales[row]);
+        let w_scales = &self.w_scales[GROUP * group..];
+        let out = self.to.place(row, group).iter_mut();
+        for ((out, sum), w_scale) in out.zip(sums).zip(w_scales) {
+            *out = (sum - excess) as f32 / w_scale / x_scale;
+        }
+    }
+}
+
+/// Defines `fn $name(operands, groups, out)`, which computes the groups of all rows and hands each 16 outputs to
+/// `out.write(row, group, sums)`.
 ///
 /// `rows` lists the tile heights, largest first and down to 1; `wide` and `narrow` are the groups of a tile of several
 /// rows and of one. The instruction set provides `zero`, `load(line) -> [operand; steps]`, `fma(sum, operand, x)` and
-/// `store(sum) -> [$out; 16]`.
+/// `store(sum) -> [$sum; 16]`.
 macro_rules! product {
     (
         $(#[$meta:meta])*
-        $name:ident($x:ty) -> $out:ty, steps $steps:literal, rows [$($height:literal),+], wide $wide:literal,
+        $name:ident($x:ty) -> $sum:ty => $out:ident, steps $steps:literal, rows [$($height:literal),+], wide $wide:literal,
         narrow $narrow:literal, $zero:path, $load:path, $fma:path, $store:path
     ) => {
         $(#[$meta])*
-        pub(in crate::dense) fn $name(
-            operands: $crate::dense::tile::Operands<'_, $x>,
+        pub(crate) fn $name(
+            operands: $crate::dense::Operands<'_, $x>,
             groups: std::ops::Range<usize>,
-            mut emit: impl FnMut(usize, usize, &[$out; 16]),
+            mut out: $crate::dense::$out<'_>,
         ) {
-            use $crate::dense::tile::{Operands, tiles};
+            use $crate::dense::{Operands, tiles};
 
             #[inline]
             $(#[$meta])*
@@ -71,7 +126,7 @@ macro_rules! product {
                 operands: &Operands<'_, $x>,
                 row: usize,
                 group: usize,
-                emit: &mut impl FnMut(usize, usize, &[$out; 16]),
+                out: &mut $crate::dense::$out<'_>,
             ) {
                 // Loops, not `array::map`: a closure has the instruction set of this function, `map` does not, and the
                 // compiler then inlines neither into the other.
@@ -103,7 +158,7 @@ macro_rules! product {
                 }
                 for (r, sums) in sums.into_iter().enumerate() {
                     for (g, sums) in sums.into_iter().enumerate() {
-                        emit(row + r, group + g, &$store(sums));
+                        out.write(row + r, group + g, &$store(sums));
                     }
                 }
             }
@@ -114,11 +169,11 @@ macro_rules! product {
                 $(
                     while operands.rows - row >= $height {
                         match full {
-                            false => tile::<$height, 1>(&operands, row, group, &mut emit),
+                            false => tile::<$height, 1>(&operands, row, group, &mut out),
                             true if $height > 1 || operands.rows > 1 => {
-                                tile::<$height, $wide>(&operands, row, group, &mut emit)
+                                tile::<$height, $wide>(&operands, row, group, &mut out)
                             }
-                            true => tile::<1, $narrow>(&operands, row, group, &mut emit),
+                            true => tile::<1, $narrow>(&operands, row, group, &mut out),
                         }
                         row += $height;
                     }
@@ -127,10 +182,10 @@ macro_rules! product {
         }
     };
 }
-pub(super) use product;
+pub(crate) use product;
 
 /// The groups in runs of `span` (true), and the rest one by one (false).
-pub(super) fn tiles(groups: Range<usize>, span: usize) -> impl Iterator<Item = (usize, bool)> {
+pub(crate) fn tiles(groups: Range<usize>, span: usize) -> impl Iterator<Item = (usize, bool)> {
     let whole = groups.len() / span * span;
     let rest = groups.start + whole..groups.end;
     let runs = (groups.start..groups.start + whole).step_by(span);

@@ -38,8 +38,8 @@ macro_rules! multiversion {
                 fn avx2($($arg: $ty),*) {
                     body($($arg),*);
                 }
-                if crate::Kernel::Avx2.is_available() {
-                    // SAFETY: `is_available` has just detected avx2 and fma on this processor.
+                if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
+                    // SAFETY: just detected.
                     return unsafe { avx2($($arg),*) };
                 }
             }

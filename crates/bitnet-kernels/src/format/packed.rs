@@ -7,8 +7,6 @@
 //! One f32 scale `s` stands for the tensor, one for each row, or one for each group of a row's weights: [`Granularity`]. It is the multiplier that made the codes, `w_q =
 //! round(w · s)`, so a weight is `w_q / s` (Hugging Face's `bitlinear`; its `autobitlinear` stores the inverse).
 
-use std::borrow::Cow;
-
 use super::{PackedView, TernaryWord, word_count, words_per_row};
 use crate::{Error, Granularity, WeightQuantizer, quantize_weights};
 
@@ -46,37 +44,6 @@ impl PackedTernary {
             rows,
             cols,
         })
-    }
-
-    /// As [`PackedTernary::from_words`], from little-endian bytes.
-    ///
-    /// # Errors
-    ///
-    /// As [`PackedTernary::from_words`], and if the bytes are not whole words.
-    pub fn from_le_bytes(
-        bytes: &[u8],
-        scales: Vec<f32>,
-        granularity: Granularity,
-        rows: usize,
-        cols: usize,
-    ) -> Result<Self, Error> {
-        let expected = word_count(rows, cols)?
-            .checked_mul(4)
-            .ok_or(Error::TooLarge { rows, cols })?;
-        if bytes.len() != expected {
-            return Err(Error::Length {
-                name: "bytes",
-                expected,
-                found: bytes.len(),
-            });
-        }
-        let words = bytes
-            .as_chunks()
-            .0
-            .iter()
-            .map(|bytes| u32::from_le_bytes(*bytes))
-            .collect();
-        Self::from_words(words, scales, granularity, rows, cols)
     }
 
     /// Packs codes -1, 0, 1 that exist already.
@@ -175,20 +142,6 @@ impl PackedTernary {
         &self.words
     }
 
-    /// The words as they stand on disk: little-endian, borrowed where the machine is so too.
-    pub fn le_bytes(&self) -> Cow<'_, [u8]> {
-        if cfg!(target_endian = "little") {
-            Cow::Borrowed(bytemuck::cast_slice(&self.words))
-        } else {
-            Cow::Owned(
-                self.words
-                    .iter()
-                    .flat_map(|word| word.to_le_bytes())
-                    .collect(),
-            )
-        }
-    }
-
     /// The scales: one, one for each row, or `[rows, groups]`.
     pub fn scales(&self) -> &[f32] {
         &self.scales
@@ -212,12 +165,6 @@ impl PackedTernary {
     /// Bytes of words and scales.
     pub fn bytes(&self) -> usize {
         4 * (self.words.len() + self.scales.len())
-    }
-
-    /// Stored bits per weight, padding and scales included; 0 for an empty matrix.
-    pub fn bits_per_weight(&self) -> f64 {
-        8.0 * self.bytes() as f64 / (self.rows * self.cols).max(1) as f64
-            * f64::from(u8::from(self.rows * self.cols > 0))
     }
 }
 

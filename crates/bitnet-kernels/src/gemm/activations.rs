@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use crate::{
     Kernel, Layout, float,
     format::{GROUP_ROWS, Line, as_words, as_words_mut},
-    isa::dispatch,
+    isa::Loops,
     quantize::quantize_row,
     system::parallel::TASK_ELEMENTS,
 };
@@ -184,7 +184,7 @@ impl QuantizedRows {
     fn quantize_into(&mut self, kernel: Kernel, row: usize, x: &[f32]) {
         let mut codes = std::mem::take(&mut self.codes);
         codes.resize(x.len(), 0);
-        self.scales[row] = quantize_row(kernel, x, &mut codes);
+        self.scales[row] = quantize_row(kernel.loops(), x, &mut codes);
         self.arrange(kernel, row, &codes);
         self.codes = codes;
     }
@@ -192,7 +192,7 @@ impl QuantizedRows {
     fn arrange(&mut self, kernel: Kernel, row: usize, codes: &[i8]) {
         let bytes: &mut [i8] = bytemuck::cast_slice_mut(as_words_mut(&mut self.storage));
         let out = &mut bytes[row * self.stride..][..self.row_bytes];
-        self.sums[row] = arrange_row(kernel, self.layout, codes, out);
+        self.sums[row] = arrange_row(kernel.loops(), self.layout, codes, out);
     }
 
     /// Takes codes `xq[m, k]` without scales.
@@ -211,7 +211,7 @@ impl QuantizedRows {
         if k == 0 {
             return;
         }
-        let (stride, row_bytes) = (self.stride, self.row_bytes);
+        let (loops, stride, row_bytes) = (kernel.loops(), self.stride, self.row_bytes);
         let group = (TASK_ELEMENTS / k).max(1);
         let storage = &mut self.storage[..m * stride / LINE_BYTES];
         storage
@@ -222,7 +222,7 @@ impl QuantizedRows {
                 let bytes: &mut [i8] = bytemuck::cast_slice_mut(as_words_mut(storage));
                 let rows = bytes.chunks_exact_mut(stride);
                 for ((row, codes), sum) in rows.zip(codes.chunks_exact(k)).zip(sums) {
-                    *sum = arrange_row(kernel, layout, codes, &mut row[..row_bytes]);
+                    *sum = arrange_row(loops, layout, codes, &mut row[..row_bytes]);
                 }
             });
     }
@@ -234,10 +234,10 @@ impl QuantizedRows {
 }
 
 /// Writes the codes of a row in the order of the layout and returns their sum.
-fn arrange_row(kernel: Kernel, layout: Layout, codes: &[i8], out: &mut [i8]) -> i32 {
+fn arrange_row(loops: Loops, layout: Layout, codes: &[i8], out: &mut [i8]) -> i32 {
     match layout {
-        Layout::TwoBit => dispatch!(kernel, transpose_row(codes, out)),
-        Layout::BaseThree => dispatch!(kernel, copy_row(codes, out)),
+        Layout::TwoBit => loops.transpose_row(codes, out),
+        Layout::BaseThree => loops.copy_row(codes, out),
     }
 }
 

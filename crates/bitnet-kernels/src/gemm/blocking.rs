@@ -1,21 +1,19 @@
-//! The order of work of a prepared product, on one thread: groups of weights against rows of `x`.
+//! The blocking (loop nest) of a product of prepacked weights, on one thread: groups of weights against rows of `x`.
 //!
 //! One row of `x` (GEMV): groups pass once, in the order of memory. Many rows (GEMM): a block of `x` that stays in the
 //! level-two cache meets pairs of groups one after the other; a pair (`K / 4 · 32` bytes: 20 KiB at K = 2560) is decoded
 //! from base three once a block, and stays in the level-one or -two cache while the rows of the block pass by, as many
 //! at a time as the kernel has registers for. Those rows are copied side by side first (16 codes of each in turn), so
-//! that a kernel reads one stream with fixed distances instead of ten rows from ten pages. With [`Kernel::Avx512Lookup`]
-//! `lut` has its own order.
+//! that a kernel reads one stream with fixed distances instead of ten rows from ten pages. An instruction set or a strategy
+//! may have an order of its own for many rows ([`ManyRows`](crate::isa::ManyRows)).
 
-use std::{cell::Cell, ops::Range};
+use std::{cell::Cell, hint::black_box, ops::Range, time::Instant};
 
-#[cfg(target_arch = "x86_64")]
-use super::lut;
+use super::{QuantizedRows, activations::Rows, base_three::Blocks};
 use crate::{
-    Kernel, Layout,
+    Kernel, Layout, Strategy,
     format::{GROUP_ROWS, Line},
-    gemm::activations::Rows,
-    gemm::base_three::Blocks,
+    isa::Loops,
 };
 
 /// Sums of the 16 rows of a group with one row of `x`.
@@ -52,7 +50,7 @@ const GEMV_GROUPS: usize = 8;
 const BLOCK_BYTES: usize = 256 << 10;
 
 /// The most rows that any kernel multiplies at a time.
-const MAX_ROWS: usize = 30;
+pub(crate) const MAX_ROWS: usize = 30;
 
 /// Sixteen consecutive codes of a row of `x`: the activations of one word.
 pub(crate) type Sixteen = [i8; 16];
@@ -71,50 +69,6 @@ thread_local! {
     static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch { words: Vec::new(), x: Vec::new() }) };
 }
 
-/// Calls a function of the module of the kernel's instruction set.
-macro_rules! dispatch_panel {
-    ($kernel:expr, $name:ident ( $($arg:expr),* $(,)? )) => {
-        match $kernel.proven() {
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512Vnni | Kernel::Avx512Lookup => {
-                // SAFETY: the functions of `avx512` need what this kernel stands for, which `proven` has detected.
-                unsafe { crate::isa::avx512::$name($($arg),*) }
-            }
-            #[cfg(target_arch = "x86_64")]
-            Kernel::AvxVnni => {
-                // SAFETY: the functions of `avx_vnni` need AVX2 and AVX-VNNI, which `proven` has detected.
-                unsafe { crate::isa::avx_vnni::$name($($arg),*) }
-            }
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2 => {
-                // SAFETY: the functions of `avx2` need AVX2, which `proven` has detected.
-                unsafe { crate::isa::avx2::$name($($arg),*) }
-            }
-            #[cfg(target_arch = "aarch64")]
-            Kernel::Neon => {
-                // SAFETY: the functions of `neon` need NEON and dotprod, which `proven` has detected.
-                unsafe { crate::isa::neon::$name($($arg),*) }
-            }
-            _ => crate::isa::scalar::$name($($arg),*),
-        }
-    };
-}
-
-/// Rows of `x` at most in one call of the kernel's `gemm`.
-fn rows_at_a_time(kernel: Kernel) -> usize {
-    match kernel {
-        #[cfg(target_arch = "x86_64")]
-        Kernel::Avx512Vnni | Kernel::Avx512Lookup => crate::isa::avx512::ROWS,
-        #[cfg(target_arch = "x86_64")]
-        Kernel::AvxVnni => crate::isa::avx_vnni::ROWS,
-        #[cfg(target_arch = "x86_64")]
-        Kernel::Avx2 => crate::isa::avx2::ROWS,
-        #[cfg(target_arch = "aarch64")]
-        Kernel::Neon => crate::isa::neon::ROWS,
-        _ => crate::isa::scalar::ROWS,
-    }
-}
-
 /// Groups of a matrix of `cols` columns, as they are stored.
 #[derive(Clone, Copy)]
 pub(crate) struct Groups<'a> {
@@ -124,59 +78,73 @@ pub(crate) struct Groups<'a> {
     pub(crate) lines: &'a [Line],
 }
 
-/// Gives `out` the sums `Σ stored · x` for each of the groups and every row of `x`. An illegal code counts as 3, but not with
-/// [`Kernel::Avx512Lookup`], which takes legal ones alone.
-pub(crate) fn product(kernel: Kernel, w: Groups<'_>, x: Rows<'_>, out: &mut impl Output) {
-    if x.len() == 1 {
-        gemv(kernel, w, x.row(0), out);
-        return;
+/// Gives `out` the sums `Σ stored · x` for each of the groups and every row of `x`, but [`Strategy::Signed`] those of
+/// `Σ w · x`. An illegal code counts as 3 by [`Strategy::Dot`], and as anything by the others.
+pub(crate) fn product(
+    loops: Loops,
+    strategy: Strategy,
+    w: Groups<'_>,
+    x: Rows<'_>,
+    out: &mut dyn Output,
+) {
+    let many_rows = match strategy {
+        Strategy::Signed => return signed(loops, w, x, out),
+        Strategy::Dot => loops.isa().many_rows,
+        Strategy::Lookup => loops.isa().lookup,
+    };
+    match many_rows {
+        Some(many) if x.len() >= many.min_rows && w.cols > 0 => {
+            // SAFETY: it is that of a detected instruction set, and needs no more.
+            unsafe { (many.product)(w, x, out) }
+        }
+        _ if x.len() == 1 => gemv(loops, w, x.row(0), out),
+        _ => gemm(loops, w, x, out),
     }
-    #[cfg(target_arch = "x86_64")]
-    if kernel == Kernel::Avx512Lookup && x.len() >= lut::MIN_ROWS && w.cols > 0 {
-        return lut::product(w, x, out);
-    }
-    gemm(kernel, w, x, out);
 }
 
-fn gemv(kernel: Kernel, w: Groups<'_>, x: &[i8], out: &mut impl Output) {
+fn gemv(loops: Loops, w: Groups<'_>, x: &[i8], out: &mut dyn Output) {
     let per_group = w.layout.lines(w.cols);
     let mut sums = [Lanes::ZERO; GEMV_GROUPS];
     for first in (0..w.count).step_by(GEMV_GROUPS) {
         let count = GEMV_GROUPS.min(w.count - first);
-        let (lines, sums) = (
-            &w.lines[first * per_group..][..count * per_group],
-            &mut sums[..count],
-        );
+        let lines = &w.lines[first * per_group..][..count * per_group];
+        let sums = &mut sums[..count];
         match w.layout {
-            Layout::TwoBit => dispatch_panel!(kernel, two_bit(lines, per_group, x, sums)),
-            Layout::BaseThree => {
-                dispatch_panel!(kernel, base_three(lines, Blocks::of(w.cols), x, sums));
-            }
+            Layout::TwoBit => loops.two_bit(lines, per_group, x, sums),
+            Layout::BaseThree => loops.base_three(lines, Blocks::of(w.cols), x, sums),
         }
         out.write(0, GROUP_ROWS * first, flat(sums));
     }
 }
 
-/// `Σ w · x` of groups of words with one row, by additions and subtractions alone.
-pub(crate) fn signed(kernel: Kernel, words: usize, lines: &[Line], x: &[i8], out: &mut [i32]) {
-    out.fill(0);
+/// Signed summation: a few groups at a time, decoded once, meet all rows.
+fn signed(loops: Loops, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
+    let (per_group, words) = (w.layout.lines(w.cols), w.layout.words(w.cols));
+    let mut scratch = SCRATCH.take();
     let mut sums = [Lanes::ZERO; GEMV_GROUPS];
-    let lines = lines.chunks(GEMV_GROUPS * words.max(1));
-    for (lines, out) in lines.zip(out.chunks_mut(GEMV_GROUPS * GROUP_ROWS)) {
-        let sums = &mut sums[..out.len().div_ceil(GROUP_ROWS)];
-        match kernel.proven() {
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512Vnni | Kernel::Avx512Lookup => {
-                // SAFETY: `signed` needs what this kernel stands for, which `proven` has detected.
-                unsafe { crate::isa::avx512::signed(lines, words, x, sums) }
+    for first in (0..w.count).step_by(GEMV_GROUPS) {
+        let count = GEMV_GROUPS.min(w.count - first);
+        let stored = &w.lines[first * per_group..][..count * per_group];
+        let (lines, sums) = match w.layout {
+            Layout::TwoBit => (stored, &mut sums[..count]),
+            Layout::BaseThree => {
+                scratch.words.resize(count * words, Line::ZERO_WEIGHTS);
+                for group in 0..count {
+                    let stored = &stored[group * per_group..][..per_group];
+                    loops.decode(stored, &mut scratch.words[group * words..][..words]);
+                }
+                (&scratch.words[..], &mut sums[..count])
             }
-            _ => crate::isa::scalar::signed(lines, words, x, sums),
+        };
+        for row in 0..x.len() {
+            loops.signed(lines, words, x.row(row), sums);
+            out.write(row, GROUP_ROWS * first, flat(sums));
         }
-        out.copy_from_slice(&flat(sums)[..out.len()]);
     }
+    SCRATCH.set(scratch);
 }
 
-fn gemm(kernel: Kernel, w: Groups<'_>, x: Rows<'_>, out: &mut impl Output) {
+fn gemm(loops: Loops, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
     let Groups {
         layout,
         cols,
@@ -184,7 +152,7 @@ fn gemm(kernel: Kernel, w: Groups<'_>, x: Rows<'_>, out: &mut impl Output) {
         lines,
     } = w;
     let (per_group, words) = (layout.lines(cols), layout.words(cols));
-    let at_a_time = rows_at_a_time(kernel);
+    let at_a_time = loops.isa().panels.rows_at_a_time;
     let block = (BLOCK_BYTES / x.row_bytes().max(1)).max(1);
     let block = block.next_multiple_of(at_a_time);
     let mut scratch = SCRATCH.take();
@@ -208,9 +176,9 @@ fn gemm(kernel: Kernel, w: Groups<'_>, x: Rows<'_>, out: &mut impl Output) {
             let pair = match layout {
                 Layout::TwoBit => stored,
                 Layout::BaseThree => {
-                    let (a, b) = scratch.words.split_at_mut(words);
-                    dispatch_panel!(kernel, decode(stored[0], a));
-                    dispatch_panel!(kernel, decode(stored[1], b));
+                    let (a, b) = scratch.words[..2 * words].split_at_mut(words);
+                    loops.decode(stored[0], a);
+                    loops.decode(stored[1], b);
                     [&*a, &*b]
                 }
             };
@@ -219,7 +187,7 @@ fn gemm(kernel: Kernel, w: Groups<'_>, x: Rows<'_>, out: &mut impl Output) {
                 span.clone()
                     .for_each(|row| out.expect(start + row, GROUP_ROWS * group));
                 let x = &scratch.x[span.start * words..span.end * words];
-                dispatch_panel!(kernel, gemm(pair, rows, x, &mut sums));
+                loops.gemm(pair, rows, x, &mut sums);
                 for (row, sums) in span.zip(&mut sums) {
                     let count = 2.min(groups - group);
                     out.write(start + row, GROUP_ROWS * group, flat(&mut sums[..count]));
@@ -240,4 +208,49 @@ fn interleave(x: Rows<'_>, rows: Range<usize>, out: &mut Vec<Sixteen>) {
             *out = *codes;
         }
     }
+}
+
+/// How many times as fast as dot products alone [`Strategy::Lookup`] is on this processor, for a product of many rows whose
+/// weights and activations lie in its cache.
+///
+/// # Panics
+///
+/// If the processor lacks `kernel`, or the kernel lookups.
+pub(crate) fn lookup_gain(kernel: Kernel) -> f64 {
+    const ROWS: usize = 64;
+    const GROUPS: usize = 64;
+    const COLS: usize = 320;
+    let layout = Layout::TwoBit;
+    let lines = vec![Line::ZERO_WEIGHTS; GROUPS * layout.lines(COLS)];
+    let mut x = QuantizedRows::new();
+    x.set_codes(kernel, layout, &[1; ROWS * COLS], &[1.0; ROWS], COLS);
+    let w = Groups {
+        layout,
+        cols: COLS,
+        count: GROUPS,
+        lines: &lines,
+    };
+    let time = |strategy| {
+        let start = Instant::now();
+        product(kernel.loops(), strategy, w, x.block(0..ROWS), &mut Dropped);
+        start.elapsed().as_secs_f64()
+    };
+    // In turns, so that what disturbs one disturbs the other; the least of each, so that it does not count.
+    let (mut dot, mut lookup) = (f64::INFINITY, f64::INFINITY);
+    for _ in 0..20 {
+        dot = dot.min(time(Strategy::Dot));
+        lookup = lookup.min(time(Strategy::Lookup));
+    }
+    dot / lookup
+}
+
+/// Where the sums of a measurement go.
+struct Dropped;
+
+impl Output for Dropped {
+    fn write(&mut self, _row: usize, _column: usize, sums: &mut [i32]) {
+        black_box(sums);
+    }
+
+    fn expect(&self, _row: usize, _column: usize) {}
 }

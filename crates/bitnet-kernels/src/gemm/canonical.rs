@@ -1,6 +1,6 @@
 //! The product `y = x_q · w_qᵀ`: exact integer sums and the float epilogue.
 //!
-//! `x_q[m, k]` int8, `w[n, k]` packed, `y[m, n] = Σ_k x_q · w_q`, then `y as f32 / s_w / s_x + bias` in this order.
+//! `x_q[m, k]` int8, `w[n, k]` packed, `y[m, n] = Σ_k x_q · w_q`, then `y as f32 / s_w / s_x` in this order.
 //!
 //! # Why int32 is enough
 //!
@@ -9,35 +9,49 @@
 //! `4 · 128 · 2^20 = 2^29 < 2^31`. Legal results are at most `2^27`; they convert to f32 exactly while
 //! `K ≤ 2^17 = 131072` (|sum| ≤ 2^24), and are rounded to nearest above that.
 
+//! # The words
+//!
+//! Training changes its weights every step, so nothing is prepacked; but standing words side by side costs one pass over
+//! them, and `M` rows of `x` read them `M` times. Words and codes are therefore brought into the layout of
+//! [`Layout::TwoBit`] first, and the output is cut in blocks of [`BLOCK_ROWS`] × 16 · [`BLOCK_GROUPS`] that threads take one
+//! by one. Unlike prepacked weights these are not checked: the illegal code `0b11` multiplies as 2 in dot products, and as
+//! anything elsewhere.
+
 use std::{cell::Cell, ops::Range};
 
 use rayon::prelude::*;
 
+use super::{
+    QuantizedRows,
+    blocking::{self, Groups, Output},
+    layout::interleave,
+};
 use crate::{
-    Granularity, Kernel, PackedView,
-    gemm::interleaved::{Interleaved, MIN_ROWS},
-    gemm::planes::Planes,
-    gemm::tiles::{Tile, for_each_tile},
-    isa::dispatch,
-    quantize::quantize_row,
-    system::parallel::{MIN_ELEMENTS, worth_threads},
+    Granularity, Kernel, Layout, PackedView, Strategy,
+    format::{GROUP_ROWS, Line, words_per_row},
+    system::{
+        parallel::{MIN_MACS, worth_threads},
+        shared_out::SharedOut,
+    },
 };
 
 /// The widest product: see "Why int32 is enough".
 pub const MAX_COLS: usize = 1 << 20;
 
+/// Rows of a block: a multiple of what the kernels take at a time (10 and 4).
+const BLOCK_ROWS: usize = 60;
+
+/// Groups of a block: 256 columns, so that copying the block's rows of `x` is a small part of multiplying them.
+const BLOCK_GROUPS: usize = 16;
+
 /// Bytes of scratch a thread keeps between calls; a larger one (a long prompt) is freed.
 const KEEP_SCRATCH: usize = 8 << 20;
 
-/// What a call needs besides its arguments; kept by the calling thread, so that decoding a token allocates nothing
-/// and does not even clear a tile, which costs as much as a small product.
+/// What a call needs besides its arguments; kept by the calling thread, so that a step of training allocates nothing.
 #[derive(Default)]
 struct Scratch {
-    planes: Planes,
-    tile: Tile,
-    interleaved: Interleaved,
-    codes: Vec<i8>,
-    scales: Vec<f32>,
+    lines: Vec<Line>,
+    x: QuantizedRows,
 }
 
 thread_local! {
@@ -47,155 +61,149 @@ thread_local! {
 /// The exact sums `out[i, j] = Σ_k xq[i, k] · w[j, k]`, for `xq[m, k]` and `w[n, k]`.
 ///
 /// ```
-/// use bitnet_kernels::{Granularity, Kernel, PackedTernary, matmul_i32};
+/// use bitnet_kernels::{Granularity, Kernel, PackedTernary, Strategy, matmul_i32};
 /// let w = PackedTernary::from_codes(&[1, -1, 0, 1, 1, 1], 2, 3, vec![1.0], Granularity::Tensor)?;
 /// let mut out = [0; 2];
-/// matmul_i32(&[10, 20, -128], 1, w.view(), Kernel::detect(), &mut out);
+/// matmul_i32(&[10, 20, -128], 1, w.view(), Kernel::detect(), Strategy::Dot, &mut out);
 /// assert_eq!(out, [-10, -98]);
 /// # Ok::<(), bitnet_kernels::Error>(())
 /// ```
 ///
 /// # Panics
 ///
-/// If a length disagrees with the shape, if `w.cols > MAX_COLS`, or if the processor lacks `kernel`.
-pub fn matmul_i32(xq: &[i8], m: usize, w: PackedView<'_>, kernel: Kernel, out: &mut [i32]) {
-    assert_eq!(xq.len(), m * w.cols, "xq is not {m} x {}", w.cols);
-    with_scratch(|scratch| {
-        each_sum(scratch, kernel, xq, m, w, out, |_, _, sums, out| {
-            out.copy_from_slice(sums);
-        });
+/// If a length disagrees with the shape, if `w.cols > MAX_COLS`, or if the processor lacks `kernel` or it the strategy.
+pub fn matmul_i32(
+    xq: &[i8],
+    m: usize,
+    w: PackedView<'_>,
+    kernel: Kernel,
+    strategy: Strategy,
+    out: &mut [i32],
+) {
+    each_sum(kernel, strategy, xq, m, w, out, |_, _, sums, out| {
+        out.copy_from_slice(sums);
     });
 }
 
-/// BitLinear: quantises `x[m, k]` a row at a time and writes `out[m, n] = (x_q · w_qᵀ) / s_w / s_x + bias`.
+/// BitLinear of activations that are quantised already, codes `xq[m, k]` and a scale for each row:
+/// `out[m, n] = (x_q · w_qᵀ) / s_w / s_x`.
 ///
-/// Runs on the fastest kernel of this processor, and on rayon's threads if the product is large.
+/// Runs on the fastest kernel of this processor by the [strategy of training](Strategy::of_training), and on rayon's threads
+/// if the product is large.
 ///
 /// # Panics
 ///
 /// If a length disagrees with the shape, or if `w.cols > MAX_COLS`.
-pub fn linear(x: &[f32], m: usize, w: PackedView<'_>, bias: Option<&[f32]>, out: &mut [f32]) {
-    linear_with(Kernel::detect(), x, m, w, bias, out);
-}
-
-/// As [`linear`], on a given kernel.
-///
-/// # Panics
-///
-/// As [`linear`], and if the processor lacks `kernel`.
-pub fn linear_with(
-    kernel: Kernel,
-    x: &[f32],
-    m: usize,
-    w: PackedView<'_>,
-    bias: Option<&[f32]>,
-    out: &mut [f32],
-) {
-    let k = w.cols;
-    assert_eq!(x.len(), m * k, "x is not {m} x {k}");
-    if let Some(bias) = bias {
-        assert_eq!(bias.len(), w.rows, "bias is not {} values", w.rows);
-    }
-    with_scratch(|scratch| {
-        let mut codes = std::mem::take(&mut scratch.codes);
-        let mut scales = std::mem::take(&mut scratch.scales);
-        codes.resize(m * k, 0);
-        scales.resize(m, 0.0);
-        let quantize = |i: usize, codes: &mut [i8]| quantize_row(kernel, &x[i * k..][..k], codes);
-        if k > 0 && worth_threads(x.len(), MIN_ELEMENTS) {
-            codes
-                .par_chunks_mut(k)
-                .zip(&mut scales)
-                .enumerate()
-                .for_each(|(i, (c, s))| *s = quantize(i, c));
-        } else {
-            (0..m).for_each(|i| scales[i] = quantize(i, &mut codes[i * k..][..k]));
-        }
-        scaled_product(scratch, kernel, &codes, &scales, w, bias, out);
-        (scratch.codes, scratch.scales) = (codes, scales);
-    });
-}
-
-/// As [`linear`], for activations that are quantised already: codes `xq[m, k]` and a scale for each row.
-///
-/// # Panics
-///
-/// As [`linear`].
-pub fn linear_quantized(
-    xq: &[i8],
-    x_scales: &[f32],
-    w: PackedView<'_>,
-    bias: Option<&[f32]>,
-    out: &mut [f32],
-) {
-    let (m, k, kernel) = (x_scales.len(), w.cols, Kernel::detect());
-    assert_eq!(xq.len(), m * k, "xq is not {m} x {k}");
-    if let Some(bias) = bias {
-        assert_eq!(bias.len(), w.rows, "bias is not {} values", w.rows);
-    }
-    with_scratch(|scratch| scaled_product(scratch, kernel, xq, x_scales, w, bias, out));
-}
-
-/// All sums, with the epilogue `sum / s_w / s_x + bias`.
-fn scaled_product(
-    scratch: &mut Scratch,
-    kernel: Kernel,
-    xq: &[i8],
-    x_scales: &[f32],
-    w: PackedView<'_>,
-    bias: Option<&[f32]>,
-    out: &mut [f32],
-) {
-    let m = x_scales.len();
-    assert!(
-        !matches!(w.granularity, Granularity::Group(_)),
-        "canonical products of groups are composed by the caller"
-    );
-    each_sum(scratch, kernel, xq, m, w, out, |i, n, sums, out| {
+pub fn linear_quantized(xq: &[i8], x_scales: &[f32], w: PackedView<'_>, out: &mut [f32]) {
+    let (m, kernel) = (x_scales.len(), Kernel::detect());
+    let (loops, strategy) = (kernel.loops(), Strategy::of_training());
+    each_sum(kernel, strategy, xq, m, w, out, |i, n, sums, out| {
         let sw = match w.granularity {
             Granularity::Tensor => w.scales,
-            Granularity::Row => &w.scales[n.clone()],
-            Granularity::Group(_) => unreachable!("checked above"),
+            Granularity::Row => &w.scales[n],
+            Granularity::Group(_) => panic!("products of groups are composed by the caller"),
         };
-        dispatch!(
-            kernel,
-            epilogue_row(sums, sw, x_scales[i], bias.map(|bias| &bias[n]), out)
-        );
+        loops.epilogue_row(sums, sw, x_scales[i], out);
     });
 }
 
-/// Calls `write(i, n range, sums, out[i, n range])` until all of `out[m, n]` is written: a few rows of `x` meet the words
-/// as they lie, many rows meet them interleaved.
+/// Calls `write(i, n range, sums, out[i, n range])` until all of `out[m, n]` is written.
 fn each_sum<T: Send>(
-    scratch: &mut Scratch,
     kernel: Kernel,
+    strategy: Strategy,
     xq: &[i8],
     m: usize,
     w: PackedView<'_>,
     out: &mut [T],
     write: impl Fn(usize, Range<usize>, &[i32], &mut [T]) + Sync,
 ) {
-    let k = w.cols;
+    let (k, n) = (w.cols, w.rows);
     w.assert_lengths();
-    assert_eq!(xq.len(), m * k, "xq is not {m} x {k}");
+    assert_eq!(Some(xq.len()), m.checked_mul(k), "xq is not {m} x {k}");
     assert!(
         k <= MAX_COLS,
         "{k} columns: int32 sums are proven for at most {MAX_COLS}"
     );
-    if m >= MIN_ROWS && k > 0 {
-        scratch.interleaved.product(kernel, xq, m, w, out, write);
+    if let Err(error) = strategy.require(kernel) {
+        panic!("{error}");
+    }
+    let out = SharedOut::new(out, m, n);
+    // A nested call on the same thread (rayon may steal one) finds no scratch and makes its own.
+    let mut scratch = SCRATCH.take().unwrap_or_default();
+    let (per_group, groups) = (words_per_row(k), n.div_ceil(GROUP_ROWS));
+    scratch.lines.resize(groups * per_group, Line::ZERO_WEIGHTS);
+    let threads = worth_threads(m.saturating_mul(n).saturating_mul(k), MIN_MACS);
+    let fill = |(group, lines): (usize, &mut [Line])| interleave(w, group, lines);
+    if threads {
+        scratch.x.share_codes(kernel, Layout::TwoBit, xq, m);
+        let lines = scratch.lines.par_chunks_exact_mut(per_group);
+        lines.enumerate().with_min_len(4).for_each(fill);
     } else {
-        scratch.planes.fill(kernel, xq, m, k);
-        for_each_tile(kernel, &scratch.planes, w, &mut scratch.tile, out, write);
+        scratch.x.arrange_codes(kernel, Layout::TwoBit, xq, m);
+        let lines = scratch.lines.chunks_exact_mut(per_group.max(1));
+        lines.enumerate().for_each(fill);
+    }
+    let (lines, x) = (&scratch.lines, &scratch.x);
+    let columns = groups.div_ceil(BLOCK_GROUPS);
+    let run = |index: usize| {
+        let (row, group) = (index / columns * BLOCK_ROWS, index % columns * BLOCK_GROUPS);
+        let rows = row..(row + BLOCK_ROWS).min(m);
+        let groups = group..(group + BLOCK_GROUPS).min(groups);
+        let mut block = Block {
+            out: &out,
+            row,
+            column: GROUP_ROWS * group,
+            columns: n,
+            sums_x: strategy.excess(&x.sums()[rows.clone()]),
+            write: &write,
+        };
+        let w = Groups {
+            layout: Layout::TwoBit,
+            cols: k,
+            count: groups.len(),
+            lines: &lines[groups.start * per_group..groups.end * per_group],
+        };
+        blocking::product(kernel.loops(), strategy, w, x.block(rows), &mut block);
+    };
+    let blocks = m.div_ceil(BLOCK_ROWS) * columns;
+    if threads {
+        (0..blocks).into_par_iter().for_each(run);
+    } else {
+        (0..blocks).for_each(run);
+    }
+    if size_of_val(&scratch.lines[..]) + scratch.x.capacity() <= KEEP_SCRATCH {
+        SCRATCH.set(Some(scratch));
     }
 }
 
-/// Lends the thread's scratch. A nested call on the same thread (rayon may steal one) finds none and makes its own.
-fn with_scratch(f: impl FnOnce(&mut Scratch)) {
-    let mut scratch = SCRATCH.take().unwrap_or_default();
-    f(&mut scratch);
-    scratch.interleaved.shrink();
-    if scratch.planes.capacity() + scratch.codes.capacity() <= KEEP_SCRATCH {
-        SCRATCH.set(Some(scratch));
+/// A block of the output.
+struct Block<'a, T, W> {
+    out: &'a SharedOut<'a, T>,
+    row: usize,
+    column: usize,
+    columns: usize,
+    /// What the sums of a row are too large by.
+    sums_x: Option<&'a [i32]>,
+    write: &'a W,
+}
+
+impl<T, W: Fn(usize, Range<usize>, &[i32], &mut [T])> Output for Block<'_, T, W> {
+    #[inline]
+    fn write(&mut self, row: usize, column: usize, sums: &mut [i32]) {
+        let first = self.column + column;
+        let span = first..(first + sums.len()).min(self.columns);
+        let sums = &mut sums[..span.len()];
+        if let Some(sums_x) = self.sums_x {
+            sums.iter_mut().for_each(|sum| *sum -= sums_x[row]);
+        }
+        let row = self.row + row;
+        // SAFETY: blocks are disjoint, and a block writes each of its pieces once, alone.
+        let out = unsafe { self.out.segment(row, span.clone()) };
+        (self.write)(row, span, sums, out);
+    }
+
+    #[inline]
+    fn expect(&self, row: usize, column: usize) {
+        self.out.expect(self.row + row, self.column + column);
     }
 }

@@ -75,11 +75,12 @@ impl Layout {
 
     /// The layout in which a kernel decodes a model that is larger than the caches in the shortest time, as measured
     /// (`cargo bench --workspace --bench kernels`). Base three pays where decoding it keeps up with the memory: with byte permutations.
+    ///
+    /// # Panics
+    ///
+    /// If the processor lacks the kernel.
     pub fn suited_to(kernel: Kernel) -> Layout {
-        match kernel {
-            Kernel::Avx512Vnni | Kernel::Avx512Lookup => Layout::BaseThree,
-            Kernel::Scalar | Kernel::Neon | Kernel::Avx2 | Kernel::AvxVnni => Layout::TwoBit,
-        }
+        kernel.loops().isa().layout
     }
 
     /// Why [`Layout::suited_to`] chose it.

@@ -1,18 +1,20 @@
-//! The order of work of a product that [`avx512::lut`](crate::isa::avx512::lut) shares between dot products and tables.
+//! The blocking of a product that [`avx512::lut`](crate::isa::avx512::lut) shares between dot products and tables.
 //!
 //! Tables belong to activations and are 9 times their size, so K is cut in pieces. A piece's tables of all rows (352 KiB
 //! for 128 rows) stay in the level-two cache while the groups of output rows pass, and a tile's weights, arranged once,
 //! stay in the level-one cache while its rows pass. Sums are kept from piece to piece, tile by tile, and written with the
 //! last one.
 
-use std::{array::from_fn, cell::Cell, hint::black_box, ops::Range, time::Instant};
+use std::{array::from_fn, cell::Cell, ops::Range};
 
+use super::{
+    activations::Rows,
+    base_three::{BLOCK_LINES, BLOCK_WORDS},
+    blocking::{Groups, Lanes, Output, flat},
+};
 use crate::{
-    Kernel, Layout, QuantizedRows,
+    Layout,
     format::{GROUP_ROWS, Line},
-    gemm::activations::Rows,
-    gemm::base_three::{BLOCK_LINES, BLOCK_WORDS},
-    gemm::blocking::{self, Groups, Lanes, Output, flat},
     isa::avx512::{
         decode,
         lut::{
@@ -62,11 +64,10 @@ thread_local! {
 
 /// Gives `out` the sums `Σ stored · x` for each of the groups and every row of `x`. Stored codes are legal.
 ///
-/// # Panics
+/// # Safety
 ///
-/// If the processor lacks [`Kernel::Avx512Lookup`].
-pub(crate) fn product(w: Groups<'_>, x: Rows<'_>, out: &mut impl Output) {
-    let _ = Kernel::Avx512Lookup.proven();
+/// The processor has what `isa::avx512` needs.
+pub(crate) unsafe fn product(w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
     let mut scratch = SCRATCH.take();
     let tiles = w.count.div_ceil(TILE_GROUPS);
     // Equal blocks: a short one at the end would have all weights arranged for a few rows.
@@ -87,7 +88,7 @@ pub(crate) fn product(w: Groups<'_>, x: Rows<'_>, out: &mut impl Output) {
     SCRATCH.set(scratch);
 }
 
-/// Some rows of `x` and some groups; made by [`product`] alone, which has proven that the processor has the kernel.
+/// Some rows of `x` and some groups; made by [`product`] alone, whose caller has proven that the processor has AVX-512.
 struct Block<'a> {
     w: Groups<'a>,
     words: usize,
@@ -97,7 +98,7 @@ struct Block<'a> {
 }
 
 impl Block<'_> {
-    fn product(&self, x: Rows<'_>, scratch: &mut Scratch, out: &mut impl Output) {
+    fn product(&self, x: Rows<'_>, scratch: &mut Scratch, out: &mut dyn Output) {
         let row_tiles = self.rows.len().div_ceil(TILE_ROWS);
         let tiles = row_tiles * self.tiles.len();
         if scratch.sums.len() < tiles {
@@ -124,7 +125,7 @@ impl Block<'_> {
                     let sums = &mut scratch.sums[at * row_tiles + i];
                     let tables = &scratch.tables[i * plan.tables()..][..plan.tables()];
                     let multiplied = &scratch.multiplied[i * plan.multiplied()..];
-                    // SAFETY: the kernel is proven, see `Block`.
+                    // SAFETY: AVX-512 is proven, see `Block`.
                     unsafe {
                         multiply(
                             plan,
@@ -160,7 +161,7 @@ impl Block<'_> {
                 // Rows past the last one repeat it, and are not written.
                 let from = (self.rows.start + TILE_ROWS * tile + row).min(self.rows.end - 1);
                 let codes = &x.row(from)[16 * words.start..16 * words.end];
-                // SAFETY: the kernel is proven, see `Block`.
+                // SAFETY: AVX-512 is proven, see `Block`.
                 *sum = unsafe { arrange_row(plan, codes, row, tables, multiplied) };
             }
         }
@@ -190,69 +191,13 @@ impl Block<'_> {
                     .words
                     .resize(TILE_GROUPS * words.len(), Line::ZERO_WEIGHTS);
                 for (g, words) in scratch.words.chunks_exact_mut(words.len()).enumerate() {
-                    // SAFETY: the kernel is proven, see `Block`.
+                    // SAFETY: AVX-512 is proven, see `Block`.
                     unsafe { decode(&stored(g)[lines.clone()], words) };
                 }
                 from_fn(|g| &scratch.words[g * words.len()..][..words.len()])
             }
         };
-        // SAFETY: the kernel is proven, see `Block`.
+        // SAFETY: AVX-512 is proven, see `Block`.
         unsafe { arrange_weights(plan, groups, &mut scratch.weights) };
     }
-}
-
-/// How many times as fast as dot products alone a product of many rows is on this processor, weights and activations in
-/// its cache.
-///
-/// # Panics
-///
-/// If the processor lacks [`Kernel::Avx512Lookup`].
-pub(crate) fn gain() -> f64 {
-    const ROWS: usize = 64;
-    const GROUPS: usize = 64;
-    const COLS: usize = 16 * PIECE_WORDS;
-    let layout = Layout::TwoBit;
-    let lines = vec![Line::ZERO_WEIGHTS; GROUPS * layout.lines(COLS)];
-    let mut x = QuantizedRows::new();
-    x.set_codes(
-        Kernel::Avx512Vnni,
-        layout,
-        &[1; ROWS * COLS],
-        &[1.0; ROWS],
-        COLS,
-    );
-    let w = Groups {
-        layout,
-        cols: COLS,
-        count: GROUPS,
-        lines: &lines,
-    };
-    let time = |kernel: Kernel| {
-        let start = Instant::now();
-        let (x, mut out) = (x.block(0..ROWS), Dropped);
-        blocking::product(kernel, w, x, &mut out);
-        start.elapsed().as_secs_f64()
-    };
-    // In turns, so that what disturbs one disturbs the other; the least of each, so that it does not count.
-    let mut least = [f64::INFINITY; 2];
-    for _ in 0..20 {
-        for (least, kernel) in least
-            .iter_mut()
-            .zip([Kernel::Avx512Vnni, Kernel::Avx512Lookup])
-        {
-            *least = least.min(time(kernel));
-        }
-    }
-    least[0] / least[1]
-}
-
-/// Where the sums of a measurement go.
-struct Dropped;
-
-impl Output for Dropped {
-    fn write(&mut self, _row: usize, _column: usize, sums: &mut [i32]) {
-        black_box(sums);
-    }
-
-    fn expect(&self, _row: usize, _column: usize) {}
 }

@@ -16,23 +16,23 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::{
+    QuantizedRows, base_three,
+    blocking::{self, Groups, Output},
+    layout::interleave,
+};
 use crate::{
-    Error, Kernel, Layout, MAX_COLS, PackedView, QuantizedRows,
+    Error, Kernel, Layout, MAX_COLS, PackedView, Strategy,
     format::{GROUP_ROWS, Line},
-    gemm::base_three,
-    gemm::blocking::{self, Groups, Output},
-    gemm::layout::interleave,
-    isa::dispatch,
-    system::pages::Lines,
-    system::shared_out::fetch,
+    system::{pages::Lines, shared_out::fetch},
 };
 
 /// A ternary matrix `w[n, k]` in a run-time layout.
 ///
 /// ```
-/// use bitnet_kernels::{Granularity, Kernel, Layout, PackedTernary, PrepackedTernary, QuantizedRows};
+/// use bitnet_kernels::{Granularity, Kernel, Layout, PackedTernary, PrepackedTernary, QuantizedRows, Strategy};
 /// let packed = PackedTernary::from_codes(&[1, -1, 0, 1, 1, 1], 2, 3, vec![2.0], Granularity::Tensor)?;
-/// let w = PrepackedTernary::new(packed.view(), Layout::TwoBit, Kernel::detect())?;
+/// let w = PrepackedTernary::new(packed.view(), Layout::TwoBit, Kernel::detect(), Strategy::Dot)?;
 /// let mut x = QuantizedRows::new();
 /// x.quantize(w.kernel(), w.layout(), &[127.0, 7.0, -1.0], 3);
 /// let mut y = [0.0; 2];
@@ -48,6 +48,7 @@ pub struct PrepackedTernary {
     cols: usize,
     layout: Layout,
     kernel: Kernel,
+    strategy: Strategy,
 }
 
 impl PrepackedTernary {
@@ -55,10 +56,15 @@ impl PrepackedTernary {
     ///
     /// # Errors
     ///
-    /// If the processor lacks `kernel`, if a length disagrees with the shape, a scale is not positive and finite, an
+    /// If the processor lacks `kernel` or the kernel `strategy`, if a length disagrees with the shape, a scale is not positive and finite, an
     /// element is `0b11` or padding is not weight 0, or if the matrix has more than [`MAX_COLS`] columns.
-    pub fn new(w: PackedView<'_>, layout: Layout, kernel: Kernel) -> Result<Self, Error> {
-        let kernel = kernel.require()?;
+    pub fn new(
+        w: PackedView<'_>,
+        layout: Layout,
+        kernel: Kernel,
+        strategy: Strategy,
+    ) -> Result<Self, Error> {
+        let strategy = strategy.require(kernel)?;
         let w = PackedView::new(w.words, w.scales, w.granularity, w.rows, w.cols)?;
         w.check_scales()?;
         w.check_codes()?;
@@ -81,6 +87,7 @@ impl PrepackedTernary {
             cols: w.cols,
             layout,
             kernel,
+            strategy,
         })
     }
 
@@ -120,6 +127,11 @@ impl PrepackedTernary {
         self.kernel
     }
 
+    /// By which operations the products add up.
+    pub fn strategy(&self) -> Strategy {
+        self.strategy
+    }
+
     /// Bytes of weights and scales: what a product reads.
     pub fn bytes(&self) -> usize {
         size_of_val(&self.lines[..]) + size_of_val(&self.scales[..])
@@ -153,7 +165,8 @@ impl PrepackedTernary {
         out: &mut [f32],
         out_stride: usize,
     ) {
-        let (first, x_scales) = (16 * groups.start, x.scales());
+        let (first, x_scales) = (GROUP_ROWS * groups.start, x.scales());
+        let loops = self.kernel.loops();
         self.each_row(
             x,
             x_rows,
@@ -166,7 +179,7 @@ impl PrepackedTernary {
                     1 => &self.scales[..],
                     _ => &self.scales[columns],
                 };
-                dispatch!(self.kernel, epilogue_row(sums, sw, x_scales[i], None, out));
+                loops.epilogue_row(sums, sw, x_scales[i], out);
             },
         );
     }
@@ -187,32 +200,6 @@ impl PrepackedTernary {
         self.each_row(x, x_rows, groups, out, out_stride, |_, _, sums, out| {
             out.copy_from_slice(sums);
         });
-    }
-
-    /// The exact sums of one row of `x` by signed summation: activations are added and subtracted, and nothing is
-    /// multiplied, as the papers describe a BitLinear. The AVX-512 kernels do it with masks, the others in plain loops. It is here to be compared: [`PrepackedTernary::sums`] gives the same and is faster.
-    ///
-    /// # Panics
-    ///
-    /// If the layout is not [`Layout::TwoBit`], if `x` has another width or layout or no such row, or if `out` is not
-    /// `group_rows(groups).len()` values.
-    pub fn signed_sums(
-        &self,
-        x: &QuantizedRows,
-        row: usize,
-        groups: Range<usize>,
-        out: &mut [i32],
-    ) {
-        assert_eq!(
-            self.layout,
-            Layout::TwoBit,
-            "signed sums read two-bit codes"
-        );
-        assert_eq!((x.cols(), x.layout()), (self.cols, self.layout));
-        assert_eq!(out.len(), self.group_rows(&groups).len(), "length of out");
-        let words = self.layout.lines(self.cols);
-        let lines = &self.lines[groups.start * words..groups.end * words];
-        blocking::signed(self.kernel, words, lines, x.block(row..row + 1).row(0), out);
     }
 
     /// Calls `write(row of x, columns from the first, sums, out[row, columns])` until everything is written.
@@ -243,7 +230,7 @@ impl PrepackedTernary {
         );
         assert!(out.len() >= needed, "out has {} of {needed}", out.len());
         let lines = self.stored(groups.clone());
-        let sums_x = &x.sums()[x_rows.clone()];
+        let sums_x = self.strategy.excess(&x.sums()[x_rows.clone()]);
         let (x, first_row) = (x.block(x_rows.clone()), x_rows.start);
         let write = |row: usize, span: Range<usize>, sums: &[i32], out: &mut [T]| {
             write(first_row + row, span, sums, out);
@@ -261,7 +248,7 @@ impl PrepackedTernary {
             count: groups.len(),
             lines,
         };
-        blocking::product(self.kernel, w, x, &mut out);
+        blocking::product(self.kernel.loops(), self.strategy, w, x, &mut out);
     }
 }
 
@@ -270,7 +257,8 @@ struct Destination<'a, T, W> {
     out: &'a mut [T],
     stride: usize,
     columns: usize,
-    sums_x: &'a [i32],
+    /// What the sums of a row are too large by.
+    sums_x: Option<&'a [i32]>,
     write: W,
 }
 
@@ -279,8 +267,9 @@ impl<T, W: Fn(usize, Range<usize>, &[i32], &mut [T])> Output for Destination<'_,
     fn write(&mut self, row: usize, column: usize, sums: &mut [i32]) {
         let span = column..(column + sums.len()).min(self.columns);
         let sums = &mut sums[..span.len()];
-        let sum_x = self.sums_x[row];
-        sums.iter_mut().for_each(|sum| *sum -= sum_x);
+        if let Some(sums_x) = self.sums_x {
+            sums.iter_mut().for_each(|sum| *sum -= sums_x[row]);
+        }
         let out = &mut self.out[row * self.stride..][span.clone()];
         (self.write)(row, span, sums, out);
     }

@@ -1,11 +1,35 @@
-//! The AVX-VNNI kernel: the prepared products of `avx2` with 256-bit `vpdpbusd`.
+//! The AVX-VNNI kernel: the prepacked products of `avx2` with 256-bit `vpdpbusd`.
 //!
 //! Every function here needs AVX2 and AVX-VNNI. A lane adds at most `4 · 3 · 128` a quad in int32, so the bounds are those
 //! of any order of summation (`product`), and widening has nothing left to do but to hand the sums over.
 
 use std::arch::x86_64::*;
 
-use crate::isa::avx2::panel_functions;
+use super::{Isa, PanelLoops, avx2, avx2::panel_functions, scalar};
+use crate::Layout;
+
+const NEEDS: &str = "AVX-VNNI";
+
+pub(crate) static ISA: Isa = Isa {
+    needs: NEEDS,
+    detect: || require!(is_x86_feature_detected, NEEDS, "avx2", "fma", "avxvnni"),
+    layout: Layout::TwoBit,
+    rows: avx2::ROWS,
+    panels: PanelLoops {
+        two_bit,
+        base_three,
+        decode,
+        gemm,
+        signed: scalar::signed,
+        rows_at_a_time: ROWS,
+    },
+    many_rows: None,
+    lookup: None,
+    dense: avx2::DENSE,
+    peak: Some(dots),
+};
+
+peak!(dots, "avx2,avxvnni", _mm256_setzero_si256(), _mm256_dpbusd_avx_epi32, 32);
 
 // 64 words: the sums go to memory seldom.
 panel_functions!("avx2,avxvnni", 64, 6, 4, dot, widen);
@@ -49,16 +73,19 @@ mod tests {
     use crate::{
         Kernel,
         format::{GROUP_ROWS, Line},
-        gemm::base_three::Blocks,
-        gemm::blocking::{Lanes, Sixteen},
-        isa::scalar,
+        gemm::{
+            base_three::Blocks,
+            blocking::{Lanes, Sixteen},
+        },
     };
 
     #[test]
     fn agrees_with_scalar() {
-        if !Kernel::Avx512Vnni.is_available() {
+        if "avx512-vnni".parse::<Kernel>().is_err() {
+            println!("SKIPPED: the dot product of AVX-VNNI in the encoding of AVX-512: no AVX-512 VNNI");
             return;
         }
+        let scalar = Kernel::SCALAR.loops();
         let mut state = 1u32;
         let mut random = || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -83,12 +110,12 @@ mod tests {
             for rows in [1, 2, 3, 4, 5, 6, 7, 22, evex::ROWS] {
                 let mut fast = [[Lanes::ZERO; 2]; evex::ROWS];
                 let x = &x[..rows * blocks.words()];
-                // SAFETY: `Avx512Vnni` includes AVX-512 VNNI and VL, and is available.
+                // SAFETY: `avx512-vnni` includes AVX-512 VNNI and VL, and is available.
                 unsafe { evex::gemm([a, b], rows, x, &mut fast) };
                 for (row, fast) in fast[..rows].iter().enumerate() {
                     let x: Vec<Sixteen> = x.iter().skip(row).step_by(rows).copied().collect();
                     let mut slow = [[Lanes::ZERO; 2]; 1];
-                    scalar::gemm([a, b], 1, &x, &mut slow);
+                    scalar.gemm([a, b], 1, &x, &mut slow);
                     assert_eq!(
                         fast.map(|s| s.0),
                         slow[0].map(|s| s.0),
@@ -99,11 +126,11 @@ mod tests {
             let (mut fast, mut slow) = ([Lanes::ZERO; 2], [Lanes::ZERO; 2]);
             // SAFETY: as above.
             unsafe { evex::two_bit(&words, blocks.words(), row, &mut fast) };
-            scalar::two_bit(&words, blocks.words(), row, &mut slow);
+            scalar.two_bit(&words, blocks.words(), row, &mut slow);
             assert_eq!(fast.map(|s| s.0), slow.map(|s| s.0));
             // SAFETY: as above.
             unsafe { evex::base_three(&lines, blocks, row, &mut fast) };
-            scalar::base_three(&lines, blocks, row, &mut slow);
+            scalar.base_three(&lines, blocks, row, &mut slow);
             assert_eq!(fast.map(|s| s.0), slow.map(|s| s.0));
         }
     }

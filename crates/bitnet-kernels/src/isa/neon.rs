@@ -1,4 +1,4 @@
-//! The NEON kernel: prepared products with `sdot`, 4 output rows a register, four registers a line.
+//! The NEON kernel: prepacked products with `sdot`, 4 output rows a register, four registers a line.
 //!
 //! Every function here needs NEON and `dotprod`. `sdot` multiplies signed bytes, which codes of 0 to 3 are too, and takes
 //! the four activations of a quad straight from a lane of the register that holds sixteen: no broadcast is needed. It is
@@ -9,14 +9,38 @@
 
 use std::arch::{aarch64::*, asm};
 
+use super::{Isa, PanelLoops, scalar};
 use crate::{
+    Layout,
     format::Line,
     gemm::base_three::{BLOCK_LINES, Blocks},
     gemm::blocking::{Lanes, Sixteen},
 };
 
+const NEEDS: &str = "NEON with dotprod";
+
+pub(crate) static ISA: Isa = Isa {
+    needs: NEEDS,
+    detect: || require!(is_aarch64_feature_detected, NEEDS, "neon", "dotprod"),
+    layout: Layout::TwoBit,
+    // NEON is part of the baseline, for which plain loops are compiled anyway.
+    rows: scalar::ROWS,
+    panels: PanelLoops {
+        two_bit,
+        base_three,
+        decode,
+        gemm,
+        signed: scalar::signed,
+        rows_at_a_time: ROWS,
+    },
+    many_rows: None,
+    lookup: None,
+    dense: scalar::DENSE,
+    peak: Some(dots),
+};
+
 /// Rows of `x` at most in one call of [`gemm`].
-pub(crate) const ROWS: usize = 4;
+const ROWS: usize = 4;
 
 /// Blocks of base three that a product of one row decodes at a time: 5 KiB of words.
 const BLOCKS: usize = 16;

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use crate::{
     EPS, Kernel,
-    isa::dispatch,
+    isa::Loops,
     system::parallel::{MIN_ELEMENTS, TASK_ELEMENTS, worth_threads},
 };
 
@@ -27,7 +27,7 @@ use crate::{
 /// assert!(bitnet_kernels::activation_scale(&[0.5, f32::NAN]).is_nan());
 /// ```
 pub fn activation_scale(row: &[f32]) -> f32 {
-    scale_with(Kernel::detect(), row)
+    scale_with(Kernel::detect().loops(), row)
 }
 
 /// Quantises `x[rows, cols]` to `codes[rows, cols]` and `scales[rows]`.
@@ -42,49 +42,25 @@ pub fn activation_scale(row: &[f32]) -> f32 {
 ///
 /// If `x.len()`, `codes.len()` and `scales.len() * cols` differ.
 pub fn quantize_activations(x: &[f32], cols: usize, codes: &mut [i8], scales: &mut [f32]) {
-    let kernel = Kernel::detect();
+    let loops = Kernel::detect().loops();
     quantize_rows(x, cols, codes, scales, |row, codes| {
-        quantize_row(kernel, row, codes)
-    });
-}
-
-/// As [`quantize_activations`], with the codes as floats: the same integers, exactly, and never `-0.0`.
-///
-/// ```
-/// let (mut codes, mut scales) = ([9.0f32; 2], [0.0; 1]);
-/// bitnet_kernels::quantize_activations_f32(&[127.0, -0.5], 2, &mut codes, &mut scales);
-/// assert_eq!(codes.map(f32::to_bits), [127.0f32, 0.0].map(f32::to_bits));
-/// ```
-///
-/// # Panics
-///
-/// If `x.len()`, `codes.len()` and `scales.len() * cols` differ.
-pub fn quantize_activations_f32(x: &[f32], cols: usize, codes: &mut [f32], scales: &mut [f32]) {
-    let kernel = Kernel::detect();
-    quantize_rows(x, cols, codes, scales, |row, codes| {
-        let scale = scale_with(kernel, row);
-        if is_usable(scale) {
-            dispatch!(kernel, quantize_row_f32(row, scale, codes));
-        } else {
-            codes.fill(0.0);
-        }
-        scale
+        quantize_row(loops, row, codes)
     });
 }
 
 /// Quantises one row and returns its scale.
-pub(crate) fn quantize_row(kernel: Kernel, row: &[f32], codes: &mut [i8]) -> f32 {
-    let scale = scale_with(kernel, row);
+pub(crate) fn quantize_row(loops: Loops, row: &[f32], codes: &mut [i8]) -> f32 {
+    let scale = scale_with(loops, row);
     if is_usable(scale) {
-        dispatch!(kernel, quantize_row_i8(row, scale, codes));
+        loops.quantize_row(row, scale, codes);
     } else {
         codes.fill(0);
     }
     scale
 }
 
-fn scale_with(kernel: Kernel, row: &[f32]) -> f32 {
-    let max = f32::from_bits(dispatch!(kernel, max_abs_bits(row)));
+fn scale_with(loops: Loops, row: &[f32]) -> f32 {
+    let max = f32::from_bits(loops.max_abs_bits(row));
     // `f32::max` would turn NaN into EPS; one NaN of all payloads, so that scales compare bit for bit.
     if max.is_nan() {
         f32::NAN
@@ -99,12 +75,12 @@ fn is_usable(scale: f32) -> bool {
 }
 
 /// Shares the rows out: `quantize(x_row, codes_row)` returns the scale of the row.
-fn quantize_rows<T: Send>(
+fn quantize_rows(
     x: &[f32],
     cols: usize,
-    codes: &mut [T],
+    codes: &mut [i8],
     scales: &mut [f32],
-    quantize: impl Fn(&[f32], &mut [T]) -> f32 + Sync,
+    quantize: impl Fn(&[f32], &mut [i8]) -> f32 + Sync,
 ) {
     assert_eq!(x.len(), codes.len(), "x and codes differ in length");
     assert_eq!(
@@ -116,7 +92,7 @@ fn quantize_rows<T: Send>(
         scales.fill(127.0 / EPS);
         return;
     }
-    let run = |x: &[f32], codes: &mut [T], scales: &mut [f32]| {
+    let run = |x: &[f32], codes: &mut [i8], scales: &mut [f32]| {
         for ((row, codes), scale) in x
             .chunks_exact(cols)
             .zip(codes.chunks_exact_mut(cols))

@@ -22,7 +22,7 @@ use rayon::prelude::*;
 use crate::{
     EPS, Granularity, Kernel, TernaryWord, WeightQuantizer,
     format::{row_scales, words_per_row},
-    isa::dispatch,
+    isa::Loops,
     system::parallel::{MIN_ELEMENTS, TASK_ELEMENTS, for_each_row, worth_threads},
 };
 
@@ -98,13 +98,13 @@ pub fn pack_weights(
         expected,
         "scales of a {rows} x {cols} matrix by {granularity}"
     );
-    let kernel = Kernel::detect();
+    let loops = Kernel::detect().loops();
     for_each_row(w, cols, words, words_per_row(cols), |row, w, words| {
         let groups = w.chunks(granularity.group(cols));
         let words = words.chunks_mut(words_per_row(granularity.group(cols)));
         let scales = row_scales(scales, granularity, cols, row);
         for ((w, words), scale) in groups.zip(words).zip(scales) {
-            dispatch!(kernel, pack_row(w, *scale, words));
+            loops.pack_row(w, *scale, words);
         }
     });
 }
@@ -121,17 +121,7 @@ fn check(w: &[f32], rows: usize, cols: usize, words: &[u32]) {
 /// Writes the codes of [`WeightQuantizer::Sign`] to `words`: 1 where `w > mean(w)` of its group, else −1 (NaN too).
 ///
 /// The mean is summed in f64 in memory order.
-///
-/// ```
-/// let mut words = [0];
-/// bitnet_kernels::pack_signs(&[1.0, -1.0, 0.25], 1, 3, bitnet_kernels::Granularity::Tensor, &mut words);
-/// assert_eq!(words[0] & 0b111111, 0b10_00_10); // the mean is 1/12
-/// ```
-///
-/// # Panics
-///
-/// If a length disagrees with the shape.
-pub fn pack_signs(
+pub(crate) fn pack_signs(
     w: &[f32],
     rows: usize,
     cols: usize,
@@ -184,7 +174,7 @@ pub fn quantize_weights(
 
 fn group_scale(w: &[f32], quantizer: WeightQuantizer) -> f32 {
     let centre = match quantizer {
-        WeightQuantizer::AbsMean | WeightQuantizer::Sign => mean_abs(Kernel::detect(), w),
+        WeightQuantizer::AbsMean | WeightQuantizer::Sign => mean_abs(Kernel::detect().loops(), w),
         WeightQuantizer::AbsMedian => median_abs(w),
     };
     // `f32::max` would turn NaN into EPS; one NaN of all payloads, so that scales compare bit for bit.
@@ -196,8 +186,8 @@ fn group_scale(w: &[f32], quantizer: WeightQuantizer) -> f32 {
 }
 
 /// `mean|w|` in the order that the file's head describes; 0 for an empty group.
-fn mean_abs(kernel: Kernel, w: &[f32]) -> f32 {
-    let block_sum = |block: &[f32]| f64::from(dispatch!(kernel, abs_block_sum(block)));
+fn mean_abs(loops: Loops, w: &[f32]) -> f32 {
+    let block_sum = |block: &[f32]| f64::from(loops.abs_block_sum(block));
     let sum: f64 = if worth_threads(w.len(), MIN_ELEMENTS) {
         let sums: Vec<f64> = w
             .par_chunks(SUM_BLOCK)

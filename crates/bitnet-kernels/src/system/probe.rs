@@ -48,8 +48,8 @@ pub fn read(lines: &[Line]) {
 }
 
 /// Multiply-adds a second of the dot product that `kernel` is made of, on `threads` threads and registers alone; `None`
-/// for a kernel without one. A kernel that decodes and adds besides stays below this;
-/// [`Kernel::Avx512Lookup`] may pass it, for not all of its work is dot products.
+/// for a kernel without one. A kernel that decodes and adds besides stays below this; [`Strategy::Lookup`](crate::Strategy) may
+/// pass it, for not all of its work is dot products.
 ///
 /// # Panics
 ///
@@ -57,9 +57,13 @@ pub fn read(lines: &[Line]) {
 pub fn dot_peak(kernel: Kernel, threads: usize) -> Option<f64> {
     assert!(threads > 0, "no threads");
     const ROUNDS: usize = 1 << 20;
-    let macs = dots(kernel, 1)?;
+    let isa = kernel.loops().isa();
+    let peak = isa.peak?;
+    // SAFETY: it needs what its descriptor's `detect` has found.
+    let dots = |rounds| unsafe { peak(rounds) };
+    let macs = dots(1);
     let seconds = best(threads, |_| {
-        dots(kernel, ROUNDS);
+        dots(ROUNDS);
     });
     Some((threads * ROUNDS * macs) as f64 / seconds)
 }
@@ -88,8 +92,8 @@ fn multiply_adds(rounds: usize) -> Option<usize> {
             // SAFETY: just detected.
             return Some(unsafe { x86::fma512(rounds) });
         }
-        if Kernel::Avx2.is_available() {
-            // SAFETY: this kernel stands for AVX2 and FMA, which are detected.
+        if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
+            // SAFETY: just detected.
             return Some(unsafe { x86::fma256(rounds) });
         }
     }
@@ -129,36 +133,6 @@ fn best(threads: usize, pass: impl Fn(usize) + Sync) -> f64 {
     })
 }
 
-/// Runs `rounds` rounds of independent dot products and returns the multiply-adds of one round.
-fn dots(kernel: Kernel, rounds: usize) -> Option<usize> {
-    match kernel.proven() {
-        #[cfg(target_arch = "x86_64")]
-        Kernel::Avx512Vnni | Kernel::Avx512Lookup => {
-            // SAFETY: `proven` has detected what this kernel stands for.
-            Some(unsafe { x86::avx512_vnni(rounds) })
-        }
-        #[cfg(target_arch = "x86_64")]
-        Kernel::AvxVnni => {
-            // SAFETY: `proven` has detected AVX2 and AVX-VNNI.
-            Some(unsafe { x86::avx_vnni(rounds) })
-        }
-        #[cfg(target_arch = "x86_64")]
-        Kernel::Avx2 => {
-            // SAFETY: `proven` has detected AVX2.
-            Some(unsafe { x86::avx2(rounds) })
-        }
-        #[cfg(target_arch = "aarch64")]
-        Kernel::Neon => {
-            // SAFETY: `proven` has detected NEON and dotprod.
-            Some(unsafe { crate::isa::neon::dots(rounds) })
-        }
-        _ => {
-            let _ = rounds;
-            None
-        }
-    }
-}
-
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::{arch::x86_64::*, hint::black_box};
@@ -181,22 +155,6 @@ mod x86 {
         };
     }
 
-    dots!(
-        avx512_vnni,
-        "avx512f,avx512vnni",
-        _mm512_setzero_si512(),
-        _mm512_dpbusd_epi32,
-        64
-    );
-    dots!(
-        avx_vnni,
-        "avx2,avxvnni",
-        _mm256_setzero_si256(),
-        _mm256_dpbusd_avx_epi32,
-        32
-    );
-    dots!(avx2, "avx2", _mm256_setzero_si256(), multiply_and_add, 32);
-
     dots!(fma512, "avx512f", _mm512_setzero_ps(), add_product512, 16);
     dots!(fma256, "avx2,fma", _mm256_setzero_ps(), add_product256, 8);
 
@@ -211,14 +169,6 @@ mod x86 {
     fn add_product256(sum: __m256, a: __m256, b: __m256) -> __m256 {
         _mm256_fmadd_ps(a, b, sum)
     }
-
-    /// AVX2 has no dot product to int32; this pair adds up in int16. The sum takes part in the product, or the compiler
-    /// would multiply once for the whole loop.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn multiply_and_add(sum: __m256i, codes: __m256i, x: __m256i) -> __m256i {
-        _mm256_add_epi16(codes, _mm256_maddubs_epi16(sum, x))
-    }
 }
 
 #[cfg(test)]
@@ -228,14 +178,10 @@ mod tests {
     #[test]
     fn limits_are_plausible() {
         assert!(read_bandwidth(2) > 1e8);
-        assert_eq!(
-            fma_peak(1).is_some(),
-            cfg!(target_arch = "x86_64") && Kernel::Avx2.is_available()
-        );
         assert!(fma_peak(1).is_none_or(|peak| peak > 1e8));
         for kernel in Kernel::available() {
             let peak = dot_peak(kernel, 1);
-            assert_eq!(peak.is_none(), kernel == Kernel::Scalar, "{kernel}");
+            assert_eq!(peak.is_none(), kernel == Kernel::SCALAR, "{kernel}");
             assert!(peak.is_none_or(|peak| peak > 1e8), "{kernel} {peak:?}");
         }
     }

@@ -99,7 +99,7 @@ impl<B: Slices> TernaryBackend for B {
                 let weights = view(words, scales, n, in_features);
                 with_codes::<B, _>(x_codes, in_features, |codes| {
                     B::with_f32(x_scales, |x_scales| {
-                        kernels::linear_quantized(codes, x_scales, weights, None, &mut y);
+                        kernels::linear_quantized(codes, x_scales, weights, &mut y);
                     });
                 });
             });

@@ -10,14 +10,14 @@ use std::{cell::Cell, ops::Range};
 
 use super::{Block, Pair, SIDE, Start, Unit};
 use crate::{
-    Kernel, Layout,
+    Layout,
     format::{GROUP_ROWS, Line},
     gemm::{
         activations::Rows,
         base_three::decode_group,
         blocking::{Groups, Output},
     },
-    isa::avx512::decode,
+    isa::avx512::{self, decode},
 };
 
 /// Bytes of packed rows at most (if one panel is not more), of a level-two cache of 2 MiB. With 256 rows of 2,560 (640
@@ -152,7 +152,7 @@ fn pack(x: Rows<'_>, rows: Range<usize>, out: &mut [Pair]) {
 /// The words of two groups from `start` steps on, as bytes: a word of 16 rows makes four lines of a tile.
 fn unpack(words: [&[Line]; 2], start: usize, out: &mut [Pair]) {
     #[target_feature(enable = "avx512f")]
-    fn avx512(words: [&[Line]; 2], out: &mut [Pair]) {
+    fn unpack_avx512(words: [&[Line]; 2], out: &mut [Pair]) {
         body(words, out);
     }
     #[inline(always)]
@@ -171,9 +171,9 @@ fn unpack(words: [&[Line]; 2], start: usize, out: &mut [Pair]) {
         }
     }
     let words = words.map(|words| &words[4 * start..(4 * (start + out.len())).min(words.len())]);
-    if Kernel::Avx512Vnni.is_available() {
+    if (avx512::ISA.detect)().is_ok() {
         // SAFETY: the kernel stands for AVX-512, among others.
-        unsafe { avx512(words, out) }
+        unsafe { unpack_avx512(words, out) }
     } else {
         body(words, out);
     }
@@ -181,7 +181,7 @@ fn unpack(words: [&[Line]; 2], start: usize, out: &mut [Pair]) {
 
 /// A group in base three to words.
 fn decode_words(lines: &[Line], words: &mut [Line]) {
-    if Kernel::Avx512Vnni.is_available() {
+    if (avx512::ISA.detect)().is_ok() {
         // SAFETY: the kernel stands for what the function needs.
         unsafe { decode(lines, words) }
     } else {
@@ -202,7 +202,7 @@ fn fetch_part(lines: &[Line], part: usize, parts: usize) {
 mod tests {
     use super::*;
     use crate::{
-        Granularity, PackedTernary, PrepackedTernary, QuantizedRows,
+        Granularity, Kernel, PackedTernary, PrepackedTernary, QuantizedRows,
         isa::amx::{Model, Tiles},
         reference,
     };
@@ -240,9 +240,11 @@ mod tests {
         let mut expected = vec![0; m * n];
         reference::matmul_i32(x, m, packed.view(), &mut expected);
         for layout in Layout::ALL {
-            let prepacked = PrepackedTernary::new(packed.view(), layout, Kernel::Scalar).unwrap();
+            let prepacked =
+                PrepackedTernary::new(packed.view(), layout, Kernel::SCALAR, crate::Strategy::Dot)
+                    .unwrap();
             let mut codes = QuantizedRows::new();
-            codes.set_codes(Kernel::Scalar, layout, x, &vec![1.0; m], k);
+            codes.set_codes(Kernel::SCALAR, layout, x, &vec![1.0; m], k);
             let groups = Groups {
                 layout,
                 cols: k,

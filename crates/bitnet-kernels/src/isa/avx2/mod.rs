@@ -4,17 +4,69 @@
 //! are `scalar`'s own source compiled with wider registers; what a compiler does not find by itself (rounding to
 //! bytes, packing, decoding, splitting, the product) is written with intrinsics.
 
+mod dense;
 mod prepacked;
-mod product;
 #[cfg(test)]
 mod tests;
 
 use std::arch::x86_64::*;
 
-pub(crate) use prepacked::{ROWS, base_three, decode, gemm, panel_functions, two_bit};
-pub(crate) use product::tile_product;
+pub(crate) use prepacked::panel_functions;
 
-use crate::{SUM_LANES, gemm::planes::Chunk, isa::scalar};
+use super::{DenseLoops, Isa, PanelLoops, RowLoops, scalar};
+use crate::{Layout, SUM_LANES};
+
+const NEEDS: &str = "AVX2 and FMA";
+
+pub(crate) static ISA: Isa = Isa {
+    needs: NEEDS,
+    detect: || require!(is_x86_feature_detected, NEEDS, "avx2", "fma"),
+    layout: Layout::TwoBit,
+    rows: ROWS,
+    panels: PanelLoops {
+        two_bit: prepacked::two_bit,
+        base_three: prepacked::base_three,
+        decode: prepacked::decode,
+        gemm: prepacked::gemm,
+        signed: scalar::signed,
+        rows_at_a_time: prepacked::ROWS,
+    },
+    many_rows: None,
+    lookup: None,
+    dense: DENSE,
+    peak: Some(dots),
+};
+
+/// The loops over rows, which wider instruction sets take as they are.
+pub(crate) const ROWS: RowLoops = RowLoops {
+    max_abs_bits,
+    quantize_row,
+    abs_block_sum,
+    pack_row,
+    unpack_row,
+    div_row,
+    epilogue_row,
+    transpose_row,
+    copy_row,
+};
+
+/// Dense products, which AVX-VNNI takes as they are.
+pub(crate) const DENSE: DenseLoops = DenseLoops {
+    dense_f32: dense::f32,
+    dense_bf16: dense::bf16,
+    dense_int8: dense::int8,
+    softmax: dense::softmax,
+};
+
+peak!(dots, "avx2", _mm256_setzero_si256(), multiply_and_add, 32);
+
+/// AVX2 has no dot product to int32; this pair adds up in int16. The sum takes part in the product, or the compiler would
+/// multiply once for the whole loop.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn multiply_and_add(sum: __m256i, codes: __m256i, x: __m256i) -> __m256i {
+    _mm256_add_epi16(codes, _mm256_maddubs_epi16(sum, x))
+}
 
 /// `scalar`'s source with 256-bit registers.
 macro_rules! widened {
@@ -28,11 +80,9 @@ macro_rules! widened {
 
 widened! {
     max_abs_bits(x: &[f32]) -> u32;
-    quantize_row_f32(x: &[f32], scale: f32, codes: &mut [f32]);
     div_row(codes: &[i8], scale: f32, out: &mut [f32]);
-    scale_row(acc: &mut [f32], sw: &[f32], sx: f32);
     copy_row(codes: &[i8], out: &mut [i8]) -> i32;
-    epilogue_row(acc: &[i32], sw: &[f32], sx: f32, bias: Option<&[f32]>, out: &mut [f32]);
+    epilogue_row(sums: &[i32], sw: &[f32], sx: f32, out: &mut [f32]);
 }
 
 /// `Σ|w|` of one block, in the order of `weight`: the 32 lanes are four registers. (Left to itself the compiler keeps the
@@ -76,7 +126,7 @@ fn narrow(v: [__m256i; 4]) -> __m256i {
 
 /// `clamp(round(x · s), -128, 127)` of a finite row.
 #[target_feature(enable = "avx2")]
-pub(crate) fn quantize_row_i8(x: &[f32], scale: f32, codes: &mut [i8]) {
+pub(crate) fn quantize_row(x: &[f32], scale: f32, codes: &mut [i8]) {
     let s = _mm256_set1_ps(scale);
     let (blocks, tail) = x.as_chunks::<32>();
     let (out, out_tail) = codes.as_chunks_mut::<32>();
@@ -91,7 +141,7 @@ pub(crate) fn quantize_row_i8(x: &[f32], scale: f32, codes: &mut [i8]) {
         // SAFETY: out has 32 bytes.
         unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), narrow(ints)) };
     }
-    scalar::quantize_row_i8(tail, scale, out_tail);
+    scalar::quantize_row(tail, scale, out_tail);
 }
 
 /// One row of weights to packed words, 32 weights (two words) at a time.
@@ -153,18 +203,6 @@ pub(crate) fn unpack_row(words: &[u32], values: [f32; 4], out: &mut [f32]) {
     scalar::unpack_row(&words[full..], values, tail);
 }
 
-/// Splits a row of codes in planes, zero past its end, and returns its sum.
-#[target_feature(enable = "avx2")]
-pub(crate) fn split_row(codes: &[i8], chunks: &mut [Chunk]) -> i32 {
-    let (blocks, tail) = codes.as_chunks::<{ Chunk::LEN }>();
-    let (full, rest) = chunks.split_at_mut(blocks.len());
-    for (block, chunk) in blocks.iter().zip(full) {
-        split_chunk(block, chunk);
-    }
-    scalar::split_row(tail, rest);
-    scalar::sum(codes)
-}
-
 /// Writes a row of codes as the 4 × 4 transpositions of its sixteens, zero past its end, and returns its sum.
 #[target_feature(enable = "avx2")]
 pub(crate) fn transpose_row(codes: &[i8], out: &mut [i8]) -> i32 {
@@ -184,38 +222,4 @@ pub(crate) fn transpose_row(codes: &[i8], out: &mut [i8]) -> i32 {
     }
     scalar::transpose_row(tail, rest);
     scalar::sum(codes)
-}
-
-/// 128 bytes: within each 32, bytes by their index mod 4 (8 of each), then a 4 × 4 transposition of those groups.
-#[target_feature(enable = "avx2")]
-fn split_chunk(block: &[i8; Chunk::LEN], chunk: &mut Chunk) {
-    let by_four = _mm256_setr_epi8(
-        0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, //
-        0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15,
-    );
-    let mut v = [_mm256_setzero_si256(); 4];
-    for (i, v) in v.iter_mut().enumerate() {
-        // SAFETY: block has 128 bytes and i < 4.
-        let bytes = unsafe { _mm256_loadu_si256(block.as_ptr().add(32 * i).cast()) };
-        // 64-bit group g now holds the bytes 4b + g.
-        *v = _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(bytes, by_four), unpermute());
-    }
-    let (even01, odd01) = (
-        _mm256_unpacklo_epi64(v[0], v[1]),
-        _mm256_unpackhi_epi64(v[0], v[1]),
-    );
-    let (even23, odd23) = (
-        _mm256_unpacklo_epi64(v[2], v[3]),
-        _mm256_unpackhi_epi64(v[2], v[3]),
-    );
-    let planes = [
-        _mm256_permute2x128_si256::<0x20>(even01, even23),
-        _mm256_permute2x128_si256::<0x20>(odd01, odd23),
-        _mm256_permute2x128_si256::<0x31>(even01, even23),
-        _mm256_permute2x128_si256::<0x31>(odd01, odd23),
-    ];
-    for (plane, out) in planes.into_iter().zip(&mut chunk.0) {
-        // SAFETY: a plane has 32 bytes, aligned to 32 as `Chunk` is.
-        unsafe { _mm256_store_si256(out.as_mut_ptr().cast(), plane) };
-    }
 }

@@ -1,12 +1,8 @@
-//! Tests: each row function of `avx2` against its namesake in `scalar`, bit for bit.
+//! Each loop over rows of `avx2` against its namesake in `scalar`, bit for bit.
 
 use proptest::prelude::*;
 
-use crate::{
-    Kernel, SUM_BLOCK,
-    gemm::planes::Chunk,
-    isa::{avx2, scalar},
-};
+use crate::{Kernel, SUM_BLOCK, isa::Loops};
 
 /// Floats that hurt: ties of ±k/2, tiny, huge, and ordinary ones.
 fn floats(len: std::ops::Range<usize>) -> impl Strategy<Value = Vec<f32>> {
@@ -32,124 +28,98 @@ fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|v| v.to_bits()).collect()
 }
 
-/// `call!(f(args))` is `avx2::f(args)`, where the processor has it.
-macro_rules! call {
-    ($f:ident ( $($arg:expr),* )) => {{
-        assert!(Kernel::Avx2.is_available());
-        // SAFETY: `avx2` needs AVX2 alone, asserted above.
-        unsafe { avx2::$f($($arg),*) }
-    }};
+/// The loops of `scalar` and of `avx2`, where the processor has it.
+fn loops() -> Option<(Loops, Loops)> {
+    let avx2 = "avx2".parse::<Kernel>();
+    if let Err(error) = &avx2 {
+        println!("SKIPPED: {error}");
+    }
+    Some((Kernel::SCALAR.loops(), avx2.ok()?.loops()))
 }
 
 macro_rules! needs_avx2 {
-    () => {
-        if !Kernel::Avx2.is_available() {
+    ($scalar:ident, $avx2:ident) => {
+        let Some(($scalar, $avx2)) = loops() else {
             return Ok(());
-        }
+        };
     };
 }
 
 proptest! {
     #[test]
     fn max_of_anything(x in any_floats(0..200)) {
-        needs_avx2!();
-        prop_assert_eq!(scalar::max_abs_bits(&x), call!(max_abs_bits(&x)));
+        needs_avx2!(scalar, avx2);
+        prop_assert_eq!(scalar.max_abs_bits(&x), avx2.max_abs_bits(&x));
     }
 
     #[test]
     fn activation_codes(x in floats(0..200), scale in prop_oneof![Just(1.0f32), 0.01f32..40.0]) {
-        needs_avx2!();
+        needs_avx2!(scalar, avx2);
         // A row's own scale bounds |x · s| by 127 (1 + 2^-22); int32 conversion is exercised up to that and beyond.
         let x: Vec<f32> = x.iter().map(|x| x.clamp(-1e6, 1e6)).collect();
         let (mut a, mut b) = (vec![9i8; x.len()], vec![7i8; x.len()]);
-        scalar::quantize_row_i8(&x, scale, &mut a);
-        call!(quantize_row_i8(&x, scale, &mut b));
+        scalar.quantize_row(&x, scale, &mut a);
+        avx2.quantize_row(&x, scale, &mut b);
         prop_assert_eq!(&a, &b);
-        let (mut f, mut g) = (vec![9.0; x.len()], vec![7.0; x.len()]);
-        scalar::quantize_row_f32(&x, scale, &mut f);
-        call!(quantize_row_f32(&x, scale, &mut g));
-        prop_assert_eq!(bits(&f), bits(&g));
-        prop_assert_eq!(bits(&f), a.iter().map(|a| f32::from(*a).to_bits()).collect::<Vec<_>>());
     }
 
     #[test]
     fn block_sums(x in floats(0..300), repeat in 1usize..14) {
-        needs_avx2!();
+        needs_avx2!(scalar, avx2);
         let mut x = x.repeat(repeat);
         x.truncate(SUM_BLOCK);
-        prop_assert_eq!(scalar::abs_block_sum(&x).to_bits(), call!(abs_block_sum(&x)).to_bits());
+        prop_assert_eq!(scalar.abs_block_sum(&x).to_bits(), avx2.abs_block_sum(&x).to_bits());
     }
 
     #[test]
     fn packing_and_decoding(w in any_floats(0..200), ties in floats(0..200), scale in prop_oneof![Just(1.0f32), Just(f32::NAN), Just(0.0), 0.1f32..9.0]) {
-        needs_avx2!();
+        needs_avx2!(scalar, avx2);
         for w in [w, ties] {
             let len = crate::words_per_row(w.len());
             let (mut a, mut b) = (vec![0; len], vec![7; len]);
-            scalar::pack_row(&w, scale, &mut a);
-            call!(pack_row(&w, scale, &mut b));
+            scalar.pack_row(&w, scale, &mut a);
+            avx2.pack_row(&w, scale, &mut b);
             prop_assert_eq!(&a, &b);
         }
     }
 
     #[test]
     fn decoding_of_any_words(words in prop::collection::vec(any::<u32>(), 0..20), short in 0usize..16) {
-        needs_avx2!();
+        needs_avx2!(scalar, avx2);
         let len = (16 * words.len()).saturating_sub(short);
         let (mut a, mut b) = (vec![9.0; len], vec![7.0; len]);
-        scalar::unpack_row(&words, [-1.5, 0.0, 1.5, 3.0], &mut a);
-        call!(unpack_row(&words, [-1.5, 0.0, 1.5, 3.0], &mut b));
+        scalar.unpack_row(&words, [-1.5, 0.0, 1.5, 3.0], &mut a);
+        avx2.unpack_row(&words, [-1.5, 0.0, 1.5, 3.0], &mut b);
         prop_assert_eq!(bits(&a), bits(&b));
     }
 
     #[test]
-    fn planes(codes in prop::collection::vec(any::<i8>(), 0..600)) {
-        needs_avx2!();
-        let stale = Chunk([[77; 32]; 4]);
-        let (mut a, mut b) = (vec![stale; codes.len().div_ceil(128)], vec![stale; codes.len().div_ceil(128)]);
-        let (sum_a, sum_b) = (scalar::split_row(&codes, &mut a), call!(split_row(&codes, &mut b)));
-        prop_assert_eq!(sum_a, sum_b);
-        prop_assert_eq!(sum_a, codes.iter().map(|c| i32::from(*c)).sum::<i32>());
-        for k in 0..a.len() * 128 {
-            let at = |chunks: &[Chunk]| chunks[k / 128].0[k % 4][k % 128 / 4];
-            let code = codes.get(k).copied().unwrap_or(0);
-            prop_assert_eq!((at(&a), at(&b)), (code, code), "element {}", k);
-        }
-    }
-
-    #[test]
-    fn orders_of_prepared_rows(codes in prop::collection::vec(any::<i8>(), 0..300), padding in 0usize..100) {
-        needs_avx2!();
+    fn orders_of_prepacked_rows(codes in prop::collection::vec(any::<i8>(), 0..300), padding in 0usize..100) {
+        needs_avx2!(scalar, avx2);
         let len = codes.len().next_multiple_of(16) + padding / 16 * 16;
         let (mut a, mut b) = (vec![9i8; len], vec![7i8; len]);
-        let (sum_a, sum_b) = (scalar::transpose_row(&codes, &mut a), call!(transpose_row(&codes, &mut b)));
+        let (sum_a, sum_b) = (scalar.transpose_row(&codes, &mut a), avx2.transpose_row(&codes, &mut b));
         prop_assert_eq!((&a, sum_a), (&b, sum_b));
         for k in 0..len {
             let code = codes.get(k).copied().unwrap_or(0);
             prop_assert_eq!(a[k / 16 * 16 + k % 4 * 4 + k % 16 / 4], code, "element {}", k);
         }
-        let (sum_a, sum_b) = (scalar::copy_row(&codes, &mut a), call!(copy_row(&codes, &mut b)));
+        let (sum_a, sum_b) = (scalar.copy_row(&codes, &mut a), avx2.copy_row(&codes, &mut b));
         prop_assert_eq!((&a, sum_a), (&b, sum_b));
     }
 
     #[test]
     fn epilogues(acc in prop::collection::vec(any::<i32>(), 1..80), sx in 0.01f32..1e4, sw in 0.01f32..1e4, per_row in any::<bool>()) {
-        needs_avx2!();
+        needs_avx2!(scalar, avx2);
         let sw: Vec<f32> = (0..if per_row { acc.len() } else { 1 }).map(|i| sw + i as f32).collect();
-        let bias: Vec<f32> = acc.iter().map(|acc| *acc as f32 * 0.3).collect();
-        for bias in [None, Some(&bias[..])] {
-            let (mut a, mut b) = (vec![9.0; acc.len()], vec![7.0; acc.len()]);
-            scalar::epilogue_row(&acc, &sw, sx, bias, &mut a);
-            call!(epilogue_row(&acc, &sw, sx, bias, &mut b));
-            prop_assert_eq!(bits(&a), bits(&b));
-        }
+        let (mut a, mut b) = (vec![9.0; acc.len()], vec![7.0; acc.len()]);
+        scalar.epilogue_row(&acc, &sw, sx, &mut a);
+        avx2.epilogue_row(&acc, &sw, sx, &mut b);
+        prop_assert_eq!(bits(&a), bits(&b));
         let codes: Vec<i8> = acc.iter().map(|acc| *acc as i8).collect();
         let (mut a, mut b) = (vec![9.0; acc.len()], vec![7.0; acc.len()]);
-        scalar::div_row(&codes, sx, &mut a);
-        call!(div_row(&codes, sx, &mut b));
-        prop_assert_eq!(bits(&a), bits(&b));
-        scalar::scale_row(&mut a, &sw, sx);
-        call!(scale_row(&mut b, &sw, sx));
+        scalar.div_row(&codes, sx, &mut a);
+        avx2.div_row(&codes, sx, &mut b);
         prop_assert_eq!(bits(&a), bits(&b));
     }
 }

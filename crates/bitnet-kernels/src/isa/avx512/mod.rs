@@ -1,13 +1,58 @@
-//! The AVX-512 kernels: prepared products with 512-bit `vpdpbusd`, 16 output rows a register; `lut` adds `vpermw`.
-//!
-//! Every function here needs what [`Kernel::Avx512Vnni`](crate::Kernel::Avx512Vnni) stands for: AVX-512 F, BW, VL, VBMI
-//! and VNNI.
+//! AVX-512 with VNNI: prepacked products with 512-bit `vpdpbusd`, 16 output rows a register; `lut` adds `vpermw`.
 
+mod dense;
 mod gemm;
 mod gemv;
 pub(crate) mod lut;
 mod signed;
 
-pub(crate) use gemm::{ROWS, gemm};
-pub(crate) use gemv::{base_three, decode, two_bit};
-pub(crate) use signed::signed;
+use std::arch::x86_64::*;
+
+pub(crate) use gemv::decode;
+
+use super::{DenseLoops, Isa, ManyRows, PanelLoops, avx2};
+use crate::{Layout, gemm::lut as nest};
+
+const NEEDS: &str = "AVX-512 F, BW, VL, VBMI and VNNI";
+
+pub(crate) static ISA: Isa = Isa {
+    needs: NEEDS,
+    detect: || {
+        require!(
+            is_x86_feature_detected, NEEDS, "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512vbmi", "avx512vnni"
+        )
+    },
+    layout: Layout::BaseThree,
+    rows: avx2::ROWS,
+    panels: PANELS,
+    many_rows: None,
+    lookup: LOOKUP,
+    dense: DENSE,
+    peak: Some(dots),
+};
+
+/// Prepacked products.
+pub(crate) const PANELS: PanelLoops = PanelLoops {
+    two_bit: gemv::two_bit,
+    base_three: gemv::base_three,
+    decode,
+    gemm: gemm::gemm,
+    signed: signed::signed,
+    rows_at_a_time: gemm::ROWS,
+};
+
+/// Products that look a part of their sums up.
+pub(crate) const LOOKUP: Option<ManyRows> = Some(ManyRows {
+    min_rows: nest::MIN_ROWS,
+    product: nest::product,
+});
+
+/// Dense products.
+pub(crate) const DENSE: DenseLoops = DenseLoops {
+    dense_f32: dense::f32,
+    dense_bf16: dense::bf16,
+    dense_int8: dense::int8,
+    softmax: dense::softmax,
+};
+
+peak!(dots, "avx512f,avx512vnni", _mm512_setzero_si512(), _mm512_dpbusd_epi32, 64);

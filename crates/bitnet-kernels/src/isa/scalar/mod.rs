@@ -4,14 +4,52 @@
 //! that `avx2` can compile the float ones again, with 256-bit registers, from the very same source. Their results are
 //! then equal by construction: IEEE operations do not depend on the width, and Rust never fuses or reorders them.
 
+mod dense;
 mod prepacked;
 
-pub(crate) use prepacked::{ROWS, base_three, decode, gemm, signed, two_bit};
+pub(crate) use prepacked::signed;
 
-use crate::{
-    PackedView, SUM_LANES, TernaryWord,
-    gemm::planes::{Chunk, Planes},
-    gemm::tiles::{TILE_N, Tile},
+use super::{DenseLoops, Isa, PanelLoops, RowLoops};
+use crate::{Layout, SUM_LANES, TernaryWord};
+
+pub(crate) static ISA: Isa = Isa {
+    needs: "nothing",
+    detect: || Ok(()),
+    layout: Layout::TwoBit,
+    rows: ROWS,
+    panels: PanelLoops {
+        two_bit: prepacked::two_bit,
+        base_three: prepacked::base_three,
+        decode: crate::gemm::base_three::decode_group,
+        gemm: prepacked::gemm,
+        signed,
+        rows_at_a_time: 1,
+    },
+    many_rows: None,
+    lookup: None,
+    dense: DENSE,
+    peak: None,
+};
+
+/// The loops over rows.
+pub(crate) const ROWS: RowLoops = RowLoops {
+    max_abs_bits,
+    quantize_row,
+    abs_block_sum,
+    pack_row,
+    unpack_row,
+    div_row,
+    epilogue_row,
+    transpose_row,
+    copy_row,
+};
+
+/// Dense products in plain loops.
+pub(crate) const DENSE: DenseLoops = DenseLoops {
+    dense_f32: dense::f32,
+    dense_bf16: dense::bf16,
+    dense_int8: dense::int8,
+    softmax: crate::dense::softmax_row,
 };
 
 /// The largest `|x|` as a bit pattern (NaN above infinity above numbers).
@@ -23,17 +61,9 @@ pub(crate) fn max_abs_bits(x: &[f32]) -> u32 {
 
 /// `clamp(round(x · s), -128, 127)` of a finite row.
 #[inline(always)]
-pub(crate) fn quantize_row_i8(x: &[f32], scale: f32, codes: &mut [i8]) {
+pub(crate) fn quantize_row(x: &[f32], scale: f32, codes: &mut [i8]) {
     for (code, x) in codes.iter_mut().zip(x) {
         *code = (x * scale).round_ties_even() as i8; // a Rust cast saturates at -128 and 127
-    }
-}
-
-/// As [`quantize_row_i8`], as floats; adding +0 turns a rounded -0.0 into the integer's 0.0.
-#[inline(always)]
-pub(crate) fn quantize_row_f32(x: &[f32], scale: f32, codes: &mut [f32]) {
-    for (code, x) in codes.iter_mut().zip(x) {
-        *code = (x * scale).round_ties_even().clamp(-128.0, 127.0) + 0.0;
     }
 }
 
@@ -99,48 +129,17 @@ pub(crate) fn div_row(codes: &[i8], scale: f32, out: &mut [f32]) {
     }
 }
 
-/// `acc = acc / s_w / s_x`.
+/// `out = sums as f32 / s_w / s_x`.
 #[inline(always)]
-pub(crate) fn scale_row(acc: &mut [f32], sw: &[f32], sx: f32) {
+pub(crate) fn epilogue_row(sums: &[i32], sw: &[f32], sx: f32, out: &mut [f32]) {
+    let terms = out.iter_mut().zip(sums);
     if let [sw] = *sw {
-        acc.iter_mut().for_each(|acc| *acc = *acc / sw / sx);
+        terms.for_each(|(out, sum)| *out = *sum as f32 / sw / sx);
     } else {
-        acc.iter_mut()
+        terms
             .zip(sw)
-            .for_each(|(acc, sw)| *acc = *acc / sw / sx);
+            .for_each(|((out, sum), sw)| *out = *sum as f32 / sw / sx);
     }
-}
-
-/// `out = acc as f32 / s_w / s_x + bias`.
-#[inline(always)]
-pub(crate) fn epilogue_row(
-    acc: &[i32],
-    sw: &[f32],
-    sx: f32,
-    bias: Option<&[f32]>,
-    out: &mut [f32],
-) {
-    for (out, acc) in out.iter_mut().zip(acc) {
-        *out = *acc as f32;
-    }
-    scale_row(out, sw, sx);
-    if let Some(bias) = bias {
-        out.iter_mut()
-            .zip(bias)
-            .for_each(|(out, bias)| *out += bias);
-    }
-}
-
-/// Splits a row of codes in the planes of `planes`, zero past its end, and returns its sum.
-#[inline(always)]
-pub(crate) fn split_row(codes: &[i8], chunks: &mut [Chunk]) -> i32 {
-    for (chunk, codes) in chunks.iter_mut().zip(codes.chunks(Chunk::LEN)) {
-        *chunk = Chunk::ZERO;
-        for (k, code) in codes.iter().enumerate() {
-            chunk.0[k % 4][k / 4] = *code;
-        }
-    }
-    sum(codes)
 }
 
 /// `Σ codes`.
@@ -169,35 +168,4 @@ pub(crate) fn copy_row(codes: &[i8], out: &mut [i8]) -> i32 {
     out[..codes.len()].copy_from_slice(codes);
     out[codes.len()..].fill(0);
     sum(codes)
-}
-
-/// Fills a tile with the exact sums of its rows of `x` and `w`.
-pub(crate) fn tile_product(x: &Planes, w: PackedView<'_>, tile: &mut Tile) {
-    for n in tile.n.clone() {
-        let words = w.row_words(n);
-        for m in tile.m.clone() {
-            let biased: i32 = words
-                .chunks(8)
-                .zip(x.row(m))
-                .map(|(words, chunk)| dot_chunk(words, chunk))
-                .sum();
-            tile.sums[(m - tile.m.start) * TILE_N + n - tile.n.start] = biased - x.sum(m);
-        }
-    }
-}
-
-/// `Σ stored · x` of up to 8 words.
-#[inline(always)]
-fn dot_chunk(words: &[u32], chunk: &Chunk) -> i32 {
-    let mut bytes = [0u8; 32];
-    for (bytes, word) in bytes.chunks_exact_mut(4).zip(words) {
-        bytes.copy_from_slice(&word.to_le_bytes());
-    }
-    let mut sum = 0;
-    for (i, plane) in chunk.0.iter().enumerate() {
-        for (byte, x) in bytes.iter().zip(plane) {
-            sum += i32::from((byte >> (2 * i)) & 3) * i32::from(*x);
-        }
-    }
-    sum
 }

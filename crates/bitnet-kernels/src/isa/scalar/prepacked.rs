@@ -6,12 +6,7 @@ use crate::{
     gemm::blocking::{Lanes, Sixteen},
 };
 
-pub(crate) use base_three::decode_group as decode;
-
-/// Rows of `x` at most in one call of [`gemm`].
-pub(crate) const ROWS: usize = 1;
-
-/// `Σ stored · x` of each group of `words` lines with one row of codes.
+/// [`PanelLoops::two_bit`](crate::isa::PanelLoops).
 pub(crate) fn two_bit(lines: &[Line], words: usize, x: &[i8], sums: &mut [Lanes]) {
     for (group, sums) in sums.iter_mut().enumerate() {
         *sums = group_product(&lines[group * words..][..words], x);
@@ -28,7 +23,7 @@ pub(crate) fn base_three(lines: &[Line], blocks: Blocks, x: &[i8], sums: &mut [L
         for (lines, x) in lines.chunks(LINES).zip(x.chunks(16 * (LINES + 1))) {
             let mut words = [Line::ZERO_WEIGHTS; LINES + 1];
             let words = &mut words[..lines.len() + 1];
-            decode(lines, words);
+            base_three::decode_group(lines, words);
             let block = group_product(words, x);
             sums.0.iter_mut().zip(block.0).for_each(|(a, b)| *a += b);
         }

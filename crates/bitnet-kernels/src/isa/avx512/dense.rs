@@ -9,10 +9,7 @@
 
 use std::{arch::x86_64::*, ops::Range};
 
-use super::{
-    Line,
-    tile::{Operands, product},
-};
+use crate::dense::{Int8Output, Line, Operands, product, softmax_row};
 
 #[inline]
 #[target_feature(enable = "avx512f")]
@@ -94,31 +91,26 @@ fn store_i32(sum: __m512i) -> [i32; 16] {
 
 product! {
     #[target_feature(enable = "avx512f")]
-    f32(f32) -> f32, steps 1, rows [12, 4, 2, 1], wide 2, narrow 4, zero, load_f32, fma, store
+    f32(f32) -> f32 => FloatOutput, steps 1, rows [12, 4, 2, 1], wide 2, narrow 4, zero, load_f32, fma, store
 }
 product! {
     #[target_feature(enable = "avx512f")]
-    bf16(f32) -> f32, steps 2, rows [12, 4, 2, 1], wide 2, narrow 4, zero, load_bf16, fma, store
+    bf16(f32) -> f32 => FloatOutput, steps 2, rows [12, 4, 2, 1], wide 2, narrow 4, zero, load_bf16, fma, store
 }
 product! {
     #[target_feature(enable = "avx512f,avx512vnni")]
-    biased([i8; 4]) -> i32, steps 1, rows [12, 4, 2, 1], wide 2, narrow 4, zero_i32, load_unsigned, dot, store_i32
+    biased([i8; 4]) -> i32 => Int8Output, steps 1, rows [12, 4, 2, 1], wide 2, narrow 4, zero_i32, load_unsigned, dot, store_i32
 }
 
 /// `Σ x · w`, from `Σ x · (w + 128)` and the sum of each row of `x`.
 #[target_feature(enable = "avx512f,avx512vnni")]
-pub(super) fn int8(
-    operands: Operands<'_, [i8; 4]>,
-    x_sums: &[i32],
-    groups: Range<usize>,
-    mut emit: impl FnMut(usize, usize, &[i32; 16]),
-) {
-    biased(operands, groups, |row, group, sums| {
-        let excess = 128 * x_sums[row];
-        let mut sums = *sums;
-        for sum in &mut sums {
-            *sum -= excess;
-        }
-        emit(row, group, &sums);
-    });
+pub(crate) fn int8(operands: Operands<'_, [i8; 4]>, groups: Range<usize>, mut out: Int8Output<'_>) {
+    out.excess = 128;
+    biased(operands, groups, out);
+}
+
+/// [`softmax_row`] with 512-bit registers.
+#[target_feature(enable = "avx512f")]
+pub(crate) fn softmax(scores: &mut [f32]) -> f32 {
+    softmax_row(scores)
 }

@@ -1,46 +1,32 @@
-//! Products: every kernel equals the reference exactly, for odd shapes, extremes and any number of threads.
+//! Products of canonical words: every kernel and strategy equals the reference exactly, for odd shapes, extremes and any
+//! number of threads.
+
+mod common;
 
 use bitnet_kernels::{
-    Granularity, Kernel, MAX_COLS, PackedTernary, PackedView, WeightQuantizer, linear,
-    linear_quantized, linear_with, matmul_i32, reference,
+    Granularity, Kernel, MAX_COLS, PackedTernary, PackedView, Strategy, WeightQuantizer,
+    linear_quantized, matmul_i32, quantize_activations, reference,
 };
+use common::{Random, bits, strategies};
 use proptest::prelude::*;
 
-/// A small deterministic generator (xorshift), so that large inputs need no strategy.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 >> 16
-    }
-    fn codes(&mut self, len: usize) -> Vec<i8> {
-        (0..len).map(|_| self.next() as i8).collect()
-    }
-    fn ternary(&mut self, len: usize) -> Vec<i8> {
-        (0..len).map(|_| (self.next() % 3) as i8 - 1).collect()
-    }
-    fn floats(&mut self, len: usize) -> Vec<f32> {
-        (0..len)
-            .map(|_| self.next() as i16 as f32 / 8192.0)
-            .collect()
-    }
-}
-
-/// The product of each kernel, over an output that was not zero.
-fn products(xq: &[i8], m: usize, w: PackedView<'_>) -> Vec<(Kernel, Vec<i32>)> {
-    let run = |kernel| {
+/// The product of each kernel and strategy, over an output that was not zero.
+fn products(xq: &[i8], m: usize, w: PackedView<'_>) -> Vec<((Kernel, Strategy), Vec<i32>)> {
+    let run = |(kernel, strategy)| {
         let mut out = vec![i32::MIN; m * w.rows];
-        matmul_i32(xq, m, w, kernel, &mut out);
-        (kernel, out)
+        matmul_i32(xq, m, w, kernel, strategy, &mut out);
+        ((kernel, strategy), out)
     };
-    Kernel::available().into_iter().map(run).collect()
+    strategies().into_iter().map(run).collect()
 }
 
-fn bits(values: &[f32]) -> Vec<u32> {
-    values.iter().map(|v| v.to_bits()).collect()
+/// Activations quantised and multiplied.
+fn linear(x: &[f32], m: usize, w: PackedView<'_>) -> Vec<f32> {
+    let (mut codes, mut scales) = (vec![0; x.len()], vec![0.0; m]);
+    let mut out = vec![f32::NAN; m * w.rows];
+    quantize_activations(x, w.cols, &mut codes, &mut scales);
+    linear_quantized(&codes, &scales, w, &mut out);
+    out
 }
 
 proptest! {
@@ -51,8 +37,8 @@ proptest! {
         let w = PackedTernary::from_codes(&codes, n, k, vec![1.0], Granularity::Tensor).unwrap();
         let mut expected = vec![0; m * n];
         reference::matmul_i32(&xq, m, w.view(), &mut expected);
-        for (kernel, out) in products(&xq, m, w.view()) {
-            prop_assert_eq!(&out, &expected, "{}", kernel);
+        for (way, out) in products(&xq, m, w.view()) {
+            prop_assert_eq!(&out, &expected, "{:?}", way);
         }
     }
 
@@ -65,33 +51,25 @@ proptest! {
         let w = PackedView::new(&words, &[1.0], Granularity::Tensor, n, k).unwrap();
         let mut expected = vec![0; m * n];
         reference::matmul_i32(&xq, m, w, &mut expected);
-        for (kernel, out) in products(&xq, m, w) {
-            prop_assert_eq!(&out, &expected, "{}", kernel);
+        // Tables and masks take legal codes alone.
+        for (way, out) in products(&xq, m, w).into_iter().filter(|((_, strategy), _)| *strategy == Strategy::Dot) {
+            prop_assert_eq!(&out, &expected, "{:?}", way);
         }
     }
 
     #[test]
     fn linear_equals_the_reference(
         k in 0usize..300, m in 0usize..9, n in 1usize..41, seed in 1u64..u64::MAX,
-        with_bias in any::<bool>(), per_row in any::<bool>(), median in any::<bool>(),
+        per_row in any::<bool>(), median in any::<bool>(),
     ) {
         let mut random = Random(seed);
-        let (x, latent, bias) = (random.floats(m * k), random.floats(n * k), random.floats(n));
+        let (x, latent) = (random.floats(m * k), random.floats(n * k));
         let granularity = if per_row { Granularity::Row } else { Granularity::Tensor };
         let quantizer = if median { WeightQuantizer::AbsMedian } else { WeightQuantizer::AbsMean };
         let w = PackedTernary::from_latent(&latent, n, k, quantizer, granularity).unwrap();
-        let bias = with_bias.then_some(&bias[..]);
         let mut expected = vec![0.0; m * n];
-        reference::linear(&x, m, w.view(), bias, &mut expected);
-        for kernel in Kernel::available() {
-            let mut out = vec![f32::NAN; m * n];
-            linear_with(kernel, &x, m, w.view(), bias, &mut out);
-            prop_assert_eq!(bits(&out), bits(&expected), "{}", kernel);
-        }
-        let (mut codes, mut scales, mut out) = (vec![0; m * k], vec![0.0; m], vec![f32::NAN; m * n]);
-        reference::quantize_activations(&x, k, &mut codes, &mut scales);
-        linear_quantized(&codes, &scales, w.view(), bias, &mut out);
-        prop_assert_eq!(bits(&out), bits(&expected));
+        reference::linear(&x, m, w.view(), None, &mut expected);
+        prop_assert_eq!(bits(&linear(&x, m, w.view())), bits(&expected));
     }
 }
 
@@ -103,11 +81,11 @@ fn extremes_do_not_overflow_int16() {
             let w =
                 PackedTernary::from_codes(&vec![code; 5 * k], 5, k, vec![1.0], Granularity::Tensor)
                     .unwrap();
-            for (kernel, out) in products(&vec![x; 5 * k], 5, w.view()) {
+            for (way, out) in products(&vec![x; 5 * k], 5, w.view()) {
                 assert!(
                     out.iter()
                         .all(|sum| *sum == i32::from(x) * i32::from(code) * k as i32),
-                    "{kernel} k={k} {x}·{code}"
+                    "{way:?} k={k} {x}·{code}"
                 );
             }
         }
@@ -119,8 +97,12 @@ fn extremes_do_not_overflow_int16() {
 fn extremes_do_not_overflow_int32() {
     let words = vec![u32::MAX; MAX_COLS / 16];
     let w = PackedView::new(&words, &[1.0], Granularity::Tensor, 1, MAX_COLS).unwrap();
-    for (kernel, out) in products(&vec![-128; MAX_COLS], 1, w) {
-        assert_eq!(out, [2 * -128 * MAX_COLS as i32], "{kernel}");
+    let products = products(&vec![-128; MAX_COLS], 1, w);
+    for (way, out) in products
+        .into_iter()
+        .filter(|((_, strategy), _)| *strategy == Strategy::Dot)
+    {
+        assert_eq!(out, [2 * -128 * MAX_COLS as i32], "{way:?}");
     }
 }
 
@@ -129,7 +111,14 @@ fn extremes_do_not_overflow_int32() {
 fn wider_products_are_refused() {
     let k = MAX_COLS + 1;
     let w = PackedTernary::from_codes(&vec![0; k], 1, k, vec![1.0], Granularity::Tensor).unwrap();
-    matmul_i32(&vec![0; k], 1, w.view(), Kernel::Scalar, &mut [0]);
+    matmul_i32(
+        &vec![0; k],
+        1,
+        w.view(),
+        Kernel::SCALAR,
+        Strategy::Dot,
+        &mut [0],
+    );
 }
 
 /// Shapes beyond every threading threshold, with ragged tiles, on 1 to 8 threads.
@@ -138,7 +127,7 @@ fn threads_do_not_change_a_bit() {
     let mut random = Random(7);
     for (m, n, k) in [(1, 1031, 2051), (3, 1031, 1025), (130, 100, 515)] {
         assert!(m * n * k > 1 << 21);
-        let (x, latent, bias) = (random.floats(m * k), random.floats(n * k), random.floats(n));
+        let (x, latent) = (random.floats(m * k), random.floats(n * k));
         let w = PackedTernary::from_latent(
             &latent,
             n,
@@ -148,15 +137,14 @@ fn threads_do_not_change_a_bit() {
         )
         .unwrap();
         let mut expected = vec![0.0; m * n];
-        reference::linear(&x, m, w.view(), Some(&bias), &mut expected);
+        reference::linear(&x, m, w.view(), None, &mut expected);
         for threads in 1..=8 {
             let pool = rayon::ThreadPoolBuilder::new()
                 .num_threads(threads)
                 .build()
                 .unwrap();
             let (out, again) = pool.install(|| {
-                let mut out = vec![f32::NAN; m * n];
-                linear(&x, m, w.view(), Some(&bias), &mut out);
+                let out = linear(&x, m, w.view());
                 let again = PackedTernary::from_latent(
                     &latent,
                     n,
@@ -186,27 +174,17 @@ fn rows_are_independent() {
     x[5 * k..6 * k].fill(0.0);
     let w = PackedTernary::from_latent(&latent, n, k, WeightQuantizer::AbsMean, Granularity::Row)
         .unwrap();
-    for kernel in Kernel::available() {
-        let mut batch = vec![0.0; m * n];
-        linear_with(kernel, &x, m, w.view(), None, &mut batch);
-        for i in 0..m {
-            let mut alone = vec![0.0; n];
-            linear_with(kernel, &x[i * k..][..k], 1, w.view(), None, &mut alone);
-            let row = &batch[i * n..][..n];
-            match i {
-                2 | 4 => assert!(
-                    row.iter().chain(&alone).all(|y| y.is_nan()),
-                    "{kernel} row {i}"
-                ),
-                5 => assert!(
-                    row.iter().chain(&alone).all(|y| *y == 0.0),
-                    "{kernel} row {i}"
-                ),
-                _ => assert!(
-                    bits(row) == bits(&alone) && row.iter().all(|y| y.is_finite()),
-                    "{kernel} row {i}"
-                ),
-            }
+    let batch = linear(&x, m, w.view());
+    for i in 0..m {
+        let alone = linear(&x[i * k..][..k], 1, w.view());
+        let row = &batch[i * n..][..n];
+        match i {
+            2 | 4 => assert!(row.iter().chain(&alone).all(|y| y.is_nan()), "row {i}"),
+            5 => assert!(row.iter().chain(&alone).all(|y| *y == 0.0), "row {i}"),
+            _ => assert!(
+                bits(row) == bits(&alone) && row.iter().all(|y| y.is_finite()),
+                "row {i}"
+            ),
         }
     }
 }
@@ -221,8 +199,7 @@ fn inference_agrees_with_fake_quantisation() {
     let (quantizer, granularity) = (WeightQuantizer::AbsMean, Granularity::Tensor);
     let expected = reference::fake_quant_linear(&x, m, &latent, n, k, quantizer, granularity);
     let w = PackedTernary::from_latent(&latent, n, k, quantizer, granularity).unwrap();
-    let mut out = vec![0.0; m * n];
-    linear(&x, m, w.view(), None, &mut out);
+    let out = linear(&x, m, w.view());
     for (i, (y, expected)) in out.iter().zip(&expected).enumerate() {
         let sum: f32 = (0..k)
             .filter(|col| w.code(i % n, *col) != 0)

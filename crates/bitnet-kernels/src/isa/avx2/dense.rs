@@ -6,11 +6,11 @@
 //!
 //! `vpmaddubsw` wants one unsigned operand and saturates at int16. With `|w|` as the unsigned one and the sign of `w` moved
 //! to `x` a pair is at most `2 · 128 · 127 = 32512`: a code of a row with its own scale never reaches -128
-//! (`activation`), and `|w| ≤ 128` covers any byte that a matrix could hold.
+//! (`quantize::activations`), and `|w| ≤ 128` covers any byte that a matrix could hold.
 
 use std::arch::x86_64::*;
 
-use super::{Line, tile::product};
+use crate::dense::{Line, product, softmax_row};
 
 type Lanes = [__m256; 2];
 type Sums = [__m256i; 2];
@@ -115,13 +115,19 @@ fn store_i32(sum: Sums) -> [i32; 16] {
 
 product! {
     #[target_feature(enable = "avx2,fma")]
-    f32(f32) -> f32, steps 1, rows [6, 2, 1], wide 1, narrow 4, zero, load_f32, fma, store
+    f32(f32) -> f32 => FloatOutput, steps 1, rows [6, 2, 1], wide 1, narrow 4, zero, load_f32, fma, store
 }
 product! {
     #[target_feature(enable = "avx2,fma")]
-    bf16(f32) -> f32, steps 2, rows [4, 2, 1], wide 1, narrow 4, zero, load_bf16, fma, store
+    bf16(f32) -> f32 => FloatOutput, steps 2, rows [4, 2, 1], wide 1, narrow 4, zero, load_bf16, fma, store
 }
 product! {
     #[target_feature(enable = "avx2")]
-    int8([i8; 4]) -> i32, steps 1, rows [4, 2, 1], wide 1, narrow 2, zero_i32, load_i8, dot, store_i32
+    int8([i8; 4]) -> i32 => Int8Output, steps 1, rows [4, 2, 1], wide 1, narrow 2, zero_i32, load_i8, dot, store_i32
+}
+
+/// [`softmax_row`] with 256-bit registers.
+#[target_feature(enable = "avx2")]
+pub(crate) fn softmax(scores: &mut [f32]) -> f32 {
+    softmax_row(scores)
 }

@@ -3,7 +3,9 @@
 //! `f32::mul_add` is defined to round once. Without the instruction it is a library call, so on x86-64 the same source is
 //! compiled for FMA as well.
 
-use super::{Line, tile::product};
+use std::ops::Range;
+
+use crate::dense::{FloatOutput, Line, Operands, product};
 
 type Lanes = [f32; 16];
 
@@ -63,21 +65,41 @@ fn store_i32(sum: [i32; 16]) -> [i32; 16] {
     sum
 }
 
-product! { f32(f32) -> f32, steps 1, rows [1], wide 1, narrow 1, zero, load_f32, fma, store }
-product! { bf16(f32) -> f32, steps 2, rows [1], wide 1, narrow 1, zero, load_bf16, fma, store }
-product! { int8([i8; 4]) -> i32, steps 1, rows [1], wide 1, narrow 1, zero_i32, load_i8, dot, store_i32 }
+product! { plain_f32(f32) -> f32 => FloatOutput, steps 1, rows [1], wide 1, narrow 1, zero, load_f32, fma, store }
+product! { plain_bf16(f32) -> f32 => FloatOutput, steps 2, rows [1], wide 1, narrow 1, zero, load_bf16, fma, store }
+product! { int8([i8; 4]) -> i32 => Int8Output, steps 1, rows [1], wide 1, narrow 1, zero_i32, load_i8, dot, store_i32 }
 
 /// The float products with the processor's fused multiply-add.
 #[cfg(target_arch = "x86_64")]
-pub(super) mod fused {
+mod fused {
     use super::{fma, load_bf16, load_f32, product, store, zero};
 
     product! {
         #[target_feature(enable = "fma")]
-        f32(f32) -> f32, steps 1, rows [1], wide 1, narrow 1, zero, load_f32, fma, store
+        f32(f32) -> f32 => FloatOutput, steps 1, rows [1], wide 1, narrow 1, zero, load_f32, fma, store
     }
     product! {
         #[target_feature(enable = "fma")]
-        bf16(f32) -> f32, steps 2, rows [1], wide 1, narrow 1, zero, load_bf16, fma, store
+        bf16(f32) -> f32 => FloatOutput, steps 2, rows [1], wide 1, narrow 1, zero, load_bf16, fma, store
     }
+}
+
+/// Products with a matrix of f32, by the processor's fused multiply-add where it has one.
+pub(crate) fn f32(operands: Operands<'_, f32>, groups: Range<usize>, out: FloatOutput<'_>) {
+    #[cfg(target_arch = "x86_64")]
+    if std::is_x86_feature_detected!("fma") {
+        // SAFETY: just detected.
+        return unsafe { fused::f32(operands, groups, out) };
+    }
+    plain_f32(operands, groups, out);
+}
+
+/// As [`f32`], of bfloat16.
+pub(crate) fn bf16(operands: Operands<'_, f32>, groups: Range<usize>, out: FloatOutput<'_>) {
+    #[cfg(target_arch = "x86_64")]
+    if std::is_x86_feature_detected!("fma") {
+        // SAFETY: just detected.
+        return unsafe { fused::bf16(operands, groups, out) };
+    }
+    plain_bf16(operands, groups, out);
 }
