@@ -127,6 +127,12 @@ pub enum Error {
         /// The kernel asked for.
         kernel: Kernel,
     },
+    /// Products in bf16 were asked for, and the processor has no tiles for them.
+    #[error("products in bf16 need the tiles of Intel AMX: {reason}")]
+    NoTiles {
+        /// Who refused.
+        reason: &'static str,
+    },
 }
 
 /// "`a`, `b` or `c`".

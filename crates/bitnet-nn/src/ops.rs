@@ -115,6 +115,30 @@ pub trait TernaryBackend: Backend {
         reference::dequantize_activations::<Self>(codes, scales, in_features)
     }
 
+    /// The gradient of a layer's input, `∂x = ∂y · ŵ`: `grad` `[M, N]` and packed weights → `[M, in_features]`.
+    #[fusion(default)]
+    fn input_gradient(
+        grad: FloatTensor<Self>,
+        w_codes: IntTensor<Self>,
+        w_scales: FloatTensor<Self>,
+        in_features: usize,
+    ) -> FloatTensor<Self> {
+        let w_hat = Self::dequantize_weights(w_codes, w_scales, in_features);
+        Self::float_matmul(grad, w_hat)
+    }
+
+    /// The gradient of a layer's weights, `∂w = ∂yᵀ · x̂`: `grad` `[M, N]` and int8 activations → `[N, in_features]`.
+    #[fusion(default)]
+    fn weight_gradient(
+        grad: FloatTensor<Self>,
+        x_codes: IntTensor<Self>,
+        x_scales: FloatTensor<Self>,
+        in_features: usize,
+    ) -> FloatTensor<Self> {
+        let x_hat = Self::dequantize_activations(x_codes, x_scales, in_features);
+        Self::float_matmul(Self::float_transpose(grad), x_hat)
+    }
+
     /// The training operation: `y = x̂ · ŵᵀ`, computed as the integer product of the codes.
     ///
     /// `x` `[..., K]`, `w` `[N, K]` → `[..., N]`. On `Autodiff` both quantisers are straight-through:

@@ -12,11 +12,11 @@ const MIN_MACS: usize = 1 << 21;
 /// A matrix in memory that someone else owns: element `(i, j)` at `i · row_stride + j · col_stride`.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a> {
-    data: &'a [f32],
+    pub(super) data: &'a [f32],
     rows: usize,
     cols: usize,
-    row_stride: usize,
-    col_stride: usize,
+    pub(super) row_stride: usize,
+    pub(super) col_stride: usize,
 }
 
 impl<'a> Matrix<'a> {
@@ -87,6 +87,11 @@ impl<'a> Matrix<'a> {
 /// # Panics
 /// If the inner dimensions differ.
 pub fn matmul(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
+    assert_eq!(a.cols, b.rows, "the inner dimensions differ");
+    #[cfg(target_arch = "x86_64")]
+    if let Some(out) = on_tiles(a, b) {
+        return out;
+    }
     let len = a.rows * b.cols;
     let mut out: Vec<f32> = Vec::with_capacity(len);
     let parallelism = if worth_threads(len.saturating_mul(a.cols), MIN_MACS) {
@@ -101,6 +106,42 @@ pub fn matmul(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
         out.set_len(len);
     }
     out
+}
+
+/// `a · b` from bf16 pieces, where the processor has tiles for them.
+#[cfg(target_arch = "x86_64")]
+fn on_tiles<'a>(a: Matrix<'a>, b: Matrix<'a>) -> Option<Vec<f32>> {
+    use super::{
+        Numerics, Precision,
+        pieces::{Along, Floats, Passes, Tiled, product, worth_tiles},
+    };
+    let tiled = worth_tiles(a.rows, a.cols, b.cols).then(Tiled::get)?.ok()?;
+    let passes = match Numerics::current().precision {
+        Precision::F32 => Passes::Six,
+        Precision::Bf16 => Passes::One,
+    };
+    let pieces = passes.pieces();
+    // `rows` of `x` are outer.
+    let floats = |x: Matrix<'a>, pieces| Floats {
+        data: x.data,
+        outer: x.rows,
+        depth: x.cols,
+        along: if x.col_stride == 1 {
+            Along::Depth
+        } else {
+            Along::Outer
+        },
+        stride: x.row_stride.max(x.col_stride),
+        scales: None,
+        pieces,
+    };
+    Some(product(
+        tiled,
+        passes,
+        &floats(a, pieces.0),
+        &floats(b.t(), pieces.1),
+        1.0,
+    ))
 }
 
 /// `out ← [out +] scale · a · b` on the calling thread; rows of `out` begin `stride` apart.

@@ -12,7 +12,11 @@ mod attention;
 mod cross_entropy;
 pub(crate) mod exp;
 mod gated;
+mod gradient;
 mod matmul;
+#[cfg(target_arch = "x86_64")]
+mod pieces;
+mod precision;
 mod rms_norm;
 mod rotary;
 
@@ -20,7 +24,9 @@ pub use adamw::{AdamWStep, adamw, sum_of_squares};
 pub use attention::{Heads, attention, attention_backward};
 pub use cross_entropy::{cross_entropy, cross_entropy_backward};
 pub use gated::{Gate, gated, gated_backward, gated_row};
+pub use gradient::{input_gradient, weight_gradient};
 pub use matmul::{Matrix, matmul};
+pub use precision::{GradientPieces, Numerics, Precision};
 pub use rms_norm::{rms_norm, rms_norm_backward, rms_norm_row};
 pub use rotary::{rotary, rotate};
 

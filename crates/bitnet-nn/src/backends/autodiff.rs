@@ -16,13 +16,12 @@ use burn::backend::{
 use burn::tensor::{DType, FloatDType, Shape};
 
 use crate::TernaryBackend;
-use crate::fused::FusedBackend;
 use crate::ops::{as_rows, last, with_leading};
 
 /// Codes and their scales.
 type Codes<B> = (IntTensor<B>, FloatTensor<B>);
 
-impl<B: TernaryBackend + FusedBackend, C: CheckpointStrategy> TernaryBackend for Autodiff<B, C> {
+impl<B: TernaryBackend, C: CheckpointStrategy> TernaryBackend for Autodiff<B, C> {
     fn quantize_weights(
         w: FloatTensor<Self>,
         quantizer: WeightQuantizer,
@@ -128,7 +127,7 @@ impl<B: TernaryBackend + FusedBackend, C: CheckpointStrategy> TernaryBackend for
 #[derive(Debug)]
 struct BitLinearBackward;
 
-impl<B: TernaryBackend + FusedBackend> Backward<B, 2> for BitLinearBackward {
+impl<B: TernaryBackend> Backward<B, 2> for BitLinearBackward {
     type State = (Codes<B>, Codes<B>, Shape);
 
     fn backward(
@@ -141,8 +140,7 @@ impl<B: TernaryBackend + FusedBackend> Backward<B, 2> for BitLinearBackward {
         let grad = as_rows::<B>(grads.consume::<B>(&ops.node));
         let ((x_codes, x_scales), wq, shape) = ops.state;
         if let Some(node) = w_node {
-            let x_hat = B::dequantize_activations(x_codes, x_scales, last(&shape));
-            let grad_w = B::product(grad.clone(), x_hat, true, false);
+            let grad_w = B::weight_gradient(grad.clone(), x_codes, x_scales, last(&shape));
             grads.register::<B>(node.id, grad_w);
         }
         if let Some(node) = x_node {
@@ -154,7 +152,7 @@ impl<B: TernaryBackend + FusedBackend> Backward<B, 2> for BitLinearBackward {
 #[derive(Debug)]
 struct PackedLinearBackward;
 
-impl<B: TernaryBackend + FusedBackend> Backward<B, 1> for PackedLinearBackward {
+impl<B: TernaryBackend> Backward<B, 1> for PackedLinearBackward {
     type State = (Codes<B>, Shape);
 
     fn backward(
@@ -172,7 +170,7 @@ impl<B: TernaryBackend + FusedBackend> Backward<B, 1> for PackedLinearBackward {
     }
 }
 
-fn product<B: TernaryBackend + FusedBackend>(
+fn product<B: TernaryBackend>(
     xq: &Codes<B>,
     wq: &Codes<B>,
     shape: &Shape,
@@ -192,11 +190,11 @@ fn product<B: TernaryBackend + FusedBackend>(
 }
 
 /// `∂x = ∂y · ŵ`, in the shape of `x`.
-fn grad_input<B: TernaryBackend + FusedBackend>(
+fn grad_input<B: TernaryBackend>(
     grad: FloatTensor<B>,
     (codes, scales): Codes<B>,
     shape: Shape,
 ) -> FloatTensor<B> {
-    let w_hat = B::dequantize_weights(codes, scales, last(&shape));
-    B::float_reshape(B::product(grad, w_hat, false, false), shape)
+    let grad_x = B::input_gradient(grad, codes, scales, last(&shape));
+    B::float_reshape(grad_x, shape)
 }

@@ -136,6 +136,40 @@ impl<B: Slices> TernaryBackend for B {
         });
         B::own_f32(x, Shape::new([rows, in_features]))
     }
+
+    fn input_gradient(
+        grad: FloatTensor<Self>,
+        w_codes: IntTensor<Self>,
+        w_scales: FloatTensor<Self>,
+        in_features: usize,
+    ) -> FloatTensor<Self> {
+        let (m, n) = dims(&grad.shape());
+        let grad_x = B::with_f32(as_f32::<B>(grad), |grad| {
+            B::with_u32(w_codes, |words| {
+                B::with_f32(w_scales, |scales| {
+                    kernels::float::input_gradient(grad, view(words, scales, n, in_features))
+                })
+            })
+        });
+        B::own_f32(grad_x, Shape::new([m, in_features]))
+    }
+
+    fn weight_gradient(
+        grad: FloatTensor<Self>,
+        x_codes: IntTensor<Self>,
+        x_scales: FloatTensor<Self>,
+        in_features: usize,
+    ) -> FloatTensor<Self> {
+        let (_, n) = dims(&grad.shape());
+        let grad_w = B::with_f32(as_f32::<B>(grad), |grad| {
+            with_codes::<B, _>(x_codes, in_features, |codes| {
+                B::with_f32(x_scales, |scales| {
+                    kernels::float::weight_gradient(grad, n, codes, scales, in_features)
+                })
+            })
+        });
+        B::own_f32(grad_w, Shape::new([n, in_features]))
+    }
 }
 
 /// Calls `f` with the int8 codes, row-major and without the padding of their words.
