@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bitnet_kernels::{
-    DenseFormat, DenseMatrix, FloatFormat, GROUP, Kernel, Layout, MAX_INT8_COLS, Strategy,
+    DenseFormat, DenseMatrix, FloatFormat, GROUP, Kernel, KeysValues, Layout, MAX_INT8_COLS,
+    Strategy,
 };
 
 use crate::{
@@ -257,12 +258,13 @@ impl Engine {
     }
 
     /// Bytes of the keys and values of a text of so many tokens: what a session for it takes, and what the next token reads.
-    /// Both are rounded up to whole groups of 16.
+    /// Both are rounded up to whole blocks of 32.
     pub fn cache_bytes(&self, tokens: usize) -> usize {
         let shape = &self.model.shape;
         let heads = shape.num_hidden_layers * shape.num_key_value_heads;
         let width = shape.head_dim + shape.head_dim.next_multiple_of(GROUP);
-        heads * width * tokens.next_multiple_of(GROUP) * 4 / self.options.cache.per_lane()
+        heads * width * tokens.next_multiple_of(KeysValues::POSITIONS) * 4
+            / self.options.cache.per_lane()
     }
 
     /// Bytes of weights that a decoded token reads: everything but an embedding that is not the head. What it reads of a

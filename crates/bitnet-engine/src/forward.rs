@@ -14,11 +14,10 @@
 
 use std::time::Instant;
 
-use bitnet_kernels::{Kernel, float::gated_row};
+use bitnet_kernels::{Attention, Kernel, float::gated_row};
 
 use crate::{
     Session, Shape,
-    attention::{AttentionScratch, resize},
     engine::{Layer, Model},
     linear::{Input, Linear, Norm, each_of},
     share::{Grid, Split, threads_for},
@@ -53,7 +52,7 @@ pub(crate) struct Workspace {
 pub(crate) struct Scratch {
     input: Input,
     pub local: Vec<f32>,
-    pub attention: AttentionScratch,
+    pub attention: Attention,
 }
 
 /// Activations, `[rows, width]` each.
@@ -357,5 +356,12 @@ impl<'a> Chunk<'a> {
     fn norm(&self, gamma: &'a Option<Vec<f32>>) -> Norm<'a> {
         let gamma = gamma.as_deref()?;
         Some((gamma, self.model.shape.rms_norm_eps))
+    }
+}
+
+/// Makes room; what is read is written first.
+pub(crate) fn resize(buffer: &mut Vec<f32>, len: usize) {
+    if buffer.len() < len {
+        buffer.resize(len, 0.0);
     }
 }

@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bitnet_kernels::KeysValues;
+
 use crate::{
-    attention::{ROWS, attend, resize},
-    forward::{Chunk, Heads, Workspace},
+    forward::{Chunk, Heads, Workspace, resize},
     rope::Rope,
     session::HeadCache,
     share::{Grid, Lent, part_of},
@@ -53,17 +54,22 @@ impl Workspace {
             for (head, cache) in mine.zip(part) {
                 chunk.remember(head, cache, k, v, &mut scratch.local);
                 let of_head = |query: usize| width * query..width * (query + 1);
-                for first in (0..sharing).step_by(ROWS) {
-                    let rows = ROWS.min(sharing - first);
+                for first in (0..sharing).step_by(KeysValues::ROWS) {
+                    let rows = KeysValues::ROWS.min(sharing - first);
                     let query = head * sharing + first;
-                    let scratch = &mut scratch.attention;
-                    chunk.turn(rows, &mut scratch.queries, |r| {
+                    chunk.turn(rows, &mut scratch.local, |r| {
                         // SAFETY: each query head belongs to one key/value head, and that to one thread.
                         let q = unsafe { q.part(of_head(query + r)) };
                         (q, chunk.start)
                     });
                     let seen = chunk.start + 1;
-                    let (out, stride) = attend(chunk.kernel, cache, rows, |_| seen, scratch);
+                    let (out, stride) = scratch.attention.attend(
+                        chunk.kernel,
+                        cache.keys_values(),
+                        &scratch.local,
+                        rows,
+                        |_| seen,
+                    );
                     for (r, out) in out.chunks_exact(stride).enumerate() {
                         // SAFETY: as above, and the query has been turned.
                         let y = unsafe { q.part(of_head(query + r)) };
@@ -87,27 +93,29 @@ impl Workspace {
         let (width, query_heads) = (shape.head_dim, shape.num_attention_heads);
         let (stride, sharing) = (shape.query_width(), query_heads / heads.len());
         let q = Grid::new(rows.heads(chunk.count, shape).1.q, stride);
-        let blocks = chunk.count.div_ceil(ROWS);
+        let blocks = chunk.count.div_ceil(KeysValues::ROWS);
         let next = AtomicUsize::new(0);
         team.run(scratch, chunk.threads(), |_, scratch| {
-            let scratch = &mut scratch.attention;
             loop {
                 let task = next.fetch_add(1, Ordering::Relaxed);
                 if task >= query_heads * blocks {
                     break;
                 }
                 // A head's rows follow each other, so that its keys and values stay in the cache.
-                let (head, first) = (task / blocks, task % blocks * ROWS);
-                let count = ROWS.min(chunk.count - first);
+                let (head, first) = (task / blocks, task % blocks * KeysValues::ROWS);
+                let count = KeysValues::ROWS.min(chunk.count - first);
                 let columns = head * width..(head + 1) * width;
-                chunk.turn(count, &mut scratch.queries, |r| {
+                chunk.turn(count, &mut scratch.local, |r| {
                     // SAFETY: a task is handed out once, and no other has this head and these rows.
                     let q = unsafe { q.segment(first + r, columns.clone()) };
                     (q, chunk.start + first + r)
                 });
                 let seen = |r: usize| chunk.start + first + r + 1;
+                let cache = heads[head / sharing].keys_values();
                 let (out, out_stride) =
-                    attend(chunk.kernel, &heads[head / sharing], count, seen, scratch);
+                    scratch
+                        .attention
+                        .attend(chunk.kernel, cache, &scratch.local, count, seen);
                 for (r, out) in out.chunks_exact(out_stride).enumerate() {
                     // SAFETY: as above, and the query has been turned.
                     let y = unsafe { q.segment(first + r, columns.clone()) };

@@ -8,7 +8,8 @@
 //! other people's business.
 //!
 //! The result does not depend on the number of threads, the instruction set, the layout of the weights, or on whether a
-//! prompt is read at once or token by token: ternary and int8 sums are exact, and float sums have one order. The float
+//! prompt is read at once or token by token: ternary and int8 sums are exact, and float sums have one order
+//! (but for attention to keys and values in bf16 on tiles, which has another: `bitnet_kernels::Attention`). The float
 //! twin ([`Weights::Float`]) runs through the same code with equally tuned kernels, so that the two compare fairly.
 //!
 //! | file | concept |
@@ -17,9 +18,8 @@
 //! | `engine` | repacking at load; the public face |
 //! | `forward`, `heads` | the order of work of a pass; its attention |
 //! | `linear` | norm, quantiser and product of one layer |
-//! | `attention`, `session`, `rope` | one head's attention, the key/value cache, positions |
+//! | `session`, `rope` | the key/value cache, positions |
 //! | `share`, `team` | who computes what, and the threads |
-mod attention;
 mod engine;
 mod error;
 mod forward;

@@ -4,7 +4,7 @@
 //! scores are the product of a row and a matrix; and the values row by row, so that their weighted sum is one too.
 //! Writing a key costs scattered stores, reading all of them is a stream.
 
-use bitnet_kernels::{FloatFormat, GROUP, Line, Panels};
+use bitnet_kernels::{FloatFormat, GROUP, KeysValues, Line, Panels};
 
 use crate::{EngineError, Shape};
 
@@ -44,7 +44,11 @@ impl Session {
                 positions,
             });
         }
-        let head = HeadCache::new(shape.head_dim, capacity.next_multiple_of(GROUP), format);
+        let head = HeadCache::new(
+            shape.head_dim,
+            capacity.next_multiple_of(KeysValues::POSITIONS),
+            format,
+        );
         let heads = vec![head; shape.num_key_value_heads];
         Ok(Session {
             layers: vec![heads; shape.num_hidden_layers],
@@ -108,27 +112,26 @@ impl HeadCache {
         self.width
     }
 
-    /// The keys: a product of queries with groups of 16 positions.
-    pub(crate) fn keys(&self) -> Panels<'_> {
+    /// All keys and values, as attention reads them.
+    pub(crate) fn keys_values(&self) -> KeysValues<'_> {
+        let (format, columns) = (self.format, self.width.div_ceil(GROUP));
         let depth = self.key_lines();
-        Panels {
-            format: self.format,
-            lines: &self.keys,
-            depth,
-            stride: depth,
-            step: 1,
-        }
-    }
-
-    /// The values of the first positions: a product of their weights with groups of 16 columns. Weights of the positions that
-    /// fill the last lane up are read; they must be 0.
-    pub(crate) fn values(&self, positions: usize) -> Panels<'_> {
-        Panels {
-            format: self.format,
-            lines: &self.values,
-            depth: positions.div_ceil(self.format.per_lane()),
-            stride: 1,
-            step: self.width.div_ceil(GROUP),
+        KeysValues {
+            keys: Panels {
+                format,
+                lines: &self.keys,
+                depth,
+                stride: depth,
+                step: 1,
+            },
+            values: Panels {
+                format,
+                lines: &self.values,
+                depth: self.values.len() / columns,
+                stride: 1,
+                step: columns,
+            },
+            width: self.width,
         }
     }
 

@@ -203,6 +203,60 @@ fn threads_kernels_layouts_and_splits_change_nothing() {
     }
 }
 
+/// Heads of whole tiles with keys and values in bf16: a kernel may sum attention in an order of its own, but the same one
+/// for every number of threads and every cut, and near the others'.
+#[test]
+fn attention_on_tiles_depends_on_the_kernel_alone() {
+    let mut shape = shape(Norms::Sub, Gate::Silu, false);
+    (shape.head_dim, shape.max_position_embeddings) = (64, 300);
+    let tokens = tokens(290);
+    for ternary in [true, false] {
+        let source = Uneven::new(&shape, ternary);
+        let engine_of = |kernel, threads, cache| {
+            let options = Options {
+                kernel,
+                threads,
+                cache,
+                ..options()
+            };
+            Engine::new(shape.clone(), &source, options).unwrap()
+        };
+        let engine = |kernel, threads| engine_of(kernel, threads, FloatFormat::Bf16);
+        let exact: Vec<Vec<f64>> = scores(&mut engine(Kernel::SCALAR, 2), &tokens)
+            .into_iter()
+            .map(|logits| logits.into_iter().map(f64::from).collect())
+            .collect();
+        // What rounding keys and values to bf16 has cost already.
+        let cache = engine_of(Kernel::SCALAR, 2, FloatFormat::F32);
+        let cache = worst(&scores(&mut { cache }, &tokens), &exact);
+        for kernel in Kernel::available() {
+            let expected = scores(&mut engine(kernel, 1), &tokens);
+            // Two pieces of bf16 leave out 2^-16 of a query and of a weight, each at most a 128th of what its partner's
+            // rounding to bf16 did. But a ternary model rounds to int8 after that, and small differences decide which
+            // way.
+            let error = worst(&expected, &exact);
+            let bound = if ternary { cache } else { cache / 32.0 };
+            assert!(error < bound, "{kernel}: {error:e}, bound {bound:e}");
+            for (threads, pieces) in [(2, vec![1; 290]), (3, vec![150, 1, 7, 100, 31, 1])] {
+                let mut engine = engine(kernel, threads);
+                let mut session = engine.session(290).unwrap();
+                let mut at = 0;
+                for piece in pieces {
+                    let logits = engine
+                        .forward(&mut session, &tokens[at..at + piece])
+                        .unwrap();
+                    at += piece;
+                    assert_eq!(
+                        logits,
+                        expected[at - 1],
+                        "{kernel}, {threads} threads, {at}"
+                    );
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn long_prompts_go_in_pieces() {
     let mut shape = shape(Norms::Pre, Gate::Silu, true);

@@ -58,8 +58,8 @@ pub mod reference;
 mod system;
 
 pub use dense::{
-    DenseFormat, DenseMatrix, DenseRows, FloatFormat, GROUP, Line, MAX_INT8_COLS, Panels,
-    UnknownFormat, softmax,
+    Attention, DenseFormat, DenseMatrix, DenseRows, FloatFormat, GROUP, KeysValues, Line,
+    MAX_INT8_COLS, Panels, UnknownFormat, softmax,
 };
 pub use error::Error;
 pub use format::{PackedTernary, PackedView, TernaryWord, words_per_row};

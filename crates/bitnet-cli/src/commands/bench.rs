@@ -130,7 +130,7 @@ fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
         let options = setup::engine_options(&args.engine, threads)?;
         runner.engine.set_threads(options.threads)?;
         let macs = runner.engine.linear_macs();
-        let (weights, sixteen) = (runner.engine.read_bytes(), runner.engine.cache_bytes(16));
+        let (weights, block) = (runner.engine.read_bytes(), runner.engine.cache_bytes(32));
         // Both limits are measured after each repetition: on a machine that others use, too, they move.
         let dot_peak = || match linear {
             LinearKind::Ternary => probe::dot_peak(options.kernel, options.threads),
@@ -139,7 +139,7 @@ fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
         for test in tests {
             let mut fractions = Vec::new();
             // Of the written tokens the first one reads its own keys and values and those before it, and so on.
-            let bytes = weights + sixteen * (2 * test.depth + test.generate + 1) / 32;
+            let bytes = weights + block * (2 * test.depth + test.generate + 1) / 64;
             let samples = measure(
                 &mut runner,
                 *test,

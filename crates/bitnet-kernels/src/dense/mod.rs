@@ -27,10 +27,12 @@
 //! | `line` | the layout: writing and reading single elements |
 //! | `matrix`, `rows` | weights, and activations made ready for them |
 //! | `panels`, `tile` | the product; its loops, written once, whose innermost operations are in `isa` |
+//! | `attention` | attention to the keys and values of a head |
 //! | `softmax` | the exponentials of attention |
 //!
 //! Everything runs on the calling thread: whoever owns the threads hands out ranges of groups or of rows.
 
+mod attention;
 mod line;
 mod matrix;
 mod panels;
@@ -38,6 +40,7 @@ mod rows;
 mod softmax;
 mod tile;
 
+pub use attention::{Attention, KeysValues};
 pub use line::{DenseFormat, FloatFormat, GROUP, Line, UnknownFormat};
 pub use matrix::{DenseMatrix, MAX_INT8_COLS};
 pub use panels::Panels;

@@ -26,6 +26,7 @@ pub(crate) static ISA: Isa = Isa {
     many_rows: None,
     lookup: None,
     dense: avx2::DENSE,
+    tiles: false,
     peak: Some(dots),
 };
 

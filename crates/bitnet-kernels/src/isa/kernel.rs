@@ -1,4 +1,5 @@
-//! Which instruction set computes. The choice changes the speed and never a result.
+//! Which instruction set computes. The choice changes the speed and not a result, but for attention to keys and values in
+//! bf16, which `amx` sums in an order of its own ([`Attention`](crate::Attention)).
 //!
 //! A kernel that a user forces (`"avx2".parse()`) and that the processor lacks is an error, not a quiet fallback:
 //! a measurement must be of what its label says.

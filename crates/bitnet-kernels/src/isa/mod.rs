@@ -17,10 +17,6 @@ mod kernel;
 mod loops;
 mod strategy;
 
-#[cfg(target_arch = "x86_64")]
-#[allow(dead_code, unused_imports)] // its users follow
-pub(crate) mod amx;
-
 pub use kernel::Kernel;
 pub(crate) use loops::{DenseLoops, Loops, ManyRows, PanelLoops, RowLoops};
 pub use strategy::Strategy;
@@ -48,6 +44,8 @@ pub(crate) struct Isa {
     pub(crate) lookup: Option<ManyRows>,
     /// Float and int8 products.
     pub(crate) dense: DenseLoops,
+    /// Whether attention to keys and values in bf16 runs on tiles (`amx::attention`), in sums of another order.
+    pub(crate) tiles: bool,
     /// Runs so many rounds of independent dot products on registers and returns the multiply-adds of one round; `None`
     /// without a dot product.
     pub(crate) peak: Option<unsafe fn(usize) -> usize>,
@@ -124,4 +122,5 @@ table! {
     "avx2": avx2 on "x86_64",
     "avx-vnni": avx_vnni on "x86_64",
     "avx512-vnni": avx512 on "x86_64",
+    "amx": amx on "x86_64",
 }

@@ -36,6 +36,7 @@ pub(crate) static ISA: Isa = Isa {
     many_rows: None,
     lookup: None,
     dense: scalar::DENSE,
+    tiles: false,
     peak: Some(dots),
 };
 

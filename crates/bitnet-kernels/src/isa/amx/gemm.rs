@@ -8,7 +8,7 @@
 
 use std::{cell::Cell, ops::Range};
 
-use super::{Block, Pair, SIDE, Start, Unit};
+use super::{Block, Pair, SIDE, Start, Tiles, Unit};
 use crate::{
     Layout,
     format::{GROUP_ROWS, Line},
@@ -28,6 +28,9 @@ const BLOCK_BYTES: usize = 640 << 10;
 /// pushes B out), 10 as fast.
 const STEPS: usize = 14;
 
+/// Rows of `x` from which it is faster than dot products.
+pub(super) const MIN_ROWS: usize = 8;
+
 /// What a product needs besides its arguments.
 #[derive(Default)]
 struct Scratch {
@@ -46,9 +49,19 @@ thread_local! {
     static SCRATCH: Cell<Scratch> = Cell::default();
 }
 
+/// [`product`] on the processor's tiles.
+///
+/// # Panics
+///
+/// If this process may not use them.
+pub(super) fn on_tiles(w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
+    let tiles = Tiles::get().unwrap_or_else(|refusal| panic!("{}", refusal.reason()));
+    product(&tiles.configure(), w, x, out);
+}
+
 /// Gives `out` the sums `Σ stored · x` for each of the groups and every row of `x`. The code `0b11`, which stands for no
 /// weight, counts as 3.
-pub(crate) fn product(unit: &impl Unit, w: Groups<'_>, x: Rows<'_>, out: &mut impl Output) {
+pub(crate) fn product(unit: &impl Unit, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
     let mut scratch = SCRATCH.take();
     let steps = x.row_bytes().div_ceil(size_of::<Line>());
     let panels = x.len().div_ceil(SIDE);
@@ -78,7 +91,7 @@ fn columns(
     steps: usize,
     rows: Range<usize>,
     scratch: &mut Scratch,
-    out: &mut impl Output,
+    out: &mut dyn Output,
 ) {
     let Scratch { a, b, words, sums } = scratch;
     let (per_group, per_row) = (w.layout.lines(w.cols), w.layout.words(w.cols));

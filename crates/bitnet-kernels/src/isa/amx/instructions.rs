@@ -5,7 +5,7 @@
 
 use std::arch::asm;
 
-use super::{Block, Configured, Pair, Passes, Start, Strided, Unit};
+use super::{Block, Configured, Pair, Passes, Start, Strided, Tiles, Unit};
 use crate::format::Line;
 
 /// Loads both tiles of a piece of A (`at` 0, 2048 or 4096 bytes into the step), or of B. `once` says that these bytes are
@@ -165,6 +165,30 @@ macro_rules! strided {
             );
         }
     }};
+}
+
+/// Runs so many rounds of products on registers alone and returns the multiply-adds of one round.
+///
+/// # Panics
+///
+/// If this process may not use tiles.
+pub(super) fn dots(rounds: usize) -> usize {
+    let tiles = Tiles::get().unwrap_or_else(|refusal| panic!("{}", refusal.reason()));
+    let _configured = tiles.configure();
+    // SAFETY: the tiles are configured. The loop changes tile registers and its counter alone; at least one round runs, and
+    // all bits of a tile are legal.
+    unsafe {
+        asm!(
+            "2:",
+            multiply!("tdpbssd"),
+            "dec {rounds}",
+            "jnz 2b",
+            rounds = inout(reg) rounds.max(1) => _,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            options(nostack, nomem),
+        );
+    }
+    4 * 16 * 16 * 64
 }
 
 impl Unit for Configured {

@@ -42,4 +42,28 @@ mod support;
 pub(crate) use config::Configured;
 pub(crate) use model::Model;
 pub(crate) use panel::{Block, Pair, Passes, SIDE, Start, Strided, Tile, Unit};
-pub(crate) use support::{Refusal, Tiles};
+pub(crate) use support::Tiles;
+
+use super::{Isa, ManyRows, avx2, avx512};
+use crate::Layout;
+
+/// Few rows, float products and everything else are AVX-512's.
+pub(crate) static ISA: Isa = Isa {
+    needs: "AMX and AVX-512 with VNNI, and the operating system permits tiles",
+    detect: || {
+        (avx512::ISA.detect)()?;
+        let tiles = Tiles::get().map_err(|refusal| refusal.reason().to_owned());
+        tiles.map(|_| ())
+    },
+    layout: Layout::BaseThree,
+    rows: avx2::ROWS,
+    panels: avx512::PANELS,
+    many_rows: Some(ManyRows {
+        min_rows: gemm::MIN_ROWS,
+        product: gemm::on_tiles,
+    }),
+    lookup: avx512::LOOKUP,
+    dense: avx512::DENSE,
+    tiles: true,
+    peak: Some(instructions::dots),
+};

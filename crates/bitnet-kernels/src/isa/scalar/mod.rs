@@ -28,6 +28,7 @@ pub(crate) static ISA: Isa = Isa {
     many_rows: None,
     lookup: None,
     dense: DENSE,
+    tiles: false,
     peak: None,
 };
 

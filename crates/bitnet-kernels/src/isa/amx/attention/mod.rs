@@ -30,7 +30,7 @@ use softmax::Rows;
 pub(crate) use softmax::Softmax;
 
 use super::{Block, Pair, Passes, SIDE, Start, Strided, Unit};
-use crate::dense::Panels;
+use crate::KeysValues;
 
 /// Query rows at a time.
 pub(crate) const ROWS: usize = SIDE;
@@ -40,17 +40,6 @@ const POSITIONS: usize = 128;
 
 /// 32-position blocks of one block.
 const BLOCKS: usize = POSITIONS / SIDE;
-
-/// Keys and values of one head.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct KeysValues<'a> {
-    /// Groups of 16 positions, `width` deep.
-    pub(crate) keys: Panels<'a>,
-    /// Groups of 16 columns, as deep as there are positions.
-    pub(crate) values: Panels<'a>,
-    /// Width of the head.
-    pub(crate) width: usize,
-}
 
 /// Buffers of one thread.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    FloatFormat, GROUP,
+    FloatFormat, GROUP, Panels,
     dense::Line,
     isa::amx::{Model, Tiles},
 };
