@@ -339,7 +339,10 @@ fn quantisers() {
     );
     for k in [1536, 6912] {
         let (x, gamma) = (noise(k), vec![1.0; k]);
-        let (kernel, layout) = (Kernel::detect(), Layout::suited_to(Kernel::detect()));
+        let (kernel, layout) = (
+            Kernel::detect(),
+            Layout::suited_to(Kernel::detect(), Granularity::Tensor),
+        );
         let (mut fused, mut apart) = (QuantizedRows::new(), QuantizedRows::new());
         let (mut normed, mut rms) = (vec![0.0; k], [0.0]);
         let (one, two, ratio) = in_turns(

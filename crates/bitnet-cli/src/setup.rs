@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use anyhow::{Context, bail};
 use bitnet_config::{DataConfig, DataKind, Loader, QuantConfig, RunConfig};
 use bitnet_data::Corpus;
-use bitnet_kernels::{Kernel, Layout, Strategy};
+use bitnet_kernels::{Granularity, Kernel, Layout, Strategy};
 use bitnet_models::engine::Options;
 use bitnet_models::{EngineRunner, Runner, TensorRunner, Transformer};
 use bitnet_train::{Backend, tokenizer_kind};
@@ -98,7 +98,9 @@ pub fn engine_options(args: &EngineArgs, threads: usize) -> anyhow::Result<Optio
         },
         kernel,
         strategy,
-        layout: args.layout.unwrap_or_else(|| Layout::suited_to(kernel)),
+        layout: args
+            .layout
+            .unwrap_or_else(|| Layout::suited_to(kernel, Granularity::Tensor)),
         head: args.head.unwrap_or(defaults.head),
         cache: args.kv_cache.unwrap_or(defaults.cache),
     })

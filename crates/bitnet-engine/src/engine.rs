@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bitnet_kernels::{
-    DenseFormat, DenseMatrix, FloatFormat, GROUP, Kernel, KeysValues, Layout, MAX_INT8_COLS,
-    Strategy,
+    DenseFormat, DenseMatrix, FloatFormat, GROUP, Granularity, Kernel, KeysValues, Layout,
+    MAX_INT8_COLS, Strategy,
 };
 
 use crate::{
@@ -40,7 +40,7 @@ impl Default for Options {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             kernel,
             strategy: Strategy::detect(kernel),
-            layout: Layout::suited_to(kernel),
+            layout: Layout::suited_to(kernel, Granularity::Tensor),
             head: DenseFormat::Int8,
             cache: FloatFormat::Bf16,
         }

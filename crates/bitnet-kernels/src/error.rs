@@ -115,6 +115,14 @@ pub enum Error {
         /// The kernel.
         kernel: Kernel,
     },
+    /// Base three cannot hold groups of weights with scales of their own.
+    #[error(
+        "granularity `{granularity}` cannot be stored in layout `base-three`, whose blocks of 80 columns it cuts: take `two-bit`"
+    )]
+    GroupsLayout {
+        /// Which weights share a scale.
+        granularity: Granularity,
+    },
     /// Sums of so many products may not fit int32.
     #[error("{cols} columns: int32 sums are proven for at most {MAX_COLS}")]
     TooWide {

@@ -74,6 +74,35 @@ proptest! {
         }
     }
 
+    /// Groups with scales of their own, whole and cut short, in every split and number of rows.
+    #[test]
+    fn groups_equal_the_reference(
+        k in 1usize..420, m in 1usize..40, n in 1usize..70, words in 1usize..10, seed in 1u64..u64::MAX,
+    ) {
+        let mut random = Random(seed);
+        let (x, latent) = (random.floats(m * k), random.floats(n * k));
+        let granularity = Granularity::Group(16 * words);
+        let w = PackedTernary::from_latent(&latent, n, k, WeightQuantizer::AbsMean, granularity).unwrap();
+        let (mut expected, mut expected_sums) = (vec![0.0; m * n], vec![0; m * n]);
+        reference::linear(&x, m, w.view(), None, &mut expected);
+        let (mut codes, mut scales) = (vec![0; m * k], vec![0.0; m]);
+        quantize_activations(&x, k, &mut codes, &mut scales);
+        reference::matmul_i32(&codes, m, w.view(), &mut expected_sums);
+        for way in ways().into_iter().filter(|way| way.layout == Layout::TwoBit) {
+            let prepacked = way.prepack(w.view());
+            let mut rows = QuantizedRows::new();
+            rows.quantize(way.kernel, way.layout, &x, k);
+            let mut out = vec![f32::NAN; m * n];
+            let half = m / 2;
+            prepacked.product(&rows, 0..half, 0..prepacked.groups(), &mut out, n);
+            prepacked.product(&rows, half..m, 0..prepacked.groups(), &mut out[half * n..], n);
+            prop_assert_eq!(bits(&out), bits(&expected), "{:?}", way);
+            let mut out = vec![7; m * n];
+            prepacked.sums(&rows, 0..m, 0..prepacked.groups(), &mut out, n);
+            prop_assert_eq!(&out, &expected_sums, "{:?}", way);
+        }
+    }
+
     #[test]
     fn norm_then_quantise_in_one_go(k in 1usize..500, m in 1usize..4, seed in 1u64..u64::MAX, poison in 0usize..9) {
         let mut random = Random(seed);
@@ -229,6 +258,23 @@ fn bytes_and_refusals() {
     };
     assert_eq!(bytes(Layout::TwoBit), 48 * 160 / 4 + 4);
     assert_eq!(bytes(Layout::BaseThree), 48 * 160 / 5 + 4);
+
+    let grouped = vec![1.0; 48 * 2];
+    let w = PackedTernary::from_codes(&vec![1; 48 * 160], 48, 160, grouped, Granularity::Group(80))
+        .unwrap();
+    let in_groups = |layout| {
+        PrepackedTernary::new(w.view(), layout, Kernel::SCALAR, Strategy::Dot).map(|w| w.bytes())
+    };
+    assert_eq!(in_groups(Layout::TwoBit), Ok(48 * 160 / 4 + 4 * 96));
+    let granularity = Granularity::Group(80);
+    assert_eq!(
+        in_groups(Layout::BaseThree),
+        Err(Error::GroupsLayout { granularity })
+    );
+    assert_eq!(
+        Layout::suited_to(Kernel::detect(), granularity),
+        Layout::TwoBit
+    );
 
     let words = [u32::MAX];
     let illegal = PackedView::new(&words, &[1.0], Granularity::Tensor, 1, 16).unwrap();

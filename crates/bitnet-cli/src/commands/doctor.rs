@@ -1,7 +1,7 @@
 //! `bitnet doctor`
 
 use anyhow::bail;
-use bitnet_kernels::{Kernel, Layout, Strategy};
+use bitnet_kernels::{Granularity, Kernel, Layout, Strategy};
 use bitnet_models::device_limits;
 use bitnet_train::Backend;
 use burn::tensor::Device;
@@ -75,7 +75,10 @@ pub fn run(args: DoctorArgs) -> anyhow::Result<Outcome> {
 
 fn cpu() -> Cpu {
     let kernel = Kernel::detect();
-    let (strategy, layout) = (Strategy::detect(kernel), Layout::suited_to(kernel));
+    let (strategy, layout) = (
+        Strategy::detect(kernel),
+        Layout::suited_to(kernel, Granularity::Tensor),
+    );
     let strategies = Strategy::ALL
         .iter()
         .filter(|strategy| strategy.require(kernel).is_ok());

@@ -7,12 +7,12 @@
 //! that a kernel reads one stream with fixed distances instead of ten rows from ten pages. An instruction set or a strategy
 //! may have an order of its own for many rows ([`ManyRows`](crate::isa::ManyRows)).
 
-use std::{cell::Cell, hint::black_box, ops::Range, time::Instant};
+use std::{borrow::Cow, cell::Cell, hint::black_box, ops::Range, time::Instant};
 
 use super::{QuantizedRows, activations::Rows, base_three::Blocks};
 use crate::{
     Kernel, Layout, Strategy,
-    format::{GROUP_ROWS, Line},
+    format::{GROUP_ROWS, Line, words_per_row},
     isa::Loops,
 };
 
@@ -35,12 +35,94 @@ pub(crate) fn flat(sums: &mut [Lanes]) -> &mut [i32] {
 /// Where sums go.
 pub(crate) trait Output {
     /// Takes `Σ stored · x` of a row of `x` with whole groups of columns from `column` on, the last of which may be
-    /// padding.
-    fn write(&mut self, row: usize, column: usize, sums: &mut [i32]);
+    /// padding: over all of K, or over a segment of it, whose sums come one segment after the other.
+    fn write(&mut self, row: usize, column: usize, segment: usize, sums: &mut [i32]);
 
     /// Says that the next sums are those of `row` and the 32 columns from `column` on. A product of many rows writes short
     /// pieces of long rows: fetched this early, they are in the cache by then (a tenth of the time of a large product).
     fn expect(&self, row: usize, column: usize);
+}
+
+/// What the sums of rows of `x` are too large by, stored codes being `w + 1`: `Σ x` of each segment. Nothing for
+/// [`Strategy::Signed`].
+pub(crate) struct Excess<'a>(Option<(Cow<'a, [i32]>, usize)>);
+
+impl<'a> Excess<'a> {
+    /// Of some rows, for segments of so many columns.
+    pub(crate) fn of(
+        strategy: Strategy,
+        x: &'a QuantizedRows,
+        rows: Range<usize>,
+        segment: usize,
+    ) -> Excess<'a> {
+        match strategy {
+            Strategy::Signed => Excess(None),
+            Strategy::Dot | Strategy::Lookup if segment >= x.cols() => {
+                Excess(Some((Cow::Borrowed(&x.sums()[rows]), 1)))
+            }
+            Strategy::Dot | Strategy::Lookup => {
+                let segments = x.cols().div_ceil(segment);
+                Excess(Some((Cow::Owned(x.segment_sums(rows, segment)), segments)))
+            }
+        }
+    }
+
+    /// Takes it off the sums of a row, counted from the first.
+    #[inline]
+    pub(crate) fn take_off(&self, row: usize, segment: usize, sums: &mut [i32]) {
+        if let Excess(Some((excess, segments))) = self {
+            let excess = excess[row * segments + segment];
+            sums.iter_mut().for_each(|sum| *sum -= excess);
+        }
+    }
+}
+
+/// The float end of a product: `out = Σ over segments of (sums as f32 / s_w / s_x)`, from the first segment to the last.
+pub(crate) struct Epilogue<'a> {
+    loops: Loops,
+    /// One scale, or `[segments, columns]`.
+    scales: &'a [f32],
+    columns: usize,
+}
+
+impl<'a> Epilogue<'a> {
+    /// Of a product of so many columns, with scales as [`PackedView::scales_by_group`](crate::PackedView) orders them.
+    pub(crate) fn new(loops: Loops, scales: &'a [f32], columns: usize) -> Epilogue<'a> {
+        Epilogue {
+            loops,
+            scales,
+            columns,
+        }
+    }
+
+    /// The sums of one segment of a row of `x` with scale `sx`, for some columns.
+    #[inline]
+    pub(crate) fn row(
+        &self,
+        columns: Range<usize>,
+        segment: usize,
+        sums: &[i32],
+        sx: f32,
+        out: &mut [f32],
+    ) {
+        let sw = match self.scales.len() {
+            1 => self.scales,
+            _ => &self.scales[segment * self.columns..][columns],
+        };
+        match segment {
+            0 => self.loops.epilogue_row(sums, sw, sx, out),
+            _ => self.loops.accumulate_row(sums, sw, sx, out),
+        }
+    }
+}
+
+/// Writes the integer sums of a segment, or adds them to those before.
+#[inline]
+pub(crate) fn add_up(segment: usize, sums: &[i32], out: &mut [i32]) {
+    match segment {
+        0 => out.copy_from_slice(sums),
+        _ => out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum),
+    }
 }
 
 /// Groups of one call of a GEMV: enough to hide the call, while their sums stay in registers and the nearest cache.
@@ -60,13 +142,15 @@ pub(crate) type Sixteen = [i8; 16];
 struct Scratch {
     /// Two decoded groups.
     words: Vec<Line>,
+    /// Of some groups, the sums of each segment.
+    sums: Vec<Lanes>,
     /// The block of `x`, part after part: for each word the codes of the part's rows.
     x: Vec<Sixteen>,
 }
 
 thread_local! {
     /// Kept from call to call.
-    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch { words: Vec::new(), x: Vec::new() }) };
+    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch { words: Vec::new(), sums: Vec::new(), x: Vec::new() }) };
 }
 
 /// Groups of a matrix of `cols` columns, as they are stored.
@@ -74,8 +158,28 @@ thread_local! {
 pub(crate) struct Groups<'a> {
     pub(crate) layout: Layout,
     pub(crate) cols: usize,
+    /// Columns whose sums are handed out by themselves, of [`Layout::TwoBit`] alone: whole words, or all columns.
+    pub(crate) segment: usize,
     pub(crate) count: usize,
     pub(crate) lines: &'a [Line],
+}
+
+impl Groups<'_> {
+    /// The segments of a row as words: one, without columns too.
+    fn segments(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let words = self.layout.words(self.cols);
+        let segment = self.segment_words();
+        (0..words.div_ceil(segment).max(1))
+            .map(move |s| segment * s..(segment * (s + 1)).min(words))
+    }
+
+    /// Words of a segment.
+    fn segment_words(&self) -> usize {
+        match self.segment < self.cols {
+            true => words_per_row(self.segment),
+            false => self.layout.words(self.cols).max(1),
+        }
+    }
 }
 
 /// Gives `out` the sums `Σ stored · x` for each of the groups and every row of `x`, but [`Strategy::Signed`] those of
@@ -92,8 +196,10 @@ pub(crate) fn product(
         Strategy::Dot => loops.isa().many_rows,
         Strategy::Lookup => loops.isa().lookup,
     };
+    // Segments take the common order, which has them anyway.
+    let whole = w.segment >= w.cols && w.cols > 0;
     match many_rows {
-        Some(many) if x.len() >= many.min_rows && w.cols > 0 => {
+        Some(many) if x.len() >= many.min_rows && whole => {
             // SAFETY: it is that of a detected instruction set, and needs no more.
             unsafe { (many.product)(w, x, out) }
         }
@@ -103,42 +209,46 @@ pub(crate) fn product(
 }
 
 fn gemv(loops: Loops, w: Groups<'_>, x: &[i8], out: &mut dyn Output) {
-    let per_group = w.layout.lines(w.cols);
-    let mut sums = [Lanes::ZERO; GEMV_GROUPS];
+    let (per_group, segments) = (w.layout.lines(w.cols), w.segments().count());
+    let mut scratch = SCRATCH.take();
+    scratch.sums.resize(GEMV_GROUPS * segments, Lanes::ZERO);
     for first in (0..w.count).step_by(GEMV_GROUPS) {
         let count = GEMV_GROUPS.min(w.count - first);
         let lines = &w.lines[first * per_group..][..count * per_group];
-        let sums = &mut sums[..count];
+        let sums = &mut scratch.sums[..count * segments];
         match w.layout {
-            Layout::TwoBit => loops.two_bit(lines, per_group, x, sums),
+            _ if per_group == 0 => sums.fill(Lanes::ZERO),
+            Layout::TwoBit => loops.two_bit(lines, per_group, w.segment_words(), x, sums),
             Layout::BaseThree => loops.base_three(lines, Blocks::of(w.cols), x, sums),
         }
-        out.write(0, GROUP_ROWS * first, flat(sums));
+        for (segment, sums) in sums.chunks_exact_mut(count).enumerate() {
+            out.write(0, GROUP_ROWS * first, segment, flat(sums));
+        }
     }
+    SCRATCH.set(scratch);
 }
 
-/// Signed summation: a few groups at a time, decoded once, meet all rows.
+/// Signed summation: a group at a time, decoded once, meets all rows.
 fn signed(loops: Loops, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
     let (per_group, words) = (w.layout.lines(w.cols), w.layout.words(w.cols));
     let mut scratch = SCRATCH.take();
-    let mut sums = [Lanes::ZERO; GEMV_GROUPS];
-    for first in (0..w.count).step_by(GEMV_GROUPS) {
-        let count = GEMV_GROUPS.min(w.count - first);
-        let stored = &w.lines[first * per_group..][..count * per_group];
-        let (lines, sums) = match w.layout {
-            Layout::TwoBit => (stored, &mut sums[..count]),
+    scratch.words.resize(words, Line::ZERO_WEIGHTS);
+    for group in 0..w.count {
+        let stored = &w.lines[group * per_group..][..per_group];
+        let lines = match w.layout {
+            Layout::TwoBit => stored,
             Layout::BaseThree => {
-                scratch.words.resize(count * words, Line::ZERO_WEIGHTS);
-                for group in 0..count {
-                    let stored = &stored[group * per_group..][..per_group];
-                    loops.decode(stored, &mut scratch.words[group * words..][..words]);
-                }
-                (&scratch.words[..], &mut sums[..count])
+                loops.decode(stored, &mut scratch.words);
+                &scratch.words[..]
             }
         };
-        for row in 0..x.len() {
-            loops.signed(lines, words, x.row(row), sums);
-            out.write(row, GROUP_ROWS * first, flat(sums));
+        for (segment, span) in w.segments().enumerate() {
+            for row in 0..x.len() {
+                let codes = &x.row(row)[16 * span.start..16 * span.end];
+                let mut sums = [Lanes::ZERO];
+                loops.signed(&lines[span.clone()], span.len(), codes, &mut sums);
+                out.write(row, GROUP_ROWS * group, segment, flat(&mut sums));
+            }
         }
     }
     SCRATCH.set(scratch);
@@ -150,6 +260,7 @@ fn gemm(loops: Loops, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
         cols,
         count: groups,
         lines,
+        ..
     } = w;
     let (per_group, words) = (layout.lines(cols), layout.words(cols));
     let at_a_time = loops.isa().panels.rows_at_a_time;
@@ -187,10 +298,14 @@ fn gemm(loops: Loops, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
                 span.clone()
                     .for_each(|row| out.expect(start + row, GROUP_ROWS * group));
                 let x = &scratch.x[span.start * words..span.end * words];
-                loops.gemm(pair, rows, x, &mut sums);
-                for (row, sums) in span.zip(&mut sums) {
-                    let count = 2.min(groups - group);
-                    out.write(start + row, GROUP_ROWS * group, flat(&mut sums[..count]));
+                for (segment, of_k) in w.segments().enumerate() {
+                    let x = &x[rows * of_k.start..rows * of_k.end];
+                    let pair = pair.map(|words| &words[of_k.clone()]);
+                    loops.gemm(pair, rows, x, &mut sums);
+                    for (row, sums) in span.clone().zip(&mut sums) {
+                        let sums = &mut sums[..2.min(groups - group)];
+                        out.write(start + row, GROUP_ROWS * group, segment, flat(sums));
+                    }
                 }
             }
         }
@@ -227,6 +342,7 @@ pub(crate) fn lookup_gain(kernel: Kernel) -> f64 {
     let w = Groups {
         layout,
         cols: COLS,
+        segment: COLS,
         count: GROUPS,
         lines: &lines,
     };
@@ -248,7 +364,7 @@ pub(crate) fn lookup_gain(kernel: Kernel) -> f64 {
 struct Dropped;
 
 impl Output for Dropped {
-    fn write(&mut self, _row: usize, _column: usize, sums: &mut [i32]) {
+    fn write(&mut self, _row: usize, _column: usize, _segment: usize, sums: &mut [i32]) {
         black_box(sums);
     }
 

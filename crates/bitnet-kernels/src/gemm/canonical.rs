@@ -23,11 +23,11 @@ use rayon::prelude::*;
 
 use super::{
     QuantizedRows,
-    blocking::{self, Groups, Output},
+    blocking::{self, Epilogue, Excess, Groups, Output, add_up},
     layout::interleave,
 };
 use crate::{
-    Granularity, Kernel, Layout, PackedView, Strategy,
+    Kernel, Layout, PackedView, Strategy,
     format::{GROUP_ROWS, Line, words_per_row},
     system::{
         parallel::{MIN_MACS, worth_threads},
@@ -80,13 +80,21 @@ pub fn matmul_i32(
     strategy: Strategy,
     out: &mut [i32],
 ) {
-    each_sum(kernel, strategy, xq, m, w, out, |_, _, sums, out| {
-        out.copy_from_slice(sums);
-    });
+    each_sum(
+        kernel,
+        strategy,
+        xq,
+        m,
+        w,
+        out,
+        |_, _, segment, sums, out| {
+            add_up(segment, sums, out);
+        },
+    );
 }
 
 /// BitLinear of activations that are quantised already, codes `xq[m, k]` and a scale for each row:
-/// `out[m, n] = (x_q · w_qᵀ) / s_w / s_x`.
+/// `out[m, n] = (x_q · w_qᵀ) / s_w / s_x`, with groups the sum of that over them, from the first to the last.
 ///
 /// Runs on the fastest kernel of this processor by the [strategy of training](Strategy::of_training), and on rayon's threads
 /// if the product is large.
@@ -96,18 +104,16 @@ pub fn matmul_i32(
 /// If a length disagrees with the shape, or if `w.cols > MAX_COLS`.
 pub fn linear_quantized(xq: &[i8], x_scales: &[f32], w: PackedView<'_>, out: &mut [f32]) {
     let (m, kernel) = (x_scales.len(), Kernel::detect());
-    let (loops, strategy) = (kernel.loops(), Strategy::of_training());
-    each_sum(kernel, strategy, xq, m, w, out, |i, n, sums, out| {
-        let sw = match w.granularity {
-            Granularity::Tensor => w.scales,
-            Granularity::Row => &w.scales[n],
-            Granularity::Group(_) => panic!("products of groups are composed by the caller"),
-        };
-        loops.epilogue_row(sums, sw, x_scales[i], out);
-    });
+    let scales = w.scales_by_group();
+    let epilogue = Epilogue::new(kernel.loops(), &scales, w.rows);
+    let write = |i: usize, n, segment, sums: &[i32], out: &mut [f32]| {
+        epilogue.row(n, segment, sums, x_scales[i], out);
+    };
+    each_sum(kernel, Strategy::of_training(), xq, m, w, out, write);
 }
 
-/// Calls `write(i, n range, sums, out[i, n range])` until all of `out[m, n]` is written.
+/// Calls `write(i, n range, segment, sums, out[i, n range])` until all of `out[m, n]` is written; a segment of K is a group of
+/// weights that share a scale.
 fn each_sum<T: Send>(
     kernel: Kernel,
     strategy: Strategy,
@@ -115,9 +121,10 @@ fn each_sum<T: Send>(
     m: usize,
     w: PackedView<'_>,
     out: &mut [T],
-    write: impl Fn(usize, Range<usize>, &[i32], &mut [T]) + Sync,
+    write: impl Fn(usize, Range<usize>, usize, &[i32], &mut [T]) + Sync,
 ) {
     let (k, n) = (w.cols, w.rows);
+    let segment = w.granularity.group(k);
     w.assert_lengths();
     assert_eq!(Some(xq.len()), m.checked_mul(k), "xq is not {m} x {k}");
     assert!(
@@ -154,12 +161,13 @@ fn each_sum<T: Send>(
             row,
             column: GROUP_ROWS * group,
             columns: n,
-            sums_x: strategy.excess(&x.sums()[rows.clone()]),
+            excess: Excess::of(strategy, x, rows.clone(), segment),
             write: &write,
         };
         let w = Groups {
             layout: Layout::TwoBit,
             cols: k,
+            segment,
             count: groups.len(),
             lines: &lines[groups.start * per_group..groups.end * per_group],
         };
@@ -182,24 +190,21 @@ struct Block<'a, T, W> {
     row: usize,
     column: usize,
     columns: usize,
-    /// What the sums of a row are too large by.
-    sums_x: Option<&'a [i32]>,
+    excess: Excess<'a>,
     write: &'a W,
 }
 
-impl<T, W: Fn(usize, Range<usize>, &[i32], &mut [T])> Output for Block<'_, T, W> {
+impl<T, W: Fn(usize, Range<usize>, usize, &[i32], &mut [T])> Output for Block<'_, T, W> {
     #[inline]
-    fn write(&mut self, row: usize, column: usize, sums: &mut [i32]) {
+    fn write(&mut self, row: usize, column: usize, segment: usize, sums: &mut [i32]) {
         let first = self.column + column;
         let span = first..(first + sums.len()).min(self.columns);
         let sums = &mut sums[..span.len()];
-        if let Some(sums_x) = self.sums_x {
-            sums.iter_mut().for_each(|sum| *sum -= sums_x[row]);
-        }
+        self.excess.take_off(row, segment, sums);
         let row = self.row + row;
-        // SAFETY: blocks are disjoint, and a block writes each of its pieces once, alone.
+        // SAFETY: blocks are disjoint, and a block writes its pieces one after the other, alone.
         let out = unsafe { self.out.segment(row, span.clone()) };
-        (self.write)(row, span, sums, out);
+        (self.write)(row, span, segment, sums, out);
     }
 
     #[inline]

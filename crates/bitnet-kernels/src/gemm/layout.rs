@@ -21,7 +21,7 @@ use std::{fmt, str::FromStr};
 
 use super::base_three;
 use crate::{
-    Error, Kernel, PackedView,
+    Error, Granularity, Kernel, PackedView,
     format::{GROUP_ROWS, Line, TernaryWord, words_per_row},
 };
 
@@ -79,8 +79,12 @@ impl Layout {
     /// # Panics
     ///
     /// If the processor lacks the kernel.
-    pub fn suited_to(kernel: Kernel) -> Layout {
-        kernel.loops().isa().layout
+    pub fn suited_to(kernel: Kernel, granularity: Granularity) -> Layout {
+        match granularity {
+            Granularity::Tensor | Granularity::Row => kernel.loops().isa().layout,
+            // The only one that holds groups.
+            Granularity::Group(_) => Layout::TwoBit,
+        }
     }
 
     /// Why [`Layout::suited_to`] chose it.

@@ -7,7 +7,7 @@
 //! y[m, n] = (Σ_k x_q[m, k] · w_q[n, k]) as f32 / s_w / s_x[m]
 //! ```
 //!
-//! has the integer sums and the float epilogue of [`linear_quantized`](crate::linear_quantized), bit for bit, on every
+//! (with groups of weights that share a scale: the sum of that over the groups, from the first to the last) has the integer sums and the float epilogue of [`linear_quantized`](crate::linear_quantized), bit for bit, on every
 //! kernel and in both layouts. It runs on the calling thread only: a caller with threads gives each a range of groups of
 //! 16 output rows (one row of `x`: each thread streams its own weights) or a range of rows of `x` (many rows: each
 //! thread's block of `x` stays in its cache).
@@ -18,11 +18,11 @@ use rayon::prelude::*;
 
 use super::{
     QuantizedRows, base_three,
-    blocking::{self, Groups, Output},
+    blocking::{self, Epilogue, Excess, Groups, Output, add_up},
     layout::interleave,
 };
 use crate::{
-    Error, Kernel, Layout, MAX_COLS, PackedView, Strategy,
+    Error, Granularity, Kernel, Layout, MAX_COLS, PackedView, Strategy,
     format::{GROUP_ROWS, Line},
     system::{pages::Lines, shared_out::fetch},
 };
@@ -43,7 +43,9 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct PrepackedTernary {
     lines: Lines,
+    /// One, or `[groups, rows]`.
     scales: Vec<f32>,
+    granularity: Granularity,
     rows: usize,
     cols: usize,
     layout: Layout,
@@ -57,7 +59,8 @@ impl PrepackedTernary {
     /// # Errors
     ///
     /// If the processor lacks `kernel` or the kernel `strategy`, if a length disagrees with the shape, a scale is not positive and finite, an
-    /// element is `0b11` or padding is not weight 0, or if the matrix has more than [`MAX_COLS`] columns.
+    /// element is `0b11` or padding is not weight 0, if the matrix has more than [`MAX_COLS`] columns, or if groups of weights
+    /// are to be stored in [`Layout::BaseThree`], whose blocks of 80 columns they cut.
     pub fn new(
         w: PackedView<'_>,
         layout: Layout,
@@ -68,6 +71,11 @@ impl PrepackedTernary {
         let w = PackedView::new(w.words, w.scales, w.granularity, w.rows, w.cols)?;
         w.check_scales()?;
         w.check_codes()?;
+        if layout == Layout::BaseThree && matches!(w.granularity, Granularity::Group(_)) {
+            return Err(Error::GroupsLayout {
+                granularity: w.granularity,
+            });
+        }
         if w.cols > MAX_COLS {
             return Err(Error::TooWide { cols: w.cols });
         }
@@ -82,7 +90,8 @@ impl PrepackedTernary {
         }
         Ok(Self {
             lines,
-            scales: w.scales.to_vec(),
+            scales: w.scales_by_group(),
+            granularity: w.granularity,
             rows: w.rows,
             cols: w.cols,
             layout,
@@ -127,6 +136,11 @@ impl PrepackedTernary {
         self.kernel
     }
 
+    /// Which weights share a scale.
+    pub fn granularity(&self) -> Granularity {
+        self.granularity
+    }
+
     /// By which operations the products add up.
     pub fn strategy(&self) -> Strategy {
         self.strategy
@@ -166,22 +180,12 @@ impl PrepackedTernary {
         out_stride: usize,
     ) {
         let (first, x_scales) = (GROUP_ROWS * groups.start, x.scales());
-        let loops = self.kernel.loops();
-        self.each_row(
-            x,
-            x_rows,
-            groups,
-            out,
-            out_stride,
-            |i, columns, sums, out| {
-                let columns = first + columns.start..first + columns.end;
-                let sw = match self.scales.len() {
-                    1 => &self.scales[..],
-                    _ => &self.scales[columns],
-                };
-                loops.epilogue_row(sums, sw, x_scales[i], out);
-            },
-        );
+        let epilogue = Epilogue::new(self.kernel.loops(), &self.scales, self.rows);
+        let write = |i: usize, columns: Range<usize>, segment, sums: &[i32], out: &mut [f32]| {
+            let columns = first + columns.start..first + columns.end;
+            epilogue.row(columns, segment, sums, x_scales[i], out);
+        };
+        self.each_row(x, x_rows, groups, out, out_stride, write);
     }
 
     /// The exact sums `out[i, j] = Σ_k x_q · w_q`, otherwise as [`PrepackedTernary::product`].
@@ -197,12 +201,11 @@ impl PrepackedTernary {
         out: &mut [i32],
         out_stride: usize,
     ) {
-        self.each_row(x, x_rows, groups, out, out_stride, |_, _, sums, out| {
-            out.copy_from_slice(sums);
-        });
+        let write = |_, _, segment, sums: &[i32], out: &mut [i32]| add_up(segment, sums, out);
+        self.each_row(x, x_rows, groups, out, out_stride, write);
     }
 
-    /// Calls `write(row of x, columns from the first, sums, out[row, columns])` until everything is written.
+    /// Calls `write(row of x, columns from the first, segment of K, sums, out[row, columns])` until everything is written.
     fn each_row<T>(
         &self,
         x: &QuantizedRows,
@@ -210,7 +213,7 @@ impl PrepackedTernary {
         groups: Range<usize>,
         out: &mut [T],
         out_stride: usize,
-        write: impl Fn(usize, Range<usize>, &[i32], &mut [T]),
+        write: impl Fn(usize, Range<usize>, usize, &[i32], &mut [T]),
     ) {
         assert_eq!(x.cols(), self.cols, "x has {} columns", x.cols());
         assert_eq!(x.layout(), self.layout, "x has the order of {}", x.layout());
@@ -230,21 +233,23 @@ impl PrepackedTernary {
         );
         assert!(out.len() >= needed, "out has {} of {needed}", out.len());
         let lines = self.stored(groups.clone());
-        let sums_x = self.strategy.excess(&x.sums()[x_rows.clone()]);
+        let segment = self.granularity.group(self.cols);
+        let excess = Excess::of(self.strategy, x, x_rows.clone(), segment);
         let (x, first_row) = (x.block(x_rows.clone()), x_rows.start);
-        let write = |row: usize, span: Range<usize>, sums: &[i32], out: &mut [T]| {
-            write(first_row + row, span, sums, out);
+        let write = |row: usize, span: Range<usize>, segment, sums: &[i32], out: &mut [T]| {
+            write(first_row + row, span, segment, sums, out);
         };
         let mut out = Destination {
             out,
             stride: out_stride,
             columns,
-            sums_x,
+            excess,
             write,
         };
         let w = Groups {
             layout: self.layout,
             cols: self.cols,
+            segment,
             count: groups.len(),
             lines,
         };
@@ -257,21 +262,18 @@ struct Destination<'a, T, W> {
     out: &'a mut [T],
     stride: usize,
     columns: usize,
-    /// What the sums of a row are too large by.
-    sums_x: Option<&'a [i32]>,
+    excess: Excess<'a>,
     write: W,
 }
 
-impl<T, W: Fn(usize, Range<usize>, &[i32], &mut [T])> Output for Destination<'_, T, W> {
+impl<T, W: Fn(usize, Range<usize>, usize, &[i32], &mut [T])> Output for Destination<'_, T, W> {
     #[inline]
-    fn write(&mut self, row: usize, column: usize, sums: &mut [i32]) {
+    fn write(&mut self, row: usize, column: usize, segment: usize, sums: &mut [i32]) {
         let span = column..(column + sums.len()).min(self.columns);
         let sums = &mut sums[..span.len()];
-        if let Some(sums_x) = self.sums_x {
-            sums.iter_mut().for_each(|sum| *sum -= sums_x[row]);
-        }
+        self.excess.take_off(row, segment, sums);
         let out = &mut self.out[row * self.stride..][span.clone()];
-        (self.write)(row, span, sums, out);
+        (self.write)(row, span, segment, sums, out);
     }
 
     #[inline]

@@ -126,8 +126,8 @@ mod tests {
             }
             let (mut fast, mut slow) = ([Lanes::ZERO; 2], [Lanes::ZERO; 2]);
             // SAFETY: as above.
-            unsafe { evex::two_bit(&words, blocks.words(), row, &mut fast) };
-            scalar.two_bit(&words, blocks.words(), row, &mut slow);
+            unsafe { evex::two_bit(&words, blocks.words(), blocks.words(), row, &mut fast) };
+            scalar.two_bit(&words, blocks.words(), blocks.words(), row, &mut slow);
             assert_eq!(fast.map(|s| s.0), slow.map(|s| s.0));
             // SAFETY: as above.
             unsafe { evex::base_three(&lines, blocks, row, &mut fast) };

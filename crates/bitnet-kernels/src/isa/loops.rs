@@ -74,6 +74,8 @@ loops! {
         div_row(codes: &[i8], scale: f32, out: &mut [f32]);
         /// `out = sums as f32 / s_w / s_x`, with one `s_w` or one for each sum.
         epilogue_row(sums: &[i32], sw: &[f32], sx: f32, out: &mut [f32]);
+        /// `out += sums as f32 / s_w / s_x`, with an `s_w` for each sum: a further group of a row's weights.
+        accumulate_row(sums: &[i32], sw: &[f32], sx: f32, out: &mut [f32]);
         /// Writes a row of codes as the 4 × 4 transpositions of its sixteens (`gemm::layout`), zero past its end; their sum.
         transpose_row(codes: &[i8], out: &mut [i8]) -> i32;
         /// Writes a row of codes in its own order, zero past its end; their sum.
@@ -84,9 +86,10 @@ loops! {
 loops! {
     /// Loops over groups of 16 output rows that stand side by side.
     struct PanelLoops in panels {
-        /// `Σ stored · x` of each group of `words` lines with one row of codes.
-        two_bit(lines: &[Line], words: usize, x: &[i8], sums: &mut [Lanes]);
-        /// As `two_bit`, for groups in base three.
+        /// `Σ stored · x` of each group of `words` lines with one row of codes, in segments of `segment` words of K, the last
+        /// one shorter: `sums[s · groups + g]` is that of segment `s` of group `g`.
+        two_bit(lines: &[Line], words: usize, segment: usize, x: &[i8], sums: &mut [Lanes]);
+        /// `Σ stored · x` of each group in base three.
         base_three(lines: &[Line], blocks: Blocks, x: &[i8], sums: &mut [Lanes]);
         /// The lines of a group in base three to words.
         decode(lines: &[Line], words: &mut [Line]);

@@ -46,15 +46,17 @@ const ROWS: usize = 4;
 /// Blocks of base three that a product of one row decodes at a time: 5 KiB of words.
 const BLOCKS: usize = 16;
 
-/// `Σ stored · x` of each group of `words` lines with one row of codes.
+/// [`PanelLoops::two_bit`].
 #[target_feature(enable = "neon,dotprod")]
-pub(crate) fn two_bit(lines: &[Line], words: usize, x: &[i8], sums: &mut [Lanes]) {
-    assert_eq!(lines.len(), words * sums.len());
-    let x = x.as_chunks::<16>().0;
-    for (group, sums) in sums.iter_mut().enumerate() {
-        *sums = Lanes::ZERO;
-        let lines = &lines[group * words..][..words];
-        add_block::<1>(lines, x, std::array::from_mut(sums));
+pub(crate) fn two_bit(lines: &[Line], words: usize, segment: usize, x: &[i8], sums: &mut [Lanes]) {
+    let (groups, x) = (lines.len() / words, x.as_chunks::<16>().0);
+    for (s, sums) in sums.chunks_exact_mut(groups).enumerate() {
+        let span = segment * s..(segment * (s + 1)).min(words);
+        for (group, sums) in sums.iter_mut().enumerate() {
+            *sums = Lanes::ZERO;
+            let lines = &lines[group * words..][span.clone()];
+            add_block::<1>(lines, &x[span.clone()], std::array::from_mut(sums));
+        }
     }
 }
 

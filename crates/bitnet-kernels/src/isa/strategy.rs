@@ -71,14 +71,6 @@ impl Strategy {
         }
     }
 
-    /// What the sums of each row of `x` are too large by, of the rows' `Σ x`: stored codes are `w + 1`.
-    pub(crate) fn excess(self, sums_x: &[i32]) -> Option<&[i32]> {
-        match self {
-            Strategy::Dot | Strategy::Lookup => Some(sums_x),
-            Strategy::Signed => None,
-        }
-    }
-
     /// The strategy of products of canonical words: the one that [`Strategy::train_by`] chose, else [`Strategy::Dot`].
     pub fn of_training() -> Strategy {
         OF_TRAINING.get().copied().unwrap_or_default()

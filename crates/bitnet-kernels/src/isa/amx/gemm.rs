@@ -136,7 +136,7 @@ fn columns(
             unit.int8(a, b, start, sums);
             if last {
                 for (row, sums) in rows.zip(&mut sums.0) {
-                    out.write(row, column, &mut sums[..width]);
+                    out.write(row, column, 0, &mut sums[..width]);
                 }
             }
         }
@@ -228,7 +228,7 @@ mod tests {
     }
 
     impl Output for Sums {
-        fn write(&mut self, row: usize, column: usize, sums: &mut [i32]) {
+        fn write(&mut self, row: usize, column: usize, _segment: usize, sums: &mut [i32]) {
             for (j, sum) in (column..self.columns).zip(sums) {
                 self.sums[row * self.columns + j] = *sum;
                 self.writes[row * self.columns + j] += 1;
@@ -261,6 +261,7 @@ mod tests {
             let groups = Groups {
                 layout,
                 cols: k,
+                segment: k,
                 count: prepacked.groups(),
                 lines: prepacked.stored(0..prepacked.groups()),
             };

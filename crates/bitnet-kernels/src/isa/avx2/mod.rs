@@ -47,6 +47,7 @@ pub(crate) const ROWS: RowLoops = RowLoops {
     unpack_row,
     div_row,
     epilogue_row,
+    accumulate_row,
     transpose_row,
     copy_row,
 };
@@ -84,6 +85,7 @@ widened! {
     div_row(codes: &[i8], scale: f32, out: &mut [f32]);
     copy_row(codes: &[i8], out: &mut [i8]) -> i32;
     epilogue_row(sums: &[i32], sw: &[f32], sx: f32, out: &mut [f32]);
+    accumulate_row(sums: &[i32], sw: &[f32], sx: f32, out: &mut [f32]);
 }
 
 /// `Σ|w|` of one block, in the order of `weight`: the 32 lanes are four registers. (Left to itself the compiler keeps the

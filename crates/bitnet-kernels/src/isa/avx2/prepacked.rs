@@ -52,15 +52,23 @@ macro_rules! panel_functions {
         /// Sums in turn of each half of a group in a product with one row.
         const CHAINS: usize = $chains;
 
-        /// `Σ stored · x` of each group of `words` lines with one row of codes.
+        /// [`PanelLoops::two_bit`](crate::isa::PanelLoops).
         #[target_feature(enable = $features)]
-        pub(crate) fn two_bit(lines: &[Line], words: usize, x: &[i8], sums: &mut [Lanes]) {
-            assert_eq!(lines.len(), words * sums.len());
-            let x = x.as_chunks::<16>().0;
-            for (group, sums) in sums.iter_mut().enumerate() {
-                *sums = Lanes::ZERO;
-                let lines = &lines[group * words..][..words];
-                add_block::<1, CHAINS>(lines, x, std::array::from_mut(sums));
+        pub(crate) fn two_bit(
+            lines: &[Line],
+            words: usize,
+            segment: usize,
+            x: &[i8],
+            sums: &mut [Lanes],
+        ) {
+            let (groups, x) = (lines.len() / words, x.as_chunks::<16>().0);
+            for (s, sums) in sums.chunks_exact_mut(groups).enumerate() {
+                let span = segment * s..(segment * (s + 1)).min(words);
+                for (group, sums) in sums.iter_mut().enumerate() {
+                    *sums = Lanes::ZERO;
+                    let lines = &lines[group * words..][span.clone()];
+                    add_block::<1, CHAINS>(lines, &x[span.clone()], std::array::from_mut(sums));
+                }
             }
         }
 

@@ -35,23 +35,23 @@ use crate::{
 /// Lines between two foldings of the scaled accumulators.
 const SEGMENT: usize = 1 << 12;
 
-/// `Σ stored · x` of each group of `words` lines with one row of codes.
+/// [`PanelLoops::two_bit`](crate::isa::PanelLoops).
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
-pub(crate) fn two_bit(lines: &[Line], words: usize, x: &[i8], sums: &mut [Lanes]) {
-    assert_eq!(lines.len(), words * sums.len());
+pub(crate) fn two_bit(lines: &[Line], words: usize, segment: usize, x: &[i8], sums: &mut [Lanes]) {
     assert_eq!(x.len(), 16 * words);
-    let (x, masks) = (x.as_chunks::<16>().0, quad_masks());
-    for (group, sums) in sums.iter_mut().enumerate() {
-        let lines = &lines[group * words..][..words];
-        let mut total = _mm512_setzero_si512();
-        for (lines, x) in lines.chunks(SEGMENT).zip(x.chunks(SEGMENT)) {
-            let mut acc = [[_mm512_setzero_si512(); 4]];
-            for (line, x) in lines.iter().zip(x) {
-                add_quads(&mut acc, [load(line)], masks, x);
+    let (groups, x, masks) = (lines.len() / words, x.as_chunks::<16>().0, quad_masks());
+    for (group, lines) in lines.chunks_exact(words).enumerate() {
+        for (s, (lines, x)) in lines.chunks(segment).zip(x.chunks(segment)).enumerate() {
+            let mut total = _mm512_setzero_si512();
+            for (lines, x) in lines.chunks(SEGMENT).zip(x.chunks(SEGMENT)) {
+                let mut acc = [[_mm512_setzero_si512(); 4]];
+                for (line, x) in lines.iter().zip(x) {
+                    add_quads(&mut acc, [load(line)], masks, x);
+                }
+                total = _mm512_add_epi32(total, fold(acc[0]));
             }
-            total = _mm512_add_epi32(total, fold(acc[0]));
+            store(total, &mut sums[s * groups + group]);
         }
-        store(total, sums);
     }
 }
 

@@ -41,6 +41,7 @@ pub(crate) const ROWS: RowLoops = RowLoops {
     unpack_row,
     div_row,
     epilogue_row,
+    accumulate_row,
     transpose_row,
     copy_row,
 };
@@ -140,6 +141,14 @@ pub(crate) fn epilogue_row(sums: &[i32], sw: &[f32], sx: f32, out: &mut [f32]) {
         terms
             .zip(sw)
             .for_each(|((out, sum), sw)| *out = *sum as f32 / sw / sx);
+    }
+}
+
+/// `out += sums as f32 / s_w / s_x`.
+#[inline(always)]
+pub(crate) fn accumulate_row(sums: &[i32], sw: &[f32], sx: f32, out: &mut [f32]) {
+    for ((out, sum), sw) in out.iter_mut().zip(sums).zip(sw) {
+        *out += *sum as f32 / sw / sx;
     }
 }
 
