@@ -8,6 +8,7 @@
 //! | `hf` | folders of transformers: `config.json`, packed codes, the tokenizer's files |
 //! | `model` | a decoder-only model whatever the container: shape, conventions with their evidence, tensors by role |
 //! | `inspect` | all of it in words, with the codes and values of every tensor |
+//! | `convert` | a model written as another container |
 //! | `ternary` | codes and scales of a matrix as a file holds them |
 //! | `file_bytes`, `error` | a mapped file; what is wrong with it, in one line |
 //!
@@ -16,6 +17,7 @@
 
 mod atomic_file;
 mod blocks;
+mod convert;
 mod error;
 mod file_bytes;
 pub mod gguf;
@@ -28,6 +30,7 @@ pub mod safetensors;
 mod ternary;
 
 pub use blocks::{EncodeError, I2sOrder, TensorType};
+pub use convert::{Converted, Target, UnknownTarget, convert};
 pub use error::{Error, Place};
 pub use file_bytes::FileBytes;
 pub use open::ModelFile;

@@ -281,6 +281,12 @@ impl TernaryTensor {
         }
     }
 
+    /// The scale as in the file, if all weights have the same.
+    pub fn single_scale(&self) -> Option<f32> {
+        let (first, rest) = self.scales.split_first()?;
+        rest.iter().all(|scale| scale == first).then_some(*first)
+    }
+
     /// The weights, row after row: `code · scale` or `code / scale`, as the file says.
     pub fn to_f32(&self) -> Vec<f32> {
         let mut out = Vec::with_capacity(self.rows * self.cols);

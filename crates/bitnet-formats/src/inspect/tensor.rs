@@ -127,19 +127,26 @@ fn codes_of(ternary: &TernaryTensor, warnings: &mut Vec<String>) -> Codes {
 }
 
 fn values_of(floats: &[f32], warnings: &mut Vec<String>) -> Values {
-    let finite = || floats.iter().copied().filter(|v| v.is_finite());
-    let not_finite = (floats.len() - finite().count()) as u64;
-    let mean_abs = finite().map(|v| f64::from(v.abs())).sum::<f64>() / floats.len().max(1) as f64;
+    let (mut min, mut max, mut sum, mut not_finite) = (f32::INFINITY, f32::NEG_INFINITY, 0.0, 0);
+    for value in floats {
+        if value.is_finite() {
+            min = min.min(*value);
+            max = max.max(*value);
+            sum += f64::from(value.abs());
+        } else {
+            not_finite += 1;
+        }
+    }
     if not_finite > 0 {
         warnings.push(format!("{not_finite} values are NaN or infinite"));
     }
-    if mean_abs == 0.0 {
+    if sum == 0.0 {
         warnings.push("all values are 0".into());
     }
     Values {
-        min: finite().fold(f32::INFINITY, f32::min),
-        max: finite().fold(f32::NEG_INFINITY, f32::max),
-        mean_abs,
+        min,
+        max,
+        mean_abs: sum / floats.len().max(1) as f64,
         not_finite,
     }
 }

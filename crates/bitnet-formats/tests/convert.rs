@@ -1,0 +1,313 @@
+//! Models from one container to the other and back: codes, scales, values and conventions stay.
+
+use std::{fs, path::Path};
+
+use bitnet_formats::{
+    ModelFile, ScaleDirection, Target, convert,
+    model::{Family, LayerRole, Projection, Role, Tensor, WeightFormat},
+};
+use bitnet_kernels::{Granularity, PackedTernary, WeightQuantizer};
+
+const GOLDENS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens");
+
+fn open(path: &str) -> ModelFile {
+    ModelFile::open(format!("{GOLDENS}/{path}")).unwrap()
+}
+
+fn to(model: &ModelFile, target: &str, path: &Path) -> ModelFile {
+    let converted = convert(model, target.parse().unwrap(), path).unwrap();
+    let new = ModelFile::open(path).unwrap();
+    assert!(converted.tensors >= new.source().tensors().len());
+    assert!(converted.bytes > 0);
+    new
+}
+
+/// The conventions that a container can hold are those of the other.
+fn same_model(old: &ModelFile, new: &ModelFile) {
+    let (old, new) = (old.source().description(), new.source().description());
+    assert_eq!(old.shape, new.shape);
+    assert_eq!(old.activation.value, new.activation.value);
+    assert_eq!(old.tied_head.value, new.tied_head.value);
+    let (a, b) = (old.norms.value, new.norms.value);
+    assert!((a.eps - b.eps).abs() <= 1e-7 * a.eps, "{} {}", a.eps, b.eps);
+    let flags =
+        |n: bitnet_formats::model::Norms| (n.sub_norms, n.query_key_norms, n.projection_norms);
+    assert_eq!(flags(a), flags(b));
+    assert!((old.rope.value.theta - new.rope.value.theta).abs() < 1e-3);
+}
+
+fn is_projection(role: Role) -> bool {
+    matches!(role, Role::Layer(_, LayerRole::Projection(_)))
+}
+
+/// Every tensor has the same weights; `tolerance` of the largest for what is not ternary.
+fn same_weights(old: &ModelFile, new: &ModelFile, tolerance: f32) {
+    for entry in old.source().tensors() {
+        let (a, b) = (
+            old.source().read(entry.role).unwrap(),
+            new.source().read(entry.role).unwrap(),
+        );
+        if let (Tensor::Ternary(a), Tensor::Ternary(b)) = (&a, &b) {
+            assert_eq!(a.codes(), b.codes(), "{}", entry.name);
+        }
+        let tolerance = if is_projection(entry.role) {
+            tolerance
+        } else {
+            tolerance.max(1e-3)
+        };
+        let (a, b) = (a.to_f32(), b.to_f32());
+        let largest = a.iter().fold(0.0_f32, |max, v| max.max(v.abs()));
+        for (a, b) in a.iter().zip(&b) {
+            assert!(
+                (a - b).abs() <= tolerance * largest,
+                "{}: {a} {b}",
+                entry.name
+            );
+        }
+    }
+}
+
+/// f16 scales are exact in every type with groups; the scale of I2_S was f16 in the golden.
+#[test]
+fn ternary_models_go_through_every_type() {
+    let folder = tempfile::tempdir().unwrap();
+    for (model, targets) in [
+        (
+            "gguf/bitnet-b1.58.gguf",
+            &["gguf-q2_0", "gguf-i2_s", "hf", "hf-packed"][..],
+        ),
+        (
+            "gguf/bitnet.gguf",
+            &[
+                "gguf-tq1_0",
+                "gguf-tq2_0",
+                "gguf-q2_0",
+                "gguf-i2_s",
+                "hf",
+                "hf-packed",
+            ],
+        ),
+        (
+            "gguf/llama.gguf",
+            &[
+                "gguf-tq1_0",
+                "gguf-tq2_0",
+                "gguf-q2_0",
+                "gguf-i2_s",
+                "hf-packed",
+            ],
+        ),
+        ("gguf/qwen3.gguf", &["gguf-q2_0", "hf-packed"]),
+        ("hf/bitnet", &["hf", "hf-packed"]),
+        ("hf/bitnet-unpacked", &["hf-packed"]),
+        ("hf/llama-bitlinear", &["hf", "hf-packed"]),
+    ] {
+        let old = open(model);
+        for target in targets {
+            let path = folder
+                .path()
+                .join(format!("{}-{target}", model.replace('/', "-")));
+            let new = to(&old, target, &path);
+            same_model(&old, &new);
+            // A scale that divides is inverted for a class that multiplies.
+            same_weights(&old, &new, if *target == "hf" { 1e-6 } else { 0.0 });
+            let weights = new.source().description().weights.value;
+            assert_ne!(weights, WeightFormat::Float, "{model} {target}");
+            // And from there to the other container.
+            let back = if target.starts_with("gguf") {
+                "hf-packed"
+            } else {
+                "gguf-f16"
+            };
+            let again = to(
+                &new,
+                back,
+                &folder
+                    .path()
+                    .join(format!("{}-{target}-{back}", model.replace('/', "-"))),
+            );
+            same_model(&old, &again);
+            same_weights(&old, &again, 1e-3);
+        }
+    }
+}
+
+#[test]
+fn the_bits_of_a_scale_stay_where_its_direction_does() {
+    let folder = tempfile::tempdir().unwrap();
+    for (model, direction) in [
+        ("hf/bitnet", ScaleDirection::Multiply),
+        ("hf/llama-bitlinear", ScaleDirection::Divide),
+    ] {
+        let old = open(model);
+        let new = to(
+            &old,
+            "hf-packed",
+            &folder.path().join(model.replace('/', "-")),
+        );
+        assert_eq!(
+            new.source().description().weights.value,
+            WeightFormat::Codes { direction }
+        );
+        for entry in old
+            .source()
+            .tensors()
+            .iter()
+            .filter(|entry| is_projection(entry.role))
+        {
+            let tensors = [&old, &new].map(|model| model.source().read(entry.role).unwrap());
+            assert_eq!(tensors[0], tensors[1], "{}", entry.name);
+        }
+    }
+}
+
+/// Master weights become the codes and the scale that the model computes when it runs.
+#[test]
+fn master_weights_are_quantised_by_absmean() {
+    let folder = tempfile::tempdir().unwrap();
+    let role = Role::Layer(1, LayerRole::Projection(Projection::Up));
+    for (model, family) in [
+        ("hf/bitnet-online", Family::BitNet),
+        ("hf/onebit", Family::BitNet),
+    ] {
+        let old = open(model);
+        let packed = to(
+            &old,
+            "hf-packed",
+            &folder.path().join(format!("{}-packed", &model[3..])),
+        );
+        assert_eq!(packed.source().description().family.value, family);
+        let Tensor::Float { shape, values } = old.source().read(role).unwrap() else {
+            panic!("master weights are floats");
+        };
+        let (absmean, whole) = (WeightQuantizer::AbsMean, Granularity::Tensor);
+        let expected =
+            PackedTernary::from_latent(&values, shape[0], shape[1], absmean, whole).unwrap();
+        let Tensor::Ternary(found) = packed.source().read(role).unwrap() else {
+            panic!("packed weights are codes");
+        };
+        assert_eq!(found.into_packed().unwrap(), expected);
+        // As masters again, they stay masters.
+        let masters = to(
+            &old,
+            "hf",
+            &folder.path().join(format!("{}-hf", &model[3..])),
+        );
+        assert_eq!(
+            masters.source().description().weights.value,
+            WeightFormat::OnlineAbsMean
+        );
+        same_weights(&old, &masters, 0.0);
+    }
+}
+
+#[test]
+fn floats_and_rope_go_to_gguf() {
+    let folder = tempfile::tempdir().unwrap();
+    for model in [
+        "hf/llama-float",
+        "hf/llama-rows",
+        "hf/qwen3-groups",
+        "gguf/llama-float.gguf",
+    ] {
+        let old = open(model);
+        let path = folder
+            .path()
+            .join(format!("{}.gguf", model.replace('/', "-")));
+        let new = to(&old, "gguf-f16", &path);
+        same_model(&old, &new);
+        same_weights(&old, &new, 1e-3);
+    }
+    // Llama 3.1's RoPE is a tensor of factors in GGUF: 1 for the fastest pair, the whole factor for the slowest.
+    let llama = ModelFile::open(folder.path().join("hf-llama-float.gguf")).unwrap();
+    let scaling = llama.source().description().rope.value.scaling.clone();
+    let Some(bitnet_formats::model::RopeScaling::Factors(factors)) = scaling else {
+        panic!("{scaling:?}");
+    };
+    assert_eq!((factors.len(), factors[0], factors[3]), (4, 1.0, 8.0));
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("new");
+    for (model, target, expected) in [
+        (
+            "hf/llama-float",
+            "gguf-tq2_0",
+            "the model's weights are floats, the format is ternary; train it to ternary first",
+        ),
+        (
+            "hf/llama-float",
+            "hf-packed",
+            "the model's weights are floats, the format is ternary",
+        ),
+        (
+            "hf/bitnet",
+            "gguf-tq2_0",
+            "rows of 32 weights are not whole blocks of 256 (TQ2_0): no ternary type fits; F32, F16",
+        ),
+        (
+            "hf/bitnet",
+            "gguf-i2_s",
+            "rows of 32 weights are not whole blocks of 128 (I2_S)",
+        ),
+        (
+            "gguf/qwen3.gguf",
+            "gguf-tq1_0",
+            "rows of 64 weights are not whole blocks of 256 (TQ1_0): Q2_0 fit",
+        ),
+        (
+            "hf/qwen3-groups",
+            "gguf-q2_0",
+            "the scale changes at row 0, column 32, within 64 weights that share one",
+        ),
+        (
+            "hf/qwen3-groups",
+            "hf-packed",
+            "several scales, expected one: choose hf, or a GGUF type with groups",
+        ),
+        ("hf/llama-rows", "hf-packed", "several scales, expected one"),
+        (
+            "hf/embedding",
+            "gguf-q2_0",
+            "rows of 32 weights are not whole blocks of 64",
+        ),
+        (
+            "hf/embedding",
+            "hf-packed",
+            "projections have norms of their own",
+        ),
+        (
+            "gguf/llama-float.gguf",
+            "hf",
+            "RoPE has a factor for each frequency",
+        ),
+    ] {
+        let error = convert(&open(model), target.parse().unwrap(), &path)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected), "{model} {target}: {error}");
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            0,
+            "{model} {target}"
+        );
+    }
+    fs::write(&path, "mine").unwrap();
+    let error = convert(&open("hf/bitnet"), Target::Hf, &path)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.ends_with("it is there already; choose a path that is free"),
+        "{error}"
+    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+    assert!(
+        "gguf-q4"
+            .parse::<Target>()
+            .unwrap_err()
+            .to_string()
+            .contains("choose hf, hf-packed")
+    );
+}
