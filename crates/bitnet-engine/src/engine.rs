@@ -12,7 +12,6 @@ use crate::{
     forward::Workspace,
     linear::{Linear, Matrix},
     rope::Rope,
-    team::Team,
 };
 
 /// How a model runs.
@@ -123,7 +122,7 @@ impl Engine {
             });
         }
         let threads = options.threads.max(1);
-        let team = Team::new(threads).map_err(|source| EngineError::Threads { threads, source })?;
+        let work = workspace(threads)?;
         let table = |fill: &(dyn Fn(usize, &mut [f32]) + Sync)| {
             let table = DenseMatrix::from_rows(vocab, hidden, options.head, kernel, fill);
             Arc::new(table)
@@ -152,7 +151,7 @@ impl Engine {
             shape,
         };
         Ok(Engine {
-            work: Workspace::new(team),
+            work,
             model,
             options: Options { threads, ..options },
         })
@@ -231,8 +230,7 @@ impl Engine {
     /// If they cannot be started; the engine then keeps those it has.
     pub fn set_threads(&mut self, threads: usize) -> Result<(), EngineError> {
         let threads = threads.max(1);
-        let team = Team::new(threads).map_err(|source| EngineError::Threads { threads, source })?;
-        self.work = Workspace::new(team);
+        self.work = workspace(threads)?;
         self.options.threads = threads;
         Ok(())
     }
@@ -361,6 +359,10 @@ impl Layer {
         let norms: usize = norms.into_iter().flatten().map(Vec::len).sum();
         linears.map(Linear::bytes).iter().sum::<usize>() + 4 * norms
     }
+}
+
+fn workspace(threads: usize) -> Result<Workspace, EngineError> {
+    Workspace::new(threads).map_err(|source| EngineError::Threads { threads, source })
 }
 
 /// Checks that a norm is there exactly if it is wanted, and as wide as what it norms.

@@ -1,16 +1,16 @@
-//! The forward pass: five pieces of work a block, each shared out among the team.
+//! The forward pass: six steps a block, each partitioned among the threads; 2 and 3 are one when decoding.
 //!
 //! ```text
-//! 1  q, k, v = W·norm(x)                       rows or columns (share.rs)
-//! 2  turn k; write k and v to the cache        key/value heads
+//! 1  q, k, v = W·norm(x)                       rows or columns (partition.rs)
+//! 2  rotate k; write k and v to the cache        key/value heads
 //! 3  attention                                 key/value heads (one token), or heads × rows
 //! 4  x += W_o·[norm](attended)                 rows or columns
 //! 5  inner = act(W_gate·norm(x)) · W_up·norm(x)
 //! 6  x += W_down·[norm](inner)
 //! ```
 //!
-//! For one token 2 and 3 are one piece: a thread writes and reads its own heads. Norms and quantisation are not shared
-//! out when columns are: every thread does them for itself, which takes less time than waiting for another.
+//! For one token a thread writes and reads its own heads. Norms and quantisation are not partitioned when columns are: every
+//! thread does them for itself, which takes less time than waiting for another.
 
 use std::time::Instant;
 
@@ -19,9 +19,10 @@ use bitnet_kernels::{Attention, Kernel, float::gated_row};
 use crate::{
     Session, Shape,
     engine::{Layer, Model},
-    linear::{Input, Linear, Norm, each_of},
-    share::{Grid, Split, threads_for},
-    team::Team,
+    lent::Grid,
+    linear::{Inputs, Linear, Norm},
+    partition::{Partition, threads_for},
+    pool::SpinPool,
 };
 
 /// Tokens that go through all blocks together: enough to use every decoded weight often, few enough for the buffers
@@ -38,11 +39,10 @@ const LOGIT_ROWS: usize = 32;
 /// Passes over the weights when their bandwidth is measured.
 const READ_PASSES: usize = 5;
 
-/// The team, its buffers and the rows that go through the model.
+/// The threads with their buffers, and the rows that go through the model.
 #[derive(Debug)]
 pub(crate) struct Workspace {
-    pub(crate) team: Team,
-    pub(crate) scratch: Vec<Scratch>,
+    pub(crate) pool: SpinPool<Scratch>,
     pub(crate) rows: Rows,
     logits: Vec<f32>,
 }
@@ -50,7 +50,7 @@ pub(crate) struct Workspace {
 /// Buffers of one thread.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    input: Input,
+    inputs: Inputs,
     pub local: Vec<f32>,
     pub attention: Attention,
 }
@@ -107,13 +107,15 @@ pub(crate) struct Chunk<'a> {
 }
 
 impl Workspace {
-    pub(crate) fn new(team: Team) -> Workspace {
-        Workspace {
-            scratch: (0..team.threads()).map(|_| Scratch::default()).collect(),
-            team,
+    /// # Errors
+    ///
+    /// If the system refuses a thread.
+    pub(crate) fn new(threads: usize) -> std::io::Result<Workspace> {
+        Ok(Workspace {
+            pool: SpinPool::new((0..threads).map(|_| Scratch::default()).collect())?,
             rows: Rows::default(),
             logits: Vec::new(),
-        }
+        })
     }
 
     /// Reads tokens and returns the logits of the last one.
@@ -156,17 +158,17 @@ impl Workspace {
 
     /// Bytes a second at which the weights stream past, the best of a few passes.
     pub(crate) fn read_bandwidth(&mut self, model: &Model, bytes: usize) -> f64 {
-        let split = Split::by_columns(1, self.team.threads());
+        let partition = Partition::one_each(self.pool.threads());
         let mut best = f64::INFINITY;
         for _ in 0..READ_PASSES {
             let start = Instant::now();
-            self.team
-                .run(&mut self.scratch, split.threads(), |thread, _| {
-                    for share in split.shares(thread) {
+            self.pool
+                .run(partition.threads(), partition.tasks(), |_, tasks| {
+                    for tile in tasks.map(|task| partition.tile(task)) {
                         for linear in model.layers.iter().flat_map(Layer::linears) {
-                            linear.matrix.read(&share);
+                            linear.matrix.read(&tile);
                         }
-                        model.head.matrix.read(&share);
+                        model.head.matrix.read(&tile);
                     }
                 });
             best = best.min(start.elapsed().as_secs_f64());
@@ -180,7 +182,7 @@ impl Workspace {
         let chunk = Chunk {
             model,
             kernel,
-            threads: self.team.threads(),
+            threads: self.pool.threads(),
             start: session.len,
             count,
         };
@@ -198,29 +200,21 @@ impl Workspace {
                 self.attend_many(&chunk, heads);
             }
             let (x, heads) = self.rows.heads(count, shape);
-            let (norm, width) = (chunk.norm(&layer.attn_sub_norm), shape.query_width());
-            let (team, scratch) = (&mut self.team, &mut self.scratch[..]);
-            add_product(&chunk, team, scratch, &layer.o, norm, (heads.q, width), x);
+            let norm = chunk.norm(&layer.attn_sub_norm);
+            add_product(&chunk, &mut self.pool, &layer.o, norm, heads.q, x);
             self.feed_forward(&chunk, layer);
             let (x, inner) = self.rows.inner(count, shape);
-            let (norm, width) = (chunk.norm(&layer.ffn_sub_norm), shape.intermediate_size);
-            let (team, scratch) = (&mut self.team, &mut self.scratch[..]);
-            add_product(&chunk, team, scratch, &layer.down, norm, (inner, width), x);
+            let norm = chunk.norm(&layer.ffn_sub_norm);
+            add_product(&chunk, &mut self.pool, &layer.down, norm, inner, x);
         }
         session.len += count;
     }
 
     /// Queries, keys and values.
     fn project(&mut self, chunk: &Chunk<'_>, layer: &Layer) {
-        let Workspace {
-            team,
-            scratch,
-            rows,
-            ..
-        } = self;
         let shape = &chunk.model.shape;
-        let (hidden, epsilon) = (shape.hidden_size, shape.rms_norm_eps);
-        let (x, heads) = rows.heads(chunk.count, shape);
+        let epsilon = shape.rms_norm_eps;
+        let (x, heads) = self.rows.heads(chunk.count, shape);
         let out = [
             Grid::new(heads.q, shape.query_width()),
             Grid::new(heads.k, shape.kv_width()),
@@ -230,118 +224,106 @@ impl Workspace {
             [&layer.q, &layer.k, &layer.v],
             chunk.norm(&layer.input_norm),
         );
-        let split = chunk.split(&layers);
-        team.run(scratch, split.threads(), |thread, scratch| {
-            let Scratch { input, local, .. } = scratch;
-            for share in split.shares(thread) {
-                let x = &x[share.rows.start * hidden..share.rows.end * hidden];
-                each_of(layers, x, norm, epsilon, input, |i, input| {
-                    layers[i].store(input, &share, &out[i], local);
-                });
-            }
-        });
+        let partition = chunk.partition(&layers);
+        self.pool
+            .run(partition.threads(), partition.tasks(), |scratch, tasks| {
+                let Scratch { inputs, local, .. } = scratch;
+                inputs.clear();
+                for tile in tasks.map(|task| partition.tile(task)) {
+                    inputs.each_of(layers, x, &tile.rows, (norm, epsilon), |i, input| {
+                        layers[i].store(input, &tile, &out[i], local);
+                    });
+                }
+            });
     }
 
     /// `inner = act(gate) · up`.
     fn feed_forward(&mut self, chunk: &Chunk<'_>, layer: &Layer) {
-        let Workspace {
-            team,
-            scratch,
-            rows,
-            ..
-        } = self;
         let shape = &chunk.model.shape;
-        let (hidden, epsilon) = (shape.hidden_size, shape.rms_norm_eps);
-        let (x, inner) = rows.inner(chunk.count, shape);
+        let epsilon = shape.rms_norm_eps;
+        let (x, inner) = self.rows.inner(chunk.count, shape);
         let out = Grid::new(inner, shape.intermediate_size);
         let (layers, norm) = ([&layer.up, &layer.gate], chunk.norm(&layer.post_norm));
-        let split = chunk.split(&layers);
-        team.run(scratch, split.threads(), |thread, scratch| {
-            let Scratch { input, local, .. } = scratch;
-            for share in split.shares(thread) {
-                let x = &x[share.rows.start * hidden..share.rows.end * hidden];
-                each_of(layers, x, norm, epsilon, input, |i, input| {
-                    if i == 0 {
-                        return layer.up.store(input, &share, &out, local);
-                    }
-                    let most = GATE_VALUES / share.rows.len();
-                    for piece in share.pieces(shape.intermediate_size, most) {
-                        let columns = layer.gate.columns(&piece);
-                        if columns.is_empty() {
-                            continue;
+        let partition = chunk.partition(&layers);
+        self.pool
+            .run(partition.threads(), partition.tasks(), |scratch, tasks| {
+                let Scratch { inputs, local, .. } = scratch;
+                inputs.clear();
+                for tile in tasks.map(|task| partition.tile(task)) {
+                    inputs.each_of(layers, x, &tile.rows, (norm, epsilon), |i, input| {
+                        if i == 0 {
+                            return layer.up.store(input, &tile, &out, local);
                         }
-                        let gate = layer.gate.local(input, &piece, local);
-                        let gates = gate.chunks_exact(columns.len());
-                        for (row, gate) in piece.rows.clone().zip(gates) {
-                            // SAFETY: the rectangle of this thread's share.
-                            let up = unsafe { out.segment(row, columns.clone()) };
-                            gated_row(shape.gate, gate, up);
+                        let most = GATE_VALUES / tile.rows.len();
+                        for piece in tile.narrowed(shape.intermediate_size, most) {
+                            let columns = layer.gate.columns(&piece);
+                            if columns.is_empty() {
+                                continue;
+                            }
+                            let gate = layer.gate.local(input, &piece, local);
+                            let gates = gate.chunks_exact(columns.len());
+                            for (row, gate) in piece.rows.clone().zip(gates) {
+                                // SAFETY: the rectangle of this thread's task.
+                                let up = unsafe { out.segment(row, columns.clone()) };
+                                gated_row(shape.gate, gate, up);
+                            }
                         }
-                    }
-                });
-            }
-        });
+                    });
+                }
+            });
     }
 
     /// Logits of `count` rows from `first` on.
     fn head(&mut self, model: &Model, first: usize, count: usize) {
-        let Workspace {
-            team,
-            scratch,
-            rows,
-            logits,
-        } = self;
         let (hidden, vocab) = (model.shape.hidden_size, model.shape.vocab_size);
-        resize(logits, count * vocab);
-        let x = &rows.x[first * hidden..(first + count) * hidden];
+        resize(&mut self.logits, count * vocab);
+        let x = &self.rows.x[first * hidden..(first + count) * hidden];
         let bytes = model.head.matrix.bytes();
-        let threads = threads_for(count, bytes, team.threads());
-        let split = Split::by_columns(count, threads);
-        let out = Grid::new(&mut logits[..count * vocab], vocab);
+        let partition = Partition::by_columns(count, bytes, self.pool.threads());
+        let out = Grid::new(&mut self.logits[..count * vocab], vocab);
         let epsilon = model.shape.rms_norm_eps;
-        team.run(scratch, split.threads(), |thread, scratch| {
-            let Scratch { input, local, .. } = scratch;
-            for share in split.shares(thread) {
-                let x = &x[share.rows.start * hidden..share.rows.end * hidden];
-                each_of([&model.head], x, None, epsilon, input, |_, input| {
-                    model.head.store(input, &share, &out, local);
-                });
-            }
-        });
+        self.pool
+            .run(partition.threads(), partition.tasks(), |scratch, tasks| {
+                let Scratch { inputs, local, .. } = scratch;
+                inputs.clear();
+                for tile in tasks.map(|task| partition.tile(task)) {
+                    inputs.each_of([&model.head], x, &tile.rows, (None, epsilon), |_, input| {
+                        model.head.store(input, &tile, &out, local);
+                    });
+                }
+            });
     }
 }
 
 /// `x += W · norm(from)`.
 fn add_product(
     chunk: &Chunk<'_>,
-    team: &mut Team,
-    scratch: &mut [Scratch],
+    pool: &mut SpinPool<Scratch>,
     layer: &Linear,
     norm: Norm<'_>,
-    (from, width): (&[f32], usize),
+    from: &[f32],
     x: &mut [f32],
 ) {
     let shape = &chunk.model.shape;
     let out = Grid::new(x, shape.hidden_size);
-    let split = chunk.split(&[layer]);
+    let partition = chunk.partition(&[layer]);
     let epsilon = shape.rms_norm_eps;
-    team.run(scratch, split.threads(), |thread, scratch| {
-        let Scratch { input, local, .. } = scratch;
-        for share in split.shares(thread) {
-            let from = &from[share.rows.start * width..share.rows.end * width];
-            each_of([layer], from, norm, epsilon, input, |_, input| {
-                layer.add(input, &share, &out, local);
+    pool.run(partition.threads(), partition.tasks(), |scratch, tasks| {
+        let Scratch { inputs, local, .. } = scratch;
+        inputs.clear();
+        for tile in tasks.map(|task| partition.tile(task)) {
+            inputs.each_of([layer], from, &tile.rows, (norm, epsilon), |_, input| {
+                layer.add(input, &tile, &out, local);
             });
         }
     });
 }
 
 impl<'a> Chunk<'a> {
-    /// Who computes what of some products.
-    fn split(&self, layers: &[&Linear]) -> Split {
+    /// The tasks of some products.
+    fn partition(&self, layers: &[&Linear]) -> Partition {
         let bytes = layers.iter().map(|layer| layer.matrix.bytes()).sum();
-        let threads = threads_for(self.count, bytes, self.threads);
-        Split::new(self.count, threads)
+        Partition::new(self.count, bytes, self.threads)
     }
 
     /// Threads for work on the keys and values of all heads, up to the last position. Handing heads over moves their

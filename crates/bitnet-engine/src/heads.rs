@@ -1,33 +1,24 @@
-//! Attention as pieces of work for the team: heads go to threads.
-
-use std::sync::atomic::{AtomicUsize, Ordering};
+//! Attention as tasks for the threads: heads, or heads and a few rows.
 
 use bitnet_kernels::KeysValues;
 
 use crate::{
     forward::{Chunk, Heads, Workspace, resize},
+    lent::{Grid, Lent},
     rope::Rope,
     session::HeadCache,
-    share::{Grid, Lent, part_of},
 };
 
 impl Workspace {
     /// Keys and values of many tokens to the cache.
     pub(crate) fn remember(&mut self, chunk: &Chunk<'_>, heads: &mut [HeadCache]) {
-        let Workspace {
-            team,
-            scratch,
-            rows,
-            ..
-        } = self;
         let (threads, count) = (chunk.threads(), heads.len());
-        let (_, Heads { k, v, .. }) = rows.heads(chunk.count, &chunk.model.shape);
+        let (_, Heads { k, v, .. }) = self.rows.heads(chunk.count, &chunk.model.shape);
         let heads = Lent::new(heads);
-        team.run(scratch, threads, |thread, scratch| {
-            let mine = part_of(count, thread, threads);
-            // SAFETY: each thread has its own part of the heads.
-            let part = unsafe { heads.part(mine.clone()) };
-            for (head, cache) in mine.zip(part) {
+        self.pool.run(threads, count, |scratch, tasks| {
+            for head in tasks {
+                // SAFETY: a task is done once, and no other has this head.
+                let cache = unsafe { heads.one(head) };
                 chunk.remember(head, cache, k, v, &mut scratch.local);
             }
         });
@@ -35,30 +26,23 @@ impl Workspace {
 
     /// Attention of one token: its queries become what they attended to.
     pub(crate) fn attend_one(&mut self, chunk: &Chunk<'_>, heads: &mut [HeadCache]) {
-        let Workspace {
-            team,
-            scratch,
-            rows,
-            ..
-        } = self;
         let (threads, count) = (chunk.threads(), heads.len());
         let shape = &chunk.model.shape;
         let width = shape.head_dim;
         let sharing = shape.num_attention_heads / count;
-        let (_, Heads { q, k, v }) = rows.heads(1, shape);
+        let (_, Heads { q, k, v }) = self.rows.heads(1, shape);
         let (heads, q) = (Lent::new(heads), Lent::new(q));
-        team.run(scratch, threads, |thread, scratch| {
-            let mine = part_of(count, thread, threads);
-            // SAFETY: each thread has its own part of the heads, and of the output.
-            let part = unsafe { heads.part(mine.clone()) };
-            for (head, cache) in mine.zip(part) {
+        self.pool.run(threads, count, |scratch, tasks| {
+            for head in tasks {
+                // SAFETY: a task is done once, and no other has this head.
+                let cache = unsafe { heads.one(head) };
                 chunk.remember(head, cache, k, v, &mut scratch.local);
                 let of_head = |query: usize| width * query..width * (query + 1);
                 for first in (0..sharing).step_by(KeysValues::ROWS) {
                     let rows = KeysValues::ROWS.min(sharing - first);
                     let query = head * sharing + first;
-                    chunk.turn(rows, &mut scratch.local, |r| {
-                        // SAFETY: each query head belongs to one key/value head, and that to one thread.
+                    chunk.rotated(rows, &mut scratch.local, |r| {
+                        // SAFETY: each query head belongs to one key/value head, and that to one task.
                         let q = unsafe { q.part(of_head(query + r)) };
                         (q, chunk.start)
                     });
@@ -71,7 +55,7 @@ impl Workspace {
                         |_| seen,
                     );
                     for (r, out) in out.chunks_exact(stride).enumerate() {
-                        // SAFETY: as above, and the query has been turned.
+                        // SAFETY: as above, and the query has been rotated.
                         let y = unsafe { q.part(of_head(query + r)) };
                         y.copy_from_slice(&out[..width]);
                     }
@@ -80,33 +64,22 @@ impl Workspace {
         });
     }
 
-    /// Attention of many tokens: a task is one head and a few rows, handed out as threads become free, because later
-    /// rows see more.
+    /// Attention of many tokens: a task is one head and a few rows; later rows see more, so tasks differ in length.
     pub(crate) fn attend_many(&mut self, chunk: &Chunk<'_>, heads: &[HeadCache]) {
-        let Workspace {
-            team,
-            scratch,
-            rows,
-            ..
-        } = self;
         let shape = &chunk.model.shape;
         let (width, query_heads) = (shape.head_dim, shape.num_attention_heads);
         let (stride, sharing) = (shape.query_width(), query_heads / heads.len());
-        let q = Grid::new(rows.heads(chunk.count, shape).1.q, stride);
+        let q = Grid::new(self.rows.heads(chunk.count, shape).1.q, stride);
         let blocks = chunk.count.div_ceil(KeysValues::ROWS);
-        let next = AtomicUsize::new(0);
-        team.run(scratch, chunk.threads(), |_, scratch| {
-            loop {
-                let task = next.fetch_add(1, Ordering::Relaxed);
-                if task >= query_heads * blocks {
-                    break;
-                }
+        let count = query_heads * blocks;
+        self.pool.run(chunk.threads(), count, |scratch, tasks| {
+            for task in tasks {
                 // A head's rows follow each other, so that its keys and values stay in the cache.
                 let (head, first) = (task / blocks, task % blocks * KeysValues::ROWS);
                 let count = KeysValues::ROWS.min(chunk.count - first);
                 let columns = head * width..(head + 1) * width;
-                chunk.turn(count, &mut scratch.local, |r| {
-                    // SAFETY: a task is handed out once, and no other has this head and these rows.
+                chunk.rotated(count, &mut scratch.local, |r| {
+                    // SAFETY: a task is done once, and no other has this head and these rows.
                     let q = unsafe { q.segment(first + r, columns.clone()) };
                     (q, chunk.start + first + r)
                 });
@@ -117,7 +90,7 @@ impl Workspace {
                         .attention
                         .attend(chunk.kernel, cache, &scratch.local, count, seen);
                 for (r, out) in out.chunks_exact(out_stride).enumerate() {
-                    // SAFETY: as above, and the query has been turned.
+                    // SAFETY: as above, and the query has been rotated.
                     let y = unsafe { q.segment(first + r, columns.clone()) };
                     y.copy_from_slice(&out[..width]);
                 }
@@ -127,8 +100,8 @@ impl Workspace {
 }
 
 impl<'a> Chunk<'a> {
-    /// Turned and scaled queries, `[rows, width]`, of the heads and positions that `query` tells.
-    fn turn<'q>(
+    /// Rotated and scaled queries, `[rows, width]`, of the heads and positions that `query` tells.
+    fn rotated<'q>(
         &self,
         rows: usize,
         queries: &mut Vec<f32>,
@@ -137,10 +110,10 @@ impl<'a> Chunk<'a> {
         let width = self.model.shape.head_dim;
         let scale = 1.0 / (width as f32).sqrt();
         resize(queries, rows * width);
-        for (r, turned) in queries.chunks_exact_mut(width).take(rows).enumerate() {
+        for (r, rotated) in queries.chunks_exact_mut(width).take(rows).enumerate() {
             let (q, position) = query(r);
-            self.rope().turn(position, q, turned);
-            turned.iter_mut().for_each(|q| *q *= scale);
+            self.rope().rotate(position, q, rotated);
+            rotated.iter_mut().for_each(|q| *q *= scale);
         }
     }
 
@@ -163,7 +136,7 @@ impl<'a> Chunk<'a> {
             let whole = position.is_multiple_of(16) && self.count - row >= 16;
             let rows = if whole { 16 } else { 1 };
             for (r, key) in keys.chunks_exact_mut(width).take(rows).enumerate() {
-                self.rope().turn(position + r, &k[of(row + r)], key);
+                self.rope().rotate(position + r, &k[of(row + r)], key);
                 cache.set_value(position + r, &v[of(row + r)]);
             }
             match whole {

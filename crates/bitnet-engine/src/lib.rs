@@ -4,8 +4,7 @@
 //! nothing else costs anything: a 0.7 B model has 5 ms for 24 blocks. A tensor library's dispatch of some 25 operations a
 //! block takes a good part of that. This crate is the same model without one: [`Engine`] holds the weights as the
 //! running kernel reads them (`bitnet_kernels::PrepackedTernary`), [`Session`] the keys and values of a text, and a
-//! small team of threads shares out each product. Token ids go in, logits come out; text, sampling and file formats are
-//! other people's business.
+//! small pool of threads partitions each product. Token ids go in, logits come out: no text, sampling or file formats.
 //!
 //! The result does not depend on the number of threads, the instruction set, the layout of the weights, or on whether a
 //! prompt is read at once or token by token: ternary and int8 sums are exact, and float sums have one order
@@ -19,18 +18,20 @@
 //! | `forward`, `heads` | the order of work of a pass; its attention |
 //! | `linear` | norm, quantiser and product of one layer |
 //! | `session`, `rope` | the key/value cache, positions |
-//! | `share`, `team` | who computes what, and the threads |
+//! | `partition`, `lent` | tasks, and outputs that they write in parts |
+//! | `pool` | the threads |
 mod engine;
 mod error;
 mod forward;
 mod heads;
+mod lent;
 mod linear;
+mod partition;
+mod pool;
 mod random;
 mod rope;
 mod session;
 mod shape;
-mod share;
-mod team;
 mod weights;
 
 pub use bitnet_kernels::{DenseFormat, FloatFormat, Kernel, Layout, Strategy, float::Gate};

@@ -7,10 +7,7 @@ use bitnet_kernels::{
     probe,
 };
 
-use crate::{
-    EngineError, LinearWeights, Options, Weights,
-    share::{Grid, Share},
-};
+use crate::{EngineError, LinearWeights, Options, Weights, lent::Grid, partition::Tile};
 
 /// Weights in the layout that the kernel reads.
 #[derive(Debug)]
@@ -29,7 +26,7 @@ pub(crate) struct Linear {
 /// RMSNorm: its γ and ε.
 pub(crate) type Norm<'a> = Option<(&'a [f32], f32)>;
 
-/// Rows of activations in the form that a matrix multiplies; one per thread, its buffers are reused.
+/// Rows of activations in the form that a matrix multiplies.
 #[derive(Debug, Default)]
 pub(crate) struct Input {
     codes: QuantizedRows,
@@ -95,62 +92,62 @@ impl Linear {
         self.matrix.bytes() + 4 * self.norm.as_ref().map_or(0, Vec::len)
     }
 
-    /// `out[share] = W · input`, where `input` holds the rows of the share.
-    pub(crate) fn store(&self, input: &Input, share: &Share, out: &Grid<'_>, local: &mut Vec<f32>) {
-        let (rows, columns) = (share.rows.len(), self.columns(share));
+    /// `out[tile] = W · input`, where `input` holds the rows of the tile.
+    pub(crate) fn store(&self, input: &Input, tile: &Tile, out: &Grid<'_>, local: &mut Vec<f32>) {
+        let (rows, columns) = (tile.rows.len(), self.columns(tile));
         if columns.is_empty() {
             return;
         }
         if rows == 1 || columns.len() == out.cols() {
-            // SAFETY: the rectangle of this thread's share, whole rows of it or a part of one row.
-            let out = unsafe { out.contiguous(share.rows.clone(), columns.clone()) };
-            return self.product(input, share, out);
+            // SAFETY: the rectangle of this thread's task, whole rows of it or a part of one row.
+            let out = unsafe { out.contiguous(tile.rows.clone(), columns.clone()) };
+            return self.product(input, tile, out);
         }
-        let values = self.local(input, share, local);
-        for (row, values) in share.rows.clone().zip(values.chunks_exact(columns.len())) {
-            // SAFETY: the rectangle of this thread's share.
+        let values = self.local(input, tile, local);
+        for (row, values) in tile.rows.clone().zip(values.chunks_exact(columns.len())) {
+            // SAFETY: the rectangle of this thread's tile.
             unsafe { out.segment(row, columns.clone()) }.copy_from_slice(values);
         }
     }
 
-    /// `out[share] += W · input`.
-    pub(crate) fn add(&self, input: &Input, share: &Share, out: &Grid<'_>, local: &mut Vec<f32>) {
-        let columns = self.columns(share);
+    /// `out[tile] += W · input`.
+    pub(crate) fn add(&self, input: &Input, tile: &Tile, out: &Grid<'_>, local: &mut Vec<f32>) {
+        let columns = self.columns(tile);
         if columns.is_empty() {
             return;
         }
-        let values = self.local(input, share, local);
-        for (row, values) in share.rows.clone().zip(values.chunks_exact(columns.len())) {
-            // SAFETY: the rectangle of this thread's share.
+        let values = self.local(input, tile, local);
+        for (row, values) in tile.rows.clone().zip(values.chunks_exact(columns.len())) {
+            // SAFETY: the rectangle of this thread's tile.
             let out = unsafe { out.segment(row, columns.clone()) };
             out.iter_mut().zip(values).for_each(|(out, y)| *out += y);
         }
     }
 
-    /// The share's product alone, `[rows, columns(share)]`.
+    /// The tile's product alone, `[rows, columns(tile)]`.
     pub(crate) fn local<'a>(
         &self,
         input: &Input,
-        share: &Share,
+        tile: &Tile,
         local: &'a mut Vec<f32>,
     ) -> &'a mut [f32] {
-        let needed = share.rows.len() * self.columns(share).len();
+        let needed = tile.rows.len() * self.columns(tile).len();
         if local.len() < needed {
             local.resize(needed, 0.0);
         }
         let out = &mut local[..needed];
-        self.product(input, share, out);
+        self.product(input, tile, out);
         out
     }
 
-    /// The output columns of a share.
-    pub(crate) fn columns(&self, share: &Share) -> Range<usize> {
-        self.matrix.columns(&share.groups(self.matrix.groups()))
+    /// The output columns of a tile.
+    pub(crate) fn columns(&self, tile: &Tile) -> Range<usize> {
+        self.matrix.columns(&tile.groups(self.matrix.groups()))
     }
 
-    fn product(&self, input: &Input, share: &Share, out: &mut [f32]) {
-        let groups = share.groups(self.matrix.groups());
-        let (rows, stride) = (0..share.rows.len(), self.matrix.columns(&groups).len());
+    fn product(&self, input: &Input, tile: &Tile, out: &mut [f32]) {
+        let groups = tile.groups(self.matrix.groups());
+        let (rows, stride) = (0..tile.rows.len(), self.matrix.columns(&groups).len());
         match &self.matrix {
             Matrix::Ternary(w) => w.product(&input.codes, rows, groups, out, stride),
             Matrix::Dense(w) => w.product(&input.dense, rows, groups, out, stride),
@@ -163,6 +160,13 @@ impl Matrix {
         match self {
             Matrix::Ternary(w) => w.groups(),
             Matrix::Dense(w) => w.groups(),
+        }
+    }
+
+    fn cols(&self) -> usize {
+        match self {
+            Matrix::Ternary(w) => w.cols(),
+            Matrix::Dense(w) => w.cols(),
         }
     }
 
@@ -181,9 +185,9 @@ impl Matrix {
         }
     }
 
-    /// Reads what a share of the groups would read, and computes nothing.
-    pub(crate) fn read(&self, share: &Share) {
-        let groups = share.groups(self.groups());
+    /// Reads what a tile would read, and computes nothing.
+    pub(crate) fn read(&self, tile: &Tile) {
+        let groups = tile.groups(self.groups());
         probe::read(match self {
             Matrix::Ternary(w) => w.stored(groups),
             Matrix::Dense(w) => w.stored(groups),
@@ -202,7 +206,7 @@ impl Matrix {
 
 impl Input {
     /// Makes `norm(x)` ready for a matrix.
-    pub(crate) fn set(&mut self, matrix: &Matrix, x: &[f32], norm: Norm<'_>) {
+    fn set(&mut self, matrix: &Matrix, x: &[f32], norm: Norm<'_>) {
         match matrix {
             Matrix::Ternary(w) => match norm {
                 Some((gamma, epsilon)) => {
@@ -226,22 +230,47 @@ impl Input {
     }
 }
 
-/// Calls `each(i)` for every layer with `input` made ready for it: once for all of them where they have no norms of
-/// their own.
-pub(crate) fn each_of<const N: usize>(
-    layers: [&Linear; N],
-    x: &[f32],
-    norm: Norm<'_>,
-    epsilon: f32,
-    input: &mut Input,
-    mut each: impl FnMut(usize, &Input),
-) {
-    for (i, layer) in layers.into_iter().enumerate() {
-        let own = layer.norm.as_deref().map(|gamma| (gamma, epsilon));
-        let shared = i > 0 && own.is_none() && layers[0].matrix.takes_the_same(&layer.matrix);
-        if !shared {
-            input.set(&layer.matrix, x, own.or(norm));
+/// The inputs of layers that read the same rows: one for all of them, or one each where they have norms of their own. One
+/// such per thread, its buffers are reused.
+#[derive(Debug, Default)]
+pub(crate) struct Inputs {
+    inputs: [Input; 3],
+    /// Which of the layers have theirs, for these rows.
+    ready: [bool; 3],
+    rows: Range<usize>,
+}
+
+impl Inputs {
+    /// Forgets what is ready: at the beginning of a round.
+    pub(crate) fn clear(&mut self) {
+        self.ready = [false; 3];
+    }
+
+    /// Calls `each(i, input)` for every layer, with `norm(x[rows])` made ready for it, or the norm of its own; what is ready
+    /// from the task before stays. `x` is `[.., width]`, with `width` the layers' columns.
+    pub(crate) fn each_of<const N: usize>(
+        &mut self,
+        layers: [&Linear; N],
+        x: &[f32],
+        rows: &Range<usize>,
+        (norm, epsilon): (Norm<'_>, f32),
+        mut each: impl FnMut(usize, &Input),
+    ) {
+        if self.rows != *rows {
+            self.rows = rows.clone();
+            self.clear();
         }
-        each(i, input);
+        for (i, layer) in layers.into_iter().enumerate() {
+            let own = layer.norm.as_deref().map(|gamma| (gamma, epsilon));
+            let shared = i > 0 && own.is_none() && layers[0].matrix.takes_the_same(&layer.matrix);
+            let slot = if shared { 0 } else { i };
+            if !self.ready[slot] {
+                let width = layer.matrix.cols();
+                let x = &x[rows.start * width..rows.end * width];
+                self.inputs[slot].set(&layer.matrix, x, own.or(norm));
+                self.ready[slot] = true;
+            }
+            each(i, &self.inputs[slot]);
+        }
     }
 }

@@ -1,6 +1,6 @@
-//! Rotary position embedding, rotate-half form: dimensions `i` and `i + d/2` of a head turn by `p · θ^(−2i/d)`.
+//! Rotary position embedding, rotate-half form: dimensions `i` and `i + d/2` of a head rotate by `p · θ^(−2i/d)`.
 
-use bitnet_kernels::float::rotate;
+use bitnet_kernels::float;
 
 use crate::Shape;
 
@@ -16,7 +16,7 @@ impl Rope {
     /// Angles are computed in f64.
     pub(crate) fn new(shape: &Shape) -> Rope {
         let width = shape.head_dim;
-        let turns: Vec<f64> = (0..width)
+        let angles: Vec<f64> = (0..width)
             .map(|d| {
                 let exponent = -2.0 * (d % (width / 2)) as f64 / width as f64;
                 shape.rope_theta.powf(exponent)
@@ -24,7 +24,7 @@ impl Rope {
             .collect();
         let table = |f: fn(f64) -> f64| {
             (0..shape.max_position_embeddings)
-                .flat_map(|p| turns.iter().map(move |turn| f(p as f64 * turn) as f32))
+                .flat_map(|p| angles.iter().map(move |angle| f(p as f64 * angle) as f32))
                 .collect()
         };
         Rope {
@@ -34,9 +34,9 @@ impl Rope {
         }
     }
 
-    /// Turns one head at `position`.
-    pub(crate) fn turn(&self, position: usize, x: &[f32], y: &mut [f32]) {
+    /// Rotates one head at `position`.
+    pub(crate) fn rotate(&self, position: usize, x: &[f32], y: &mut [f32]) {
         let at = position * self.width..(position + 1) * self.width;
-        rotate(x, &self.cos[at.clone()], &self.sin[at], 1.0, y);
+        float::rotate(x, &self.cos[at.clone()], &self.sin[at], 1.0, y);
     }
 }
