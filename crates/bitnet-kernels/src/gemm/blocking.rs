@@ -14,6 +14,7 @@ use crate::{
     Kernel, Layout, Strategy,
     format::{GROUP_ROWS, Line, words_per_row},
     isa::Loops,
+    system::shared_out::Rectangle,
 };
 
 /// Sums of the 16 rows of a group with one row of `x`.
@@ -32,11 +33,80 @@ pub(crate) fn flat(sums: &mut [Lanes]) -> &mut [i32] {
     unsafe { std::slice::from_raw_parts_mut(sums.as_mut_ptr().cast(), GROUP_ROWS * sums.len()) }
 }
 
+/// Sums of some rows of `x` with whole groups of columns.
+#[derive(Clone, Copy)]
+pub(crate) struct Sums<'a> {
+    /// `[rows, stride]`.
+    values: &'a [i32],
+    stride: usize,
+    rows: usize,
+    width: usize,
+}
+
+impl<'a> Sums<'a> {
+    /// The first `width` of each `stride` values.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    pub(crate) fn new(values: &'a [i32], stride: usize, rows: usize, width: usize) -> Self {
+        assert!(
+            width <= stride && values.len() >= rows * stride,
+            "{rows} x {width}"
+        );
+        Sums {
+            values,
+            stride,
+            rows,
+            width,
+        }
+    }
+
+    /// Those of one row.
+    pub(crate) fn of_row(values: &'a [i32]) -> Self {
+        Self::new(values, values.len(), 1, values.len())
+    }
+
+    /// Number of rows.
+    pub(crate) fn rows(self) -> usize {
+        self.rows
+    }
+
+    /// Columns.
+    pub(crate) fn width(self) -> usize {
+        self.width
+    }
+
+    /// One row.
+    #[inline(always)]
+    pub(crate) fn row(self, row: usize) -> &'a [i32] {
+        &self.values[row * self.stride..][..self.width]
+    }
+
+    /// The first columns.
+    pub(crate) fn narrowed(self, width: usize) -> Self {
+        Self::new(self.values, self.stride, self.rows, width)
+    }
+}
+
+/// What is known of some sums when they are written.
+pub(crate) struct Piece<'a> {
+    /// Rows of `x`.
+    pub(crate) rows: Range<usize>,
+    /// Output columns.
+    pub(crate) columns: Range<usize>,
+    /// Which part of K.
+    pub(crate) segment: usize,
+    pub(crate) sums: Sums<'a>,
+    /// What the sums of each row are too large by.
+    pub(crate) excess: Option<&'a [i32]>,
+}
+
 /// Where sums go.
 pub(crate) trait Output {
-    /// Takes `Σ stored · x` of a row of `x` with whole groups of columns from `column` on, the last of which may be
-    /// padding: over all of K, or over a segment of it, whose sums come one segment after the other.
-    fn write(&mut self, row: usize, column: usize, segment: usize, sums: &mut [i32]);
+    /// Takes `Σ stored · x` of rows of `x` from `row` on with whole groups of columns from `column` on, the last of which may
+    /// be padding: over all of K, or of one row over a segment of it, whose sums come one segment after the other.
+    fn write(&mut self, row: usize, column: usize, segment: usize, sums: Sums<'_>);
 
     /// Says that the next sums are those of `row` and the 32 columns from `column` on. A product of many rows writes short
     /// pieces of long rows: fetched this early, they are in the cache by then (a tenth of the time of a large product).
@@ -67,13 +137,15 @@ impl<'a> Excess<'a> {
         }
     }
 
-    /// Takes it off the sums of a row, counted from the first.
+    /// That of some rows, counted from the first; of several only without segments.
     #[inline]
-    pub(crate) fn take_off(&self, row: usize, segment: usize, sums: &mut [i32]) {
-        if let Excess(Some((excess, segments))) = self {
-            let excess = excess[row * segments + segment];
-            sums.iter_mut().for_each(|sum| *sum -= excess);
-        }
+    pub(crate) fn of_rows(&self, rows: Range<usize>, segment: usize) -> Option<&[i32]> {
+        let (excess, segments) = self.0.as_ref()?;
+        assert!(
+            *segments == 1 || rows.len() == 1,
+            "several rows of a segment"
+        );
+        Some(&excess[rows.start * segments + segment..][..rows.len()])
     }
 }
 
@@ -95,33 +167,41 @@ impl<'a> Epilogue<'a> {
         }
     }
 
-    /// The sums of one segment of a row of `x` with scale `sx`, for some columns.
+    /// The sums of one segment of rows of `x` with scales `sx`, too large by `excess`, for some columns.
     #[inline]
-    pub(crate) fn row(
+    pub(crate) fn write(
         &self,
         columns: Range<usize>,
         segment: usize,
-        sums: &[i32],
-        sx: f32,
-        out: &mut [f32],
+        sums: Sums<'_>,
+        excess: Option<&[i32]>,
+        sx: &[f32],
+        out: Rectangle<'_, f32>,
     ) {
         let sw = match self.scales.len() {
             1 => self.scales,
             _ => &self.scales[segment * self.columns..][columns],
         };
         match segment {
-            0 => self.loops.epilogue_row(sums, sw, sx, out),
-            _ => self.loops.accumulate_row(sums, sw, sx, out),
+            0 => self.loops.epilogue(sums, excess, sw, sx, out),
+            _ => self.loops.accumulate(sums, excess, sw, sx, out),
         }
     }
 }
 
-/// Writes the integer sums of a segment, or adds them to those before.
-#[inline]
-pub(crate) fn add_up(segment: usize, sums: &[i32], out: &mut [i32]) {
-    match segment {
-        0 => out.copy_from_slice(sums),
-        _ => out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum),
+/// Writes the integer sums of a segment, less their excess, or adds them to those before.
+pub(crate) fn add_up(
+    segment: usize,
+    sums: Sums<'_>,
+    excess: Option<&[i32]>,
+    mut out: Rectangle<'_, i32>,
+) {
+    for row in 0..sums.rows() {
+        let excess = excess.map_or(0, |excess| excess[row]);
+        for (out, sum) in out.row(row).iter_mut().zip(sums.row(row)) {
+            let before = if segment == 0 { 0 } else { *out };
+            *out = before + sum - excess;
+        }
     }
 }
 
@@ -222,7 +302,7 @@ fn gemv(loops: Loops, w: Groups<'_>, x: &[i8], out: &mut dyn Output) {
             Layout::BaseThree => loops.base_three(lines, Blocks::of(w.cols), x, sums),
         }
         for (segment, sums) in sums.chunks_exact_mut(count).enumerate() {
-            out.write(0, GROUP_ROWS * first, segment, flat(sums));
+            out.write(0, GROUP_ROWS * first, segment, Sums::of_row(flat(sums)));
         }
     }
     SCRATCH.set(scratch);
@@ -247,7 +327,12 @@ fn signed(loops: Loops, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
                 let codes = &x.row(row)[16 * span.start..16 * span.end];
                 let mut sums = [Lanes::ZERO];
                 loops.signed(&lines[span.clone()], span.len(), codes, &mut sums);
-                out.write(row, GROUP_ROWS * group, segment, flat(&mut sums));
+                out.write(
+                    row,
+                    GROUP_ROWS * group,
+                    segment,
+                    Sums::of_row(flat(&mut sums)),
+                );
             }
         }
     }
@@ -303,8 +388,8 @@ fn gemm(loops: Loops, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
                     let pair = pair.map(|words| &words[of_k.clone()]);
                     loops.gemm(pair, rows, x, &mut sums);
                     for (row, sums) in span.clone().zip(&mut sums) {
-                        let sums = &mut sums[..2.min(groups - group)];
-                        out.write(start + row, GROUP_ROWS * group, segment, flat(sums));
+                        let sums = Sums::of_row(flat(&mut sums[..2.min(groups - group)]));
+                        out.write(start + row, GROUP_ROWS * group, segment, sums);
                     }
                 }
             }
@@ -364,8 +449,8 @@ pub(crate) fn lookup_gain(kernel: Kernel) -> f64 {
 struct Dropped;
 
 impl Output for Dropped {
-    fn write(&mut self, _row: usize, _column: usize, _segment: usize, sums: &mut [i32]) {
-        black_box(sums);
+    fn write(&mut self, _row: usize, _column: usize, _segment: usize, sums: Sums<'_>) {
+        black_box(sums.values);
     }
 
     fn expect(&self, _row: usize, _column: usize) {}

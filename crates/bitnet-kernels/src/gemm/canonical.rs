@@ -17,13 +17,13 @@
 //! by one. Unlike prepacked weights these are not checked: the illegal code `0b11` multiplies as 2 in dot products, and as
 //! anything elsewhere.
 
-use std::{cell::Cell, ops::Range};
+use std::cell::Cell;
 
 use rayon::prelude::*;
 
 use super::{
     QuantizedRows,
-    blocking::{self, Epilogue, Excess, Groups, Output, add_up},
+    blocking::{self, Epilogue, Excess, Groups, Output, Piece, Sums, add_up},
     layout::interleave,
 };
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
     format::{GROUP_ROWS, Line, words_per_row},
     system::{
         parallel::{MIN_MACS, worth_threads},
-        shared_out::SharedOut,
+        shared_out::{Rectangle, SharedOut},
     },
 };
 
@@ -43,6 +43,9 @@ const BLOCK_ROWS: usize = 60;
 
 /// Groups of a block: 256 columns, so that copying the block's rows of `x` is a small part of multiplying them.
 const BLOCK_GROUPS: usize = 16;
+
+/// Both where an instruction set arranges many rows in its own way, which takes longer and pays by multiplying faster.
+const LARGE_BLOCK: (usize, usize) = (256, 32);
 
 /// Bytes of scratch a thread keeps between calls; a larger one (a long prompt) is freed.
 const KEEP_SCRATCH: usize = 8 << 20;
@@ -80,17 +83,10 @@ pub fn matmul_i32(
     strategy: Strategy,
     out: &mut [i32],
 ) {
-    each_sum(
-        kernel,
-        strategy,
-        xq,
-        m,
-        w,
-        out,
-        |_, _, segment, sums, out| {
-            add_up(segment, sums, out);
-        },
-    );
+    let write = |piece: Piece<'_>, out: Rectangle<'_, i32>| {
+        add_up(piece.segment, piece.sums, piece.excess, out);
+    };
+    each_piece(kernel, strategy, xq, m, w, out, write);
 }
 
 /// BitLinear of activations that are quantised already, codes `xq[m, k]` and a scale for each row:
@@ -106,22 +102,30 @@ pub fn linear_quantized(xq: &[i8], x_scales: &[f32], w: PackedView<'_>, out: &mu
     let (m, kernel) = (x_scales.len(), Kernel::detect());
     let scales = w.scales_by_group();
     let epilogue = Epilogue::new(kernel.loops(), &scales, w.rows);
-    let write = |i: usize, n, segment, sums: &[i32], out: &mut [f32]| {
-        epilogue.row(n, segment, sums, x_scales[i], out);
+    let write = |piece: Piece<'_>, out: Rectangle<'_, f32>| {
+        let sx = &x_scales[piece.rows];
+        epilogue.write(
+            piece.columns,
+            piece.segment,
+            piece.sums,
+            piece.excess,
+            sx,
+            out,
+        );
     };
-    each_sum(kernel, Strategy::of_training(), xq, m, w, out, write);
+    each_piece(kernel, Strategy::of_training(), xq, m, w, out, write);
 }
 
-/// Calls `write(i, n range, segment, sums, out[i, n range])` until all of `out[m, n]` is written; a segment of K is a group of
-/// weights that share a scale.
-fn each_sum<T: Send>(
+/// Calls `write(sums, out[rows, columns])` until all of `out[m, n]` is written; a segment of K is a group of weights that share a
+/// scale.
+fn each_piece<T: Send>(
     kernel: Kernel,
     strategy: Strategy,
     xq: &[i8],
     m: usize,
     w: PackedView<'_>,
     out: &mut [T],
-    write: impl Fn(usize, Range<usize>, usize, &[i32], &mut [T]) + Sync,
+    write: impl Fn(Piece<'_>, Rectangle<'_, T>) + Sync,
 ) {
     let (k, n) = (w.cols, w.rows);
     let segment = w.granularity.group(k);
@@ -151,11 +155,15 @@ fn each_sum<T: Send>(
         lines.enumerate().for_each(fill);
     }
     let (lines, x) = (&scratch.lines, &scratch.x);
-    let columns = groups.div_ceil(BLOCK_GROUPS);
+    let (block_rows, block_groups) = match kernel.loops().isa().many_rows {
+        Some(many) if m >= many.min_rows => LARGE_BLOCK,
+        _ => (BLOCK_ROWS, BLOCK_GROUPS),
+    };
+    let columns = groups.div_ceil(block_groups);
     let run = |index: usize| {
-        let (row, group) = (index / columns * BLOCK_ROWS, index % columns * BLOCK_GROUPS);
-        let rows = row..(row + BLOCK_ROWS).min(m);
-        let groups = group..(group + BLOCK_GROUPS).min(groups);
+        let (row, group) = (index / columns * block_rows, index % columns * block_groups);
+        let rows = row..(row + block_rows).min(m);
+        let groups = group..(group + block_groups).min(groups);
         let mut block = Block {
             out: &out,
             row,
@@ -173,7 +181,7 @@ fn each_sum<T: Send>(
         };
         blocking::product(kernel.loops(), strategy, w, x.block(rows), &mut block);
     };
-    let blocks = m.div_ceil(BLOCK_ROWS) * columns;
+    let blocks = m.div_ceil(block_rows) * columns;
     if threads {
         (0..blocks).into_par_iter().for_each(run);
     } else {
@@ -194,17 +202,23 @@ struct Block<'a, T, W> {
     write: &'a W,
 }
 
-impl<T, W: Fn(usize, Range<usize>, usize, &[i32], &mut [T])> Output for Block<'_, T, W> {
+impl<T, W: Fn(Piece<'_>, Rectangle<'_, T>)> Output for Block<'_, T, W> {
     #[inline]
-    fn write(&mut self, row: usize, column: usize, segment: usize, sums: &mut [i32]) {
+    fn write(&mut self, row: usize, column: usize, segment: usize, sums: Sums<'_>) {
         let first = self.column + column;
-        let span = first..(first + sums.len()).min(self.columns);
-        let sums = &mut sums[..span.len()];
-        self.excess.take_off(row, segment, sums);
-        let row = self.row + row;
+        let columns = first..(first + sums.width()).min(self.columns);
+        let sums = sums.narrowed(columns.len());
+        let rows = self.row + row..self.row + row + sums.rows();
         // SAFETY: blocks are disjoint, and a block writes its pieces one after the other, alone.
-        let out = unsafe { self.out.segment(row, span.clone()) };
-        (self.write)(row, span, segment, sums, out);
+        let out = unsafe { self.out.rectangle(rows.clone(), columns.clone()) };
+        let piece = Piece {
+            rows,
+            columns,
+            segment,
+            excess: self.excess.of_rows(row..row + sums.rows(), segment),
+            sums,
+        };
+        (self.write)(piece, out);
     }
 
     #[inline]

@@ -74,7 +74,8 @@ impl Layout {
     pub const ALL: [Layout; 2] = [Layout::TwoBit, Layout::BaseThree];
 
     /// The layout in which a kernel decodes a model that is larger than the caches in the shortest time, as measured
-    /// (`cargo bench --workspace --bench kernels`). Base three pays where decoding it keeps up with the memory: with byte permutations.
+    /// (`cargo bench --workspace --bench kernels`). Base three pays where decoding it keeps up with the memory: with byte
+    /// permutations.
     ///
     /// # Panics
     ///

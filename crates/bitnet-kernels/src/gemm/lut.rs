@@ -10,7 +10,7 @@ use std::{array::from_fn, cell::Cell, ops::Range};
 use super::{
     activations::Rows,
     base_three::{BLOCK_LINES, BLOCK_WORDS},
-    blocking::{Groups, Lanes, Output, flat},
+    blocking::{Groups, Lanes, Output, Sums, flat},
 };
 use crate::{
     Layout,
@@ -139,7 +139,7 @@ impl Block<'_> {
                     }
                     if last {
                         for (row, sums) in rows.zip(sums) {
-                            out.write(row, column, 0, flat(&mut sums[..groups]));
+                            out.write(row, column, 0, Sums::of_row(flat(&mut sums[..groups])));
                         }
                     }
                 }

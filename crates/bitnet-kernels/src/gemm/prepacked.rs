@@ -18,13 +18,16 @@ use rayon::prelude::*;
 
 use super::{
     QuantizedRows, base_three,
-    blocking::{self, Epilogue, Excess, Groups, Output, add_up},
+    blocking::{self, Epilogue, Excess, Groups, Output, Piece, Sums, add_up},
     layout::interleave,
 };
 use crate::{
     Error, Granularity, Kernel, Layout, MAX_COLS, PackedView, Strategy,
     format::{GROUP_ROWS, Line},
-    system::{pages::Lines, shared_out::fetch},
+    system::{
+        pages::Lines,
+        shared_out::{Rectangle, fetch},
+    },
 };
 
 /// A ternary matrix `w[n, k]` in a run-time layout.
@@ -181,11 +184,12 @@ impl PrepackedTernary {
     ) {
         let (first, x_scales) = (GROUP_ROWS * groups.start, x.scales());
         let epilogue = Epilogue::new(self.kernel.loops(), &self.scales, self.rows);
-        let write = |i: usize, columns: Range<usize>, segment, sums: &[i32], out: &mut [f32]| {
-            let columns = first + columns.start..first + columns.end;
-            epilogue.row(columns, segment, sums, x_scales[i], out);
+        let write = |piece: Piece<'_>, out: Rectangle<'_, f32>| {
+            let columns = first + piece.columns.start..first + piece.columns.end;
+            let sx = &x_scales[piece.rows];
+            epilogue.write(columns, piece.segment, piece.sums, piece.excess, sx, out);
         };
-        self.each_row(x, x_rows, groups, out, out_stride, write);
+        self.each_piece(x, x_rows, groups, out, out_stride, write);
     }
 
     /// The exact sums `out[i, j] = Σ_k x_q · w_q`, otherwise as [`PrepackedTernary::product`].
@@ -201,19 +205,21 @@ impl PrepackedTernary {
         out: &mut [i32],
         out_stride: usize,
     ) {
-        let write = |_, _, segment, sums: &[i32], out: &mut [i32]| add_up(segment, sums, out);
-        self.each_row(x, x_rows, groups, out, out_stride, write);
+        let write = |piece: Piece<'_>, out: Rectangle<'_, i32>| {
+            add_up(piece.segment, piece.sums, piece.excess, out);
+        };
+        self.each_piece(x, x_rows, groups, out, out_stride, write);
     }
 
-    /// Calls `write(row of x, columns from the first, segment of K, sums, out[row, columns])` until everything is written.
-    fn each_row<T>(
+    /// Calls `write(sums, out[rows, columns])` until everything is written; columns count from the first.
+    fn each_piece<T>(
         &self,
         x: &QuantizedRows,
         x_rows: Range<usize>,
         groups: Range<usize>,
         out: &mut [T],
         out_stride: usize,
-        write: impl Fn(usize, Range<usize>, usize, &[i32], &mut [T]),
+        write: impl Fn(Piece<'_>, Rectangle<'_, T>),
     ) {
         assert_eq!(x.cols(), self.cols, "x has {} columns", x.cols());
         assert_eq!(x.layout(), self.layout, "x has the order of {}", x.layout());
@@ -236,14 +242,12 @@ impl PrepackedTernary {
         let segment = self.granularity.group(self.cols);
         let excess = Excess::of(self.strategy, x, x_rows.clone(), segment);
         let (x, first_row) = (x.block(x_rows.clone()), x_rows.start);
-        let write = |row: usize, span: Range<usize>, segment, sums: &[i32], out: &mut [T]| {
-            write(first_row + row, span, segment, sums, out);
-        };
         let mut out = Destination {
             out,
             stride: out_stride,
             columns,
             excess,
+            first_row,
             write,
         };
         let w = Groups {
@@ -257,23 +261,33 @@ impl PrepackedTernary {
     }
 }
 
-/// `out[row, columns]`, through a function of the corrected sums.
+/// `out[rows, columns]`, through a function of the sums.
 struct Destination<'a, T, W> {
     out: &'a mut [T],
     stride: usize,
     columns: usize,
     excess: Excess<'a>,
+    /// Row of `x` that is the first one here.
+    first_row: usize,
     write: W,
 }
 
-impl<T, W: Fn(usize, Range<usize>, usize, &[i32], &mut [T])> Output for Destination<'_, T, W> {
+impl<T, W: Fn(Piece<'_>, Rectangle<'_, T>)> Output for Destination<'_, T, W> {
     #[inline]
-    fn write(&mut self, row: usize, column: usize, segment: usize, sums: &mut [i32]) {
-        let span = column..(column + sums.len()).min(self.columns);
-        let sums = &mut sums[..span.len()];
-        self.excess.take_off(row, segment, sums);
-        let out = &mut self.out[row * self.stride..][span.clone()];
-        (self.write)(row, span, segment, sums, out);
+    fn write(&mut self, row: usize, column: usize, segment: usize, sums: Sums<'_>) {
+        let columns = column..(column + sums.width()).min(self.columns);
+        let sums = sums.narrowed(columns.len());
+        let out = &mut self.out[row * self.stride + column..];
+        let out = Rectangle::new(out, self.stride, sums.rows(), sums.width());
+        let first = self.first_row + row;
+        let piece = Piece {
+            rows: first..first + sums.rows(),
+            columns,
+            segment,
+            excess: self.excess.of_rows(row..row + sums.rows(), segment),
+            sums,
+        };
+        (self.write)(piece, out);
     }
 
     #[inline]

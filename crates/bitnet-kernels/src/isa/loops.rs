@@ -8,8 +8,9 @@ use crate::{
     gemm::{
         activations::Rows,
         base_three::Blocks,
-        blocking::{Groups, Lanes, Output, Sixteen},
+        blocking::{Groups, Lanes, Output, Sixteen, Sums},
     },
+    system::shared_out::Rectangle,
 };
 
 /// The loops of an instruction set that was detected.
@@ -72,10 +73,10 @@ loops! {
         unpack_row(words: &[u32], values: [f32; 4], out: &mut [f32]);
         /// `out = codes / s`.
         div_row(codes: &[i8], scale: f32, out: &mut [f32]);
-        /// `out = sums as f32 / s_w / s_x`, with one `s_w` or one for each sum.
-        epilogue_row(sums: &[i32], sw: &[f32], sx: f32, out: &mut [f32]);
-        /// `out += sums as f32 / s_w / s_x`, with an `s_w` for each sum: a further group of a row's weights.
-        accumulate_row(sums: &[i32], sw: &[f32], sx: f32, out: &mut [f32]);
+        /// `out = (sums − excess) as f32 / s_w / s_x`: an excess and an `s_x` for each row, one `s_w` or one for each column.
+        epilogue(sums: Sums<'_>, excess: Option<&[i32]>, sw: &[f32], sx: &[f32], out: Rectangle<'_, f32>);
+        /// `out +=` the same: a further group of a row's weights.
+        accumulate(sums: Sums<'_>, excess: Option<&[i32]>, sw: &[f32], sx: &[f32], out: Rectangle<'_, f32>);
         /// Writes a row of codes as the 4 × 4 transpositions of its sixteens (`gemm::layout`), zero past its end; their sum.
         transpose_row(codes: &[i8], out: &mut [i8]) -> i32;
         /// Writes a row of codes in its own order, zero past its end; their sum.

@@ -10,7 +10,8 @@ pub(crate) struct SharedOut<'a, T> {
     lent: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: the pointer is used only through `segment`, whose callers promise disjoint segments; T moves between threads.
+// SAFETY: the pointer is used only through `segment` and `rectangle`, whose callers promise that none overlap; T moves
+// between threads.
 unsafe impl<T: Send> Sync for SharedOut<'_, T> {}
 
 impl<'a, T> SharedOut<'a, T> {
@@ -46,10 +47,83 @@ impl<'a, T> SharedOut<'a, T> {
         }
     }
 
+    /// `out[rows, columns]`.
+    ///
+    /// # Safety
+    ///
+    /// No two live rectangles may overlap.
+    pub(crate) unsafe fn rectangle(
+        &self,
+        rows: Range<usize>,
+        columns: Range<usize>,
+    ) -> Rectangle<'_, T> {
+        assert!(rows.start <= rows.end && rows.end <= self.m);
+        assert!(columns.start <= columns.end && columns.end <= self.n);
+        // Within the m · n elements at `start`, or at their end if it is empty.
+        Rectangle {
+            start: self.start.wrapping_add(rows.start * self.n + columns.start),
+            rows: rows.len(),
+            width: columns.len(),
+            stride: self.n,
+            lent: PhantomData,
+        }
+    }
+
     /// Fetches the lines of 32 columns, which will be written soon.
     #[inline]
     pub(crate) fn expect(&self, i: usize, column: usize) {
         fetch(self.start.wrapping_add(i * self.n + column));
+    }
+}
+
+/// `[rows, width]` of a matrix, lent for writing.
+pub(crate) struct Rectangle<'a, T> {
+    start: *mut T,
+    rows: usize,
+    width: usize,
+    stride: usize,
+    lent: PhantomData<&'a mut [T]>,
+}
+
+impl<'a, T> Rectangle<'a, T> {
+    /// The first `width` of each `stride` elements.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer, or rows overlap.
+    pub(crate) fn new(out: &'a mut [T], stride: usize, rows: usize, width: usize) -> Self {
+        let needed = rows.saturating_sub(1) * stride + width;
+        assert!(out.len() >= needed, "out has {} of {needed}", out.len());
+        assert!(
+            width <= stride || rows <= 1,
+            "rows of {width} overlap at {stride}"
+        );
+        Rectangle {
+            start: out.as_mut_ptr(),
+            rows,
+            width,
+            stride,
+            lent: PhantomData,
+        }
+    }
+
+    /// Number of rows.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// One row.
+    #[inline(always)]
+    pub(crate) fn row(&mut self, row: usize) -> &mut [T] {
+        assert!(row < self.rows);
+        // SAFETY: `new` and `SharedOut::rectangle` have found `rows` rows of `width` elements at this distance, which do not
+        // overlap and are lent to this value alone.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(row * self.stride), self.width) }
     }
 }
 

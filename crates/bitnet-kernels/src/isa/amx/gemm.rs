@@ -15,7 +15,7 @@ use crate::{
     gemm::{
         activations::Rows,
         base_three::decode_group,
-        blocking::{Groups, Output},
+        blocking::{Groups, Output, Sums},
     },
     isa::avx512::{self, decode},
 };
@@ -135,9 +135,8 @@ fn columns(
             let a = &a[panel * steps..][span.clone()];
             unit.int8(a, b, start, sums);
             if last {
-                for (row, sums) in rows.zip(&mut sums.0) {
-                    out.write(row, column, 0, &mut sums[..width]);
-                }
+                let sums = Sums::new(sums.0.as_flattened(), SIDE, rows.len(), width);
+                out.write(rows.start, column, 0, sums);
             }
         }
     }
@@ -154,10 +153,14 @@ fn parts(range: Range<usize>, count: usize) -> impl Iterator<Item = Range<usize>
 fn pack(x: Rows<'_>, rows: Range<usize>, out: &mut [Pair]) {
     for (r, row) in rows.enumerate() {
         let codes: &[u8] = bytemuck::cast_slice(x.row(row));
-        for (Pair(tiles), codes) in out.iter_mut().zip(codes.chunks(size_of::<Line>())) {
+        let (lines, rest) = codes.as_chunks::<64>();
+        for (Pair(tiles), line) in out.iter_mut().zip(lines) {
+            tiles[r / 16].0[r % 16] = *line;
+        }
+        if let Some(Pair(tiles)) = out.get_mut(lines.len()) {
             let line = &mut tiles[r / 16].0[r % 16];
-            line[..codes.len()].copy_from_slice(codes);
-            line[codes.len()..].fill(0);
+            line[..rest.len()].copy_from_slice(rest);
+            line[rest.len()..].fill(0);
         }
     }
 }
@@ -221,17 +224,19 @@ mod tests {
     };
 
     /// All sums, and how often each was written.
-    struct Sums {
+    struct Written {
         columns: usize,
         sums: Vec<i32>,
         writes: Vec<usize>,
     }
 
-    impl Output for Sums {
-        fn write(&mut self, row: usize, column: usize, _segment: usize, sums: &mut [i32]) {
-            for (j, sum) in (column..self.columns).zip(sums) {
-                self.sums[row * self.columns + j] = *sum;
-                self.writes[row * self.columns + j] += 1;
+    impl Output for Written {
+        fn write(&mut self, row: usize, column: usize, _segment: usize, sums: Sums<'_>) {
+            for i in 0..sums.rows() {
+                for (j, sum) in (column..self.columns).zip(sums.row(i)) {
+                    self.sums[(row + i) * self.columns + j] = *sum;
+                    self.writes[(row + i) * self.columns + j] += 1;
+                }
             }
         }
 
@@ -265,7 +270,7 @@ mod tests {
                 count: prepacked.groups(),
                 lines: prepacked.stored(0..prepacked.groups()),
             };
-            let mut out = Sums {
+            let mut out = Written {
                 columns: n,
                 sums: vec![0; m * n],
                 writes: vec![0; m * n],

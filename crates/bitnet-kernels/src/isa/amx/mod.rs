@@ -44,7 +44,7 @@ pub(crate) use model::Model;
 pub(crate) use panel::{Block, Pair, Passes, SIDE, Start, Strided, Tile, Unit};
 pub(crate) use support::Tiles;
 
-use super::{Isa, ManyRows, avx2, avx512};
+use super::{Isa, ManyRows, avx512};
 use crate::Layout;
 
 /// Few rows, float products and everything else are AVX-512's.
@@ -56,7 +56,7 @@ pub(crate) static ISA: Isa = Isa {
         tiles.map(|_| ())
     },
     layout: Layout::BaseThree,
-    rows: avx2::ROWS,
+    rows: avx512::ROWS,
     panels: avx512::PANELS,
     many_rows: Some(ManyRows {
         min_rows: gemm::MIN_ROWS,

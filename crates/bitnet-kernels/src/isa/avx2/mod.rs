@@ -14,7 +14,7 @@ use std::arch::x86_64::*;
 pub(crate) use prepacked::panel_functions;
 
 use super::{DenseLoops, Isa, PanelLoops, RowLoops, scalar};
-use crate::{Layout, SUM_LANES};
+use crate::{Layout, SUM_LANES, gemm::blocking::Sums, system::shared_out::Rectangle};
 
 const NEEDS: &str = "AVX2 and FMA";
 
@@ -46,8 +46,8 @@ pub(crate) const ROWS: RowLoops = RowLoops {
     pack_row,
     unpack_row,
     div_row,
-    epilogue_row,
-    accumulate_row,
+    epilogue,
+    accumulate,
     transpose_row,
     copy_row,
 };
@@ -84,8 +84,8 @@ widened! {
     max_abs_bits(x: &[f32]) -> u32;
     div_row(codes: &[i8], scale: f32, out: &mut [f32]);
     copy_row(codes: &[i8], out: &mut [i8]) -> i32;
-    epilogue_row(sums: &[i32], sw: &[f32], sx: f32, out: &mut [f32]);
-    accumulate_row(sums: &[i32], sw: &[f32], sx: f32, out: &mut [f32]);
+    epilogue(sums: Sums<'_>, excess: Option<&[i32]>, sw: &[f32], sx: &[f32], out: Rectangle<'_, f32>);
+    accumulate(sums: Sums<'_>, excess: Option<&[i32]>, sw: &[f32], sx: &[f32], out: Rectangle<'_, f32>);
 }
 
 /// `Σ|w|` of one block, in the order of `weight`: the 32 lanes are four registers. (Left to itself the compiler keeps the

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::{Kernel, SUM_BLOCK, isa::Loops};
+use crate::{Kernel, SUM_BLOCK, gemm::blocking::Sums, isa::Loops, system::shared_out::Rectangle};
 
 /// Floats that hurt: ties of ±k/2, tiny, huge, and ordinary ones.
 fn floats(len: std::ops::Range<usize>) -> impl Strategy<Value = Vec<f32>> {
@@ -113,8 +113,12 @@ proptest! {
         needs_avx2!(scalar, avx2);
         let sw: Vec<f32> = (0..if per_row { acc.len() } else { 1 }).map(|i| sw + i as f32).collect();
         let (mut a, mut b) = (vec![9.0; acc.len()], vec![7.0; acc.len()]);
-        scalar.epilogue_row(&acc, &sw, sx, &mut a);
-        avx2.epilogue_row(&acc, &sw, sx, &mut b);
+        let write = |loops: Loops, out: &mut [f32]| {
+            let (sums, out) = (Sums::of_row(&acc), Rectangle::new(out, acc.len(), 1, acc.len()));
+            loops.epilogue(sums, None, &sw, &[sx], out);
+        };
+        write(scalar, &mut a);
+        write(avx2, &mut b);
         prop_assert_eq!(bits(&a), bits(&b));
         let codes: Vec<i8> = acc.iter().map(|acc| *acc as i8).collect();
         let (mut a, mut b) = (vec![9.0; acc.len()], vec![7.0; acc.len()]);

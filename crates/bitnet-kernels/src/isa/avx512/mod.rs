@@ -1,6 +1,7 @@
 //! AVX-512 with VNNI: prepacked products with 512-bit `vpdpbusd`, 16 output rows a register; `lut` adds `vpermw`.
 
 mod dense;
+mod epilogue;
 mod gemm;
 mod gemv;
 pub(crate) mod lut;
@@ -10,7 +11,7 @@ use std::arch::x86_64::*;
 
 pub(crate) use gemv::decode;
 
-use super::{DenseLoops, Isa, ManyRows, PanelLoops, avx2};
+use super::{DenseLoops, Isa, ManyRows, PanelLoops, RowLoops, avx2};
 use crate::{Layout, gemm::lut as nest};
 
 const NEEDS: &str = "AVX-512 F, BW, VL, VBMI and VNNI";
@@ -23,13 +24,19 @@ pub(crate) static ISA: Isa = Isa {
         )
     },
     layout: Layout::BaseThree,
-    rows: avx2::ROWS,
+    rows: ROWS,
     panels: PANELS,
     many_rows: None,
     lookup: LOOKUP,
     dense: DENSE,
     tiles: false,
     peak: Some(dots),
+};
+
+/// The loops over rows: AVX2's, but the epilogue.
+pub(crate) const ROWS: RowLoops = RowLoops {
+    epilogue: epilogue::epilogue,
+    ..avx2::ROWS
 };
 
 /// Prepacked products.

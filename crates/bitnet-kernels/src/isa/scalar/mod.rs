@@ -10,7 +10,7 @@ mod prepacked;
 pub(crate) use prepacked::signed;
 
 use super::{DenseLoops, Isa, PanelLoops, RowLoops};
-use crate::{Layout, SUM_LANES, TernaryWord};
+use crate::{Layout, SUM_LANES, TernaryWord, gemm::blocking::Sums, system::shared_out::Rectangle};
 
 pub(crate) static ISA: Isa = Isa {
     needs: "nothing",
@@ -40,8 +40,8 @@ pub(crate) const ROWS: RowLoops = RowLoops {
     pack_row,
     unpack_row,
     div_row,
-    epilogue_row,
-    accumulate_row,
+    epilogue,
+    accumulate,
     transpose_row,
     copy_row,
 };
@@ -131,24 +131,49 @@ pub(crate) fn div_row(codes: &[i8], scale: f32, out: &mut [f32]) {
     }
 }
 
-/// `out = sums as f32 / s_w / s_x`.
+/// `out = (sums − excess) as f32 / s_w / s_x`.
 #[inline(always)]
-pub(crate) fn epilogue_row(sums: &[i32], sw: &[f32], sx: f32, out: &mut [f32]) {
-    let terms = out.iter_mut().zip(sums);
-    if let [sw] = *sw {
-        terms.for_each(|(out, sum)| *out = *sum as f32 / sw / sx);
-    } else {
-        terms
-            .zip(sw)
-            .for_each(|((out, sum), sw)| *out = *sum as f32 / sw / sx);
-    }
+pub(crate) fn epilogue(
+    sums: Sums<'_>,
+    excess: Option<&[i32]>,
+    sw: &[f32],
+    sx: &[f32],
+    out: Rectangle<'_, f32>,
+) {
+    each_output(sums, excess, sw, sx, out, |out, y| *out = y);
 }
 
-/// `out += sums as f32 / s_w / s_x`.
+/// `out += (sums − excess) as f32 / s_w / s_x`.
 #[inline(always)]
-pub(crate) fn accumulate_row(sums: &[i32], sw: &[f32], sx: f32, out: &mut [f32]) {
-    for ((out, sum), sw) in out.iter_mut().zip(sums).zip(sw) {
-        *out += *sum as f32 / sw / sx;
+pub(crate) fn accumulate(
+    sums: Sums<'_>,
+    excess: Option<&[i32]>,
+    sw: &[f32],
+    sx: &[f32],
+    out: Rectangle<'_, f32>,
+) {
+    each_output(sums, excess, sw, sx, out, |out, y| *out += y);
+}
+
+#[inline(always)]
+fn each_output(
+    sums: Sums<'_>,
+    excess: Option<&[i32]>,
+    sw: &[f32],
+    sx: &[f32],
+    mut out: Rectangle<'_, f32>,
+    write: impl Fn(&mut f32, f32),
+) {
+    for (row, sx) in sx.iter().enumerate() {
+        let excess = excess.map_or(0, |excess| excess[row]);
+        let terms = out.row(row).iter_mut().zip(sums.row(row));
+        if let [sw] = *sw {
+            terms.for_each(|(out, sum)| write(out, (sum - excess) as f32 / sw / sx));
+        } else {
+            terms
+                .zip(sw)
+                .for_each(|((out, sum), sw)| write(out, (sum - excess) as f32 / sw / sx));
+        }
     }
 }
 
