@@ -2,7 +2,7 @@
 //!
 //! Shape suffixes: b batch, t time (queries), s time (keys), h query heads, g key/value heads, d head width, m model width.
 
-use bitnet_nn::fused::{cached_attention, causal_attention, rms_norm};
+use bitnet_nn::float::{cached_attention, causal_attention, rms_norm};
 use burn::module::Module;
 use burn::nn::RmsNorm;
 use burn::tensor::{Bool, Device, Int, Tensor, activation::softmax};

@@ -1,6 +1,6 @@
 //! The encoder-only classifier: the mean of the encoder's outputs through a float head.
 
-use bitnet_nn::fused::linear;
+use bitnet_nn::float::linear;
 use burn::module::{Module, Param};
 use burn::nn::Embedding;
 use burn::tensor::Tensor;

@@ -1,6 +1,6 @@
 //! The shape of a Transformer, in Hugging Face's field names, so that a `config.json` deserialises directly.
 
-use bitnet_nn::fused::Gate;
+use bitnet_nn::float::Gate;
 use bitnet_nn::{ActivationQuantizer, LinearKind, WeightQuantizer, device_limits, words_per_row};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};

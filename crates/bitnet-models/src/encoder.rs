@@ -1,6 +1,6 @@
 //! The encoder: tokens in, one vector a token out, each seeing the whole sequence.
 
-use bitnet_nn::fused::{embedding, rms_norm};
+use bitnet_nn::float::{embedding, rms_norm};
 use burn::module::Module;
 use burn::nn::{Embedding, RmsNorm};
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};

@@ -1,6 +1,6 @@
 //! The feed-forward block of encoders and decoders: gated, or plain as in the original Transformer.
 
-use bitnet_nn::fused::rms_norm;
+use bitnet_nn::float::rms_norm;
 use burn::module::Module;
 use burn::nn::RmsNorm;
 use burn::tensor::{

@@ -9,7 +9,7 @@
 //! f16 ends at 65,504. The product of two activations in SwiGLU stays below that in any model that is not broken; the square in
 //! ReLU² does not, so such models keep f32 (BitNet b1.58 2B4T is one).
 
-use bitnet_nn::fused::embedding;
+use bitnet_nn::float::embedding;
 use burn::module::{Param, ParamId};
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData, f16};
 

@@ -25,7 +25,7 @@ mod transformer;
 
 pub use attention::MultiHeadAttention;
 pub use bitnet_engine as engine;
-pub use bitnet_nn::fused;
+pub use bitnet_nn::float;
 pub use bitnet_nn::{
     ActivationQuantizer, DeviceLimits, LinearKind, TernaryWord, WeightQuantizer, device_limits,
 };

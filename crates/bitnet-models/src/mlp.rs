@@ -1,6 +1,6 @@
 //! The gated feed-forward block: `down(act(gate(x)) · up(x))`; SwiGLU with SiLU, or ReLU² as in BitNet b1.58 2B4T.
 
-use bitnet_nn::fused::{gated, rms_norm};
+use bitnet_nn::float::{gated, rms_norm};
 use burn::module::Module;
 use burn::nn::RmsNorm;
 use burn::tensor::Tensor;

@@ -1,6 +1,6 @@
 //! The multi-layer perceptron for vectors and small images, and the single layer of a regression.
 
-use bitnet_nn::fused::{linear, rms_norm};
+use bitnet_nn::float::{linear, rms_norm};
 use burn::module::{Module, Param};
 use burn::nn::RmsNorm;
 use burn::tensor::Tensor;

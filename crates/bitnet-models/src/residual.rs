@@ -6,7 +6,7 @@
 //!
 //! `x` is what enters the part, not what the part makes of it.
 
-use bitnet_nn::fused::rms_norm;
+use bitnet_nn::float::rms_norm;
 use burn::module::Module;
 use burn::nn::RmsNorm;
 use burn::tensor::Tensor;

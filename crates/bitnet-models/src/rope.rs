@@ -3,7 +3,7 @@
 //! Dimension `i` of the first half of a head and dimension `i` of the second half are rotated together by the angle
 //! `p · θ^(−2i/d)` at position `p`. (Burn's `RotaryEncoding` pairs neighbours instead: other weights, not this model.)
 
-use bitnet_nn::fused::rotary;
+use bitnet_nn::float::rope;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -53,6 +53,6 @@ impl RotaryEmbedding {
     pub fn forward(&self, x_bthd: Tensor<4>, offset: usize) -> Tensor<4> {
         let time = x_bthd.dims()[1];
         let at = |table: &Tensor<2>| table.clone().narrow(0, offset, time);
-        rotary(x_bthd, at(&self.cos), at(&self.sin))
+        rope(x_bthd, at(&self.cos), at(&self.sin))
     }
 }

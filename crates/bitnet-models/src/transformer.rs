@@ -3,7 +3,7 @@
 //! Embedding, norms and head stay in float in both twins; the projections of the blocks are ternary or float by
 //! `linear` in the config, and nothing else differs.
 
-use bitnet_nn::fused::{linear, rms_norm};
+use bitnet_nn::float::{linear, rms_norm};
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, RmsNorm};
 use burn::tensor::{Int, Tensor};

@@ -35,12 +35,11 @@
 //! `metal` and `cuda` share CubeCL kernels; `autodiff` (default) and `fusion` wrap any of them.
 
 mod backends;
-pub mod fused;
+pub mod float;
 mod layers;
 mod limits;
-mod ops;
-pub mod reference;
-mod tensor;
+mod shape;
+mod ternary;
 
 pub use bitnet_kernels::{Granularity, TernaryWord, WeightQuantizer, words_per_row};
 pub use layers::{
@@ -48,9 +47,8 @@ pub use layers::{
     PackedBitLinearConfig,
 };
 pub use limits::{DeviceLimits, device_limits};
-pub use ops::TernaryBackend;
-pub use tensor::{
-    QuantizedActivations, bitlinear, bitlinear_quantized, dequantize_activations,
+pub use ternary::{
+    QuantizedActivations, TernaryBackend, bitlinear, bitlinear_quantized, dequantize_activations,
     dequantize_weights, packed_linear, packed_linear_quantized, quantize_activations,
-    quantize_activations_int4, quantize_weights,
+    quantize_activations_int4, quantize_weights, reference,
 };

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 #[non_exhaustive]
 pub struct DeviceLimits {
     /// Most bytes of a buffer that a kernel can be given at once. Tensors of one operation must stay below, but for a table
-    /// of [`crate::fused::embedding`] and [`crate::fused::linear`].
+    /// of [`crate::float::embedding`] and [`crate::float::linear`].
     pub binding_bytes: u64,
     /// Bytes of the device's memory, where its API tells.
     pub memory_bytes: Option<u64>,

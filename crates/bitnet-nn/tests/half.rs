@@ -3,7 +3,7 @@
 
 mod common;
 
-use bitnet_nn::fused::{cached_attention, embedding, linear, rms_norm, rotary};
+use bitnet_nn::float::{cached_attention, embedding, linear, rms_norm, rope};
 use bitnet_nn::{
     BitLinearConfig, Granularity, QuantizedActivations, WeightQuantizer, packed_linear,
     packed_linear_quantized, quantize_activations, quantize_weights,
@@ -105,9 +105,9 @@ fn blocks_compute_in_f32() {
     let (half, wide) = both(23, [2, 3, 4, 8], &device);
     let (_, cos) = both(29, [3, 8], &device);
     let (_, sin) = both(31, [3, 8], &device);
-    let turned = rotary(half, cos.clone(), sin.clone());
+    let turned = rope(half, cos.clone(), sin.clone());
     // Differences of two products may cancel: the error is that of the larger one.
-    let (turned, turned_32) = (halves(turned), floats(rotary(wide, cos, sin)));
+    let (turned, turned_32) = (halves(turned), floats(rope(wide, cos, sin)));
     for (h, w) in turned.iter().zip(turned_32) {
         assert!((h.to_f32() - w).abs() <= ULP * w.abs().max(1.0), "{h} {w}");
     }

@@ -4,7 +4,7 @@ mod common;
 
 use bitnet_nn::{
     BitLinear, BitLinearConfig, Granularity, LinearKind, WeightQuantizer, bitlinear,
-    fused::rms_norm,
+    float::rms_norm,
 };
 use burn::module::Param;
 use burn::nn::{Linear, LinearConfig, LinearLayout};

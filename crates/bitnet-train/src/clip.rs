@@ -3,7 +3,7 @@
 //! Burn clips each tensor by its own norm, which changes the direction of the step; the norm over all parameters does
 //! not. The factor stays on the device, and the optimiser's own pass over the gradients applies it.
 
-use bitnet_models::fused::sum_of_squares;
+use bitnet_models::float::sum_of_squares;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;

@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use bitnet_data::Batch;
-use bitnet_models::fused::cross_entropy;
+use bitnet_models::float::cross_entropy;
 
 /// Cross-entropy against a target that keeps `1 − ε` of its weight and spreads `ε` over the vocabulary, from the
 /// cross-entropy of the plain target: `loss + ε (x_target − mean(x))`.

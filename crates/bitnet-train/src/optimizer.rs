@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bitnet_config::OptimConfig;
-use bitnet_models::fused::{AdamWStep, adamw};
+use bitnet_models::float::{AdamWStep, adamw};
 use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
 use burn::optim::{
     AdaptiveMomentumState, LearningRate, ModuleOptimizer, Optimizer, RecordState, StateSink,

@@ -12,7 +12,7 @@ mod decoder;
 pub use beam::{BeamSearch, Hypothesis};
 pub use decoder::{Decoder, DecoderLayer, Decoding};
 
-use bitnet_nn::fused::linear;
+use bitnet_nn::float::linear;
 use burn::module::{Module, Param};
 use burn::nn::Embedding;
 use burn::tensor::{Int, Tensor};

@@ -1,11 +1,12 @@
-//! One file per backend: how each runs the operations of [`TernaryBackend`](crate::TernaryBackend).
+//! How each backend runs the operations of [`TernaryBackend`](crate::ternary::TernaryBackend) and
+//! [`FloatBackend`](crate::float::FloatBackend): one file a family of operations.
 
 #[cfg(feature = "autodiff")]
 mod autodiff;
 #[cfg(any(feature = "flex", feature = "ndarray"))]
-pub(crate) mod cpu;
+mod cpu;
 #[cfg(feature = "cube")]
-pub(crate) mod cube;
+mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "ndarray")]

@@ -7,8 +7,8 @@ use burn::tensor::{Device, Tensor};
 use super::kind::{fake_quantized, groups};
 use super::packed::PackedParts;
 use super::{ActivationQuantizer, LinearKind, PackedBitLinear};
-use crate::fused::{linear, rms_norm};
-use crate::tensor::{QuantizedActivations, bitlinear_quantized, quantize_weights};
+use crate::float::{linear, rms_norm};
+use crate::ternary::{QuantizedActivations, bitlinear_quantized, quantize_weights};
 
 /// Configuration of a [`BitLinear`] layer.
 #[derive(Config, Debug)]

@@ -2,7 +2,7 @@ use bitnet_kernels::{Granularity, WeightQuantizer};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::tensor::{QuantizedActivations, dequantize_weights, quantize_weights};
+use crate::ternary::{QuantizedActivations, dequantize_weights, quantize_weights};
 
 /// What a [`BitLinear`](crate::BitLinear) computes: the switch between a model and its twin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

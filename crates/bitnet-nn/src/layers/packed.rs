@@ -7,8 +7,8 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use super::ActivationQuantizer;
 use super::bit_linear::{add_bias, check_group_size};
 use super::kind::groups;
-use crate::fused::{linear, rms_norm};
-use crate::tensor::{
+use crate::float::{linear, rms_norm};
+use crate::ternary::{
     QuantizedActivations, dequantize_weights, packed_linear, packed_linear_quantized,
 };
 

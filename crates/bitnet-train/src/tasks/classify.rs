@@ -4,7 +4,7 @@ use bitnet_config::RunConfig;
 use bitnet_data::{
     DataError, EpochSampler, LabelledBatch, SequenceVocabulary, Table, Tokenizer, scores,
 };
-use bitnet_models::fused::cross_entropy;
+use bitnet_models::float::cross_entropy;
 use bitnet_models::{Classifier, ConfigError, Network, Sequences};
 use burn::tensor::{Device, Tensor};
 

@@ -2,7 +2,7 @@
 
 use bitnet_config::RunConfig;
 use bitnet_data::{EpochSampler, Vectors};
-use bitnet_models::fused::cross_entropy;
+use bitnet_models::float::cross_entropy;
 use bitnet_models::{ConfigError, Network, Perceptron};
 use burn::tensor::{Device, Tensor};
 

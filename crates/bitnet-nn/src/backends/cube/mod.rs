@@ -1,120 +1,18 @@
-//! Every CubeCL runtime (wgpu, vulkan, metal, cuda).
+//! Every CubeCL runtime (wgpu, vulkan, metal, cuda): kernels for what Burn's fusion does not make one kernel of.
 //!
-//! The kernels read 2-bit weights and int8 activations as `u32` words, because WGSL has no smaller integers, and sum by
-//! selection and addition: exact for any `K` up to 2²³ (`product`). The scales of absmax and absmean are taken from integers
-//! (`quantise`). Subgroups are not used, and f16 only for activations that are given in it, so any adapter runs them. A NaN is
-//! whatever the adapter makes of it.
+//! Subgroups are not used, and f16 only for tensors that are given in it, so any adapter runs them. A NaN is whatever the
+//! adapter makes of it.
 
-mod product;
-mod quantise;
+mod float;
+mod ternary;
 
-use bitnet_kernels::{Granularity, WeightQuantizer};
-use burn::backend::{
-    TensorMetadata,
-    ops::FloatTensorOps,
-    tensor::{FloatTensor, IntTensor},
-};
+use burn::backend::{TensorMetadata, ops::FloatTensorOps};
 use burn::tensor::{DType, FloatDType, Shape};
 use burn_cubecl::{
     CubeBackend, kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype,
     tensor::CubeTensor,
 };
 use cubecl::{calculate_cube_count_elemwise, prelude::*};
-
-use crate::{TernaryBackend, ops::in_dtype, reference};
-
-impl TernaryBackend for CubeBackend {
-    fn quantize_weights(
-        w: FloatTensor<Self>,
-        quantizer: WeightQuantizer,
-        granularity: Granularity,
-    ) -> (IntTensor<Self>, FloatTensor<Self>) {
-        let w = as_f32(w);
-        if quantizer == WeightQuantizer::Sign {
-            return reference::quantize_weights::<Self>(w, quantizer, granularity);
-        }
-        let scales = match quantizer {
-            WeightQuantizer::AbsMean => quantise::absmean_scales(&w, granularity),
-            WeightQuantizer::AbsMedian | WeightQuantizer::Sign => {
-                let scales = reference::weight_scales::<Self>(w.clone(), quantizer, granularity);
-                let groups = scales.shape()[0];
-                into_contiguous(Self::float_reshape(scales, Shape::new([groups])))
-            }
-        };
-        (quantise::pack(w, scales.clone()), scales)
-    }
-
-    fn quantize_activations(x: FloatTensor<Self>) -> (IntTensor<Self>, FloatTensor<Self>) {
-        quantise::activations(readable(x))
-    }
-
-    fn ternary_product(
-        x_codes: IntTensor<Self>,
-        x_scales: FloatTensor<Self>,
-        w_codes: IntTensor<Self>,
-        w_scales: FloatTensor<Self>,
-        _in_features: usize,
-        dtype: FloatDType,
-    ) -> FloatTensor<Self> {
-        let y = product::product(
-            into_contiguous(x_codes),
-            into_contiguous(x_scales),
-            into_contiguous(w_codes),
-            into_contiguous(w_scales),
-            match dtype {
-                FloatDType::F16 => DType::F16,
-                _ => DType::F32,
-            },
-        );
-        in_dtype::<Self>(y, dtype)
-    }
-
-    fn dequantize_weights(
-        codes: IntTensor<Self>,
-        scales: FloatTensor<Self>,
-        in_features: usize,
-    ) -> FloatTensor<Self> {
-        let (codes, scales) = (into_contiguous(codes), into_contiguous(scales));
-        let w = empty(&codes, [codes.shape()[0], in_features], DType::F32);
-        launch(&w, |client, count, dim| {
-            // SAFETY: the kernel checks its position against `w` [rows, cols]; `codes` has ⌈cols/16⌉ words a row.
-            unsafe {
-                unpack_weights::launch_unchecked(
-                    client,
-                    count,
-                    dim,
-                    codes.clone().into_tensor_arg(),
-                    scales.clone().into_tensor_arg(),
-                    w.clone().into_tensor_arg(),
-                )
-            }
-        });
-        w
-    }
-
-    fn dequantize_activations(
-        codes: IntTensor<Self>,
-        scales: FloatTensor<Self>,
-        in_features: usize,
-    ) -> FloatTensor<Self> {
-        let (codes, scales) = (into_contiguous(codes), into_contiguous(scales));
-        let x = empty(&codes, [codes.shape()[0], in_features], DType::F32);
-        launch(&x, |client, count, dim| {
-            // SAFETY: the kernel checks its position against `x` [rows, cols]; `codes` has ⌈cols/4⌉ words a row.
-            unsafe {
-                unpack_activations::launch_unchecked(
-                    client,
-                    count,
-                    dim,
-                    codes.clone().into_tensor_arg(),
-                    scales.clone().into_tensor_arg(),
-                    x.clone().into_tensor_arg(),
-                )
-            }
-        });
-        x
-    }
-}
 
 /// Runs `$body` with `$F` the type of a tensor that is [`readable`]: f16 or f32.
 macro_rules! with_float {
@@ -185,33 +83,4 @@ pub(crate) fn cubes(count: usize) -> CubeCount {
 #[cube]
 pub(crate) fn position() -> usize {
     CUBE_POS_Y as usize * CUBE_COUNT_X as usize + CUBE_POS_X as usize
-}
-
-/// `w[n, k] = code / s`.
-#[cube(launch_unchecked)]
-fn unpack_weights(codes: &Tensor<u32>, scales: &Tensor<f32>, w: &mut Tensor<f32>) {
-    if ABSOLUTE_POS >= w.len() {
-        terminate!();
-    }
-    let cols = w.shape(1);
-    let row = ABSOLUTE_POS / cols;
-    let k = ABSOLUTE_POS % cols;
-    let word = codes[row * codes.shape(1) + k / 16];
-    let code = i32::cast_from((word >> (2 * (k % 16) as u32)) & 3) - 1;
-    let scale = scales[select(scales.len() == 1, 0, row)];
-    w[ABSOLUTE_POS] = f32::cast_from(code) / scale;
-}
-
-/// `x[m, k] = code / s`.
-#[cube(launch_unchecked)]
-fn unpack_activations(codes: &Tensor<u32>, scales: &Tensor<f32>, x: &mut Tensor<f32>) {
-    if ABSOLUTE_POS >= x.len() {
-        terminate!();
-    }
-    let cols = x.shape(1);
-    let row = ABSOLUTE_POS / cols;
-    let k = ABSOLUTE_POS % cols;
-    let word = codes[row * codes.shape(1) + k / 4];
-    let code = i32::cast_from(word << (24 - 8 * (k % 4) as u32)) >> 24;
-    x[ABSOLUTE_POS] = f32::cast_from(code) / scales[row];
 }

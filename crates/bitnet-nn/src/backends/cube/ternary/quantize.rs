@@ -11,7 +11,7 @@ use burn::tensor::{DType, Shape};
 use burn_cubecl::{ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor};
 use cubecl::prelude::*;
 
-use super::{cubes, empty, launch, position, with_float};
+use crate::backends::cube::{cubes, empty, launch, position, with_float};
 
 /// Bits of +infinity: finite magnitudes are below, NaN above.
 const INFINITY: u32 = 0x7f80_0000;

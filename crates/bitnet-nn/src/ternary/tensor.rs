@@ -4,7 +4,7 @@ use bitnet_kernels::{Granularity, WeightQuantizer, words_per_row};
 use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor};
 
-use crate::TernaryBackend;
+use super::TernaryBackend;
 
 /// `y = x̂ · ŵᵀ` with fake-quantised operands and straight-through gradients.
 ///

@@ -1,10 +1,11 @@
 //! The backend extension: the operations that a ternary linear layer adds to Burn's [`Backend`].
 //!
 //! Six primitive operations carry everything; each has a default body composed from Burn's own operations
-//! ([`crate::reference`]), so a backend without kernels of its own needs an empty `impl`. The composed operations
+//! ([`reference`]), so a backend without kernels of its own needs an empty `impl`. The composed operations
 //! stand on them: [`bitlinear`](TernaryBackend::bitlinear) for training and
-//! [`packed_linear`](TernaryBackend::packed_linear) for inference, each also for activations that several layers share. Both go through the same integer product, which is
-//! why a packed model answers exactly as the fake-quantised one it was packed from.
+//! [`packed_linear`](TernaryBackend::packed_linear) for inference, each also for activations that several layers share.
+//! Both go through the same integer product, which is why a packed model answers exactly as the fake-quantised one it was
+//! packed from.
 //!
 //! # Layouts
 //!
@@ -34,9 +35,12 @@ use burn::backend::{
 };
 #[cfg(feature = "fusion")]
 use burn::tensor::DType;
-use burn::tensor::{FloatDType, Shape};
+use burn::tensor::FloatDType;
+#[cfg(feature = "fusion")]
+use burn::tensor::Shape;
 
-use crate::reference;
+use super::reference;
+use crate::shape::{as_rows, in_dtype, last, with_leading};
 
 /// The operations of ternary linear layers, on a Burn backend.
 #[backend_extension(
@@ -200,40 +204,6 @@ pub trait TernaryBackend: Backend {
         let y = Self::ternary_product(x_codes, x_scales, w_codes, w_scales, features, dtype);
         with_leading::<Self>(y, shape)
     }
-}
-
-/// `x` in another float type, or as it is.
-pub(crate) fn in_dtype<B: Backend>(x: FloatTensor<B>, dtype: FloatDType) -> FloatTensor<B> {
-    match x.dtype() == dtype.into() {
-        true => x,
-        false => B::float_cast(x, dtype),
-    }
-}
-
-/// The last dimension: the features of a token.
-pub(crate) fn last(shape: &Shape) -> usize {
-    shape[shape.num_dims() - 1]
-}
-
-/// `[..., K]` → `[M, K]`.
-pub(crate) fn as_rows<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
-    let shape = x.shape();
-    if shape.num_dims() == 2 {
-        return x;
-    }
-    let cols = last(&shape);
-    let rows = shape.iter().take(shape.num_dims() - 1).product();
-    B::float_reshape(x, Shape::new([rows, cols]))
-}
-
-/// `[M, N]` → `[..., N]` with the leading dimensions of `shape`.
-pub(crate) fn with_leading<B: Backend>(y: FloatTensor<B>, mut shape: Shape) -> FloatTensor<B> {
-    if shape.num_dims() == 2 {
-        return y;
-    }
-    let rank = shape.num_dims();
-    shape[rank - 1] = y.shape()[1];
-    B::float_reshape(y, shape)
 }
 
 #[cfg(feature = "fusion")]

@@ -13,7 +13,7 @@ use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::prelude::*;
 
 use crate::backends::cube::{empty, launch, readable, with_float};
-use crate::ops::in_dtype;
+use crate::shape::in_dtype;
 
 /// Rows of `x` up to which each row of the table is read once for all of them.
 const FEW: usize = 4;
@@ -25,7 +25,7 @@ const LANES: usize = 32;
 const GROUPS: usize = 4;
 
 /// `x · wᵀ`: `x` `[M, K]`, `w` `[N, K]` → `[M, N]`.
-pub fn rows_product(x: CubeTensor, w: CubeTensor) -> CubeTensor {
+pub fn linear(x: CubeTensor, w: CubeTensor) -> CubeTensor {
     let (x, w) = (readable(x), readable(w));
     let (m, n, dtype) = (x.shape()[0], w.shape()[0], x.dtype);
     let many = m > FEW;
@@ -68,7 +68,7 @@ pub fn rows_product(x: CubeTensor, w: CubeTensor) -> CubeTensor {
 }
 
 /// The rows `ids` `[M]` of `table` `[V, K]` → `[M, K]`.
-pub fn rows(table: CubeTensor, ids: CubeTensor) -> CubeTensor {
+pub fn gather_rows(table: CubeTensor, ids: CubeTensor) -> CubeTensor {
     let table = readable(table);
     let ids = into_contiguous(CubeBackend::int_cast(ids, IntDType::I32));
     let out = empty(&table, [ids.shape()[0], table.shape()[1]], table.dtype);

@@ -1,11 +1,11 @@
-//! The operations of [`FusedBackend`] on Burn's public [`Tensor`].
+//! The operations of [`FloatBackend`] on Burn's public [`Tensor`].
 
 use bitnet_kernels::float::{AdamWStep, Gate};
 use burn::backend::Dispatch;
 use burn::nn::RmsNorm;
 use burn::tensor::{Int, Tensor};
 
-use super::FusedBackend;
+use super::FloatBackend;
 
 /// `y = x · wᵀ`: `x` `[..., K]`, `w` `[N, K]` → `[..., N]`.
 ///
@@ -17,7 +17,7 @@ pub fn linear<const D: usize>(x: Tensor<D>, w: Tensor<2>) -> Tensor<D> {
         features, in_features,
         "linear: x has {features} features, w takes {in_features}"
     );
-    Tensor::from_dispatch(<Dispatch as FusedBackend>::float_linear(
+    Tensor::from_dispatch(<Dispatch as FloatBackend>::float_linear(
         x.into_dispatch(),
         w.into_dispatch(),
     ))
@@ -28,14 +28,14 @@ pub fn linear<const D: usize>(x: Tensor<D>, w: Tensor<2>) -> Tensor<D> {
 /// Unlike Burn's `Embedding` it takes a table larger than a GPU binds at once.
 pub fn embedding(table: Tensor<2>, ids: Tensor<2, Int>) -> Tensor<3> {
     let ([batch, time], [_, width]) = (ids.dims(), table.dims());
-    let rows: Tensor<2> = Tensor::from_dispatch(<Dispatch as FusedBackend>::rows(
+    let rows: Tensor<2> = Tensor::from_dispatch(<Dispatch as FloatBackend>::gather_rows(
         table.into_dispatch(),
         ids.reshape([batch * time]).into_dispatch(),
     ));
     rows.reshape([batch, time, width])
 }
 
-/// Causal self-attention with rotary embedding: `q` `[batch, time, heads, width]`, `k` and `v`
+/// Causal self-attention with RoPE: `q` `[batch, time, heads, width]`, `k` and `v`
 /// `[batch, time, kv_heads, width]`, tables `[time, width]` → `[batch, time, heads, width]`.
 ///
 /// # Panics
@@ -63,7 +63,7 @@ pub fn causal_attention(
         cos.dims(),
         sin.dims()
     );
-    Tensor::from_dispatch(<Dispatch as FusedBackend>::causal_attention(
+    Tensor::from_dispatch(<Dispatch as FloatBackend>::causal_attention(
         q.into_dispatch(),
         k.into_dispatch(),
         v.into_dispatch(),
@@ -72,9 +72,12 @@ pub fn causal_attention(
     ))
 }
 
-/// Attention of a few queries to a cache, in decoding: rotated `q` `[batch, time, heads, width]`, which stand at `offset` and after,
-/// rotated `keys` and `values` `[batch, kv_heads, positions, width]` → `[batch, time, heads, width]`. A query sees the keys up
-/// to its own place. Not differentiable.
+/// Attention of a few queries to the KV cache, in decoding. Queries stand at `offset` and after, and each attends to the
+/// keys up to its own position; `q` and `keys` are rotated already. Not differentiable.
+///
+/// # Shapes
+/// `q` `[batch, time, heads, width]`, `keys` and `values` `[batch, kv_heads, positions, width]` →
+/// `[batch, time, heads, width]`.
 ///
 /// # Panics
 /// If the shapes disagree, `kv_heads` does not divide `heads`, or there are fewer positions than `offset + time`.
@@ -96,7 +99,7 @@ pub fn cached_attention(
         keys.dims(),
         values.dims()
     );
-    Tensor::from_dispatch(<Dispatch as FusedBackend>::cached_attention(
+    Tensor::from_dispatch(<Dispatch as FloatBackend>::cached_attention(
         q.into_dispatch(),
         keys.into_dispatch(),
         values.into_dispatch(),
@@ -111,7 +114,7 @@ pub fn cached_attention(
 pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     let ([rows, _], [targets_len]) = (logits.dims(), targets.dims());
     assert_eq!(rows, targets_len, "cross_entropy: logits and targets");
-    Tensor::from_dispatch(<Dispatch as FusedBackend>::cross_entropy(
+    Tensor::from_dispatch(<Dispatch as FloatBackend>::cross_entropy(
         logits.into_dispatch(),
         targets.into_dispatch(),
     ))
@@ -119,7 +122,7 @@ pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
 
 /// `Σ x²` over all elements. Not differentiable.
 pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
-    Tensor::from_dispatch(<Dispatch as FusedBackend>::sum_of_squares(
+    Tensor::from_dispatch(<Dispatch as FloatBackend>::sum_of_squares(
         x.into_dispatch(),
     ))
 }
@@ -135,7 +138,7 @@ pub fn rms_norm<const D: usize>(norm: &RmsNorm, x: Tensor<D>) -> Tensor<D> {
         features, width,
         "rms_norm: x has {features} features, the norm {width}"
     );
-    Tensor::from_dispatch(<Dispatch as FusedBackend>::rms_norm(
+    Tensor::from_dispatch(<Dispatch as FloatBackend>::rms_norm(
         x.into_dispatch(),
         gamma.into_dispatch(),
         norm.epsilon as f32,
@@ -148,26 +151,26 @@ pub fn rms_norm<const D: usize>(norm: &RmsNorm, x: Tensor<D>) -> Tensor<D> {
 /// If the shapes differ.
 pub fn gated<const D: usize>(gate: Tensor<D>, up: Tensor<D>, act: Gate) -> Tensor<D> {
     assert_eq!(gate.dims(), up.dims(), "gated: gate and up differ in shape");
-    Tensor::from_dispatch(<Dispatch as FusedBackend>::gated(
+    Tensor::from_dispatch(<Dispatch as FloatBackend>::gated(
         gate.into_dispatch(),
         up.into_dispatch(),
         act,
     ))
 }
 
-/// Rotary embedding (rotate-half) of `x` `[batch, time, heads, width]` by the tables `[time, width]`.
+/// RoPE (rotate-half) of `x` `[batch, time, heads, width]` by the tables `[time, width]`.
 ///
 /// # Panics
 /// If the tables have another shape, or the width is odd.
-pub fn rotary(x: Tensor<4>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<4> {
+pub fn rope(x: Tensor<4>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<4> {
     let [_, time, _, width] = x.dims();
     assert!(
         cos.dims() == [time, width] && sin.dims() == [time, width] && width.is_multiple_of(2),
-        "rotary: tables {:?} and {:?} for {time} positions of width {width}",
+        "rope: tables {:?} and {:?} for {time} positions of width {width}",
         cos.dims(),
         sin.dims()
     );
-    Tensor::from_dispatch(<Dispatch as FusedBackend>::rotary(
+    Tensor::from_dispatch(<Dispatch as FloatBackend>::rope(
         x.into_dispatch(),
         cos.into_dispatch(),
         sin.into_dispatch(),
@@ -183,7 +186,7 @@ pub fn adamw<const D: usize>(
     moments: (Tensor<D>, Tensor<D>),
     step: AdamWStep,
 ) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
-    let (param, m, v) = <Dispatch as FusedBackend>::adamw(
+    let (param, m, v) = <Dispatch as FloatBackend>::adamw(
         param.into_dispatch(),
         grad.into_dispatch(),
         factor.into_dispatch(),

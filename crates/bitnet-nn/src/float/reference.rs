@@ -7,32 +7,32 @@ use burn::backend::{
 };
 use burn::tensor::{FloatDType, Scalar, Shape, Slice};
 
-use super::FusedBackend;
-use crate::ops::{as_rows, in_dtype, last, with_leading};
+use super::FloatBackend;
+use crate::shape::{as_rows, in_dtype, last, with_leading};
 
 /// Queries, keys and values.
 type Triple<B> = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>);
 
-pub(super) fn linear<B: FusedBackend>(x: FloatTensor<B>, w: FloatTensor<B>) -> FloatTensor<B> {
+pub(super) fn linear<B: FloatBackend>(x: FloatTensor<B>, w: FloatTensor<B>) -> FloatTensor<B> {
     let shape = x.shape();
-    let y = B::rows_product(as_rows::<B>(x), w);
+    let y = B::linear_forward(as_rows::<B>(x), w);
     with_leading::<B>(y, shape)
 }
 
-pub(super) fn product<B: FusedBackend>(
+pub(super) fn matmul<B: FloatBackend>(
     a: FloatTensor<B>,
     b: FloatTensor<B>,
     transpose_a: bool,
     transpose_b: bool,
 ) -> FloatTensor<B> {
-    let turned = |x, transpose| {
+    let transposed = |x, transpose| {
         if transpose { B::float_transpose(x) } else { x }
     };
-    B::float_matmul(turned(a, transpose_a), turned(b, transpose_b))
+    B::float_matmul(transposed(a, transpose_a), transposed(b, transpose_b))
 }
 
 /// `[b, t, h, d]` to `[b, h, t, d]` and back.
-fn swap<B: FusedBackend>(x: FloatTensor<B>) -> FloatTensor<B> {
+fn swap<B: FloatBackend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::float_swap_dims(x, 1, 2)
 }
 
@@ -41,8 +41,8 @@ fn attention_scale(q: &Shape) -> Scalar {
     Scalar::from(1.0 / (last(q) as f32).sqrt())
 }
 
-/// −∞ in place of scores `[b, h, t, s]` where a query may not look: queries stand at `offset` and after, keys from 0 on.
-fn hide<B: FusedBackend>(scores: FloatTensor<B>, offset: usize) -> FloatTensor<B> {
+/// The causal mask: −∞ in place of scores `[b, h, t, s]` of future keys. Queries stand at `offset` and after, keys from 0 on.
+fn mask_future<B: FloatBackend>(scores: FloatTensor<B>, offset: usize) -> FloatTensor<B> {
     let (shape, device) = (scores.shape(), scores.device());
     let (time, len) = (shape[2], shape[3]);
     let settings = get_device_settings::<B>(&device);
@@ -53,17 +53,17 @@ fn hide<B: FusedBackend>(scores: FloatTensor<B>, offset: usize) -> FloatTensor<B
     );
     let keys = B::int_reshape(positions(0, len), Shape::new([1, 1, 1, len]));
     let of_all = Shape::new([1, 1, time, len]);
-    let hidden = B::int_lower(
+    let future = B::int_lower(
         B::int_expand(queries, of_all.clone()),
         B::int_expand(keys, of_all),
         settings.bool_dtype,
     );
-    let hidden = B::bool_expand(hidden, shape);
-    B::float_mask_fill(scores, hidden, Scalar::from(f32::NEG_INFINITY))
+    let future = B::bool_expand(future, shape);
+    B::float_mask_fill(scores, future, Scalar::from(f32::NEG_INFINITY))
 }
 
 /// Softmax over the last dimension, and `ln Σ eˢ` with a last dimension of 1.
-fn softmax<B: FusedBackend>(scores: FloatTensor<B>) -> (FloatTensor<B>, FloatTensor<B>) {
+fn softmax<B: FloatBackend>(scores: FloatTensor<B>) -> (FloatTensor<B>, FloatTensor<B>) {
     let highest = B::float_max_dim(scores.clone(), 3);
     let exps = B::float_exp(B::float_sub(scores, highest.clone()));
     let sums = B::float_sum_dim(exps.clone(), 3);
@@ -71,7 +71,7 @@ fn softmax<B: FusedBackend>(scores: FloatTensor<B>) -> (FloatTensor<B>, FloatTen
     (p, B::float_add(highest, B::float_log(sums)))
 }
 
-pub(super) fn cached_attention<B: FusedBackend>(
+pub(super) fn cached_attention<B: FloatBackend>(
     q: FloatTensor<B>,
     keys: FloatTensor<B>,
     values: FloatTensor<B>,
@@ -79,19 +79,19 @@ pub(super) fn cached_attention<B: FusedBackend>(
 ) -> FloatTensor<B> {
     let shape = q.shape();
     let (time, heads) = (shape[1], shape[2]);
-    let seen = |x: FloatTensor<B>| {
+    let visible = |x: FloatTensor<B>| {
         let mut range = vec![Slice::full(); 4];
         range[2] = Slice::from(0..offset + time);
-        share::<B>(B::float_slice(x, &range), heads)
+        repeat_kv::<B>(B::float_slice(x, &range), heads)
     };
     let q = B::float_mul_scalar(swap::<B>(q), attention_scale(&shape));
-    let scores = B::float_matmul(q, B::float_transpose(seen(keys)));
-    let (p, _) = softmax::<B>(hide::<B>(scores, offset));
-    swap::<B>(B::float_matmul(p, seen(values)))
+    let scores = B::float_matmul(q, B::float_transpose(visible(keys)));
+    let (p, _) = softmax::<B>(mask_future::<B>(scores, offset));
+    swap::<B>(B::float_matmul(p, visible(values)))
 }
 
 /// Repeats each key/value head for the query heads that share it: `[b, g, t, d]` → `[b, h, t, d]`.
-fn share<B: FusedBackend>(x: FloatTensor<B>, heads: usize) -> FloatTensor<B> {
+fn repeat_kv<B: FloatBackend>(x: FloatTensor<B>, heads: usize) -> FloatTensor<B> {
     let shape = x.shape();
     let [b, g, t, d] = [shape[0], shape[1], shape[2], shape[3]];
     if g == heads {
@@ -103,7 +103,7 @@ fn share<B: FusedBackend>(x: FloatTensor<B>, heads: usize) -> FloatTensor<B> {
 }
 
 /// The sum over the query heads that share a key/value head: `[b, h, t, d]` → `[b, g, t, d]`.
-fn gather<B: FusedBackend>(x: FloatTensor<B>, kv_heads: usize) -> FloatTensor<B> {
+fn sum_kv<B: FloatBackend>(x: FloatTensor<B>, kv_heads: usize) -> FloatTensor<B> {
     let shape = x.shape();
     let [b, h, t, d] = [shape[0], shape[1], shape[2], shape[3]];
     if h == kv_heads {
@@ -114,8 +114,8 @@ fn gather<B: FusedBackend>(x: FloatTensor<B>, kv_heads: usize) -> FloatTensor<B>
     B::float_reshape(x, Shape::new([b, kv_heads, t, d]))
 }
 
-/// Scaled scores `[b, h, t, t]`, −∞ where hidden, with the rotated queries and shared rotated keys they come from.
-fn scores<B: FusedBackend>(
+/// Scaled scores `[b, h, t, t]`, −∞ in the future, with the rotated queries and repeated rotated keys they come from.
+fn scores<B: FloatBackend>(
     q: FloatTensor<B>,
     k: FloatTensor<B>,
     cos: FloatTensor<B>,
@@ -123,14 +123,14 @@ fn scores<B: FusedBackend>(
 ) -> Triple<B> {
     let shape = q.shape();
     let (heads, scale) = (shape[2], attention_scale(&shape));
-    let q = swap::<B>(B::rotary(q, cos.clone(), sin.clone(), false));
-    let k = share::<B>(swap::<B>(B::rotary(k, cos, sin, false)), heads);
+    let q = swap::<B>(B::rope(q, cos.clone(), sin.clone(), false));
+    let k = repeat_kv::<B>(swap::<B>(B::rope(k, cos, sin, false)), heads);
     let q = B::float_mul_scalar(q, scale);
     let scores = B::float_matmul(q.clone(), B::float_transpose(k.clone()));
-    (hide::<B>(scores, 0), q, k)
+    (mask_future::<B>(scores, 0), q, k)
 }
 
-pub(super) fn causal_attention<B: FusedBackend>(
+pub(super) fn causal_attention<B: FloatBackend>(
     q: FloatTensor<B>,
     k: FloatTensor<B>,
     v: FloatTensor<B>,
@@ -143,12 +143,12 @@ pub(super) fn causal_attention<B: FusedBackend>(
     let (scores, _, _) = scores::<B>(q, k, cos, sin);
     // 16 bits would be too few for a sum of exponentials.
     let (p, log_sums) = softmax::<B>(in_dtype::<B>(scores, FloatDType::F32));
-    let y = B::float_matmul(in_dtype::<B>(p, dtype), share::<B>(swap::<B>(v), heads));
+    let y = B::float_matmul(in_dtype::<B>(p, dtype), repeat_kv::<B>(swap::<B>(v), heads));
     let log_sums = B::float_reshape(swap::<B>(log_sums), Shape::new([batch, time, heads]));
     (swap::<B>(y), log_sums)
 }
 
-pub(super) fn causal_attention_backward<B: FusedBackend>(
+pub(super) fn causal_attention_backward<B: FloatBackend>(
     grad: FloatTensor<B>,
     (q, k, v): Triple<B>,
     (cos, sin): (FloatTensor<B>, FloatTensor<B>),
@@ -160,7 +160,7 @@ pub(super) fn causal_attention_backward<B: FusedBackend>(
     let log_sums = B::float_reshape(log_sums, Shape::new([batch, time, heads, 1]));
     let p = B::float_exp(B::float_sub(scores, swap::<B>(log_sums)));
     let dy = swap::<B>(grad);
-    let v = share::<B>(swap::<B>(v), heads);
+    let v = repeat_kv::<B>(swap::<B>(v), heads);
     let dv = B::float_matmul(B::float_transpose(p.clone()), dy.clone());
     let dp = B::float_matmul(dy, B::float_transpose(v));
     let pull = B::float_sum_dim(B::float_mul(p.clone(), dp.clone()), 3);
@@ -169,13 +169,13 @@ pub(super) fn causal_attention_backward<B: FusedBackend>(
     // `q` holds the scale already.
     let dk = B::float_matmul(B::float_transpose(ds), q);
     (
-        B::rotary(swap::<B>(dq), cos.clone(), sin.clone(), true),
-        B::rotary(swap::<B>(gather::<B>(dk, kv_heads)), cos, sin, true),
-        swap::<B>(gather::<B>(dv, kv_heads)),
+        B::rope(swap::<B>(dq), cos.clone(), sin.clone(), true),
+        B::rope(swap::<B>(sum_kv::<B>(dk, kv_heads)), cos, sin, true),
+        swap::<B>(sum_kv::<B>(dv, kv_heads)),
     )
 }
 
-pub(super) fn cross_entropy<B: FusedBackend>(
+pub(super) fn cross_entropy<B: FloatBackend>(
     logits: FloatTensor<B>,
     targets: IntTensor<B>,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
@@ -189,7 +189,7 @@ pub(super) fn cross_entropy<B: FusedBackend>(
     (flat(losses), flat(log_normalizers))
 }
 
-pub(super) fn cross_entropy_backward<B: FusedBackend>(
+pub(super) fn cross_entropy_backward<B: FloatBackend>(
     grad: FloatTensor<B>,
     logits: FloatTensor<B>,
     targets: IntTensor<B>,
@@ -209,7 +209,7 @@ pub(super) fn cross_entropy_backward<B: FusedBackend>(
     )
 }
 
-pub(super) fn rms_norm<B: FusedBackend>(
+pub(super) fn rms_norm<B: FloatBackend>(
     x: FloatTensor<B>,
     gamma: FloatTensor<B>,
     epsilon: f32,
@@ -225,7 +225,7 @@ pub(super) fn rms_norm<B: FusedBackend>(
     (y, r)
 }
 
-pub(super) fn rms_norm_backward<B: FusedBackend>(
+pub(super) fn rms_norm_backward<B: FloatBackend>(
     grad: FloatTensor<B>,
     x: FloatTensor<B>,
     gamma: FloatTensor<B>,
@@ -247,7 +247,7 @@ pub(super) fn rms_norm_backward<B: FusedBackend>(
     (grad_x, B::float_reshape(sum, Shape::new([features])))
 }
 
-pub(super) fn gated<B: FusedBackend>(
+pub(super) fn gated<B: FloatBackend>(
     gate: FloatTensor<B>,
     up: FloatTensor<B>,
     act: Gate,
@@ -255,7 +255,7 @@ pub(super) fn gated<B: FusedBackend>(
     B::float_mul(activated::<B>(gate, act), up)
 }
 
-pub(super) fn gated_backward<B: FusedBackend>(
+pub(super) fn gated_backward<B: FloatBackend>(
     grad: FloatTensor<B>,
     gate: FloatTensor<B>,
     up: FloatTensor<B>,
@@ -276,7 +276,7 @@ pub(super) fn gated_backward<B: FusedBackend>(
     (grad_gate, grad_up)
 }
 
-pub(super) fn rotary<B: FusedBackend>(
+pub(super) fn rope<B: FloatBackend>(
     x: FloatTensor<B>,
     cos: FloatTensor<B>,
     sin: FloatTensor<B>,
@@ -290,18 +290,18 @@ pub(super) fn rotary<B: FusedBackend>(
         B::float_slice(x.clone(), &[all(0), all(1), all(2), Slice::from(range)])
     };
     let (first, second) = (part(0..width / 2), part(width / 2..width));
-    let turned = if inverse {
+    let rotated = if inverse {
         B::float_cat(vec![second, B::float_neg(first)], 3)
     } else {
         B::float_cat(vec![B::float_neg(second), first], 3)
     };
     B::float_add(
         B::float_mul(x, table(cos)),
-        B::float_mul(turned, table(sin)),
+        B::float_mul(rotated, table(sin)),
     )
 }
 
-pub(super) fn adamw<B: FusedBackend>(
+pub(super) fn adamw<B: FloatBackend>(
     param: FloatTensor<B>,
     grad: FloatTensor<B>,
     factor: FloatTensor<B>,
@@ -331,7 +331,7 @@ pub(super) fn adamw<B: FusedBackend>(
     (B::float_sub(kept, update), m, v)
 }
 
-fn activated<B: FusedBackend>(gate: FloatTensor<B>, act: Gate) -> FloatTensor<B> {
+fn activated<B: FloatBackend>(gate: FloatTensor<B>, act: Gate) -> FloatTensor<B> {
     match act {
         Gate::Silu => B::float_mul(gate.clone(), B::sigmoid(gate)),
         Gate::Relu2 => {
@@ -342,7 +342,7 @@ fn activated<B: FusedBackend>(gate: FloatTensor<B>, act: Gate) -> FloatTensor<B>
 }
 
 /// `[K]` → `[1, ..., K]`.
-fn broadcast<B: FusedBackend>(gamma: FloatTensor<B>, rank: usize) -> FloatTensor<B> {
+fn broadcast<B: FloatBackend>(gamma: FloatTensor<B>, rank: usize) -> FloatTensor<B> {
     let mut shape = Shape::new([1]);
     let features = gamma.shape()[0];
     shape = (1..rank).fold(shape, |mut shape, _| {

@@ -1,12 +1,12 @@
-//! RMSNorm and rotary embedding, each in one kernel: composed they are three and eight, and decoding is bound by their number.
+//! RMSNorm in one kernel: composed it is three, and decoding is bound by the number of launches.
 
 use burn::backend::TensorMetadata;
-use burn::tensor::Shape;
-use burn_cubecl::{ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor};
+use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use crate::backends::cube::{as_f32, cubes, launch, position, readable, with_float};
-use crate::ops::last;
+use super::like;
+use crate::backends::cube::{as_f32, cubes, position, readable, with_float};
+use crate::shape::last;
 
 /// Units that share a row.
 const LANES: usize = 32;
@@ -38,33 +38,6 @@ pub fn rms_norm(x: CubeTensor, gamma: CubeTensor, epsilon: f32) -> (CubeTensor, 
         });
     }
     (y, r)
-}
-
-/// Rotate-half of `x` `[batch, time, heads, width]` by tables `[time, width]`; `inverse` turns back.
-pub fn rotary(x: CubeTensor, cos: CubeTensor, sin: CubeTensor, inverse: bool) -> CubeTensor {
-    let (x, cos, sin) = (readable(x), as_f32(cos), as_f32(sin));
-    let y = like(&x, x.shape());
-    launch(&y, |client, count, dim| {
-        // SAFETY: the kernel checks its position against `y`, which has the shape of `x`; the tables are read inside
-        // `[time, width]`.
-        with_float!(x.dtype, F => unsafe {
-            rotate::launch_unchecked::<F>(
-                client,
-                count,
-                dim,
-                x.clone().into_tensor_arg(),
-                cos.clone().into_tensor_arg(),
-                sin.clone().into_tensor_arg(),
-                y.clone().into_tensor_arg(),
-                if inverse { -1.0 } else { 1.0 },
-            );
-        });
-    });
-    y
-}
-
-fn like(x: &CubeTensor, shape: Shape) -> CubeTensor {
-    empty_device_contiguous_dtype(x.client.clone(), x.device.clone(), shape, x.dtype)
 }
 
 #[cube(launch_unchecked)]
@@ -102,26 +75,4 @@ fn norm<F: Float>(
         y[row * cols + k] = F::cast_from(f32::cast_from(x[row * cols + k]) * inverse * gamma[k]);
         k += LANES;
     }
-}
-
-/// `y = x · cos + turned(x) · sin`: the second half negated before the first, with `direction` −1 the first after the second.
-#[cube(launch_unchecked)]
-fn rotate<F: Float>(
-    x: &Tensor<F>,
-    cos: &Tensor<f32>,
-    sin: &Tensor<f32>,
-    y: &mut Tensor<F>,
-    direction: f32,
-) {
-    if ABSOLUTE_POS >= y.len() {
-        terminate!();
-    }
-    let (time, heads, width) = (x.shape(1), x.shape(2), x.shape(3));
-    let half = width / 2;
-    let d = ABSOLUTE_POS % width;
-    let at = (ABSOLUTE_POS / (width * heads)) % time * width + d;
-    let other = select(d < half, ABSOLUTE_POS + half, ABSOLUTE_POS - half);
-    let sign = select(d < half, -direction, direction);
-    let (own, turned) = (f32::cast_from(x[ABSOLUTE_POS]), f32::cast_from(x[other]));
-    y[ABSOLUTE_POS] = F::cast_from(own * cos[at] + sign * turned * sin[at]);
 }

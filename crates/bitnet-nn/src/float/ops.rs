@@ -1,4 +1,5 @@
-//! The trait: what each operation computes, and whether Burn's autodiff knows its backward pass.
+//! The backend extension: what each float operation computes, and whether autodiff knows its backward pass.
+
 // The extension names NdArray, which Burn deprecates in favour of Flex.
 #![allow(deprecated)]
 
@@ -24,14 +25,14 @@ use super::reference;
     Autodiff: cfg(feature = "autodiff"),
     Fusion: cfg(feature = "fusion"),
 )]
-pub trait FusedBackend: Backend {
+pub trait FloatBackend: Backend {
     /// `y = x · wᵀ`: `x` `[..., K]`, `w` `[N, K]` → `[..., N]`. Differentiable.
     #[fusion(default)]
     fn float_linear(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
         reference::linear::<Self>(x, w)
     }
 
-    /// Causal self-attention of rotated queries and keys. Differentiable in `q`, `k` and `v`.
+    /// RoPE of `q` and `k`, which are passed *un*rotated, then causal self-attention. Differentiable in `q`, `k` and `v`.
     ///
     /// `q` `[batch, time, heads, width]`, `k` and `v` `[batch, time, kv_heads, width]`, `cos` and `sin`
     /// `[time, width]` → `[batch, time, heads, width]`.
@@ -58,16 +59,16 @@ pub trait FusedBackend: Backend {
         reference::gated::<Self>(gate, up, act)
     }
 
-    /// Rotary embedding, rotate-half: `x` `[batch, time, heads, width]`, `cos` and `sin` `[time, width]`.
-    /// `inverse` turns back. Differentiable in `x`.
-    #[fusion(meta = rotary_spec)]
-    fn rotary(
+    /// RoPE, rotate-half: `x` `[batch, time, heads, width]`, `cos` and `sin` `[time, width]`.
+    /// `inverse` rotates back. Differentiable in `x`.
+    #[fusion(meta = rope_spec)]
+    fn rope(
         x: FloatTensor<Self>,
         cos: FloatTensor<Self>,
         sin: FloatTensor<Self>,
         inverse: bool,
     ) -> FloatTensor<Self> {
-        reference::rotary::<Self>(x, cos, sin, inverse)
+        reference::rope::<Self>(x, cos, sin, inverse)
     }
 
     /// `−ln softmax(x)[target]` of each row: `x` `[M, V]`, targets `[M]` → `[M]`. Differentiable in `x`.
@@ -98,26 +99,26 @@ pub trait FusedBackend: Backend {
 
     /// `a · b` of two matrices, each transposed first if asked. Not differentiable.
     #[fusion(default)]
-    fn product(
+    fn matmul(
         a: FloatTensor<Self>,
         b: FloatTensor<Self>,
         transpose_a: bool,
         transpose_b: bool,
     ) -> FloatTensor<Self> {
-        reference::product::<Self>(a, b, transpose_a, transpose_b)
+        reference::matmul::<Self>(a, b, transpose_a, transpose_b)
     }
 
-    /// `x · wᵀ`: `x` `[M, K]`, `w` `[N, K]` → `[M, N]`. `w` may be larger than the device binds at once. Not
+    /// [`float_linear`](Self::float_linear) of rows: `x` `[M, K]`, `w` `[N, K]` → `[M, N]`. `w` may be larger than the device binds at once. Not
     /// differentiable.
-    #[fusion(meta = rows_product_spec)]
-    fn rows_product(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
-        Self::product(x, w, false, true)
+    #[fusion(meta = linear_spec)]
+    fn linear_forward(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::matmul(x, w, false, true)
     }
 
     /// The rows `ids` `[M]` of `table` `[V, K]` → `[M, K]`. The table may be larger than the device binds at once. Not
     /// differentiable.
-    #[fusion(meta = rows_spec)]
-    fn rows(table: FloatTensor<Self>, ids: IntTensor<Self>) -> FloatTensor<Self> {
+    #[fusion(meta = gather_rows_spec)]
+    fn gather_rows(table: FloatTensor<Self>, ids: IntTensor<Self>) -> FloatTensor<Self> {
         Self::float_select(table, 0, ids)
     }
 
@@ -216,12 +217,12 @@ pub trait FusedBackend: Backend {
 }
 
 #[cfg(feature = "fusion")]
-fn rows_product_spec(x: &TensorSpec, w: &TensorSpec) -> TensorSpec {
+fn linear_spec(x: &TensorSpec, w: &TensorSpec) -> TensorSpec {
     TensorSpec::new(Shape::new([x.shape[0], w.shape[0]]), x.dtype)
 }
 
 #[cfg(feature = "fusion")]
-fn rows_spec(table: &TensorSpec, ids: &TensorSpec) -> TensorSpec {
+fn gather_rows_spec(table: &TensorSpec, ids: &TensorSpec) -> TensorSpec {
     TensorSpec::new(Shape::new([ids.shape[0], table.shape[1]]), table.dtype)
 }
 
@@ -236,12 +237,7 @@ fn cached_attention_spec(
 }
 
 #[cfg(feature = "fusion")]
-fn rotary_spec(
-    x: &TensorSpec,
-    _cos: &TensorSpec,
-    _sin: &TensorSpec,
-    _inverse: &bool,
-) -> TensorSpec {
+fn rope_spec(x: &TensorSpec, _cos: &TensorSpec, _sin: &TensorSpec, _inverse: &bool) -> TensorSpec {
     TensorSpec::new(x.shape.clone(), x.dtype)
 }
 

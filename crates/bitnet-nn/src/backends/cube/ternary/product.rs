@@ -23,7 +23,7 @@ use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::{empty, launch, with_float};
+use crate::backends::cube::{empty, launch, with_float};
 
 /// Tokens up to which the product reads weights once for all of them.
 pub const GEMV_TOKENS: usize = 4;

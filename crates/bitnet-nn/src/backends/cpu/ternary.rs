@@ -1,40 +1,15 @@
-//! What Flex and NdArray share: the kernels of [`bitnet_kernels`] on slices borrowed from their tensors.
-//!
-//! A backend says how to borrow and how to own ([`Slices`]); the operations are the same.
+//! The ternary operations on slices of host memory.
 
 use bitnet_kernels::{self as kernels, Granularity, PackedView, WeightQuantizer};
 use burn::backend::{
-    Backend, TensorMetadata,
+    TensorMetadata,
     tensor::{FloatTensor, IntTensor},
 };
 use burn::tensor::{FloatDType, Shape};
 
+use super::{Slices, as_f32};
 use crate::TernaryBackend;
-use crate::ops::in_dtype;
-
-/// A backend whose tensors are slices of host memory.
-pub(crate) trait Slices: Backend {
-    /// The same f32 tensor in row-major order: copied only where it is strided.
-    fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
-    /// The elements of a [`contiguous`](Self::contiguous) tensor.
-    fn as_f32s(tensor: &FloatTensor<Self>) -> &[f32];
-    /// Calls `f` with the elements of an f32 tensor in row-major order.
-    fn with_f32<R>(tensor: FloatTensor<Self>, f: impl FnOnce(&[f32]) -> R) -> R {
-        f(Self::as_f32s(&Self::contiguous(tensor)))
-    }
-    /// Calls `f` with the elements of an integer tensor as indices; a negative one becomes too large to be valid.
-    fn with_indices<R>(tensor: IntTensor<Self>, f: impl FnOnce(&[usize]) -> R) -> R;
-    /// Calls `f` with the elements of a u32 tensor in row-major order.
-    fn with_u32<R>(tensor: IntTensor<Self>, f: impl FnOnce(&[u32]) -> R) -> R;
-    /// An f32 tensor of these elements.
-    fn own_f32(data: Vec<f32>, shape: Shape) -> FloatTensor<Self>;
-    /// The same f32 tensor, alone in its memory and in row-major order: copied only where it is shared or strided.
-    fn exclusive(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
-    /// The elements of an [`exclusive`](Self::exclusive) tensor.
-    fn as_mut_f32(tensor: &mut FloatTensor<Self>) -> &mut [f32];
-    /// A u32 tensor of these elements.
-    fn own_u32(data: Vec<u32>, shape: Shape) -> IntTensor<Self>;
-}
+use crate::shape::in_dtype;
 
 impl<B: Slices> TernaryBackend for B {
     fn quantize_weights(
@@ -197,29 +172,6 @@ fn view<'a>(words: &'a [u32], scales: &'a [f32], rows: usize, cols: usize) -> Pa
     };
     PackedView::new(words, scales, granularity, rows, cols)
         .expect("words and scales fit the weight's shape")
-}
-
-/// The tensor in f32, the type that the kernels compute in.
-/// Calls `f` with the elements of several float tensors at once.
-pub(crate) fn with_all<B: Slices, const N: usize, R>(
-    tensors: [FloatTensor<B>; N],
-    f: impl FnOnce([&[f32]; N]) -> R,
-) -> R {
-    let tensors = tensors.map(|tensor| B::contiguous(as_f32::<B>(tensor)));
-    f(tensors.each_ref().map(B::as_f32s))
-}
-
-/// One index of an integer tensor.
-pub(crate) fn index(value: i64) -> usize {
-    usize::try_from(value).unwrap_or(usize::MAX)
-}
-
-pub(crate) fn as_f32<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
-    if x.dtype() == burn::tensor::DType::F32 {
-        x
-    } else {
-        B::float_cast(x, FloatDType::F32)
-    }
 }
 
 fn dims(shape: &Shape) -> (usize, usize) {

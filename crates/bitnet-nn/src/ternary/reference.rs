@@ -13,7 +13,7 @@ use burn::backend::{
 };
 use burn::tensor::{BoolDType, FloatDType, IntDType, Scalar, Shape, Slice};
 
-use crate::ops::last;
+use crate::shape::last;
 
 /// Weight scales `s = 1 / max(center|w|, 1e-5)` of `w` `[N, K]`, as `[1, 1]` or `[N, 1]`.
 pub fn weight_scales<B: Backend>(

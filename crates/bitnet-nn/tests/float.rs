@@ -1,13 +1,13 @@
-//! The fused float operations against the same formulas composed from Burn's, values and gradients, on every device.
+//! The float operations against the same formulas composed from Burn's, values and gradients, on every device.
 //!
 //! Bound: both sides compute in f32 and differ in the order of sums of at most K terms and in one exponential, so by
 //! some K·ε of the largest term; values here are of order 1, K ≤ 64: 64 · 1.2e-7 · a small factor < 5e-5.
 
 mod common;
 
-use bitnet_nn::fused::{
+use bitnet_nn::float::{
     AdamWStep, Gate, adamw, cached_attention, causal_attention, cross_entropy, embedding, gated,
-    linear, rms_norm, rotary, sum_of_squares,
+    linear, rms_norm, rope, sum_of_squares,
 };
 use burn::nn::RmsNormConfig;
 use burn::tensor::{Bool, DType, Device, FloatDType, Int, Tensor, TensorData, activation};
@@ -92,7 +92,7 @@ fn the_gate_is_activation_times_up() {
 }
 
 #[test]
-fn rotary_turns_the_halves() {
+fn rope_rotates_the_halves() {
     for target in common::targets() {
         let device = target.device.clone().autodiff();
         let [batch, time, heads, width] = [2, 5, 3, 8];
@@ -106,7 +106,7 @@ fn rotary_turns_the_halves() {
             let grads = (y.clone() * weights.clone()).sum().backward();
             (values(y.inner()), values(x.grad(&grads).unwrap()))
         };
-        let ours = run(rotary(x.clone(), cos.clone(), sin.clone()));
+        let ours = run(rope(x.clone(), cos.clone(), sin.clone()));
         let table = |t: &Tensor<2>| t.clone().reshape([1, time, 1, width]);
         let first = x.clone().narrow(3, 0, width / 2);
         let second = x.clone().narrow(3, width / 2, width / 2);
@@ -174,8 +174,8 @@ fn attention_is_a_masked_softmax() {
                 .expand([batch, groups, heads / groups, time, width])
                 .reshape([batch, heads, time, width])
         };
-        let queries = rotary(q.clone(), cos.clone(), sin.clone()).swap_dims(1, 2);
-        let keys = share(rotary(k.clone(), cos.clone(), sin.clone()));
+        let queries = rope(q.clone(), cos.clone(), sin.clone()).swap_dims(1, 2);
+        let keys = share(rope(k.clone(), cos.clone(), sin.clone()));
         let scores = queries.matmul(keys.transpose()) / (width as f64).sqrt();
         let hidden = Tensor::<2, Bool>::tril_mask([time, time], 0, &target.device);
         let scores = scores.mask_fill(hidden.unsqueeze::<4>(), f32::NEG_INFINITY);

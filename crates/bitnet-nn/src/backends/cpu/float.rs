@@ -1,0 +1,236 @@
+//! The float operations on slices of host memory, each in one pass.
+
+use bitnet_kernels::float::{self, AdamWStep, Gate, Heads, Matrix};
+use burn::backend::{
+    TensorMetadata,
+    tensor::{FloatTensor, IntTensor},
+};
+use burn::tensor::Shape;
+
+use super::{Slices, as_f32, with_all};
+use crate::float::FloatBackend;
+use crate::shape::last;
+
+impl<B: Slices> FloatBackend for B {
+    fn matmul(
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        transpose_a: bool,
+        transpose_b: bool,
+    ) -> FloatTensor<Self> {
+        let (a_shape, b_shape) = (a.shape(), b.shape());
+        with_all::<B, 2, _>([a, b], |[a, b]| {
+            let a = view(a, &a_shape, transpose_a);
+            let b = view(b, &b_shape, transpose_b);
+            B::own_f32(float::matmul(a, b), Shape::new([a.rows(), b.cols()]))
+        })
+    }
+
+    fn causal_attention_forward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let (shape, heads) = (q.shape(), heads(&q.shape(), &k.shape()));
+        let mut y = vec![0f32; shape.num_elements()];
+        let mut log_sums = vec![0f32; heads.batch * heads.time * heads.heads];
+        with_all::<B, 5, _>([q, k, v, cos, sin], |[q, k, v, cos, sin]| {
+            float::attention(heads, q, k, v, cos, sin, &mut y, &mut log_sums);
+        });
+        let queries = Shape::new([heads.batch, heads.time, heads.heads]);
+        (B::own_f32(y, shape), B::own_f32(log_sums, queries))
+    }
+
+    fn causal_attention_backward(
+        grad: FloatTensor<Self>,
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        log_sums: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let (q_shape, k_shape) = (q.shape(), k.shape());
+        let heads = heads(&q_shape, &k_shape);
+        let mut grad_q = vec![0f32; q_shape.num_elements()];
+        let mut grad_k = vec![0f32; k_shape.num_elements()];
+        let mut grad_v = vec![0f32; k_shape.num_elements()];
+        with_all::<B, 7, _>(
+            [grad, q, k, v, cos, sin, log_sums],
+            |[grad, q, k, v, cos, sin, log_sums]| {
+                float::attention_backward(
+                    heads,
+                    grad,
+                    (q, k, v),
+                    cos,
+                    sin,
+                    log_sums,
+                    (&mut grad_q, &mut grad_k, &mut grad_v),
+                );
+            },
+        );
+        (
+            B::own_f32(grad_q, q_shape),
+            B::own_f32(grad_k, k_shape.clone()),
+            B::own_f32(grad_v, k_shape),
+        )
+    }
+
+    fn cross_entropy_forward(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let rows = logits.shape()[0];
+        let (mut losses, mut log_normalizers) = (vec![0f32; rows], vec![0f32; rows]);
+        B::with_indices(targets, |targets| {
+            with_all::<B, 1, _>([logits], |[logits]| {
+                float::cross_entropy(logits, targets, &mut losses, &mut log_normalizers);
+            });
+        });
+        (
+            B::own_f32(losses, Shape::new([rows])),
+            B::own_f32(log_normalizers, Shape::new([rows])),
+        )
+    }
+
+    fn cross_entropy_backward(
+        grad: FloatTensor<Self>,
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        log_normalizers: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let shape = logits.shape();
+        let mut grad_logits = vec![0f32; shape.num_elements()];
+        B::with_indices(targets, |targets| {
+            with_all::<B, 3, _>([grad, logits, log_normalizers], |[grad, logits, norms]| {
+                float::cross_entropy_backward(grad, logits, targets, norms, &mut grad_logits);
+            });
+        });
+        B::own_f32(grad_logits, shape)
+    }
+
+    fn sum_of_squares(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let sum = with_all::<B, 1, _>([x], |[x]| float::sum_of_squares(x));
+        B::own_f32(vec![sum], Shape::new([1]))
+    }
+
+    fn rms_norm_forward(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let shape = x.shape();
+        let mut statistics = shape.clone();
+        let rank = shape.num_dims();
+        statistics[rank - 1] = 1;
+        let mut y = vec![0f32; shape.num_elements()];
+        let mut r = vec![0f32; statistics.num_elements()];
+        with_all::<B, 2, _>([x, gamma], |[x, gamma]| {
+            float::rms_norm(x, gamma, epsilon, &mut y, &mut r);
+        });
+        (B::own_f32(y, shape), B::own_f32(r, statistics))
+    }
+
+    fn rms_norm_backward(
+        grad: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        r: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let (shape, gamma_shape) = (x.shape(), gamma.shape());
+        let mut grad_x = vec![0f32; shape.num_elements()];
+        let mut grad_gamma = vec![0f32; last(&shape)];
+        with_all::<B, 4, _>([grad, x, gamma, r], |[grad, x, gamma, r]| {
+            float::rms_norm_backward(grad, x, gamma, r, &mut grad_x, &mut grad_gamma);
+        });
+        (
+            B::own_f32(grad_x, shape),
+            B::own_f32(grad_gamma, gamma_shape),
+        )
+    }
+
+    fn gated(gate: FloatTensor<Self>, up: FloatTensor<Self>, act: Gate) -> FloatTensor<Self> {
+        let shape = gate.shape();
+        let mut y = vec![0f32; shape.num_elements()];
+        with_all::<B, 2, _>([gate, up], |[gate, up]| float::gated(act, gate, up, &mut y));
+        B::own_f32(y, shape)
+    }
+
+    fn gated_backward(
+        grad: FloatTensor<Self>,
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        act: Gate,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let shape = gate.shape();
+        let mut grad_gate = vec![0f32; shape.num_elements()];
+        let mut grad_up = vec![0f32; shape.num_elements()];
+        with_all::<B, 3, _>([grad, gate, up], |[grad, gate, up]| {
+            float::gated_backward(act, grad, gate, up, &mut grad_gate, &mut grad_up);
+        });
+        (
+            B::own_f32(grad_gate, shape.clone()),
+            B::own_f32(grad_up, shape),
+        )
+    }
+
+    fn rope(
+        x: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        inverse: bool,
+    ) -> FloatTensor<Self> {
+        let shape = x.shape();
+        let mut y = vec![0f32; shape.num_elements()];
+        if y.is_empty() {
+            return x;
+        }
+        with_all::<B, 3, _>([x, cos, sin], |[x, cos, sin]| {
+            float::rotary(x, shape[1], shape[2], cos, sin, inverse, &mut y);
+        });
+        B::own_f32(y, shape)
+    }
+
+    fn adamw(
+        param: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        factor: FloatTensor<Self>,
+        moment_1: FloatTensor<Self>,
+        moment_2: FloatTensor<Self>,
+        step: AdamWStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let (mut param, mut m, mut v) = (
+            B::exclusive(as_f32::<B>(param)),
+            B::exclusive(as_f32::<B>(moment_1)),
+            B::exclusive(as_f32::<B>(moment_2)),
+        );
+        with_all::<B, 2, _>([grad, factor], |[grad, factor]| {
+            float::adamw(
+                step,
+                B::as_mut_f32(&mut param),
+                grad,
+                factor[0],
+                B::as_mut_f32(&mut m),
+                B::as_mut_f32(&mut v),
+            );
+        });
+        (param, m, v)
+    }
+}
+
+fn view<'a>(x: &'a [f32], shape: &Shape, transpose: bool) -> Matrix<'a> {
+    let x = Matrix::new(x, shape[0], shape[1]);
+    if transpose { x.t() } else { x }
+}
+
+fn heads(q: &Shape, k: &Shape) -> Heads {
+    Heads {
+        batch: q[0],
+        time: q[1],
+        heads: q[2],
+        kv_heads: k[2],
+        width: q[3],
+    }
+}
