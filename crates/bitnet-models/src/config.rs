@@ -1,7 +1,10 @@
 //! The shape of a Transformer, in Hugging Face's field names, so that a `config.json` deserialises directly.
 
 use bitnet_nn::float::Gate;
-use bitnet_nn::{ActivationQuantizer, LinearKind, WeightQuantizer, device_limits, words_per_row};
+use bitnet_nn::{
+    ActivationQuantizer, Granularity, LinearKind, Quantization, WeightQuantizer, device_limits,
+    words_per_row,
+};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
@@ -63,35 +66,6 @@ pub enum PositionKind {
     Rotary,
     /// Sines and cosines added to the token embedding (the original Transformer); not in the decoder-only model.
     Sinusoidal,
-}
-
-/// Which weights share one scale.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Granularity {
-    /// The whole matrix, as in the paper.
-    #[default]
-    Tensor,
-    /// An output row.
-    Row,
-    /// 128 consecutive weights of an output row.
-    Group,
-}
-
-impl Granularity {
-    /// Weights of a group.
-    const GROUP: usize = 128;
-
-    pub(crate) fn scales(self) -> bitnet_nn::Granularity {
-        match self {
-            Granularity::Tensor => bitnet_nn::Granularity::Tensor,
-            Granularity::Row | Granularity::Group => bitnet_nn::Granularity::Row,
-        }
-    }
-
-    pub(crate) fn group_size(self) -> Option<usize> {
-        (self == Granularity::Group).then_some(Self::GROUP)
-    }
 }
 
 /// A model: a Transformer of any form, or for vectors a multi-layer perceptron, which reads only the widths, the number of
@@ -182,7 +156,7 @@ impl Default for ModelConfig {
 pub struct QuantConfig {
     /// `absmean`, `absmedian` or `sign`.
     pub weights: WeightQuantizer,
-    /// One scale per `tensor`, per output `row` or per `group` of 128 weights of a row.
+    /// One scale per `tensor`, per output `row` or per group of a row: `group-64` for 64 weights, `group` for 128.
     pub granularity: Granularity,
     /// `int8`, `int4` or `none`.
     pub activations: ActivationQuantizer,
@@ -191,10 +165,26 @@ pub struct QuantConfig {
 }
 
 impl QuantConfig {
+    /// How the linear layers quantise.
+    pub fn quantization(&self) -> Quantization {
+        let QuantConfig {
+            weights,
+            granularity,
+            activations,
+            norm: _,
+        } = *self;
+        Quantization {
+            weights,
+            granularity,
+            activations,
+        }
+    }
+
     /// Whether the CPU engine runs such layers: 8-bit activations, one scale a matrix or row. Other models run on Burn's
     /// tensors.
     pub fn engine_runs(&self) -> bool {
-        self.activations == ActivationQuantizer::Int8 && self.granularity != Granularity::Group
+        self.activations == ActivationQuantizer::Int8
+            && !matches!(self.granularity, Granularity::Group(_))
     }
 }
 

@@ -14,7 +14,8 @@ use burn::module::{Param, ParamId};
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData, f16};
 
 use crate::{
-    ActivationQuantizer, HiddenAct, LinearKind, Network, Projection, Transformer, device_limits,
+    ActivationQuantizer, Granularity, HiddenAct, LinearKind, Network, Projection, Transformer,
+    device_limits,
 };
 
 /// A model or device that cannot have activations of 16 bits.
@@ -54,12 +55,13 @@ impl Transformer {
             return Err(HalfError::Squares);
         }
         let takes = |projection: &Projection| {
-            let (activations, groups) = match projection {
+            let scheme = match projection {
                 Projection::Latent(linear) if linear.kind == LinearKind::Float => return true,
-                Projection::Latent(linear) => (linear.activations, linear.group_size),
-                Projection::Packed(linear) => (linear.activations, linear.group_size),
+                Projection::Latent(linear) => linear.quantization,
+                Projection::Packed(linear) => linear.quantization,
             };
-            activations == ActivationQuantizer::Int8 && groups.is_none()
+            let groups = matches!(scheme.granularity, Granularity::Group(_));
+            scheme.activations == ActivationQuantizer::Int8 && !groups
         };
         if !self.projections().iter().all(|(_, layer)| takes(layer)) {
             return Err(HalfError::Quantizer);

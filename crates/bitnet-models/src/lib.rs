@@ -27,13 +27,13 @@ pub use attention::MultiHeadAttention;
 pub use bitnet_engine as engine;
 pub use bitnet_nn::float;
 pub use bitnet_nn::{
-    ActivationQuantizer, DeviceLimits, LinearKind, TernaryWord, WeightQuantizer, device_limits,
+    ActivationQuantizer, DeviceLimits, Granularity, LinearKind, Quantization, TernaryWord,
+    WeightQuantizer, device_limits,
 };
 pub use cache::KvCache;
 pub use classifier::Classifier;
 pub use config::{
-    ConfigError, Granularity, HiddenAct, MlpKind, ModelConfig, NormPlacement, PositionKind,
-    QuantConfig,
+    ConfigError, HiddenAct, MlpKind, ModelConfig, NormPlacement, PositionKind, QuantConfig,
 };
 pub use dropout::{Dropout, DropoutState};
 pub use encoder::{Encoder, EncoderLayer, Sequences};

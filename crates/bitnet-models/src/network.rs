@@ -60,11 +60,11 @@ pub trait Network: Module {
         packed
     }
 
-    /// Sets the share of the quantised operands in every ternary projection (see `BitLinear::lambda`).
+    /// Sets the share of the quantised operands in every ternary projection (see `BitLinear::set_lambda`).
     fn set_lambda(&mut self, lambda: f32) {
         for projection in self.projections_mut() {
             if let Projection::Latent(linear) = projection {
-                linear.lambda = lambda;
+                linear.set_lambda(lambda);
             }
         }
     }

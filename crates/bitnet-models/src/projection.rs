@@ -2,7 +2,7 @@
 
 use bitnet_nn::{
     ActivationQuantizer, BitLinear, BitLinearConfig, LinearKind, PackError, PackedBitLinear,
-    PackedBitLinearConfig,
+    PackedBitLinearConfig, QuantizedActivations,
 };
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -33,22 +33,18 @@ impl Init<'_> {
     }
 
     fn scaled(&self, d_input: usize, d_output: usize, factor: f64) -> Projection {
-        let norm = (self.quant.norm == NormPlacement::Inside).then_some(self.model.rms_norm_eps);
+        let norm_eps =
+            (self.quant.norm == NormPlacement::Inside).then_some(self.model.rms_norm_eps);
         if self.packed {
             let config = PackedBitLinearConfig::new(d_input, d_output)
-                .with_granularity(self.quant.granularity.scales())
-                .with_group_size(self.quant.granularity.group_size())
-                .with_activations(self.quant.activations)
-                .with_norm(norm);
+                .with_quantization(self.quant.quantization())
+                .with_norm_eps(norm_eps);
             return Projection::Packed(config.init(self.device));
         }
         let config = BitLinearConfig::new(d_input, d_output)
             .with_kind(self.model.linear)
-            .with_quantizer(self.quant.weights)
-            .with_granularity(self.quant.granularity.scales())
-            .with_group_size(self.quant.granularity.group_size())
-            .with_activations(self.quant.activations)
-            .with_norm(norm);
+            .with_quantization(self.quant.quantization())
+            .with_norm_eps(norm_eps);
         let mut linear = config.init(self.device);
         linear.weight = self.normal([d_output, d_input], factor);
         Projection::Latent(linear)
@@ -64,13 +60,13 @@ impl Projection {
         }
     }
 
-    /// How the layer quantises what it is given, if it reads nothing but the codes.
-    fn reads(&self) -> Option<ActivationQuantizer> {
-        let (reads_codes, activations) = match self {
-            Projection::Latent(linear) => (linear.reads_codes(), linear.activations),
-            Projection::Packed(linear) => (linear.reads_codes(), linear.activations),
+    /// How the layer quantises its input, if it takes input that is quantised already.
+    fn accepted(&self) -> Option<ActivationQuantizer> {
+        let (accepts, scheme) = match self {
+            Projection::Latent(linear) => (linear.accepts_quantized(), linear.quantization),
+            Projection::Packed(linear) => (linear.accepts_quantized(), linear.quantization),
         };
-        reads_codes.then_some(activations)
+        accepts.then_some(scheme.activations)
     }
 
     /// Several layers of one input, which is quantised once.
@@ -78,9 +74,11 @@ impl Projection {
         layers: [&Projection; N],
         x: Tensor<D>,
     ) -> [Tensor<D>; N] {
-        let first = layers.first().and_then(|layer| layer.reads());
-        let shared = first.filter(|first| layers.iter().all(|layer| layer.reads() == Some(*first)));
-        let Some(x) = shared.and_then(|quantizer| quantizer.quantize(x.clone())) else {
+        let first = layers.first().and_then(|layer| layer.accepted());
+        let shared =
+            first.filter(|first| layers.iter().all(|layer| layer.accepted() == Some(*first)));
+        let Some(x) = shared.and_then(|quantizer| QuantizedActivations::of(x.clone(), quantizer))
+        else {
             return layers.map(|layer| layer.forward(x.clone()));
         };
         layers.map(|layer| match layer {

@@ -178,9 +178,9 @@ fn what_does_not_fit_f16_is_refused() {
     };
     assert_eq!(refused(&squares, &quant, &flex), HalfError::Squares);
     for (activations, granularity) in [
-        (ActivationQuantizer::None, quant.granularity),
+        (ActivationQuantizer::Float, quant.granularity),
         (ActivationQuantizer::Int4, quant.granularity),
-        (ActivationQuantizer::Int8, Granularity::Group),
+        (ActivationQuantizer::Int8, Granularity::Group(128)),
     ] {
         let quant = QuantConfig {
             activations,

@@ -41,10 +41,11 @@ mod limits;
 mod shape;
 mod ternary;
 
-pub use bitnet_kernels::{Granularity, TernaryWord, WeightQuantizer, words_per_row};
+pub use bitnet_kernels::{
+    ActivationQuantizer, Granularity, Quantization, TernaryWord, WeightQuantizer, words_per_row,
+};
 pub use layers::{
-    ActivationQuantizer, BitLinear, BitLinearConfig, LinearKind, PackError, PackedBitLinear,
-    PackedBitLinearConfig,
+    BitLinear, BitLinearConfig, LinearKind, PackError, PackedBitLinear, PackedBitLinearConfig,
 };
 pub use limits::{DeviceLimits, device_limits};
 pub use ternary::{

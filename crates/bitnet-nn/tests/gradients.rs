@@ -12,7 +12,7 @@ mod common;
 
 use bitnet_kernels::reference as host;
 use bitnet_nn::{
-    ActivationQuantizer, BitLinear, Granularity, LinearKind, WeightQuantizer, bitlinear, reference,
+    BitLinear, BitLinearConfig, Granularity, Quantization, WeightQuantizer, bitlinear, reference,
 };
 use burn::backend::Dispatch;
 use burn::module::Param;
@@ -75,17 +75,16 @@ impl Case {
         let mut shape = leading;
         shape[D - 1] = self.k;
         let x = tensor(&self.x, shape, device).require_grad();
-        let layer = BitLinear {
-            weight: Param::from_tensor(tensor(&self.w, [self.n, self.k], device)),
-            bias: Some(Param::from_tensor(vector(&self.bias, device))),
-            norm: None,
-            kind: LinearKind::Ternary,
-            quantizer,
+        let scheme = Quantization {
+            weights: quantizer,
             granularity,
-            group_size: None,
-            activations: ActivationQuantizer::Int8,
-            lambda: 1.0,
+            ..Quantization::default()
         };
+        let mut layer = BitLinearConfig::new(self.k, self.n)
+            .with_quantization(scheme)
+            .init(device);
+        layer.weight = Param::from_tensor(tensor(&self.w, [self.n, self.k], device));
+        layer.bias = Some(Param::from_tensor(vector(&self.bias, device)));
         let y = forward(&layer, x.clone());
         shape[D - 1] = self.n;
         assert_eq!(y.dims(), shape);
@@ -112,8 +111,8 @@ fn composed<const D: usize>(layer: &BitLinear, x: Tensor<D>) -> Tensor<D> {
     let y = Tensor::<2>::from_dispatch(reference::bitlinear::<Dispatch>(
         x.reshape([rows, k]).into_dispatch(),
         layer.weight.val().into_dispatch(),
-        layer.quantizer,
-        layer.granularity,
+        layer.quantization.weights,
+        layer.quantization.granularity,
     ));
     shape[D - 1] = n;
     let bias = layer.bias.as_ref().map(Param::val).expect("a bias");

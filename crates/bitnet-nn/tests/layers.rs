@@ -3,7 +3,7 @@
 mod common;
 
 use bitnet_nn::{
-    BitLinear, BitLinearConfig, Granularity, LinearKind, WeightQuantizer, bitlinear,
+    BitLinear, BitLinearConfig, Granularity, LinearKind, Quantization, WeightQuantizer, bitlinear,
     float::rms_norm,
 };
 use burn::module::Param;
@@ -70,14 +70,19 @@ fn the_norm_stands_before_the_quantiser() {
     for target in targets() {
         let (device, mut random) = (&target.device, Random::new(22));
         let mut layer = BitLinearConfig::new(17, 5)
-            .with_norm(Some(1e-6))
+            .with_norm_eps(Some(1e-6))
             .init(device);
         let gamma = random.floats(17);
         layer.norm.as_mut().expect("a norm").gamma = Param::from_tensor(vector(&gamma, device));
         let x = tensor(&random.floats(3 * 17), [3, 17], device);
         let normed = rms_norm(layer.norm.as_ref().expect("a norm"), x.clone());
         let weight = layer.weight.val();
-        let expected = bitlinear(normed, weight, layer.quantizer, layer.granularity);
+        let expected = bitlinear(
+            normed,
+            weight,
+            layer.quantization.weights,
+            layer.quantization.granularity,
+        );
         let y = layer.forward(x.clone());
         assert_eq!(floats(y.clone()), floats(expected), "{}", target.name);
         assert_eq!(
@@ -96,16 +101,28 @@ fn the_config_sets_shapes_and_switches() {
     let layer = BitLinearConfig::new(6, 4)
         .with_bias(true)
         .with_kind(LinearKind::Float)
-        .with_quantizer(WeightQuantizer::AbsMedian)
-        .with_granularity(Granularity::Row);
+        .with_quantization(Quantization {
+            weights: WeightQuantizer::AbsMedian,
+            granularity: Granularity::Row,
+            ..Quantization::default()
+        });
     for target in targets() {
         let layer = layer.init(&target.device);
         assert_eq!(layer.weight.dims(), [4, 6]);
         assert_eq!(layer.bias.as_ref().expect("a bias").dims(), [4]);
         assert!(layer.norm.is_none());
         assert_eq!(layer.kind, LinearKind::Float);
-        assert_eq!(layer.quantizer, WeightQuantizer::AbsMedian);
-        assert_eq!(layer.granularity, Granularity::Row);
+        assert_eq!(layer.quantization.weights, WeightQuantizer::AbsMedian);
+        assert_eq!(layer.quantization.granularity, Granularity::Row);
+        let shown = format!("{layer}");
+        for part in [
+            "AbsMedian",
+            "granularity: row",
+            "activations: Int8",
+            "norm: false",
+        ] {
+            assert!(shown.contains(part), "{shown}");
+        }
         // Kaiming uniform over the inputs, as `burn::nn::Linear`: within 1/√6, and not all on one side.
         let w = floats(layer.weight.val());
         assert!(w.iter().all(|w| w.abs() <= 1.0 / 6f32.sqrt()), "{w:?}");

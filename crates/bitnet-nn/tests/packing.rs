@@ -2,7 +2,7 @@
 
 mod common;
 
-use bitnet_nn::{BitLinearConfig, Granularity, PackedBitLinear, WeightQuantizer};
+use bitnet_nn::{BitLinearConfig, Granularity, PackedBitLinear, Quantization, WeightQuantizer};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use common::*;
@@ -15,7 +15,8 @@ fn packing_changes_no_bit() {
             for (quantizer, granularity) in quantisers() {
                 let device = &target.device;
                 let mut layer = latent_layer(&random.floats(n * k), [n, k], device);
-                (layer.quantizer, layer.granularity) = (quantizer, granularity);
+                layer.quantization.weights = quantizer;
+                layer.quantization.granularity = granularity;
                 layer.bias = Some(Param::from_tensor(vector(&random.floats(n), device)));
                 let x = tensor(&random.floats(m * k), [m, k], device);
                 let (y, packed) = (layer.forward(x.clone()), layer.pack().forward(x));
@@ -32,7 +33,7 @@ fn packing_a_training_layer_leaves_autodiff() {
         let (plain, device) = (&target.device, target.device.clone().autodiff());
         let config = BitLinearConfig::new(20, 6)
             .with_bias(true)
-            .with_norm(Some(1e-5));
+            .with_norm_eps(Some(1e-5));
         let layer = config.init(&device);
         let packed = layer.pack();
         let x = Random::new(26).floats(3 * 20);
@@ -48,7 +49,10 @@ fn packing_a_training_layer_leaves_autodiff() {
 fn two_bits_a_weight() {
     for target in targets() {
         for (granularity, scales) in [(Granularity::Tensor, 1), (Granularity::Row, 32)] {
-            let config = BitLinearConfig::new(64, 32).with_granularity(granularity);
+            let config = BitLinearConfig::new(64, 32).with_quantization(Quantization {
+                granularity,
+                ..Quantization::default()
+            });
             let bytes = config.init(&target.device).pack().weight_bytes();
             assert_eq!(bytes, 64 * 32 * 2 / 8 + 4 * scales);
         }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use bitnet_nn::{
     BitLinear, BitLinearConfig, Granularity, PackError, PackedBitLinear, PackedBitLinearConfig,
+    Quantization,
 };
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device};
@@ -32,18 +33,26 @@ impl Drop for TempFile {
 const K: usize = 21;
 const N: usize = 6;
 
+/// The default scheme with other scales.
+fn by(granularity: Granularity) -> Quantization {
+    Quantization {
+        granularity,
+        ..Quantization::default()
+    }
+}
+
 fn latent_config(granularity: Granularity) -> BitLinearConfig {
     BitLinearConfig::new(K, N)
         .with_bias(true)
-        .with_norm(Some(1e-5))
-        .with_granularity(granularity)
+        .with_norm_eps(Some(1e-5))
+        .with_quantization(by(granularity))
 }
 
 fn packed_config(granularity: Granularity) -> PackedBitLinearConfig {
     PackedBitLinearConfig::new(K, N)
         .with_bias(true)
-        .with_norm(Some(1e-5))
-        .with_granularity(granularity)
+        .with_norm_eps(Some(1e-5))
+        .with_quantization(by(granularity))
 }
 
 /// A layer whose every parameter differs from what `init` gives.
@@ -185,7 +194,7 @@ fn a_record_of_another_layer_is_an_error() {
     assert!(refused(words, &packed_file).contains("words"));
     assert!(refused(packed_config(Granularity::Tensor), &packed_file).contains("scales"));
     assert!(refused(good().with_bias(false), &packed_file).contains("bias"));
-    assert!(refused(good().with_norm(None), &packed_file).contains("norm"));
+    assert!(refused(good().with_norm_eps(None), &packed_file).contains("norm"));
     assert!(refused(good(), &latent_file).contains("words"));
     let result = latent_config(Granularity::Row)
         .init(device)

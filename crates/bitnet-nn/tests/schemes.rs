@@ -3,8 +3,10 @@
 
 mod common;
 
+use bitnet_kernels::PackedTernary;
 use bitnet_nn::{
-    ActivationQuantizer, BitLinear, BitLinearConfig, Granularity, LinearKind, WeightQuantizer,
+    ActivationQuantizer, BitLinear, BitLinearConfig, Granularity, LinearKind, PackedBitLinear,
+    Quantization, WeightQuantizer,
 };
 use burn::module::Param;
 use burn::tensor::{Device, Tensor};
@@ -12,36 +14,27 @@ use common::{Random, floats, targets, tensor};
 
 const EPS: f32 = 1e-5;
 
-#[derive(Clone, Copy, Debug)]
-struct Scheme {
-    quantizer: WeightQuantizer,
-    granularity: Granularity,
-    group_size: Option<usize>,
-    activations: ActivationQuantizer,
-}
-
 /// Every combination that a configuration can ask for.
-fn schemes() -> Vec<Scheme> {
+fn schemes() -> Vec<Quantization> {
     let mut all = Vec::new();
-    for quantizer in [
+    for weights in [
         WeightQuantizer::AbsMean,
         WeightQuantizer::AbsMedian,
         WeightQuantizer::Sign,
     ] {
-        for (granularity, group_size) in [
-            (Granularity::Tensor, None),
-            (Granularity::Row, None),
-            (Granularity::Row, Some(32)),
+        for granularity in [
+            Granularity::Tensor,
+            Granularity::Row,
+            Granularity::Group(32),
         ] {
             for activations in [
                 ActivationQuantizer::Int8,
                 ActivationQuantizer::Int4,
-                ActivationQuantizer::None,
+                ActivationQuantizer::Float,
             ] {
-                all.push(Scheme {
-                    quantizer,
+                all.push(Quantization {
+                    weights,
                     granularity,
-                    group_size,
                     activations,
                 });
             }
@@ -55,19 +48,16 @@ const K: usize = 83;
 const N: usize = 6;
 const M: usize = 4;
 
-fn layer(scheme: Scheme, w: &[f32], device: &Device) -> BitLinear {
+fn layer(scheme: Quantization, w: &[f32], device: &Device) -> BitLinear {
     let mut layer = BitLinearConfig::new(K, N)
-        .with_quantizer(scheme.quantizer)
-        .with_granularity(scheme.granularity)
-        .with_group_size(scheme.group_size)
-        .with_activations(scheme.activations)
+        .with_quantization(scheme)
         .init(device);
     layer.weight = Param::from_tensor(tensor(w, [N, K], device));
     layer
 }
 
 /// `ŵ`, by the formulas.
-fn w_hat(scheme: Scheme, w: &[f32]) -> Vec<f32> {
+fn w_hat(scheme: Quantization, w: &[f32]) -> Vec<f32> {
     let quantised = |group: &[f32]| -> Vec<f32> {
         let n = group.len() as f64;
         let mean_abs = (group.iter().map(|v| f64::from(v.abs())).sum::<f64>() / n) as f32;
@@ -75,22 +65,22 @@ fn w_hat(scheme: Scheme, w: &[f32]) -> Vec<f32> {
         let mut sorted: Vec<f32> = group.iter().map(|v| v.abs()).collect();
         sorted.sort_by(f32::total_cmp);
         let (low, high) = (sorted[(group.len() - 1) / 2], sorted[group.len() / 2]);
-        let centre = match scheme.quantizer {
+        let centre = match scheme.weights {
             WeightQuantizer::AbsMedian => (low + high) / 2.0,
             _ => mean_abs,
         };
         let s = 1.0 / centre.max(EPS);
-        let code = |v: f32| match scheme.quantizer {
+        let code = |v: f32| match scheme.weights {
             WeightQuantizer::Sign if v > mean => 1.0,
             WeightQuantizer::Sign => -1.0,
             _ => (v * s).round_ties_even().clamp(-1.0, 1.0),
         };
         group.iter().map(|v| code(*v) / s).collect()
     };
-    match (scheme.granularity, scheme.group_size) {
-        (Granularity::Tensor, _) => quantised(w),
-        (Granularity::Row, None) => w.chunks(K).flat_map(quantised).collect(),
-        (Granularity::Row, Some(size)) | (Granularity::Group(size), _) => w
+    match scheme.granularity {
+        Granularity::Tensor => quantised(w),
+        Granularity::Row => w.chunks(K).flat_map(quantised).collect(),
+        Granularity::Group(size) => w
             .chunks(K)
             .flat_map(|row| row.chunks(size).flat_map(quantised).collect::<Vec<_>>())
             .collect(),
@@ -98,7 +88,7 @@ fn w_hat(scheme: Scheme, w: &[f32]) -> Vec<f32> {
 }
 
 /// `x̂`, by the formulas.
-fn x_hat(scheme: Scheme, x: &[f32]) -> Vec<f32> {
+fn x_hat(scheme: Quantization, x: &[f32]) -> Vec<f32> {
     x.chunks(K)
         .flat_map(|token| {
             let peak = token.iter().fold(0f32, |top, v| top.max(v.abs()));
@@ -106,7 +96,7 @@ fn x_hat(scheme: Scheme, x: &[f32]) -> Vec<f32> {
             let (s, low, high) = match scheme.activations {
                 ActivationQuantizer::Int8 => (127.0 / peak.max(EPS), -128.0, 127.0),
                 ActivationQuantizer::Int4 => (7f32.sqrt() / mean.max(EPS), -8.0, 7.0),
-                ActivationQuantizer::None => return token.to_vec(),
+                ActivationQuantizer::Float => return token.to_vec(),
             };
             let code = |v: &f32| (v * s).round_ties_even().clamp(low, high) / s;
             token.iter().map(code).collect()
@@ -180,7 +170,14 @@ fn packed_layers_answer_as_the_latent_ones() {
             let latent = layer(scheme, &w, &target.device);
             let packed = latent.pack();
             packed.check().expect("sound codes and scales");
-            assert_eq!(packed.to_packed().is_err(), scheme.group_size.is_some());
+            if target.exact {
+                let (weights, granularity) = (scheme.weights, scheme.granularity);
+                let host = PackedTernary::from_latent(&w, N, K, weights, granularity);
+                let host = host.expect("finite weights");
+                assert_eq!(packed.to_packed().expect("on the host"), host, "{scheme:?}");
+                let back = PackedBitLinear::from_packed(&host, &target.device);
+                assert_eq!(back.to_packed().expect("as it was"), host, "{scheme:?}");
+            }
             let input = tensor(&x, [M, K], &target.device);
             let (a, b) = (
                 floats(latent.forward(input.clone())),
@@ -199,18 +196,16 @@ fn a_group_as_wide_as_the_row_is_the_row() {
     let mut random = Random::new(52);
     let (x, w) = (random.floats(M * K), random.floats(N * K));
     let device = Device::flex();
-    let scheme = |group_size| Scheme {
-        quantizer: WeightQuantizer::AbsMean,
-        granularity: Granularity::Row,
-        group_size,
-        activations: ActivationQuantizer::Int8,
-    };
-    let run = |group_size| {
+    let run = |granularity| {
+        let scheme = Quantization {
+            granularity,
+            ..Quantization::default()
+        };
         let input: Tensor<2> = tensor(&x, [M, K], &device);
-        floats(layer(scheme(group_size), &w, &device).forward(input))
+        floats(layer(scheme, &w, &device).forward(input))
     };
-    assert_eq!(run(Some(96)), run(None));
-    assert_ne!(run(Some(16)), run(None));
+    assert_eq!(run(Granularity::Group(96)), run(Granularity::Row));
+    assert_ne!(run(Granularity::Group(16)), run(Granularity::Row));
 }
 
 /// `λ = 0` is the float layer, `λ = 1` the quantised one, and the operands in between lie on the line.
@@ -222,7 +217,8 @@ fn lambda_leads_from_float_to_ternary() {
     for scheme in schemes() {
         let mut layer = layer(scheme, &w, &device);
         let mut at = |lambda: f32, kind| {
-            (layer.lambda, layer.kind) = (lambda, kind);
+            layer.set_lambda(lambda);
+            layer.kind = kind;
             let input: Tensor<2> = tensor(&x, [M, K], &device);
             floats(layer.forward(input))
         };
@@ -257,6 +253,9 @@ fn lambda_leads_from_float_to_ternary() {
 #[should_panic(expected = "multiple of 16")]
 fn groups_end_at_words() {
     BitLinearConfig::new(K, N)
-        .with_group_size(Some(20))
+        .with_quantization(Quantization {
+            granularity: Granularity::Group(20),
+            ..Quantization::default()
+        })
         .init(&Device::flex());
 }

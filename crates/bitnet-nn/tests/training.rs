@@ -35,10 +35,10 @@ fn a_packed_layer_trains_nothing() {
         let (plain, device) = (&target.device, target.device.clone().autodiff());
         let latent = BitLinearConfig::new(20, 6)
             .with_bias(true)
-            .with_norm(Some(1e-5));
+            .with_norm_eps(Some(1e-5));
         let empty = PackedBitLinearConfig::new(20, 6)
             .with_bias(true)
-            .with_norm(Some(1e-5));
+            .with_norm_eps(Some(1e-5));
         for device_of_layer in [plain, &device] {
             let packed = latent.init(device_of_layer).pack();
             // Floats only: the scale, the bias, the norm. The words are integers.

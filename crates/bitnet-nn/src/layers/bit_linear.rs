@@ -1,14 +1,16 @@
-use bitnet_kernels::{Granularity, WeightQuantizer};
+//! The layer that trains: latent float weights, quantised in every forward pass.
+
+use bitnet_kernels::{ActivationQuantizer, Quantization};
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay, Param};
 use burn::nn::{Initializer, Linear, RmsNorm, RmsNormConfig};
 use burn::tensor::{Device, Tensor};
 
-use super::kind::{fake_quantized, groups};
+use super::groups::{fake_quantized, groups, quantized, within};
 use super::packed::PackedParts;
-use super::{ActivationQuantizer, LinearKind, PackedBitLinear};
+use super::{LinearKind, PackedBitLinear};
 use crate::float::{linear, rms_norm};
-use crate::ternary::{QuantizedActivations, bitlinear_quantized, quantize_weights};
+use crate::ternary::{QuantizedActivations, bitlinear_quantized};
 
 /// Configuration of a [`BitLinear`] layer.
 #[derive(Config, Debug)]
@@ -23,19 +25,11 @@ pub struct BitLinearConfig {
     /// Ternary, or the float layer that is its twin.
     #[config(default = "LinearKind::Ternary")]
     pub kind: LinearKind,
-    /// Estimator of the weight scale.
-    #[config(default = "WeightQuantizer::AbsMean")]
-    pub quantizer: WeightQuantizer,
-    /// Weights that share a scale.
-    #[config(default = "Granularity::Tensor")]
-    pub granularity: Granularity,
-    /// Cuts each row into groups of this many inputs, each quantised by itself; a multiple of 16. Default: no groups.
-    pub group_size: Option<usize>,
-    /// How activations are quantised.
-    #[config(default = "ActivationQuantizer::Int8")]
-    pub activations: ActivationQuantizer,
-    /// Epsilon of an RMSNorm in front of the quantiser; none by default.
-    pub norm: Option<f64>,
+    /// How weights and activations are quantised. Default: the paper's, one scale for the matrix and int8 activations.
+    #[config(default = "Quantization::default()")]
+    pub quantization: Quantization,
+    /// Epsilon of an RMSNorm in front of the quantiser; no norm by default.
+    pub norm_eps: Option<f64>,
     /// Distribution of the initial latent weights. Default: Kaiming uniform, as Burn's `Linear`.
     #[config(default = "Initializer::KaimingUniform{gain:1.0/f64::sqrt(3.0), fan_out_only:false}")]
     pub initializer: Initializer,
@@ -60,31 +54,21 @@ pub struct BitLinear {
     /// Ternary or float.
     #[module(skip)]
     pub kind: LinearKind,
-    /// Estimator of the weight scale.
+    /// How weights and activations are quantised.
     #[module(skip)]
-    pub quantizer: WeightQuantizer,
-    /// Weights that share a scale.
+    pub quantization: Quantization,
+    /// See [`set_lambda`](BitLinear::set_lambda).
     #[module(skip)]
-    pub granularity: Granularity,
-    /// Inputs of a group that is quantised by itself.
-    #[module(skip)]
-    pub group_size: Option<usize>,
-    /// How activations are quantised.
-    #[module(skip)]
-    pub activations: ActivationQuantizer,
-    /// Share of the quantised operands in a ternary forward pass, 0 to 1: `x + λ(x̂ − x)` and `w + λ(ŵ − w)`. Below 1 the
-    /// product is a float one; a training that starts from float raises it to 1.
-    #[module(skip)]
-    pub lambda: f32,
+    lambda: f32,
 }
 
 impl BitLinearConfig {
     /// Makes the layer on `device`.
     ///
     /// # Panics
-    /// If `group_size` is not a multiple of 16.
+    /// If groups are no multiple of 16 inputs.
     pub fn init(&self, device: &Device) -> BitLinear {
-        check_group_size(self.group_size);
+        check_scheme(self.quantization);
         let fans = (Some(self.d_input), Some(self.d_output));
         let init = |initializer: &Initializer| {
             initializer.init_with([self.d_output, self.d_input], fans.0, fans.1, device)
@@ -95,16 +79,13 @@ impl BitLinearConfig {
                 self.initializer
                     .init_with([self.d_output], fans.0, fans.1, device)
             }),
-            norm: self.norm.map(|eps| {
+            norm: self.norm_eps.map(|eps| {
                 RmsNormConfig::new(self.d_input)
                     .with_epsilon(eps)
                     .init(device)
             }),
             kind: self.kind,
-            quantizer: self.quantizer,
-            granularity: self.granularity,
-            group_size: self.group_size,
-            activations: self.activations,
+            quantization: self.quantization,
             lambda: 1.0,
         }
     }
@@ -130,29 +111,39 @@ impl BitLinear {
         }
     }
 
+    /// Sets the share λ of the quantised operands in a ternary forward pass, 0 to 1: `x + λ(x̂ − x)` and `w + λ(ŵ − w)`.
+    /// Below 1 the product is a float one; a training that starts from float raises it to 1, which is the default.
+    pub fn set_lambda(&mut self, lambda: f32) {
+        self.lambda = lambda;
+    }
+
     fn ternary<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let x = match self.activations.quantize(x.clone()) {
+        let x = match QuantizedActivations::of(x.clone(), self.quantization.activations) {
             Some(codes) if self.lambda >= 1.0 => return self.product(&codes),
             Some(codes) => mix(x, codes.dequantize(), self.lambda),
             None => x,
         };
         let weight = self.weight.val();
-        let (quantizer, granularity) = (self.quantizer, self.granularity);
-        let w_hat = fake_quantized(&weight, quantizer, granularity, self.group_size);
+        let w_hat = fake_quantized(&weight, self.quantization);
         linear(x, mix(weight, w_hat, self.lambda))
     }
 
     /// The integer product with the quantised weights, summed over the groups.
     fn product<const D: usize>(&self, x: &QuantizedActivations<D>) -> Tensor<D> {
         let weight = self.weight.val();
-        let (quantizer, granularity) = (self.quantizer, self.granularity);
-        if self.group_size.is_none() {
-            return bitlinear_quantized(x, weight, quantizer, granularity);
-        }
-        let parts = groups(weight.dims()[1], self.group_size).map(|(start, len)| {
+        let Quantization {
+            weights,
+            granularity,
+            ..
+        } = self.quantization;
+        let part = |(start, len)| {
             let w = weight.clone().narrow(1, start, len);
-            bitlinear_quantized(&x.features(start, len), w, quantizer, granularity)
-        });
+            bitlinear_quantized(&x.features(start, len), w, weights, within(granularity))
+        };
+        if granularity.groups(weight.dims()[1]) == 1 {
+            return bitlinear_quantized(x, weight, weights, within(granularity));
+        }
+        let parts = groups(granularity, weight.dims()[1]).map(part);
         parts.reduce(|y, part| y + part).unwrap_or_else(|| {
             let mut shape = x.values().dims();
             shape[D - 1] = weight.dims()[0];
@@ -160,23 +151,23 @@ impl BitLinear {
         })
     }
 
-    /// Whether the forward pass reads the codes of its input, as they are.
-    pub fn reads_codes(&self) -> bool {
+    /// Whether the layer takes input that is quantised already, see [`forward_quantized`](Self::forward_quantized).
+    pub fn accepts_quantized(&self) -> bool {
         self.kind == LinearKind::Ternary
             && self.norm.is_none()
             && self.lambda >= 1.0
-            && self.activations != ActivationQuantizer::None
+            && self.quantization.activations != ActivationQuantizer::Float
     }
 
     /// The forward pass of activations that several layers share, quantised once for all of them.
     ///
-    /// The same numbers as [`forward`](Self::forward), if they were quantised by this layer's `activations`. A layer that
-    /// does not [read codes](Self::reads_codes) takes the values.
+    /// The same numbers as [`forward`](Self::forward), if they were quantised as this layer's scheme says. A layer that
+    /// does not [accept quantised input](Self::accepts_quantized) takes the values.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
     pub fn forward_quantized<const D: usize>(&self, x: &QuantizedActivations<D>) -> Tensor<D> {
-        if !self.reads_codes() {
+        if !self.accepts_quantized() {
             return self.forward(x.values().clone());
         }
         add_bias(self.product(x), self.bias.as_ref().map(Param::val))
@@ -188,12 +179,7 @@ impl BitLinear {
     pub fn pack(&self) -> PackedBitLinear {
         let [_, d_input] = self.weight.dims();
         let weight = self.weight.val().inner();
-        let (words, scales) = groups(d_input, self.group_size)
-            .map(|(start, len)| {
-                let part = weight.clone().narrow(1, start, len);
-                quantize_weights(part, self.quantizer, self.granularity)
-            })
-            .unzip();
+        let (words, scales) = quantized(&weight, self.quantization).into_iter().unzip();
         PackedBitLinear::from_parts(
             PackedParts {
                 words: Tensor::cat(words, 1),
@@ -202,8 +188,7 @@ impl BitLinear {
                 norm: self.norm.as_ref().map(Module::valid),
             },
             d_input,
-            self.group_size,
-            self.activations,
+            self.quantization,
         )
     }
 }
@@ -217,11 +202,10 @@ fn mix<const D: usize>(v: Tensor<D>, v_hat: Tensor<D>, lambda: f32) -> Tensor<D>
     v + step.mul_scalar(lambda)
 }
 
-pub(super) fn check_group_size(group_size: Option<usize>) {
-    assert!(
-        group_size.is_none_or(|size| size > 0 && size.is_multiple_of(16)),
-        "BitLinear: group_size {group_size:?} is not a multiple of 16"
-    );
+pub(super) fn check_scheme(scheme: Quantization) {
+    if let Err(error) = scheme.check() {
+        panic!("BitLinear: {error}");
+    }
 }
 
 /// A ternary layer that starts from a float one's weights, with the default quantiser and no norm.
@@ -232,10 +216,7 @@ impl From<Linear> for BitLinear {
             bias: linear.bias,
             norm: None,
             kind: LinearKind::Ternary,
-            quantizer: WeightQuantizer::default(),
-            granularity: Granularity::default(),
-            group_size: None,
-            activations: ActivationQuantizer::default(),
+            quantization: Quantization::default(),
             lambda: 1.0,
         }
     }
@@ -262,6 +243,10 @@ impl ModuleDisplay for BitLinear {
             .add("d_output", &d_output)
             .add("bias", &self.bias.is_some())
             .add_debug_attribute("kind", &self.kind)
+            .add_debug_attribute("weights", &self.quantization.weights)
+            .add("granularity", &self.quantization.granularity.to_string())
+            .add_debug_attribute("activations", &self.quantization.activations)
+            .add("norm", &self.norm.is_some())
             .optional()
     }
 }

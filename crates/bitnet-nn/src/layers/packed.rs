@@ -1,12 +1,15 @@
-use bitnet_kernels::{Granularity, PackedTernary, TernaryWord, words_per_row};
+//! The layer that is packed: codes and scales, and the exact integer product.
+
+use bitnet_kernels::{
+    ActivationQuantizer, Granularity, PackedTernary, Quantization, TernaryWord, words_per_row,
+};
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay, Param, ParamId};
 use burn::nn::{RmsNorm, RmsNormConfig};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
-use super::ActivationQuantizer;
-use super::bit_linear::{add_bias, check_group_size};
-use super::kind::groups;
+use super::bit_linear::{add_bias, check_scheme};
+use super::groups::{groups, within};
 use crate::float::{linear, rms_norm};
 use crate::ternary::{
     QuantizedActivations, dequantize_weights, packed_linear, packed_linear_quantized,
@@ -22,16 +25,11 @@ pub struct PackedBitLinearConfig {
     /// Whether there is a bias.
     #[config(default = false)]
     pub bias: bool,
-    /// Weights that share a scale.
-    #[config(default = "Granularity::Tensor")]
-    pub granularity: Granularity,
-    /// Inputs of a group with scales of its own; a multiple of 16. Default: no groups.
-    pub group_size: Option<usize>,
-    /// How activations are quantised.
-    #[config(default = "ActivationQuantizer::Int8")]
-    pub activations: ActivationQuantizer,
+    /// How weights and activations are quantised. Default: the paper's, one scale for the matrix and int8 activations.
+    #[config(default = "Quantization::default()")]
+    pub quantization: Quantization,
     /// Epsilon of the RMSNorm in front of the quantiser, if there is one.
-    pub norm: Option<f64>,
+    pub norm_eps: Option<f64>,
 }
 
 /// A ternary linear layer for inference: 2 bits per weight, exact integer product.
@@ -52,12 +50,9 @@ pub struct PackedBitLinear {
     /// Number of input features: the words do not tell it, their last one may be padded.
     #[module(skip)]
     pub d_input: usize,
-    /// Inputs of a group with scales of its own.
+    /// How the weights were quantised, and how activations are.
     #[module(skip)]
-    pub group_size: Option<usize>,
-    /// How activations are quantised.
-    #[module(skip)]
-    pub activations: ActivationQuantizer,
+    pub quantization: Quantization,
 }
 
 /// The tensors of a packed layer.
@@ -74,9 +69,6 @@ pub enum PackError {
     /// The words or scales are not those of such a matrix.
     #[error("packed weights: {0}")]
     Layout(#[from] bitnet_kernels::Error),
-    /// A [`PackedTernary`] has one scale or one a row.
-    #[error("the layer has scales for groups of {0} inputs, which this form does not hold")]
-    Groups(usize),
     /// The tensor could not be read from its device.
     #[error("packed weights could not be read from the device: {0}")]
     Read(String),
@@ -86,24 +78,24 @@ impl PackedBitLinearConfig {
     /// Makes a layer of zero weights on `device`.
     ///
     /// # Panics
-    /// If `group_size` is not a multiple of 16.
+    /// If groups are no multiple of 16 inputs.
     pub fn init(&self, device: &Device) -> PackedBitLinear {
-        check_group_size(self.group_size);
+        check_scheme(self.quantization);
         let per_row = words_per_row(self.d_input);
         let words = vec![TernaryWord::ZERO.0; self.d_output * per_row];
-        let scales = self.granularity.scales(self.d_output, self.d_input);
-        let scales = scales * groups(self.d_input, self.group_size).count();
+        let granularity = self.quantization.granularity;
+        let scales = granularity.scales(self.d_output, self.d_input);
         let parts = PackedParts {
             words: words_tensor(words, [self.d_output, per_row], device),
             scales: Tensor::ones([scales], device),
             bias: self.bias.then(|| Tensor::zeros([self.d_output], device)),
-            norm: self.norm.map(|eps| {
+            norm: self.norm_eps.map(|eps| {
                 RmsNormConfig::new(self.d_input)
                     .with_epsilon(eps)
                     .init(device)
             }),
         };
-        PackedBitLinear::from_parts(parts, self.d_input, self.group_size, self.activations)
+        PackedBitLinear::from_parts(parts, self.d_input, self.quantization)
     }
 }
 
@@ -111,8 +103,7 @@ impl PackedBitLinear {
     pub(super) fn from_parts(
         parts: PackedParts,
         d_input: usize,
-        group_size: Option<usize>,
-        activations: ActivationQuantizer,
+        quantization: Quantization,
     ) -> Self {
         let fixed =
             |tensor: Tensor<1>| Param::initialized(ParamId::new(), tensor).set_require_grad(false);
@@ -122,16 +113,15 @@ impl PackedBitLinear {
             bias: parts.bias.map(fixed),
             norm: parts.norm.map(Module::no_grad),
             d_input,
-            group_size,
-            activations,
+            quantization,
         }
     }
 
-    /// A layer of these weights, without bias and norm.
+    /// A layer of these weights for int8 activations, without bias and norm.
     pub fn from_packed(packed: &PackedTernary, device: &Device) -> Self {
-        let (rows, cols) = (packed.rows(), packed.cols());
+        let (rows, cols, granularity) = (packed.rows(), packed.cols(), packed.granularity());
         let shape = [rows, words_per_row(cols)];
-        let scales = packed.scales().to_vec();
+        let scales = transposed(packed.scales(), granularity.groups(cols));
         let count = scales.len();
         let parts = PackedParts {
             words: words_tensor(packed.words().to_vec(), shape, device),
@@ -139,18 +129,31 @@ impl PackedBitLinear {
             bias: None,
             norm: None,
         };
-        Self::from_parts(parts, cols, None, ActivationQuantizer::default())
+        let quantization = Quantization {
+            granularity,
+            ..Quantization::default()
+        };
+        Self::from_parts(parts, cols, quantization)
     }
 
     /// The weights on the host.
     ///
     /// # Errors
-    /// If the tensors cannot be read back, hold what is no packed matrix (a damaged record), or have groups.
+    /// If the tensors cannot be read back, or hold what is no packed matrix (a damaged record).
     pub fn to_packed(&self) -> Result<PackedTernary, PackError> {
-        match self.group_size {
-            Some(size) => Err(PackError::Groups(size)),
-            None => host(self.words.val(), self.scales.val(), self.d_input),
-        }
+        let read = |error: &dyn std::fmt::Display| PackError::Read(error.to_string());
+        let [rows, _] = self.words.dims();
+        let words = self.words.val().try_into_data().map_err(|e| read(&e))?;
+        let words = words.try_to_vec::<u32>().map_err(|e| read(&e))?;
+        let scales = self.scales.val().try_into_data().map_err(|e| read(&e))?;
+        let scales = scales.try_to_vec::<f32>().map_err(|e| read(&e))?;
+        let granularity = self.quantization.granularity;
+        let scales = match granularity {
+            Granularity::Group(_) => transposed(&scales, rows),
+            Granularity::Tensor | Granularity::Row => scales,
+        };
+        let packed = PackedTernary::from_words(words, scales, granularity, rows, self.d_input);
+        Ok(packed?)
     }
 
     /// Checks codes and scales, which a damaged record may have broken.
@@ -158,25 +161,27 @@ impl PackedBitLinear {
     /// # Errors
     /// Names the first bad code or scale.
     pub fn check(&self) -> Result<(), PackError> {
-        self.parts()
-            .try_for_each(|(_, len, words, scales)| host(words, scales, len).map(drop))
+        self.to_packed().map(drop)
     }
 
     /// The groups: first input, inputs, words, scales.
     fn parts(&self) -> impl Iterator<Item = (usize, usize, Tensor<2, Int>, Tensor<1>)> {
-        let count = groups(self.d_input, self.group_size).count().max(1);
-        let [all_scales] = self.scales.dims();
-        let scales = all_scales / count;
-        groups(self.d_input, self.group_size)
+        let granularity = self.quantization.granularity;
+        let [rows, _] = self.words.dims();
+        let scales = within(granularity).scales(rows, self.d_input);
+        groups(granularity, self.d_input)
             .enumerate()
             .map(move |(index, (start, len))| {
-                let words =
-                    self.words
-                        .val()
-                        .narrow(1, start / TernaryWord::WEIGHTS, words_per_row(len));
+                let first = start / TernaryWord::WEIGHTS;
+                let words = self.words.val().narrow(1, first, words_per_row(len));
                 let scales = self.scales.val().narrow(0, index * scales, scales);
                 (start, len, words, scales)
             })
+    }
+
+    /// Whether there is one scale or one a row, and the product one of its backend's.
+    fn is_one_group(&self) -> bool {
+        self.quantization.granularity.groups(self.d_input) == 1
     }
 
     /// The forward pass.
@@ -196,14 +201,13 @@ impl PackedBitLinear {
             self.d_input,
             "PackedBitLinear: the input's last dimension must be d_input"
         );
-        let y = match (self.activations, self.group_size) {
-            (ActivationQuantizer::Int8, None) => {
-                packed_linear(x, self.words.val(), self.scales.val())
-            }
-            _ => match self.activations.quantize(x.clone()) {
-                Some(x) => self.product(&x),
-                None => linear(x, self.dequantize()),
-            },
+        let activations = self.quantization.activations;
+        let y = if activations == ActivationQuantizer::Int8 && self.is_one_group() {
+            packed_linear(x, self.words.val(), self.scales.val())
+        } else if let Some(x) = QuantizedActivations::of(x.clone(), activations) {
+            self.product(&x)
+        } else {
+            linear(x, self.dequantize())
         };
         add_bias(y, self.bias.as_ref().map(Param::val))
     }
@@ -215,7 +219,7 @@ impl PackedBitLinear {
     }
 
     fn product<const D: usize>(&self, x: &QuantizedActivations<D>) -> Tensor<D> {
-        if self.group_size.is_none() {
+        if self.is_one_group() {
             return packed_linear_quantized(x, self.words.val(), self.scales.val());
         }
         let parts = self.parts().map(|(start, len, words, scales)| {
@@ -228,9 +232,9 @@ impl PackedBitLinear {
         })
     }
 
-    /// Whether the forward pass reads the codes of its input, as they are.
-    pub fn reads_codes(&self) -> bool {
-        self.norm.is_none() && self.activations != ActivationQuantizer::None
+    /// Whether the layer takes input that is quantised already, see [`forward_quantized`](Self::forward_quantized).
+    pub fn accepts_quantized(&self) -> bool {
+        self.norm.is_none() && self.quantization.activations != ActivationQuantizer::Float
     }
 
     /// The forward pass of activations that several layers share, quantised once for all of them.
@@ -240,7 +244,7 @@ impl PackedBitLinear {
     /// # Panics
     /// As [`forward`](Self::forward).
     pub fn forward_quantized<const D: usize>(&self, x: &QuantizedActivations<D>) -> Tensor<D> {
-        if !self.reads_codes() {
+        if !self.accepts_quantized() {
             return self.forward(x.values().clone());
         }
         add_bias(self.product(x), self.bias.as_ref().map(Param::val))
@@ -254,24 +258,10 @@ impl PackedBitLinear {
     }
 }
 
-fn host(words: Tensor<2, Int>, scales: Tensor<1>, cols: usize) -> Result<PackedTernary, PackError> {
-    let read = |error: &dyn std::fmt::Display| PackError::Read(error.to_string());
-    let [rows, _] = words.dims();
-    let words = words.try_into_data().map_err(|e| read(&e))?;
-    let words = words.try_to_vec::<u32>().map_err(|e| read(&e))?;
-    let scales = scales.try_into_data().map_err(|e| read(&e))?;
-    let scales = scales.try_to_vec::<f32>().map_err(|e| read(&e))?;
-    let granularity = match scales.len() {
-        1 => Granularity::Tensor,
-        _ => Granularity::Row,
-    };
-    Ok(PackedTernary::from_words(
-        words,
-        scales,
-        granularity,
-        rows,
-        cols,
-    )?)
+/// A matrix of `cols` columns, column by column.
+fn transposed(values: &[f32], cols: usize) -> Vec<f32> {
+    let column = |col| values.iter().skip(col).step_by(cols.max(1)).copied();
+    (0..cols).flat_map(column).collect()
 }
 
 fn words_tensor(words: Vec<u32>, shape: [usize; 2], device: &Device) -> Tensor<2, Int> {
@@ -291,6 +281,9 @@ impl ModuleDisplay for PackedBitLinear {
             .add("d_input", &self.d_input)
             .add("d_output", &d_output)
             .add("bias", &self.bias.is_some())
+            .add("granularity", &self.quantization.granularity.to_string())
+            .add_debug_attribute("activations", &self.quantization.activations)
+            .add("norm", &self.norm.is_some())
             .optional()
     }
 }

@@ -1,6 +1,6 @@
 //! The operations of [`TernaryBackend`] on Burn's public [`Tensor`], dispatched to the tensor's own backend.
 
-use bitnet_kernels::{Granularity, WeightQuantizer, words_per_row};
+use bitnet_kernels::{ActivationQuantizer, Granularity, WeightQuantizer, words_per_row};
 use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor};
 
@@ -49,6 +49,15 @@ impl<const D: usize> QuantizedActivations<D> {
     /// Quantises `x` `[..., K]` per token, to 4 bits.
     pub fn int4(x: Tensor<D>) -> Self {
         Self::by(x, quantize_activations_int4)
+    }
+
+    /// Quantises `x` `[..., K]` per token as a scheme says; none if it leaves activations alone.
+    pub fn of(x: Tensor<D>, quantizer: ActivationQuantizer) -> Option<Self> {
+        match quantizer {
+            ActivationQuantizer::Int8 => Some(Self::new(x)),
+            ActivationQuantizer::Int4 => Some(Self::int4(x)),
+            ActivationQuantizer::Float => None,
+        }
     }
 
     fn by(x: Tensor<D>, quantize: fn(Tensor<2>) -> (Tensor<2, Int>, Tensor<1>)) -> Self {
