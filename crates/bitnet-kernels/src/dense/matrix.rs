@@ -66,7 +66,9 @@ impl DenseMatrix {
             "{cols} columns: int8 sums are proven for at most {MAX_INT8_COLS}"
         );
         let depth = format.lines(cols);
-        let mut lines = Lines::filled(Line::ZERO, rows.div_ceil(GROUP) * depth);
+        let count = rows.div_ceil(GROUP).checked_mul(depth);
+        let count = count.unwrap_or_else(|| panic!("a {rows} x {cols} matrix is too large"));
+        let mut lines = Lines::filled(Line::ZERO, count);
         let mut scales = vec![0.0; if format == DenseFormat::Int8 { rows } else { 0 }];
         let (mut values, mut codes) = (vec![0.0; cols], vec![0; cols]);
         for row in 0..rows {
@@ -381,6 +383,12 @@ mod tests {
                 assert_eq!(other, y, "{kernel}");
             }
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "a size that memory has")]
+    fn sizes_past_the_addresses_are_refused() {
+        DenseMatrix::from_rows(1 << 62, 1, DenseFormat::F32, Kernel::SCALAR, |_, _| {});
     }
 
     #[test]

@@ -89,3 +89,21 @@ impl Panels<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "a depth that memory has")]
+    fn depths_past_the_addresses_are_refused() {
+        let panels = Panels {
+            format: FloatFormat::Bf16,
+            lines: &[Line::ZERO],
+            depth: (1 << 63) + 1,
+            stride: 0,
+            step: 2,
+        };
+        panels.product(Kernel::SCALAR, &[1.0; 2], 0, 1, 0..1, &mut [0.0; 16], 16);
+    }
+}

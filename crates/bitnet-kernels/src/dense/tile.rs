@@ -34,14 +34,21 @@ impl<'a, X> Operands<'a, X> {
     pub fn group(&self, group: usize) -> &'a [Line] {
         match self.depth {
             0 => &[],
-            depth => &self.lines[group * self.stride..][..(depth - 1) * self.step + 1],
+            // A length that wraps around would be too short for the loops, which do not check again.
+            depth => {
+                let len = (depth - 1)
+                    .checked_mul(self.step)
+                    .and_then(|at| at.checked_add(1));
+                &self.lines[group * self.stride..][..len.expect("a depth that memory has")]
+            }
         }
     }
 
     /// Row `row` of `x`, `steps` elements for each line.
     #[inline(always)]
     pub fn row(&self, row: usize, steps: usize) -> &'a [X] {
-        &self.x[row * self.x_stride..][..self.depth * steps]
+        let len = self.depth.checked_mul(steps);
+        &self.x[row * self.x_stride..][..len.expect("a depth that memory has")]
     }
 }
 

@@ -25,7 +25,8 @@ impl<'a> Matrix<'a> {
     /// # Panics
     /// If `data` has another length.
     pub fn new(data: &'a [f32], rows: usize, cols: usize) -> Self {
-        assert_eq!(data.len(), rows * cols, "not {rows} x {cols} elements");
+        let expected = rows.checked_mul(cols);
+        assert_eq!(Some(data.len()), expected, "not {rows} x {cols} elements");
         Self::strided(data, rows, cols, cols)
     }
 
@@ -34,13 +35,12 @@ impl<'a> Matrix<'a> {
     /// # Panics
     /// If the last row ends past `data`.
     pub fn strided(data: &'a [f32], rows: usize, cols: usize, stride: usize) -> Self {
-        let end = if rows == 0 {
-            0
-        } else {
-            (rows - 1) * stride + cols
+        let end = match rows.checked_sub(1) {
+            None => Some(0),
+            Some(last) => last.checked_mul(stride).and_then(|at| at.checked_add(cols)),
         };
         assert!(
-            end <= data.len(),
+            end.is_some_and(|end| end <= data.len()),
             "{rows} rows of {cols}, {stride} apart, in {} elements",
             data.len()
         );
@@ -88,11 +88,12 @@ impl<'a> Matrix<'a> {
 /// If the inner dimensions differ.
 pub fn matmul(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
     assert_eq!(a.cols, b.rows, "the inner dimensions differ");
+    let len = a.rows.checked_mul(b.cols);
+    let len = len.unwrap_or_else(|| panic!("a {} x {} result is too large", a.rows, b.cols));
     #[cfg(target_arch = "x86_64")]
     if let Some(out) = on_tiles(a, b) {
         return out;
     }
-    let len = a.rows * b.cols;
     let mut out: Vec<f32> = Vec::with_capacity(len);
     let parallelism = if worth_threads(len.saturating_mul(a.cols), MIN_MACS) {
         gemm::Parallelism::Rayon(0)
@@ -205,6 +206,24 @@ unsafe fn product(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[should_panic(expected = "2 rows of 1")]
+    fn strides_past_the_addresses_are_refused() {
+        Matrix::strided(&[1.0], 2, 1, usize::MAX);
+    }
+
+    #[test]
+    #[should_panic(expected = "not 4294967296 x 4294967296 elements")]
+    fn sizes_past_the_addresses_are_refused() {
+        Matrix::new(&[], 1 << 32, 1 << 32);
+    }
+
+    #[test]
+    #[should_panic(expected = "result is too large")]
+    fn results_past_the_addresses_are_refused() {
+        matmul(Matrix::new(&[], 1 << 32, 0), Matrix::new(&[], 0, 1 << 32));
+    }
 
     #[test]
     fn strides_and_transposes() {

@@ -40,7 +40,9 @@ unsafe impl Sync for Slab {}
 
 impl Slab {
     fn new(lines: usize) -> Arc<Slab> {
-        let bytes = (lines * size_of::<Line>()).next_multiple_of(LARGE_PAGE);
+        let bytes = lines.checked_mul(size_of::<Line>());
+        let bytes = bytes.and_then(|bytes| bytes.checked_next_multiple_of(LARGE_PAGE));
+        let bytes = bytes.expect("a size that memory has");
         let layout = Layout::from_size_align(bytes, LARGE_PAGE).expect("a size that memory has");
         // SAFETY: the size is not 0: `Lines` asks for no empty slab.
         let start = NonNull::new(unsafe { alloc(layout) }.cast::<Line>());
