@@ -7,8 +7,9 @@
 //! y[m, n] = (Σ_k x_q[m, k] · w_q[n, k]) as f32 / s_w / s_x[m]
 //! ```
 //!
-//! (with groups of weights that share a scale: the sum of that over the groups, from the first to the last) has the integer sums and the float epilogue of [`linear_quantized`](crate::linear_quantized), bit for bit, on every
-//! kernel and in both layouts. It runs on the calling thread only: a caller with threads gives each a range of groups of
+//! (with groups of weights that share a scale: the sum of that over the groups, from the first to the last) has the integer
+//! sums and the float epilogue of [`linear_quantized`](crate::linear_quantized), bit for bit, on every kernel, by every
+//! strategy and in both layouts. It runs on the calling thread only: a caller with threads gives each a range of groups of
 //! 16 output rows (one row of `x`: each thread streams its own weights) or a range of rows of `x` (many rows: each
 //! thread's block of `x` stays in its cache).
 
@@ -61,9 +62,9 @@ impl PrepackedTernary {
     ///
     /// # Errors
     ///
-    /// If the processor lacks `kernel` or the kernel `strategy`, if a length disagrees with the shape, a scale is not positive and finite, an
-    /// element is `0b11` or padding is not weight 0, if the matrix has more than [`MAX_COLS`] columns, or if groups of weights
-    /// are to be stored in [`Layout::BaseThree`], whose blocks of 80 columns they cut.
+    /// If the processor lacks `kernel` or the kernel `strategy`, if a length disagrees with the shape, a scale is not positive
+    /// and finite, an element is `0b11` or padding is not weight 0, if the matrix has more than [`MAX_COLS`] columns, or if
+    /// groups of weights are to be stored in [`Layout::BaseThree`], whose blocks of 80 columns they cut.
     pub fn new(
         w: PackedView<'_>,
         layout: Layout,

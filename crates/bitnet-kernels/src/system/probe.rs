@@ -1,8 +1,9 @@
 //! What this machine can do at most, measured: the two limits that every product runs into.
 //!
 //! A product of one row reads each weight once, so it can be no faster than memory ([`read_bandwidth`]); a product of many
-//! rows can be no faster than the dot-product instruction ([`dot_peak`]), unless it looks a part of its sums up. Benchmarks print their results as fractions of
-//! these, which say more than a number of tokens a second: they hold for another machine too.
+//! rows can be no faster than the dot-product instruction ([`dot_peak`]), unless it looks a part of its sums up. Benchmarks
+//! print their results as fractions of these, which say more than a number of tokens a second: they hold for another machine
+//! too.
 //!
 //! Both take the best of several passes, because whatever disturbs a pass only makes it slower.
 
