@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use bitnet_models::LinearKind;
+use bitnet_models::float::{GradientPieces, Numerics, Precision};
 use serde::{Deserialize, Serialize};
 
 use crate::{OptimConfig, OptimOverride};
@@ -44,6 +45,12 @@ pub struct TrainConfig {
     pub distill_weight: f64,
     /// Temperature `T` that both distributions are softened by.
     pub distill_temperature: f64,
+    /// `f32` or `bf16`: what products of two floats are computed from, in the float twin's layers and in the head of both. `bf16`
+    /// rounds their operands and needs Intel AMX and a CPU backend.
+    pub precision: Precision,
+    /// bf16 pieces of the output's gradient, 1 to 3, that the backward products of ternary layers take; 3 is all of it. Fewer
+    /// need Intel AMX and a CPU backend.
+    pub backward_pieces: usize,
     /// The optimiser keys of both twins.
     #[serde(flatten)]
     pub shared: OptimConfig,
@@ -70,6 +77,8 @@ impl Default for TrainConfig {
             distill_from: None,
             distill_weight: 0.5,
             distill_temperature: 1.0,
+            precision: Precision::F32,
+            backward_pieces: 3,
             shared: OptimConfig::default(),
             float: OptimOverride::default(),
             ternary: OptimOverride::default(),
@@ -92,6 +101,18 @@ impl TrainConfig {
         match rise > 0.0 {
             true => (step as f64 / rise).min(1.0) as f32,
             false => 1.0,
+        }
+    }
+
+    /// How exact the products of a step are.
+    pub fn numerics(&self) -> Numerics {
+        Numerics {
+            precision: self.precision,
+            gradient_pieces: match self.backward_pieces {
+                1 => GradientPieces::One,
+                2 => GradientPieces::Two,
+                _ => GradientPieces::Three,
+            },
         }
     }
 

@@ -81,6 +81,13 @@ fn validate_train(train: &TrainConfig, model: &ModelConfig) -> Check {
             "must be at least 0 and below 1".into()
         })?;
     }
+    let pieces = train.backward_pieces;
+    ensure(
+        (1..=3).contains(&pieces),
+        "train.backward_pieces",
+        pieces,
+        || "must be 1, 2 or 3".into(),
+    )?;
     let (weight, temperature) = (train.distill_weight, train.distill_temperature);
     ensure(
         (0.0..=1.0).contains(&weight),

@@ -54,6 +54,10 @@ fn single_values_out_of_range() {
             "train.grad_clip = NaN must be a finite number, 0 or more",
         ),
         (
+            "train.backward_pieces=4",
+            "train.backward_pieces = 4 must be 1, 2 or 3",
+        ),
+        (
             "train.final_lr_fraction=1.5",
             "train.final_lr_fraction = 1.5 must be between 0 and 1",
         ),

@@ -41,9 +41,9 @@
 //! let latent = [0.9, -0.8, 0.05, 0.1, 0.7, -0.6]; // w[n = 2, k = 3]
 //! let w = PackedTernary::from_latent(&latent, 2, 3, WeightQuantizer::AbsMean, Granularity::Tensor)?;
 //! assert_eq!((0..3).map(|k| w.code(0, k)).collect::<Vec<_>>(), [1, -1, 0]);
-//! let (mut codes, mut scale, mut y) = ([0; 3], [0.0], [0.0; 2]);
+//! let (mut codes, mut scale) = ([0; 3], [0.0]);
 //! quantize_activations(&[1.0, -1.0, 0.5], 3, &mut codes, &mut scale);
-//! linear_quantized(&codes, &scale, w.view(), &mut y);
+//! let y = linear_quantized(&codes, &scale, w.view());
 //! assert!((y[0] - 2.0 * 0.525).abs() < 1e-5); // (1 + 1) · mean|w|
 //! # Ok::<(), bitnet_kernels::Error>(())
 //! ```

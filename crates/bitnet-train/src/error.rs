@@ -28,6 +28,12 @@ pub enum TrainError {
     /// A sampling setting.
     #[error(transparent)]
     Sampling(#[from] SamplingError),
+    /// `train.precision` or `train.backward_pieces` asks for what cannot be computed here.
+    #[error("{reason}; leave train.precision at \"f32\" and train.backward_pieces at 3")]
+    Numerics {
+        /// Why not.
+        reason: String,
+    },
     /// Values could not be read back.
     #[error("the device failed: {0}")]
     Device(String),

@@ -10,6 +10,7 @@ mod evaluate;
 mod export;
 mod loss;
 mod memory;
+mod numerics;
 mod optimizer;
 mod run_dir;
 mod task;

@@ -15,6 +15,7 @@ use crate::clip::clip_factor;
 use crate::energy::Meter;
 use crate::evaluate::{Evaluation, read};
 use crate::memory::peak_rss_bytes;
+use crate::numerics;
 use crate::optimizer::{Settings, optimizer};
 use crate::task::Task;
 use crate::telemetry::{LayerHealth, Telemetry};
@@ -70,6 +71,9 @@ pub struct TrainSummary {
     /// Energy of the processor's package while training, joules; null where no meter can be read.
     #[serde(default)]
     pub energy_joules: Option<f64>,
+    /// What products of floats and the gradients of ternary layers were computed with; empty on a GPU, where Burn decides.
+    #[serde(default)]
+    pub arithmetic: String,
     /// Trainable parameters.
     pub params: usize,
     /// Training loss, the mean of the batches since it was reported before.
@@ -157,6 +161,8 @@ impl<T: Task> Training<'_, T> {
         } = self;
         let train = &config.train;
         let optim = train.optim(config.model.linear);
+        let numerics = train.numerics();
+        numerics::apply(numerics, device)?;
         let autodiff = device.clone().autodiff();
         task.prepare(device)?;
         let mut model = task.model(&autodiff)?;
@@ -304,6 +310,7 @@ impl<T: Task> Training<'_, T> {
             tokens_per_second: state.tokens as f64 / state.seconds.max(1e-9),
             peak_rss_bytes: state.peak_rss_bytes,
             energy_joules,
+            arithmetic: numerics::arithmetic(numerics, device),
             params,
             train_loss: state.train_loss,
             initial_val_loss: state.initial_val_loss,

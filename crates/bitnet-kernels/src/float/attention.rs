@@ -16,11 +16,13 @@
 
 use rayon::prelude::*;
 
+use crate::system::fresh::{Slots, written};
+
 use super::{
     exp::exp,
     matmul::{Matrix, product_into},
     multiversion,
-    rotary::rotate,
+    rotary::{rotate, rotate_into},
 };
 
 /// Queries of one block: with a head of 64 and 1,024 keys, scores and both operands are some 600 KiB, which a
@@ -42,13 +44,12 @@ pub struct Heads {
     pub width: usize,
 }
 
-/// Writes `y` and `ln Σ eˢ` of every query, `[batch, time, heads]`.
+/// `y` and `ln Σ eˢ` of every query, `[batch, time, heads]`.
 ///
 /// `q`, `y` `[batch, time, heads, width]`; `k`, `v` `[batch, time, kv_heads, width]`; `cos`, `sin` `[time, width]`.
 ///
 /// # Panics
 /// If a length disagrees with the shape.
-#[allow(clippy::too_many_arguments)]
 pub fn attention(
     shape: Heads,
     q: &[f32],
@@ -56,11 +57,22 @@ pub fn attention(
     v: &[f32],
     cos: &[f32],
     sin: &[f32],
-    y: &mut [f32],
-    log_sums: &mut [f32],
-) {
+) -> (Vec<f32>, Vec<f32>) {
     shape.check(q.len(), k.len(), v.len(), cos, sin);
-    assert!(y.len() == q.len() && log_sums.len() * shape.width == q.len());
+    let queries = shape.batch * shape.time * shape.heads;
+    let write = |[y, log_sums]: [&mut Slots; 2]| forward(shape, (q, k, v), (cos, sin), y, log_sums);
+    // SAFETY: the tasks cover every sequence, query and head, and each writes its rows of `y` and its logarithms.
+    let [y, log_sums] = unsafe { written([q.len(), queries], write) };
+    (y, log_sums)
+}
+
+fn forward(
+    shape: Heads,
+    (q, k, v): (&[f32], &[f32], &[f32]),
+    (cos, sin): (&[f32], &[f32]),
+    y: &mut Slots,
+    log_sums: &mut Slots,
+) {
     let (y, log_sums) = (Shared::new(y), Shared::new(log_sums));
     shape.for_each_task(|scratch, batch, group| {
         let Heads { time, width, .. } = shape;
@@ -86,24 +98,25 @@ pub fn attention(
                 for (i, row) in scores.chunks_exact_mut(keys).enumerate() {
                     let at = (batch * time + first + i) * shape.heads + head;
                     // SAFETY: (batch, query, head) belongs to this task alone.
-                    let log_sum = unsafe { &mut *log_sums.at(at) };
-                    softmax(row, first + i + 1, log_sum);
+                    let log_sum = unsafe { &mut log_sums.slice(at, 1)[0] };
+                    let mut sum = 0.0;
+                    softmax(row, first + i + 1, &mut sum);
+                    log_sum.write(sum);
                 }
                 let v = Matrix::strided(&v[kv.clone()], keys, width, shape.kv_heads * width);
                 let p = Matrix::new(scores, count, keys);
                 let at = rows.start + first * shape.heads * width;
                 // SAFETY: the rows of this block and head of `y`, which belong to this task alone.
-                unsafe { product_into(y.at(at), shape.heads * width, false, 1.0, p, v) };
+                unsafe { product_into(y.at(at).cast(), shape.heads * width, false, 1.0, p, v) };
             }
         }
     });
 }
 
-/// Writes the gradients of `q`, `k` and `v` from that of `y`.
+/// The gradients of `q`, `k` and `v` from that of `y`.
 ///
 /// # Panics
 /// If a length disagrees with the shape.
-#[allow(clippy::too_many_arguments)]
 pub fn attention_backward(
     shape: Heads,
     grad: &[f32],
@@ -111,16 +124,25 @@ pub fn attention_backward(
     cos: &[f32],
     sin: &[f32],
     log_sums: &[f32],
-    (grad_q, grad_k, grad_v): (&mut [f32], &mut [f32], &mut [f32]),
-) {
+) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
     shape.check(q.len(), k.len(), v.len(), cos, sin);
     assert!(grad.len() == q.len() && log_sums.len() * shape.width == q.len());
-    assert!(grad_q.len() == q.len() && grad_k.len() == k.len() && grad_v.len() == v.len());
-    let (grad_q, grad_k, grad_v) = (
-        Shared::new(grad_q),
-        Shared::new(grad_k),
-        Shared::new(grad_v),
-    );
+    let write =
+        |grads: [&mut Slots; 3]| backward(shape, grad, (q, k, v), (cos, sin), log_sums, grads);
+    // SAFETY: the tasks cover every sequence, position and head of all three, and write the rows of each.
+    let [grad_q, grad_k, grad_v] = unsafe { written([q.len(), k.len(), v.len()], write) };
+    (grad_q, grad_k, grad_v)
+}
+
+fn backward(
+    shape: Heads,
+    grad: &[f32],
+    (q, k, v): (&[f32], &[f32], &[f32]),
+    (cos, sin): (&[f32], &[f32]),
+    log_sums: &[f32],
+    grads: [&mut Slots; 3],
+) {
+    let [grad_q, grad_k, grad_v] = grads.map(Shared::new);
     shape.for_each_task(|scratch, batch, group| {
         let Heads { time, width, .. } = shape;
         let (q_stride, kv_stride) = (shape.heads * width, shape.kv_heads * width);
@@ -172,7 +194,7 @@ pub fn attention_backward(
                     // SAFETY: (batch, query, head) of `grad_q` belongs to this task alone.
                     let out = unsafe { grad_q.slice(at, width) };
                     let table = (first + i) * width..(first + i + 1) * width;
-                    rotate(row, &cos[table.clone()], &sin[table], -1.0, out);
+                    rotate_into(row, &cos[table.clone()], &sin[table], -1.0, out);
                 }
             }
         }
@@ -180,14 +202,14 @@ pub fn attention_backward(
             let (at, table) = (kv.start + t * kv_stride, t * width..(t + 1) * width);
             // SAFETY: (batch, position, group) of `grad_k` and `grad_v` belongs to this task alone.
             let (grad_k, grad_v) = unsafe { (grad_k.slice(at, width), grad_v.slice(at, width)) };
-            rotate(
+            rotate_into(
                 &scratch.grad_k.data[table.clone()],
                 &cos[table.clone()],
                 &sin[table.clone()],
                 -1.0,
                 grad_k,
             );
-            grad_v.copy_from_slice(&scratch.grad_v.data[table]);
+            grad_v.write_copy_of_slice(&scratch.grad_v.data[table]);
         }
     });
 }

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::exp::sigmoid;
 use super::multiversion;
+use crate::system::fresh::{Slots, written};
 use crate::system::parallel::{MIN_ELEMENTS, TASK_ELEMENTS, worth_threads};
 
 /// The activation of the gate.
@@ -15,24 +16,29 @@ pub enum Gate {
     Relu2,
 }
 
-/// Writes `y = act(gate) · up`, element by element.
+/// `act(gate) · up`, element by element.
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn gated(act: Gate, gate: &[f32], up: &[f32], y: &mut [f32]) {
-    assert!(gate.len() == y.len() && up.len() == y.len());
-    // An exponential is several times the work of a plain pass.
-    if worth_threads(y.len(), MIN_ELEMENTS / 4) {
-        y.par_chunks_mut(TASK_ELEMENTS)
-            .zip(gate.par_chunks(TASK_ELEMENTS))
-            .zip(up.par_chunks(TASK_ELEMENTS))
-            .for_each(|((y, gate), up)| part(act, gate, up, y));
-    } else {
-        part(act, gate, up, y);
-    }
+pub fn gated(act: Gate, gate: &[f32], up: &[f32]) -> Vec<f32> {
+    assert_eq!(gate.len(), up.len());
+    let write = |[y]: [&mut Slots; 1]| {
+        // An exponential is several times the work of a plain pass.
+        if worth_threads(y.len(), MIN_ELEMENTS / 4) {
+            y.par_chunks_mut(TASK_ELEMENTS)
+                .zip(gate.par_chunks(TASK_ELEMENTS))
+                .zip(up.par_chunks(TASK_ELEMENTS))
+                .for_each(|((y, gate), up)| part(act, gate, up, y));
+        } else {
+            part(act, gate, up, y);
+        }
+    };
+    // SAFETY: `part` writes an element of `y` for each of `gate` and `up`, which are as many.
+    let [y] = unsafe { written([gate.len()], write) };
+    y
 }
 
-fn part(act: Gate, gate: &[f32], up: &[f32], y: &mut [f32]) {
+fn part(act: Gate, gate: &[f32], up: &[f32], y: &mut Slots) {
     match act {
         Gate::Silu => silu(gate, up, y),
         Gate::Relu2 => relu2(gate, up, y),
@@ -63,44 +69,41 @@ fn activated(act: Gate, g: f32) -> f32 {
     }
 }
 
-/// Writes `∂gate = ∂y · up · act'(gate)` and `∂up = ∂y · act(gate)`.
+/// `∂gate = ∂y · up · act'(gate)` and `∂up = ∂y · act(gate)`.
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn gated_backward(
-    act: Gate,
-    grad: &[f32],
-    gate: &[f32],
-    up: &[f32],
-    grad_gate: &mut [f32],
-    grad_up: &mut [f32],
-) {
+pub fn gated_backward(act: Gate, grad: &[f32], gate: &[f32], up: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let len = grad.len();
     assert!(gate.len() == len && up.len() == len);
-    assert!(grad_gate.len() == len && grad_up.len() == len);
-    let run = |grad: &[f32], gate: &[f32], up: &[f32], dg: &mut [f32], du: &mut [f32]| match act {
+    let run = |grad: &[f32], gate: &[f32], up: &[f32], dg: &mut Slots, du: &mut Slots| match act {
         Gate::Silu => silu_backward(grad, gate, up, dg, du),
         Gate::Relu2 => relu2_backward(grad, gate, up, dg, du),
     };
-    if worth_threads(len, MIN_ELEMENTS / 4) {
-        grad_gate
-            .par_chunks_mut(TASK_ELEMENTS)
-            .zip(grad_up.par_chunks_mut(TASK_ELEMENTS))
-            .enumerate()
-            .for_each(|(index, (dg, du))| {
-                let first = index * TASK_ELEMENTS;
-                let span = first..first + dg.len();
-                run(&grad[span.clone()], &gate[span.clone()], &up[span], dg, du);
-            });
-    } else {
-        run(grad, gate, up, grad_gate, grad_up);
-    }
+    let write = |[grad_gate, grad_up]: [&mut Slots; 2]| {
+        if worth_threads(len, MIN_ELEMENTS / 4) {
+            grad_gate
+                .par_chunks_mut(TASK_ELEMENTS)
+                .zip(grad_up.par_chunks_mut(TASK_ELEMENTS))
+                .enumerate()
+                .for_each(|(index, (dg, du))| {
+                    let first = index * TASK_ELEMENTS;
+                    let span = first..first + dg.len();
+                    run(&grad[span.clone()], &gate[span.clone()], &up[span], dg, du);
+                });
+        } else {
+            run(grad, gate, up, grad_gate, grad_up);
+        }
+    };
+    // SAFETY: `run` writes an element of both for each of `grad`, `gate` and `up`, which are as many.
+    let [grad_gate, grad_up] = unsafe { written([len; 2], write) };
+    (grad_gate, grad_up)
 }
 
 multiversion! {
-    fn silu(gate: &[f32], up: &[f32], y: &mut [f32]) {
+    fn silu(gate: &[f32], up: &[f32], y: &mut Slots) {
         for ((y, g), u) in y.iter_mut().zip(gate).zip(up) {
-            *y = activated(Gate::Silu, *g) * u;
+            y.write(activated(Gate::Silu, *g) * u);
         }
     }
 }
@@ -114,9 +117,9 @@ multiversion! {
 }
 
 multiversion! {
-    fn relu2(gate: &[f32], up: &[f32], y: &mut [f32]) {
+    fn relu2(gate: &[f32], up: &[f32], y: &mut Slots) {
         for ((y, g), u) in y.iter_mut().zip(gate).zip(up) {
-            *y = activated(Gate::Relu2, *g) * u;
+            y.write(activated(Gate::Relu2, *g) * u);
         }
     }
 }
@@ -130,21 +133,21 @@ multiversion! {
 }
 
 multiversion! {
-    fn silu_backward(grad: &[f32], gate: &[f32], up: &[f32], dg: &mut [f32], du: &mut [f32]) {
+    fn silu_backward(grad: &[f32], gate: &[f32], up: &[f32], dg: &mut Slots, du: &mut Slots) {
         for ((((dg, du), grad), g), u) in dg.iter_mut().zip(du).zip(grad).zip(gate).zip(up) {
             let s = sigmoid(*g);
-            *du = grad * g * s;
-            *dg = grad * u * (s * (1.0 + g * (1.0 - s)));
+            du.write(grad * g * s);
+            dg.write(grad * u * (s * (1.0 + g * (1.0 - s))));
         }
     }
 }
 
 multiversion! {
-    fn relu2_backward(grad: &[f32], gate: &[f32], up: &[f32], dg: &mut [f32], du: &mut [f32]) {
+    fn relu2_backward(grad: &[f32], gate: &[f32], up: &[f32], dg: &mut Slots, du: &mut Slots) {
         for ((((dg, du), grad), g), u) in dg.iter_mut().zip(du).zip(grad).zip(gate).zip(up) {
             let positive = if *g < 0.0 { 0.0 } else { *g };
-            *du = grad * positive * positive;
-            *dg = grad * u * 2.0 * positive;
+            du.write(grad * positive * positive);
+            dg.write(grad * u * 2.0 * positive);
         }
     }
 }
@@ -152,6 +155,7 @@ multiversion! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::fresh::slots;
 
     #[test]
     fn values_and_slopes() {
@@ -162,10 +166,8 @@ mod tests {
                 Gate::Silu => g / (1.0 + (-g).exp()),
                 Gate::Relu2 => g.max(0.0).powi(2),
             };
-            let mut y = [0.0; 5];
-            gated(act, &gate, &up, &mut y);
-            let (mut dg, mut du) = ([0.0; 5], [0.0; 5]);
-            gated_backward(act, &[1.0; 5], &gate, &up, &mut dg, &mut du);
+            let y = gated(act, &gate, &up);
+            let (dg, du) = gated_backward(act, &[1.0; 5], &gate, &up);
             for i in 0..5 {
                 let g = f64::from(gate[i]);
                 assert!((f64::from(y[i]) - 2.0 * exact(g)).abs() < 1e-5);
@@ -181,10 +183,10 @@ mod tests {
         let len = MIN_ELEMENTS / 2 + 13;
         let gate: Vec<f32> = (0..len).map(|i| (i % 997) as f32 / 100.0 - 5.0).collect();
         let up: Vec<f32> = (0..len).map(|i| (i % 89) as f32 / 40.0 - 1.0).collect();
-        let (mut whole, mut parts) = (vec![0.0; len], vec![0.0; len]);
-        silu(&gate, &up, &mut whole);
-        gated(Gate::Silu, &gate, &up, &mut parts);
-        assert_eq!(whole, parts);
+        let mut whole = vec![0.0; len];
+        // SAFETY: `silu` writes floats.
+        silu(&gate, &up, unsafe { slots(&mut whole) });
+        assert_eq!(whole, gated(Gate::Silu, &gate, &up));
     }
 
     #[test]
@@ -192,8 +194,7 @@ mod tests {
         let gate: Vec<f32> = (0..77).map(|i| i as f32 / 9.0 - 4.0).collect();
         let up: Vec<f32> = (0..77).map(|i| (i % 11) as f32 / 7.0 - 0.8).collect();
         for act in [Gate::Silu, Gate::Relu2] {
-            let (mut apart, mut in_place) = (vec![0.0; 77], up.clone());
-            gated(act, &gate, &up, &mut apart);
+            let (apart, mut in_place) = (gated(act, &gate, &up), up.clone());
             gated_row(act, &gate, &mut in_place);
             assert_eq!(apart, in_place, "{act:?}");
         }

@@ -2,9 +2,9 @@
 //! embedding, cross-entropy, AdamW.
 //!
 //! A tensor library runs each of them as five to fifteen passes over memory, on one thread; here each is one pass, on
-//! all threads, forward and backward. Loops are written so that the compiler vectorises them, and compiled twice: for
-//! the target's baseline and for AVX2. Neither contracts or reorders float operations, so both give the same bits, and
-//! sums have a fixed order whatever the number of threads. `rms_norm_row`, `gated_row` and `rotate` stay on the calling
+//! all threads, forward and backward, into memory that nothing clears first. Loops are written so that the compiler vectorises
+//! them, and compiled three times: for the target's baseline, for AVX2 and for AVX-512. None contracts or reorders float
+//! operations, so all give the same bits, and sums have a fixed order whatever the number of threads. `rms_norm_row`, `gated_row` and `rotate` stay on the calling
 //! thread, for callers with threads of their own.
 
 mod adamw;
@@ -30,7 +30,7 @@ pub use precision::{GradientPieces, Numerics, Precision};
 pub use rms_norm::{rms_norm, rms_norm_backward, rms_norm_row};
 pub use rotary::{rotary, rotate};
 
-/// Defines a function whose body is compiled for AVX2 as well and chosen at run time.
+/// Defines a function whose body is compiled for AVX2 and AVX-512 as well and chosen at run time.
 macro_rules! multiversion {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
         $(#[$meta])*
@@ -43,6 +43,18 @@ macro_rules! multiversion {
                 #[target_feature(enable = "avx2,fma")]
                 fn avx2($($arg: $ty),*) {
                     body($($arg),*);
+                }
+                #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+                fn avx512($($arg: $ty),*) {
+                    body($($arg),*);
+                }
+                if std::is_x86_feature_detected!("avx512f")
+                    && std::is_x86_feature_detected!("avx512vl")
+                    && std::is_x86_feature_detected!("avx512bw")
+                    && std::is_x86_feature_detected!("avx512dq")
+                {
+                    // SAFETY: just detected.
+                    return unsafe { avx512($($arg),*) };
                 }
                 if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
                     // SAFETY: just detected.

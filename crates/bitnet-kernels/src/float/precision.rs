@@ -9,6 +9,8 @@ use crate::Error;
 
 /// What products of two floats are computed from: [`matmul`](super::matmul) and attention.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 pub enum Precision {
     /// f32: multiply-adds, or six products of bf16 pieces where tiles make them faster.
     #[default]
@@ -43,7 +45,10 @@ static CURRENT: AtomicU8 = AtomicU8::new(0);
 impl Numerics {
     /// The settings of this process.
     pub fn current() -> Numerics {
-        let bits = CURRENT.load(Ordering::Relaxed);
+        Numerics::of_bits(CURRENT.load(Ordering::Relaxed))
+    }
+
+    fn of_bits(bits: u8) -> Numerics {
         Numerics {
             precision: if bits & 1 == 0 {
                 Precision::F32
@@ -58,6 +63,15 @@ impl Numerics {
         }
     }
 
+    fn bits(self) -> u8 {
+        let pieces = match self.gradient_pieces {
+            GradientPieces::Three => 0,
+            GradientPieces::Two => 1,
+            GradientPieces::One => 2,
+        };
+        pieces << 1 | u8::from(self.precision == Precision::Bf16)
+    }
+
     /// Makes these the settings of this process.
     ///
     /// # Errors
@@ -67,20 +81,21 @@ impl Numerics {
         if self != Numerics::default() {
             tiles().map_err(|reason| Error::NoTiles { reason })?;
         }
-        let pieces = match self.gradient_pieces {
-            GradientPieces::Three => 0,
-            GradientPieces::Two => 1,
-            GradientPieces::One => 2,
-        };
-        CURRENT.store(
-            pieces << 1 | u8::from(self.precision == Precision::Bf16),
-            Ordering::Relaxed,
-        );
+        CURRENT.store(self.bits(), Ordering::Relaxed);
         Ok(())
     }
 
-    /// What products of two floats run on here, for reports.
-    pub fn float_products(self) -> &'static str {
+    /// What the products of a training step are computed with here, for reports.
+    pub fn arithmetic(self) -> String {
+        format!(
+            "products of floats: {}; gradients of ternary layers: {}",
+            self.float_products(),
+            self.ternary_gradients()
+        )
+    }
+
+    /// What products of two floats run on here.
+    fn float_products(self) -> &'static str {
         match (tiles(), self.precision) {
             (Err(_), _) => "f32 multiply-adds",
             (Ok(()), Precision::F32) => "six passes of bf16 tiles",
@@ -88,8 +103,8 @@ impl Numerics {
         }
     }
 
-    /// What the backward products of ternary layers run on here, for reports.
-    pub fn ternary_gradients(self) -> &'static str {
+    /// What the backward products of ternary layers run on here.
+    fn ternary_gradients(self) -> &'static str {
         match (tiles(), self.gradient_pieces) {
             (Err(_), _) => "f32 multiply-adds",
             (Ok(()), GradientPieces::Three) => "three passes of bf16 tiles",
@@ -108,5 +123,29 @@ fn tiles() -> Result<(), &'static str> {
     #[cfg(not(target_arch = "x86_64"))]
     {
         Err("AMX exists on x86-64 only")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The settings are the process's, which other tests multiply in: only the defaults are made current here.
+    #[test]
+    fn settings_are_kept_or_refused() {
+        assert_eq!(Numerics::default().apply(), Ok(()));
+        assert_eq!(Numerics::current(), Numerics::default());
+        let coarse = Numerics {
+            precision: Precision::Bf16,
+            gradient_pieces: GradientPieces::One,
+        };
+        match tiles() {
+            Ok(()) => assert!(coarse.arithmetic().contains("one pass of bf16 tiles")),
+            Err(reason) => {
+                assert_eq!(coarse.apply(), Err(Error::NoTiles { reason }));
+                assert!(coarse.arithmetic().contains("f32 multiply-adds"));
+            }
+        }
+        assert_eq!(Numerics::of_bits(coarse.bits()), coarse);
     }
 }

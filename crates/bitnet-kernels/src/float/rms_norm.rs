@@ -3,26 +3,30 @@
 use rayon::prelude::*;
 
 use super::{dot, multiversion};
+use crate::system::fresh::{Slots, floats, slots, written};
 use crate::system::parallel::{MIN_ELEMENTS, for_each_row, worth_threads};
 
 /// Rows whose contributions to `∂γ` are summed together; the groups are then added in order.
 const GROUP: usize = 64;
 
-/// Writes `y[m, k]` and the inverse root mean squares `r[m]`, which the backward pass needs.
+/// `y[m, k]` and the inverse root mean squares `r[m]`, which the backward pass needs.
 ///
 /// # Panics
 /// If a length disagrees with `x[m, k]`, `k = gamma.len()`.
-pub fn rms_norm(x: &[f32], gamma: &[f32], epsilon: f32, y: &mut [f32], inverse_rms: &mut [f32]) {
+pub fn rms_norm(x: &[f32], gamma: &[f32], epsilon: f32) -> (Vec<f32>, Vec<f32>) {
     let cols = gamma.len();
-    assert_eq!(x.len(), inverse_rms.len() * cols);
-    assert_eq!(x.len(), y.len());
-    for_each_row(x, cols, inverse_rms, 1, |_, x, r| {
-        forward_scale(x, epsilon, r)
-    });
-    let r = &*inverse_rms;
-    for_each_row(x, cols, y, cols, |row, x, y| {
-        forward_row(x, gamma, r[row], y)
-    });
+    let rows = if cols == 0 { 0 } else { x.len() / cols };
+    assert_eq!(x.len(), rows * cols);
+    let mut r = vec![0.0; rows];
+    for_each_row(x, cols, &mut r, 1, |_, x, r| forward_scale(x, epsilon, r));
+    let write = |[y]: [&mut Slots; 1]| {
+        for_each_row(x, cols, y, cols, |row, x, y| {
+            forward_row(x, gamma, r[row], y)
+        });
+    };
+    // SAFETY: every row of `y` is written, an element for each of `x`.
+    let [y] = unsafe { written([x.len()], write) };
+    (y, r)
 }
 
 /// One row of [`rms_norm`], the same bits, on the calling thread.
@@ -33,10 +37,11 @@ pub fn rms_norm_row(x: &[f32], gamma: &[f32], epsilon: f32, y: &mut [f32]) {
     assert!(x.len() == gamma.len() && x.len() == y.len());
     let mut r = [0.0];
     forward_scale(x, epsilon, &mut r);
-    forward_row(x, gamma, r[0], y);
+    // SAFETY: `forward_row` writes floats.
+    forward_row(x, gamma, r[0], unsafe { slots(y) });
 }
 
-/// Writes `∂x = r·h − x·r³·mean(h·x)`, `h = ∂y·γ`, and `∂γ = Σ_rows ∂y·x·r`.
+/// `∂x = r·h − x·r³·mean(h·x)`, `h = ∂y·γ`, and `∂γ = Σ_rows ∂y·x·r`.
 ///
 /// # Panics
 /// If a length disagrees with `x[m, k]`, `k = gamma.len()`.
@@ -45,16 +50,15 @@ pub fn rms_norm_backward(
     x: &[f32],
     gamma: &[f32],
     inverse_rms: &[f32],
-    grad_x: &mut [f32],
-    grad_gamma: &mut [f32],
-) {
+) -> (Vec<f32>, Vec<f32>) {
     let cols = gamma.len();
     assert_eq!(x.len(), inverse_rms.len() * cols);
-    assert!(grad.len() == x.len() && grad_x.len() == x.len() && grad_gamma.len() == cols);
+    assert_eq!(grad.len(), x.len());
+    let mut grad_gamma = vec![0.0; cols];
     if cols == 0 {
-        return;
+        return (Vec::new(), grad_gamma);
     }
-    let group = |index: usize, grad_x: &mut [f32]| {
+    let group = |index: usize, grad_x: &mut Slots| {
         let first = index * GROUP;
         let mut sum = vec![0f32; cols];
         for (i, grad_x) in grad_x.chunks_exact_mut(cols).enumerate() {
@@ -71,25 +75,24 @@ pub fn rms_norm_backward(
         }
         sum
     };
-    let sums: Vec<Vec<f32>> = if worth_threads(x.len(), MIN_ELEMENTS / 4) {
-        grad_x
-            .par_chunks_mut(GROUP * cols)
-            .enumerate()
-            .map(|(index, grad_x)| group(index, grad_x))
-            .collect()
-    } else {
-        grad_x
-            .chunks_mut(GROUP * cols)
-            .enumerate()
-            .map(|(index, grad_x)| group(index, grad_x))
-            .collect()
+    let mut sums: Vec<Vec<f32>> = Vec::new();
+    let write = |[grad_x]: [&mut Slots; 1]| {
+        sums = if worth_threads(x.len(), MIN_ELEMENTS / 4) {
+            let groups = grad_x.par_chunks_mut(GROUP * cols).enumerate();
+            groups.map(|(index, grad_x)| group(index, grad_x)).collect()
+        } else {
+            let groups = grad_x.chunks_mut(GROUP * cols).enumerate();
+            groups.map(|(index, grad_x)| group(index, grad_x)).collect()
+        };
     };
-    grad_gamma.fill(0.0);
+    // SAFETY: `group` writes whole rows, which `x` consists of.
+    let [grad_x] = unsafe { written([x.len()], write) };
     for sum in &sums {
         for (total, value) in grad_gamma.iter_mut().zip(sum) {
             *total += value;
         }
     }
+    (grad_x, grad_gamma)
 }
 
 multiversion! {
@@ -99,9 +102,9 @@ multiversion! {
 }
 
 multiversion! {
-    fn forward_row(x: &[f32], gamma: &[f32], r: f32, y: &mut [f32]) {
+    fn forward_row(x: &[f32], gamma: &[f32], r: f32, y: &mut Slots) {
         for ((y, x), gamma) in y.iter_mut().zip(x).zip(gamma) {
-            *y = x * r * gamma;
+            y.write(x * r * gamma);
         }
     }
 }
@@ -112,12 +115,15 @@ multiversion! {
         x: &[f32],
         gamma: &[f32],
         r: f32,
-        grad_x: &mut [f32],
+        grad_x: &mut Slots,
         grad_gamma: &mut [f32],
     ) {
+        assert!(grad.len() == grad_x.len() && gamma.len() == grad_x.len());
         for ((h, grad), gamma) in grad_x.iter_mut().zip(grad).zip(gamma) {
-            *h = grad * gamma;
+            h.write(grad * gamma);
         }
+        // SAFETY: all written, by the lengths.
+        let grad_x = unsafe { floats(grad_x) };
         let pull = dot(grad_x, x) / x.len() as f32 * r * r * r;
         for (((dx, dgamma), grad), x) in
             grad_x.iter_mut().zip(grad_gamma.iter_mut()).zip(grad).zip(x)
@@ -133,15 +139,13 @@ mod tests {
     use super::*;
 
     fn loss(x: &[f32], gamma: &[f32], weights: &[f32]) -> f64 {
-        let (mut y, mut r) = (vec![0.0; x.len()], vec![0.0; x.len() / gamma.len()]);
-        rms_norm(x, gamma, 1e-5, &mut y, &mut r);
+        let (y, _) = rms_norm(x, gamma, 1e-5);
         y.iter().zip(weights).map(|(y, w)| f64::from(y * w)).sum()
     }
 
     #[test]
     fn one_row_by_hand() {
-        let (mut y, mut r) = ([0.0; 2], [0.0; 1]);
-        rms_norm(&[3.0, 4.0], &[1.0, 2.0], 0.0, &mut y, &mut r);
+        let (y, r) = rms_norm(&[3.0, 4.0], &[1.0, 2.0], 0.0);
         // mean(x²) = 12.5
         assert!((r[0] - 1.0 / 12.5f32.sqrt()).abs() < 1e-7);
         assert!((y[1] - 8.0 / 12.5f32.sqrt()).abs() < 1e-6);
@@ -154,10 +158,8 @@ mod tests {
         let x: Vec<f32> = (0..rows * cols).map(value).collect();
         let gamma: Vec<f32> = (0..cols).map(|i| 1.0 + value(i + 7) / 4.0).collect();
         let weights: Vec<f32> = (0..rows * cols).map(|i| value(i + 13)).collect();
-        let (mut y, mut r) = (vec![0.0; x.len()], vec![0.0; rows]);
-        rms_norm(&x, &gamma, 1e-5, &mut y, &mut r);
-        let (mut dx, mut dgamma) = (vec![0.0; x.len()], vec![0.0; cols]);
-        rms_norm_backward(&weights, &x, &gamma, &r, &mut dx, &mut dgamma);
+        let (_, r) = rms_norm(&x, &gamma, 1e-5);
+        let (dx, dgamma) = rms_norm_backward(&weights, &x, &gamma, &r);
         let step = 1e-2;
         // Central differences: error step² · f''' / 6, far below the bound for values of order 1.
         for i in [0, 18, 19, 700, rows * cols - 1] {

@@ -1,6 +1,7 @@
 //! Rotary position embedding, rotate-half form: `(a, b) → (a·cos − b·sin, b·cos + a·sin)` for the halves of a head.
 
 use super::multiversion;
+use crate::system::fresh::{Slots, slots};
 use crate::system::parallel::for_each_row;
 
 /// Rotates `x[batch, time, heads, width]` into `y`; `cos` and `sin` are `[time, width]`. `inverse` turns back, which is
@@ -31,12 +32,18 @@ pub fn rotary(
     });
 }
 
+/// Rotates one head `x[width]` into `y` by the angles of its position; `sign` −1 turns back. On the calling thread.
+///
+/// # Panics
+/// If a slice is shorter than `x`.
+pub fn rotate(x: &[f32], cos: &[f32], sin: &[f32], sign: f32, y: &mut [f32]) {
+    // SAFETY: `rotate_into` writes floats.
+    rotate_into(x, cos, sin, sign, unsafe { slots(y) });
+}
+
 multiversion! {
-    /// Rotates one head `x[width]` into `y` by the angles of its position; `sign` −1 turns back. On the calling thread.
-    ///
-    /// # Panics
-    /// If a slice is shorter than `x`.
-    pub fn rotate(x: &[f32], cos: &[f32], sin: &[f32], sign: f32, y: &mut [f32]) {
+    /// [`rotate`] into memory without a value; it writes the first `x.len()` elements of `y`, an even number.
+    pub(super) fn rotate_into(x: &[f32], cos: &[f32], sin: &[f32], sign: f32, y: &mut Slots) {
         // Slices of one length that the compiler knows, or it would check every index and not vectorise.
         let half = x.len() / 2;
         let (a, b) = (&x[..half], &x[half..2 * half]);
@@ -44,8 +51,8 @@ multiversion! {
         let (c, d) = y[..2 * half].split_at_mut(half);
         for i in 0..half {
             let (cos, sin) = (cos[i], sin[i] * sign);
-            c[i] = a[i] * cos - b[i] * sin;
-            d[i] = b[i] * cos + a[i] * sin;
+            c[i].write(a[i] * cos - b[i] * sin);
+            d[i].write(b[i] * cos + a[i] * sin);
         }
     }
 }

@@ -17,7 +17,7 @@
 //! by one. Unlike prepacked weights these are not checked: the illegal code `0b11` multiplies as 2 in dot products, and as
 //! anything elsewhere.
 
-use std::cell::Cell;
+use std::{cell::Cell, mem::MaybeUninit};
 
 use rayon::prelude::*;
 
@@ -30,6 +30,7 @@ use crate::{
     Kernel, Layout, PackedView, Strategy,
     format::{GROUP_ROWS, Line, words_per_row},
     system::{
+        fresh::{Slots, written},
         parallel::{MIN_MACS, worth_threads},
         shared_out::{Rectangle, SharedOut},
     },
@@ -90,7 +91,7 @@ pub fn matmul_i32(
 }
 
 /// BitLinear of activations that are quantised already, codes `xq[m, k]` and a scale for each row:
-/// `out[m, n] = (x_q · w_qᵀ) / s_w / s_x`, with groups the sum of that over them, from the first to the last.
+/// `y[m, n] = (x_q · w_qᵀ) / s_w / s_x`, with groups the sum of that over them, from the first to the last.
 ///
 /// Runs on the fastest kernel of this processor by the [strategy of training](Strategy::of_training), and on rayon's threads
 /// if the product is large.
@@ -98,11 +99,22 @@ pub fn matmul_i32(
 /// # Panics
 ///
 /// If a length disagrees with the shape, or if `w.cols > MAX_COLS`.
-pub fn linear_quantized(xq: &[i8], x_scales: &[f32], w: PackedView<'_>, out: &mut [f32]) {
+pub fn linear_quantized(xq: &[i8], x_scales: &[f32], w: PackedView<'_>) -> Vec<f32> {
     let (m, kernel) = (x_scales.len(), Kernel::detect());
+    let len = m
+        .checked_mul(w.rows)
+        .expect("an output that fits in memory");
+    if w.cols == 0 {
+        return vec![0.0; len];
+    }
     let scales = w.scales_by_group();
     let epilogue = Epilogue::new(kernel.loops(), &scales, w.rows);
-    let write = |piece: Piece<'_>, out: Rectangle<'_, f32>| {
+    let write = |piece: Piece<'_>, mut out: Rectangle<'_, MaybeUninit<f32>>| {
+        if piece.segment == 0 {
+            out.clear();
+        }
+        // SAFETY: cleared just now, or with the first segment, which comes before the others.
+        let out = unsafe { out.written() };
         let sx = &x_scales[piece.rows];
         epilogue.write(
             piece.columns,
@@ -113,7 +125,12 @@ pub fn linear_quantized(xq: &[i8], x_scales: &[f32], w: PackedView<'_>, out: &mu
             out,
         );
     };
-    each_piece(kernel, Strategy::of_training(), xq, m, w, out, write);
+    let all = |[y]: [&mut Slots; 1]| {
+        each_piece(kernel, Strategy::of_training(), xq, m, w, y, write);
+    };
+    // SAFETY: `each_piece` hands over every element with the first segment, and `write` clears it.
+    let [y] = unsafe { written([len], all) };
+    y
 }
 
 /// Calls `write(sums, out[rows, columns])` until all of `out[m, n]` is written; a segment of K is a group of weights that share a

@@ -1,5 +1,6 @@
 //! What the operating system and the machine give: large pages, threads, and the limits that products run into.
 
+pub(crate) mod fresh;
 pub(crate) mod pages;
 pub(crate) mod parallel;
 pub mod probe;

@@ -1,6 +1,6 @@
 //! An output that threads write in rectangles, which no slice type can split.
 
-use std::{marker::PhantomData, ops::Range};
+use std::{marker::PhantomData, mem::MaybeUninit, ops::Range};
 
 /// `out[m, n]`, lent to several threads.
 pub(crate) struct SharedOut<'a, T> {
@@ -124,6 +124,30 @@ impl<'a, T> Rectangle<'a, T> {
         // SAFETY: `new` and `SharedOut::rectangle` have found `rows` rows of `width` elements at this distance, which do not
         // overlap and are lent to this value alone.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(row * self.stride), self.width) }
+    }
+}
+
+impl<'a> Rectangle<'a, MaybeUninit<f32>> {
+    /// Writes 0 everywhere.
+    pub(crate) fn clear(&mut self) {
+        for row in 0..self.rows {
+            self.row(row).fill(MaybeUninit::new(0.0));
+        }
+    }
+
+    /// The same rectangle, as floats.
+    ///
+    /// # Safety
+    ///
+    /// Every element must have been written.
+    pub(crate) unsafe fn written(self) -> Rectangle<'a, f32> {
+        Rectangle {
+            start: self.start.cast(),
+            rows: self.rows,
+            width: self.width,
+            stride: self.stride,
+            lent: PhantomData,
+        }
     }
 }
 

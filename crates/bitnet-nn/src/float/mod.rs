@@ -12,7 +12,7 @@ mod ops;
 mod reference;
 mod tensor;
 
-pub use bitnet_kernels::float::{AdamWStep, Gate};
+pub use bitnet_kernels::float::{AdamWStep, Gate, GradientPieces, Numerics, Precision};
 pub use ops::FloatBackend;
 pub use tensor::{
     adamw, cached_attention, causal_attention, cross_entropy, embedding, gated, linear, rms_norm,

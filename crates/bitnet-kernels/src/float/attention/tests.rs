@@ -89,26 +89,14 @@ fn reference(shape: Heads, x: &Inputs, q: &[f32], k: &[f32], v: &[f32]) -> Vec<f
     y
 }
 
-fn forward(shape: Heads, x: &Inputs) -> (Vec<f32>, Vec<f32>) {
-    let mut y = vec![0.0; x.q.len()];
-    let mut log_sums = vec![0.0; x.q.len() / shape.width];
-    attention(
-        shape,
-        &x.q,
-        &x.k,
-        &x.v,
-        &x.cos,
-        &x.sin,
-        &mut y,
-        &mut log_sums,
-    );
-    (y, log_sums)
+fn attended(shape: Heads, x: &Inputs) -> (Vec<f32>, Vec<f32>) {
+    attention(shape, &x.q, &x.k, &x.v, &x.cos, &x.sin)
 }
 
 #[test]
 fn forward_is_the_formula() {
     let x = inputs(SHAPE);
-    let (y, _) = forward(SHAPE, &x);
+    let (y, _) = attended(SHAPE, &x);
     for (y, exact) in y.iter().zip(reference(SHAPE, &x, &x.q, &x.k, &x.v)) {
         assert!((f64::from(*y) - exact).abs() < 2e-6, "{y} {exact}");
     }
@@ -117,22 +105,9 @@ fn forward_is_the_formula() {
 #[test]
 fn gradients_are_differences() {
     let x = inputs(SHAPE);
-    let (_, log_sums) = forward(SHAPE, &x);
+    let (_, log_sums) = attended(SHAPE, &x);
     let grad = noise(x.q.len(), 9);
-    let mut grads = (
-        vec![0.0; x.q.len()],
-        vec![0.0; x.k.len()],
-        vec![0.0; x.v.len()],
-    );
-    attention_backward(
-        SHAPE,
-        &grad,
-        (&x.q, &x.k, &x.v),
-        &x.cos,
-        &x.sin,
-        &log_sums,
-        (&mut grads.0, &mut grads.1, &mut grads.2),
-    );
+    let grads = attention_backward(SHAPE, &grad, (&x.q, &x.k, &x.v), &x.cos, &x.sin, &log_sums);
     let loss = |q: &[f32], k: &[f32], v: &[f32]| -> f64 {
         reference(SHAPE, &x, q, k, v)
             .iter()
@@ -169,7 +144,7 @@ fn threads_change_nothing() {
             .num_threads(threads)
             .build()
             .expect("threads")
-            .install(|| forward(SHAPE, &x))
+            .install(|| attended(SHAPE, &x))
     };
     assert_eq!(run(1), run(3));
 }
@@ -177,6 +152,6 @@ fn threads_change_nothing() {
 #[test]
 fn no_positions() {
     let shape = Heads { time: 0, ..SHAPE };
-    let (y, _) = forward(shape, &inputs(shape));
+    let (y, _) = attended(shape, &inputs(shape));
     assert!(y.is_empty());
 }

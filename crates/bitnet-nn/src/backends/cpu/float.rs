@@ -9,7 +9,6 @@ use burn::tensor::Shape;
 
 use super::{Slices, as_f32, with_all};
 use crate::float::FloatBackend;
-use crate::shape::last;
 
 impl<B: Slices> FloatBackend for B {
     fn matmul(
@@ -34,10 +33,8 @@ impl<B: Slices> FloatBackend for B {
         sin: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let (shape, heads) = (q.shape(), heads(&q.shape(), &k.shape()));
-        let mut y = vec![0f32; shape.num_elements()];
-        let mut log_sums = vec![0f32; heads.batch * heads.time * heads.heads];
-        with_all::<B, 5, _>([q, k, v, cos, sin], |[q, k, v, cos, sin]| {
-            float::attention(heads, q, k, v, cos, sin, &mut y, &mut log_sums);
+        let (y, log_sums) = with_all::<B, 5, _>([q, k, v, cos, sin], |[q, k, v, cos, sin]| {
+            float::attention(heads, q, k, v, cos, sin)
         });
         let queries = Shape::new([heads.batch, heads.time, heads.heads]);
         (B::own_f32(y, shape), B::own_f32(log_sums, queries))
@@ -54,21 +51,10 @@ impl<B: Slices> FloatBackend for B {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let (q_shape, k_shape) = (q.shape(), k.shape());
         let heads = heads(&q_shape, &k_shape);
-        let mut grad_q = vec![0f32; q_shape.num_elements()];
-        let mut grad_k = vec![0f32; k_shape.num_elements()];
-        let mut grad_v = vec![0f32; k_shape.num_elements()];
-        with_all::<B, 7, _>(
+        let (grad_q, grad_k, grad_v) = with_all::<B, 7, _>(
             [grad, q, k, v, cos, sin, log_sums],
             |[grad, q, k, v, cos, sin, log_sums]| {
-                float::attention_backward(
-                    heads,
-                    grad,
-                    (q, k, v),
-                    cos,
-                    sin,
-                    log_sums,
-                    (&mut grad_q, &mut grad_k, &mut grad_v),
-                );
+                float::attention_backward(heads, grad, (q, k, v), cos, sin, log_sums)
             },
         );
         (
@@ -125,11 +111,8 @@ impl<B: Slices> FloatBackend for B {
         let mut statistics = shape.clone();
         let rank = shape.num_dims();
         statistics[rank - 1] = 1;
-        let mut y = vec![0f32; shape.num_elements()];
-        let mut r = vec![0f32; statistics.num_elements()];
-        with_all::<B, 2, _>([x, gamma], |[x, gamma]| {
-            float::rms_norm(x, gamma, epsilon, &mut y, &mut r);
-        });
+        let (y, r) =
+            with_all::<B, 2, _>([x, gamma], |[x, gamma]| float::rms_norm(x, gamma, epsilon));
         (B::own_f32(y, shape), B::own_f32(r, statistics))
     }
 
@@ -140,11 +123,10 @@ impl<B: Slices> FloatBackend for B {
         r: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let (shape, gamma_shape) = (x.shape(), gamma.shape());
-        let mut grad_x = vec![0f32; shape.num_elements()];
-        let mut grad_gamma = vec![0f32; last(&shape)];
-        with_all::<B, 4, _>([grad, x, gamma, r], |[grad, x, gamma, r]| {
-            float::rms_norm_backward(grad, x, gamma, r, &mut grad_x, &mut grad_gamma);
-        });
+        let (grad_x, grad_gamma) =
+            with_all::<B, 4, _>([grad, x, gamma, r], |[grad, x, gamma, r]| {
+                float::rms_norm_backward(grad, x, gamma, r)
+            });
         (
             B::own_f32(grad_x, shape),
             B::own_f32(grad_gamma, gamma_shape),
@@ -153,8 +135,7 @@ impl<B: Slices> FloatBackend for B {
 
     fn gated(gate: FloatTensor<Self>, up: FloatTensor<Self>, act: Gate) -> FloatTensor<Self> {
         let shape = gate.shape();
-        let mut y = vec![0f32; shape.num_elements()];
-        with_all::<B, 2, _>([gate, up], |[gate, up]| float::gated(act, gate, up, &mut y));
+        let y = with_all::<B, 2, _>([gate, up], |[gate, up]| float::gated(act, gate, up));
         B::own_f32(y, shape)
     }
 
@@ -165,10 +146,8 @@ impl<B: Slices> FloatBackend for B {
         act: Gate,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let shape = gate.shape();
-        let mut grad_gate = vec![0f32; shape.num_elements()];
-        let mut grad_up = vec![0f32; shape.num_elements()];
-        with_all::<B, 3, _>([grad, gate, up], |[grad, gate, up]| {
-            float::gated_backward(act, grad, gate, up, &mut grad_gate, &mut grad_up);
+        let (grad_gate, grad_up) = with_all::<B, 3, _>([grad, gate, up], |[grad, gate, up]| {
+            float::gated_backward(act, grad, gate, up)
         });
         (
             B::own_f32(grad_gate, shape.clone()),

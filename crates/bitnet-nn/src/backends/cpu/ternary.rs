@@ -68,16 +68,15 @@ impl<B: Slices> TernaryBackend for B {
         dtype: FloatDType,
     ) -> FloatTensor<Self> {
         let (m, n) = (x_codes.shape()[0], w_codes.shape()[0]);
-        let mut y = vec![0f32; m * n];
-        B::with_u32(w_codes, |words| {
+        let y = B::with_u32(w_codes, |words| {
             B::with_f32(w_scales, |scales| {
                 let weights = view(words, scales, n, in_features);
                 with_codes::<B, _>(x_codes, in_features, |codes| {
                     B::with_f32(x_scales, |x_scales| {
-                        kernels::linear_quantized(codes, x_scales, weights, &mut y);
-                    });
-                });
-            });
+                        kernels::linear_quantized(codes, x_scales, weights)
+                    })
+                })
+            })
         });
         in_dtype::<B>(B::own_f32(y, Shape::new([m, n])), dtype)
     }
