@@ -150,13 +150,9 @@ impl HeadCache {
 
     /// Writes the keys of a whole group of 16 positions, the first of which is `position`, `[16, width]`.
     pub(crate) fn set_keys(&mut self, position: usize, keys: &[f32]) {
-        let (width, lines, per_lane) = (self.width, self.key_lines(), self.format.per_lane());
+        let lines = self.key_lines();
         let group = &mut self.keys[position / GROUP * lines..][..lines];
-        for k in 0..width {
-            let of_all = std::array::from_fn(|lane| keys[lane * width + k]);
-            self.format
-                .set_all(&mut group[k / per_lane], k % per_lane, of_all);
-        }
+        self.format.set_rows(group, keys);
     }
 
     /// Writes the value of a position, which comes after those before it.

@@ -158,6 +158,45 @@ impl FloatFormat {
         }
     }
 
+    /// Writes whole lines of a group, `rows` `[16, width]` row by row.
+    ///
+    /// # Panics
+    ///
+    /// If there are not 16 rows, or fewer lines than they need.
+    pub fn set_rows(self, group: &mut [Line], rows: &[f32]) {
+        let width = rows.len() / GROUP;
+        assert!(rows.len() == GROUP * width && group.len() >= width.div_ceil(self.per_lane()));
+        if width == 0 {
+            return;
+        }
+        // Lanes of a row are made side by side, which the compiler vectorises, and then stored into their lines.
+        let mut lanes = [0; GROUP];
+        for (lane, row) in rows.chunks_exact(width).enumerate() {
+            let parts = row.chunks(GROUP * self.per_lane());
+            for (lines, values) in group.chunks_mut(GROUP).zip(parts) {
+                let count = match self {
+                    FloatFormat::F32 => {
+                        let lanes = lanes.iter_mut().zip(values);
+                        lanes.map(|(lane, v)| *lane = v.to_bits()).count()
+                    }
+                    FloatFormat::Bf16 => {
+                        let (pairs, last) = values.as_chunks::<2>();
+                        for (lane, [even, odd]) in lanes.iter_mut().zip(pairs) {
+                            *lane = u32::from(to_bf16(*even)) | u32::from(to_bf16(*odd)) << 16;
+                        }
+                        if let [last] = *last {
+                            lanes[pairs.len()] = u32::from(to_bf16(last));
+                        }
+                        pairs.len() + last.len()
+                    }
+                };
+                for (line, value) in lines.iter_mut().zip(&lanes[..count]) {
+                    line.0[lane] = *value;
+                }
+            }
+        }
+    }
+
     /// Writes element `k` of row `lane` into the lines of its group.
     #[inline]
     pub fn set(self, group: &mut [Line], lane: usize, k: usize, value: f32) {
@@ -234,6 +273,24 @@ mod tests {
         assert_eq!(bits(-f32::INFINITY), 0xff80);
         assert_eq!(bits(f32::MAX), 0x7f80);
         assert!(f32::from_bits(u32::from(bits(f32::from_bits(0x7f80_0001))) << 16).is_nan());
+    }
+
+    #[test]
+    fn rows_at_once_are_elements_one_by_one() {
+        for format in FloatFormat::ALL {
+            for width in [0usize, 1, 2, 15, 33, 64, 67] {
+                let rows: Vec<f32> = (0..16 * width).map(|i| (i as f32 * 0.37).sin()).collect();
+                let lines = width.div_ceil(format.per_lane());
+                let (mut a, mut b) = (vec![Line([7; GROUP]); lines], vec![Line::ZERO; lines]);
+                format.set_rows(&mut a, &rows);
+                for lane in 0..16 {
+                    for k in 0..width {
+                        format.set(&mut b, lane, k, rows[lane * width + k]);
+                    }
+                }
+                assert_eq!(a, b, "{format} {width}");
+            }
+        }
     }
 
     #[test]
