@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context, bail};
-use bitnet_config::{DataConfig, DataKind, Loader, QuantConfig, RunConfig};
+use bitnet_config::{DataConfig, DataKind, Loader, ModelConfig, QuantConfig, RunConfig};
 use bitnet_data::Corpus;
 use bitnet_kernels::{Granularity, Kernel, Layout, Strategy};
 use bitnet_models::engine::Options;
@@ -119,21 +119,19 @@ pub fn describe_engine(options: &Options) -> String {
     format!("{kernel}, {strategy} products, {layout}, {head} head, {cache} cache")
 }
 
-/// Whether inference runs on the CPU engine: on the flex backend, if it knows how the model is quantised. Its flags mean
-/// nothing elsewhere.
+/// Whether inference runs on the CPU engine: on the flex backend, if it runs such models. Its flags mean nothing elsewhere.
 pub fn uses_engine(
     backend: Backend,
     args: &EngineArgs,
+    model: &ModelConfig,
     quant: &QuantConfig,
 ) -> anyhow::Result<bool> {
     let asked = asks_for_engine(backend, args)?;
-    if asked && !quant.engine_runs() {
-        bail!(
-            "--kernel, --strategy, --layout, --head and --kv-cache are for the CPU engine, which takes 8-bit activations and one scale a matrix or \
-             row; this model runs on Burn's tensors: leave them out"
-        );
+    match model.engine_shape(quant) {
+        Ok(_) => Ok(backend == Backend::Flex),
+        Err(error) if asked => Err(error.into()),
+        Err(_) => Ok(false),
     }
-    Ok(backend == Backend::Flex && quant.engine_runs())
 }
 
 /// Whether one of the engine's flags was given.
@@ -183,15 +181,16 @@ pub fn runner<'a>(
     device: &Device,
     args: &DeviceArgs,
     engine: &EngineArgs,
-    quant: &QuantConfig,
 ) -> anyhow::Result<Box<dyn Runner + 'a>> {
-    Ok(match uses_engine(args.backend, engine, quant)? {
-        true => {
-            let options = engine_options(engine, args.threads)?;
-            Box::new(EngineRunner::new(model.engine(options)?))
-        }
-        false => Box::new(TensorRunner::new(model, device)),
-    })
+    Ok(
+        match uses_engine(args.backend, engine, model.config(), model.quant())? {
+            true => {
+                let options = engine_options(engine, args.threads)?;
+                Box::new(EngineRunner::new(model.engine(options)?))
+            }
+            false => Box::new(TensorRunner::new(model, device)),
+        },
+    )
 }
 
 /// The folder of a new run: the one asked for, or the first free one of `runs/NAME`, `runs/NAME-2`, ….

@@ -335,12 +335,22 @@ fn pairs_that_do_not_correspond() {
 #[test]
 fn ablations_of_a_language_model() {
     let place = Place::new();
-    for (dir, sets, engine) in [
-        ("group", &["quant.granularity=group"][..], false),
-        ("int4", &["quant.activations=int4"], false),
-        ("none", &["quant.activations=none"], false),
-        ("sign", &["quant.weights=sign"], true),
-        ("warm", &["train.lambda_warmup=0.5"], true),
+    let group = "quant.granularity = \"group\"";
+    for (dir, sets, refused) in [
+        ("group", &["quant.granularity=group"][..], Some(group)),
+        (
+            "int4",
+            &["quant.activations=int4"],
+            Some("quant.activations = \"int4\""),
+        ),
+        (
+            "none",
+            &["quant.activations=none"],
+            Some("quant.activations = \"none\""),
+        ),
+        ("sign", &["quant.weights=sign"], None),
+        ("warm", &["train.lambda_warmup=0.5"], None),
+        ("qk", &["model.qk_norm=true", "model.head_dim=24"], None),
     ] {
         let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
         let summary = place.train(dir, &sets);
@@ -351,9 +361,15 @@ fn ablations_of_a_language_model() {
         let args = ["generate", dir, "--prompt", "One", "--max-new-tokens", "4"];
         place.run(&args).ok();
         let kernel = [&args[..], &["--kernel", "scalar"]].concat();
-        match engine {
-            true => drop(place.run(&kernel).ok()),
-            false => place.fails(&kernel, &["--kernel", "CPU engine"]),
+        let eval = ["eval", dir, "--kernel", "scalar"];
+        for args in [&kernel[..], &eval] {
+            match refused {
+                None => drop(place.run(args).ok()),
+                // By name, with the reason and the remedy.
+                Some(setting) => {
+                    place.fails(args, &[setting, "CPU engine", "leave out", "--kernel"])
+                }
+            }
         }
     }
 }

@@ -53,6 +53,8 @@ pub(crate) struct Layer {
     pub q: Linear,
     pub k: Linear,
     pub v: Linear,
+    pub q_norm: Option<Vec<f32>>,
+    pub k_norm: Option<Vec<f32>>,
     pub attn_sub_norm: Option<Vec<f32>>,
     pub o: Linear,
     pub post_norm: Option<Vec<f32>>,
@@ -81,7 +83,7 @@ pub(crate) struct Model {
 /// let shape = Shape {
 ///     vocab_size: 50, hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2, num_attention_heads: 4,
 ///     num_key_value_heads: 2, head_dim: 8, max_position_embeddings: 64, rope_theta: 1e4, rms_norm_eps: 1e-5,
-///     gate: Gate::Silu, norms: Norms::Pre, tie_word_embeddings: false,
+///     gate: Gate::Silu, norms: Norms::Pre, qk_norm: false, tie_word_embeddings: false,
 /// };
 /// let weights = RandomWeights { shape: shape.clone(), ternary: true, seed: 1 };
 /// let mut engine = Engine::new(shape, &weights, Options { threads: 2, ..Options::default() })?;
@@ -133,7 +135,7 @@ impl Engine {
             false => table(&|row, out| source.head_row(row, out)),
         };
         let norm = source.final_norm().map_err(EngineError::Source)?;
-        check_norm("model.norm", Some(&norm), true, hidden, shape.norms)?;
+        check_norm("model.norm", Some(&norm), true, hidden, &placement(&shape))?;
         let layers = (0..shape.num_hidden_layers)
             .map(|index| {
                 let weights = source.layer(index).map_err(EngineError::Source)?;
@@ -303,14 +305,25 @@ impl Layer {
                 layer.norm.as_ref(),
                 inside,
                 cols,
-                shape.norms,
+                &placement(shape),
             )?;
             Linear::new(&full, layer, [rows, cols], &options)
         };
         let norm = |name: &str, gamma: &Option<Vec<f32>>, wanted: bool, width| {
             let name = format!("model.layers.{index}.{name}");
-            check_norm(&name, gamma.as_ref(), wanted, width, shape.norms)
+            check_norm(&name, gamma.as_ref(), wanted, width, &placement(shape))
         };
+        for (name, gamma) in [("q_norm", &weights.q_norm), ("k_norm", &weights.k_norm)] {
+            let name = format!("model.layers.{index}.self_attn.{name}");
+            let setting = format!("qk_norm = {}", shape.qk_norm);
+            check_norm(
+                &name,
+                gamma.as_ref(),
+                shape.qk_norm,
+                shape.head_dim,
+                &setting,
+            )?;
+        }
         let (before, sub) = (shape.norms != Norms::Inside, shape.norms == Norms::Sub);
         norm("input_layernorm", &weights.input_layernorm, before, hidden)?;
         norm(
@@ -331,6 +344,8 @@ impl Layer {
             q: linear("self_attn.q_proj", weights.q_proj, queries, hidden)?,
             k: linear("self_attn.k_proj", weights.k_proj, keys, hidden)?,
             v: linear("self_attn.v_proj", weights.v_proj, keys, hidden)?,
+            q_norm: weights.q_norm,
+            k_norm: weights.k_norm,
             attn_sub_norm: weights.attn_sub_norm,
             o: linear("self_attn.o_proj", weights.o_proj, hidden, queries)?,
             post_norm: weights.post_attention_layernorm,
@@ -352,6 +367,8 @@ impl Layer {
         let linears = self.linears();
         let norms = [
             &self.input_norm,
+            &self.q_norm,
+            &self.k_norm,
             &self.attn_sub_norm,
             &self.post_norm,
             &self.ffn_sub_norm,
@@ -365,13 +382,17 @@ fn workspace(threads: usize) -> Result<Workspace, EngineError> {
     Workspace::new(threads).map_err(|source| EngineError::Threads { threads, source })
 }
 
+fn placement(shape: &Shape) -> String {
+    format!("the norm placement `{}`", shape.norms.name())
+}
+
 /// Checks that a norm is there exactly if it is wanted, and as wide as what it norms.
 fn check_norm(
     tensor: &str,
     gamma: Option<&Vec<f32>>,
     wanted: bool,
     width: usize,
-    norms: Norms,
+    setting: &str,
 ) -> Result<(), EngineError> {
     let word = |present: bool| if present { "present" } else { "absent" };
     match gamma {
@@ -382,7 +403,7 @@ fn check_norm(
         }),
         gamma if gamma.is_some() != wanted => Err(EngineError::Norm {
             tensor: tensor.to_owned(),
-            placement: norms.name(),
+            setting: setting.to_owned(),
             expected: word(wanted),
             found: word(!wanted),
         }),

@@ -43,13 +43,13 @@ pub enum EngineError {
     /// The source could not read a tensor.
     #[error("the weights could not be read: {0}")]
     Source(#[source] crate::SourceError),
-    /// A norm is missing where the placement asks for one, or present where it does not.
-    #[error("{tensor} is {found}, the norm placement `{placement}` needs it {expected}")]
+    /// A norm is missing where the shape asks for one, or present where it does not.
+    #[error("{tensor} is {found}, {setting} needs it {expected}")]
     Norm {
         /// Name of the norm.
         tensor: String,
-        /// The placement.
-        placement: &'static str,
+        /// What the shape says.
+        setting: String,
         /// `present` or `absent`.
         expected: &'static str,
         /// `present` or `absent`.

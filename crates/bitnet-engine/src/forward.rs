@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 1  q, k, v = W·norm(x)                       rows or columns (partition.rs)
-//! 2  rotate k; write k and v to the cache        key/value heads
+//! 2  rotate [norm](k); write k and v to the cache        key/value heads
 //! 3  attention                                 key/value heads (one token), or heads × rows
 //! 4  x += W_o·[norm](attended)                 rows or columns
 //! 5  inner = act(W_gate·norm(x)) · W_up·norm(x)
@@ -52,6 +52,8 @@ pub(crate) struct Workspace {
 pub(crate) struct Scratch {
     inputs: Inputs,
     pub local: Vec<f32>,
+    /// One normed head.
+    pub head: Vec<f32>,
     pub attention: Attention,
 }
 
@@ -194,10 +196,10 @@ impl Workspace {
         for (layer, heads) in model.layers.iter().zip(&mut session.layers) {
             self.project(&chunk, layer);
             if count == 1 {
-                self.attend_one(&chunk, heads);
+                self.attend_one(&chunk, layer, heads);
             } else {
-                self.remember(&chunk, heads);
-                self.attend_many(&chunk, heads);
+                self.remember(&chunk, layer, heads);
+                self.attend_many(&chunk, layer, heads);
             }
             let (x, heads) = self.rows.heads(count, shape);
             let norm = chunk.norm(&layer.attn_sub_norm);
@@ -335,7 +337,7 @@ impl<'a> Chunk<'a> {
         threads_for(self.count, bytes, self.threads)
     }
 
-    fn norm(&self, gamma: &'a Option<Vec<f32>>) -> Norm<'a> {
+    pub fn norm(&self, gamma: &'a Option<Vec<f32>>) -> Norm<'a> {
         let gamma = gamma.as_deref()?;
         Some((gamma, self.model.shape.rms_norm_eps))
     }

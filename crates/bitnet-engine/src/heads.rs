@@ -1,17 +1,18 @@
 //! Attention as tasks for the threads: heads, or heads and a few rows.
 
-use bitnet_kernels::KeysValues;
+use bitnet_kernels::{KeysValues, float::rms_norm_row};
 
 use crate::{
-    forward::{Chunk, Heads, Workspace, resize},
+    engine::Layer,
+    forward::{Chunk, Heads, Scratch, Workspace, resize},
     lent::{Grid, Lent},
-    rope::Rope,
+    linear::Norm,
     session::HeadCache,
 };
 
 impl Workspace {
     /// Keys and values of many tokens to the cache.
-    pub(crate) fn remember(&mut self, chunk: &Chunk<'_>, heads: &mut [HeadCache]) {
+    pub(crate) fn remember(&mut self, chunk: &Chunk<'_>, layer: &Layer, heads: &mut [HeadCache]) {
         let (threads, count) = (chunk.threads(), heads.len());
         let (_, Heads { k, v, .. }) = self.rows.heads(chunk.count, &chunk.model.shape);
         let heads = Lent::new(heads);
@@ -19,13 +20,13 @@ impl Workspace {
             for head in tasks {
                 // SAFETY: a task is done once, and no other has this head.
                 let cache = unsafe { heads.one(head) };
-                chunk.remember(head, cache, k, v, &mut scratch.local);
+                chunk.remember(head, layer, cache, (k, v), scratch);
             }
         });
     }
 
     /// Attention of one token: its queries become what they attended to.
-    pub(crate) fn attend_one(&mut self, chunk: &Chunk<'_>, heads: &mut [HeadCache]) {
+    pub(crate) fn attend_one(&mut self, chunk: &Chunk<'_>, layer: &Layer, heads: &mut [HeadCache]) {
         let (threads, count) = (chunk.threads(), heads.len());
         let shape = &chunk.model.shape;
         let width = shape.head_dim;
@@ -36,12 +37,12 @@ impl Workspace {
             for head in tasks {
                 // SAFETY: a task is done once, and no other has this head.
                 let cache = unsafe { heads.one(head) };
-                chunk.remember(head, cache, k, v, &mut scratch.local);
+                chunk.remember(head, layer, cache, (k, v), scratch);
                 let of_head = |query: usize| width * query..width * (query + 1);
                 for first in (0..sharing).step_by(KeysValues::ROWS) {
                     let rows = KeysValues::ROWS.min(sharing - first);
                     let query = head * sharing + first;
-                    chunk.rotated(rows, &mut scratch.local, |r| {
+                    chunk.queries(rows, layer, scratch, |r| {
                         // SAFETY: each query head belongs to one key/value head, and that to one task.
                         let q = unsafe { q.part(of_head(query + r)) };
                         (q, chunk.start)
@@ -65,7 +66,7 @@ impl Workspace {
     }
 
     /// Attention of many tokens: a task is one head and a few rows; later rows see more, so tasks differ in length.
-    pub(crate) fn attend_many(&mut self, chunk: &Chunk<'_>, heads: &[HeadCache]) {
+    pub(crate) fn attend_many(&mut self, chunk: &Chunk<'_>, layer: &Layer, heads: &[HeadCache]) {
         let shape = &chunk.model.shape;
         let (width, query_heads) = (shape.head_dim, shape.num_attention_heads);
         let (stride, sharing) = (shape.query_width(), query_heads / heads.len());
@@ -78,7 +79,7 @@ impl Workspace {
                 let (head, first) = (task / blocks, task % blocks * KeysValues::ROWS);
                 let count = KeysValues::ROWS.min(chunk.count - first);
                 let columns = head * width..(head + 1) * width;
-                chunk.rotated(count, &mut scratch.local, |r| {
+                chunk.queries(count, layer, scratch, |r| {
                     // SAFETY: a task is done once, and no other has this head and these rows.
                     let q = unsafe { q.segment(first + r, columns.clone()) };
                     (q, chunk.start + first + r)
@@ -99,21 +100,23 @@ impl Workspace {
     }
 }
 
-impl<'a> Chunk<'a> {
-    /// Rotated and scaled queries, `[rows, width]`, of the heads and positions that `query` tells.
-    fn rotated<'q>(
+impl Chunk<'_> {
+    /// Normed, rotated and scaled queries to `scratch.local`, `[rows, width]`, of the heads and positions that `query` tells.
+    fn queries<'q>(
         &self,
         rows: usize,
-        queries: &mut Vec<f32>,
+        layer: &Layer,
+        scratch: &mut Scratch,
         query: impl Fn(usize) -> (&'q [f32], usize),
     ) {
+        let Scratch { local, head, .. } = scratch;
         let width = self.model.shape.head_dim;
         let scale = 1.0 / (width as f32).sqrt();
-        resize(queries, rows * width);
-        for (r, rotated) in queries.chunks_exact_mut(width).take(rows).enumerate() {
+        resize(local, rows * width);
+        for (r, y) in local.chunks_exact_mut(width).take(rows).enumerate() {
             let (q, position) = query(r);
-            self.rope().rotate(position, q, rotated);
-            rotated.iter_mut().for_each(|q| *q *= scale);
+            self.rotated(q, self.norm(&layer.q_norm), position, head, y);
+            y.iter_mut().for_each(|q| *q *= scale);
         }
     }
 
@@ -121,13 +124,15 @@ impl<'a> Chunk<'a> {
     fn remember(
         &self,
         head: usize,
+        layer: &Layer,
         cache: &mut HeadCache,
-        k: &[f32],
-        v: &[f32],
-        keys: &mut Vec<f32>,
+        (k, v): (&[f32], &[f32]),
+        scratch: &mut Scratch,
     ) {
+        let (keys, normed) = (&mut scratch.local, &mut scratch.head);
         let (width, stride) = (cache.width(), self.model.shape.kv_width());
         let of = |row: usize| row * stride + head * width..row * stride + (head + 1) * width;
+        let norm = self.norm(&layer.k_norm);
         resize(keys, 16 * width);
         let mut row = 0;
         while row < self.count {
@@ -136,18 +141,36 @@ impl<'a> Chunk<'a> {
             let whole = position.is_multiple_of(16) && self.count - row >= 16;
             let rows = if whole { 16 } else { 1 };
             for (r, key) in keys.chunks_exact_mut(width).take(rows).enumerate() {
-                self.rope().rotate(position + r, &k[of(row + r)], key);
+                self.rotated(&k[of(row + r)], norm, position + r, normed, key);
                 cache.set_value(position + r, &v[of(row + r)]);
             }
-            match whole {
-                true => cache.set_keys(position, &keys[..16 * width]),
-                false => cache.set_key(position, &keys[..width]),
+            if whole {
+                cache.set_keys(position, &keys[..16 * width]);
+            } else {
+                cache.set_key(position, &keys[..width]);
             }
             row += rows;
         }
     }
 
-    fn rope(&self) -> &'a Rope {
-        &self.model.rope
+    /// `y = RoPE(norm(x))` of one head at a position.
+    fn rotated(
+        &self,
+        x: &[f32],
+        norm: Norm<'_>,
+        position: usize,
+        normed: &mut Vec<f32>,
+        y: &mut [f32],
+    ) {
+        let x = match norm {
+            Some((gamma, epsilon)) => {
+                resize(normed, x.len());
+                let normed = &mut normed[..x.len()];
+                rms_norm_row(x, gamma, epsilon, normed);
+                normed
+            }
+            None => x,
+        };
+        self.model.rope.rotate(position, x, y);
     }
 }

@@ -96,6 +96,8 @@ impl Source for RandomWeights {
             q_proj: linear(queries, hidden),
             k_proj: linear(keys, hidden),
             v_proj: linear(keys, hidden),
+            q_norm: shape.qk_norm.then(|| ones(shape.head_dim)),
+            k_norm: shape.qk_norm.then(|| ones(shape.head_dim)),
             attn_sub_norm: sub.then(|| ones(queries)),
             o_proj: linear(hidden, queries),
             post_attention_layernorm: before.then(|| ones(hidden)),

@@ -52,6 +52,9 @@ pub struct Shape {
     pub gate: Gate,
     /// Placement of the norms.
     pub norms: Norms,
+    /// Whether every query and key head is normed (RMSNorm with one γ `[head_dim]` for all query heads of a block, and one for
+    /// all key heads) before it is rotated, as in Qwen3.
+    pub qk_norm: bool,
     /// Whether the head is the embedding's matrix.
     pub tie_word_embeddings: bool,
 }

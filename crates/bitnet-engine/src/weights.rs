@@ -48,6 +48,8 @@ pub struct LayerWeights {
     pub q_proj: LinearWeights,
     pub k_proj: LinearWeights,
     pub v_proj: LinearWeights,
+    pub q_norm: Option<Vec<f32>>,
+    pub k_norm: Option<Vec<f32>>,
     pub attn_sub_norm: Option<Vec<f32>>,
     pub o_proj: LinearWeights,
     pub post_attention_layernorm: Option<Vec<f32>>,

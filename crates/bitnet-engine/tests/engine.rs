@@ -55,7 +55,11 @@ fn worst(ours: &[Vec<f32>], exact: &[Vec<f64>]) -> f64 {
 fn the_float_model_is_the_formula() {
     for norms in NORMS {
         for (gate, tied) in [(Gate::Silu, false), (Gate::Relu2, true)] {
-            let shape = shape(norms, gate, tied);
+            let qk_norm = tied;
+            let shape = Shape {
+                qk_norm,
+                ..shape(norms, gate, tied)
+            };
             let source = Uneven::new(&shape, false);
             let mut engine = Engine::new(shape.clone(), &source, options()).unwrap();
             let tokens = tokens(50);
@@ -73,7 +77,11 @@ fn the_float_model_is_the_formula() {
 fn the_ternary_model_is_the_formula() {
     for norms in NORMS {
         for (gate, tied) in [(Gate::Relu2, false), (Gate::Silu, true)] {
-            let shape = shape(norms, gate, tied);
+            let qk_norm = tied;
+            let shape = Shape {
+                qk_norm,
+                ..shape(norms, gate, tied)
+            };
             let source = Uneven::new(&shape, true);
             let mut engine = Engine::new(shape.clone(), &source, options()).unwrap();
             let tokens = tokens(50);
@@ -148,12 +156,15 @@ fn a_shortened_text_is_as_if_nothing_had_followed() {
 
 #[test]
 fn threads_kernels_layouts_and_splits_change_nothing() {
-    for (ternary, norms) in [
-        (true, Norms::Sub),
-        (true, Norms::Inside),
-        (false, Norms::Pre),
+    for (ternary, norms, qk_norm) in [
+        (true, Norms::Sub, false),
+        (true, Norms::Inside, true),
+        (false, Norms::Pre, true),
     ] {
-        let shape = shape(norms, Gate::Silu, false);
+        let shape = Shape {
+            qk_norm,
+            ..shape(norms, Gate::Silu, false)
+        };
         let source = Uneven::new(&shape, ternary);
         let tokens = tokens(70);
         for (head, cache) in [
@@ -368,7 +379,11 @@ impl Source for Broken {
 #[test]
 fn weights_that_do_not_fit_are_named() {
     let shape = shape(Norms::Pre, Gate::Silu, false);
-    let cases: [(Change, &str); 4] = [
+    let cases: [(Change, &str); 5] = [
+        (
+            |l| l.k_norm = Some(vec![1.0; 10]),
+            "model.layers.2.self_attn.k_norm is present, qk_norm = false needs it absent",
+        ),
         (
             |l| l.up_proj = l.down_proj.clone(),
             "model.layers.2.mlp.up_proj is [44, 75], the model needs [75, 44]",

@@ -28,11 +28,15 @@ pub struct MultiHeadAttention {
     pub v_proj: Projection,
     /// Output.
     pub o_proj: Projection,
+    /// The norm of each query head, over its width, before it is rotated; with `qk_norm`.
+    pub q_norm: Option<RmsNorm>,
+    /// The same of each key head.
+    pub k_norm: Option<RmsNorm>,
     /// The sub-norm before the output projection ("SubLN").
     pub attn_sub_norm: Option<RmsNorm>,
-    heads: usize,
-    kv_heads: usize,
-    head_width: usize,
+    pub(crate) heads: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) head_width: usize,
 }
 
 /// Keys and values `[b, g, s, d]`.
@@ -73,6 +77,8 @@ impl MultiHeadAttention {
             k_proj: init.linear(config.hidden_size, kv_heads * width),
             v_proj: init.linear(config.hidden_size, kv_heads * width),
             o_proj: init.residual(heads * width, config.hidden_size),
+            q_norm: config.qk_norm.then(|| init.norm(width)),
+            k_norm: config.qk_norm.then(|| init.norm(width)),
             attn_sub_norm: (init.quant.norm == NormPlacement::Sub)
                 .then(|| init.norm(heads * width)),
             heads,
@@ -158,26 +164,32 @@ impl MultiHeadAttention {
         memory: KeysValues,
         hidden: Option<&Tensor<4, Bool>>,
     ) -> Tensor<3> {
-        let q_bthd = self.split(self.q_proj.forward(x_btm), self.heads);
+        let q_bthd = self.queries(self.q_proj.forward(x_btm));
         self.attend(q_bthd.swap_dims(1, 2), memory, hidden)
     }
 
     /// Keys and values of the sequence that [`cross`](Self::cross) attends to, `[b, s, m]`.
     pub(crate) fn memory(&self, x_bsm: Tensor<3>) -> KeysValues {
-        let [keys, values] = Projection::forward_shared([&self.k_proj, &self.v_proj], x_bsm)
-            .map(|x| self.split(x, self.kv_heads).swap_dims(1, 2));
-        KeysValues { keys, values }
+        let [k, v] = Projection::forward_shared([&self.k_proj, &self.v_proj], x_bsm);
+        KeysValues {
+            keys: self.keys(k).swap_dims(1, 2),
+            values: self.split(v, self.kv_heads).swap_dims(1, 2),
+        }
     }
 
-    /// Queries `[b, t, h, d]`, keys and values `[b, t, g, d]` of one sequence.
+    /// Queries `[b, t, h, d]`, keys and values `[b, t, g, d]` of one sequence; queries and keys normed and not rotated.
     fn own(&self, x_btm: Tensor<3>) -> [Tensor<4>; 3] {
         let layers = [&self.q_proj, &self.k_proj, &self.v_proj];
         let [q, k, v] = Projection::forward_shared(layers, x_btm);
-        [
-            self.split(q, self.heads),
-            self.split(k, self.kv_heads),
-            self.split(v, self.kv_heads),
-        ]
+        [self.queries(q), self.keys(k), self.split(v, self.kv_heads)]
+    }
+
+    fn queries(&self, q_btm: Tensor<3>) -> Tensor<4> {
+        normed(&self.q_norm, self.split(q_btm, self.heads))
+    }
+
+    fn keys(&self, k_btm: Tensor<3>) -> Tensor<4> {
+        normed(&self.k_norm, self.split(k_btm, self.kv_heads))
     }
 
     fn split(&self, x_btm: Tensor<3>, heads: usize) -> Tensor<4> {
@@ -209,11 +221,7 @@ impl MultiHeadAttention {
     fn output(&self, y_bthd: Tensor<4>) -> Tensor<3> {
         let [batch, time, heads, width] = y_bthd.dims();
         let y_btm = y_bthd.reshape([batch, time, heads * width]);
-        let y_btm = match &self.attn_sub_norm {
-            Some(norm) => rms_norm(norm, y_btm),
-            None => y_btm,
-        };
-        self.o_proj.forward(y_btm)
+        self.o_proj.forward(normed(&self.attn_sub_norm, y_btm))
     }
 
     pub(crate) fn projections(&self) -> [(&'static str, &Projection); 4] {
@@ -232,6 +240,14 @@ impl MultiHeadAttention {
             &mut self.v_proj,
             &mut self.o_proj,
         ]
+    }
+}
+
+/// `x` through the norm, if there is one.
+fn normed<const D: usize>(norm: &Option<RmsNorm>, x: Tensor<D>) -> Tensor<D> {
+    match norm {
+        Some(norm) => rms_norm(norm, x),
+        None => x,
     }
 }
 

@@ -102,6 +102,9 @@ pub struct ModelConfig {
     /// Width of a head; absent means `hidden_size / num_attention_heads`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head_dim: Option<usize>,
+    /// Whether each query and key head is normed before it is rotated: RMSNorm over `head_dim`, one γ for the query heads of a
+    /// block and one for its key heads (Qwen3).
+    pub qk_norm: bool,
     /// Longest sequence, and the length of the KV cache.
     pub max_position_embeddings: usize,
     /// Base of the rotary position embedding.
@@ -137,6 +140,7 @@ impl Default for ModelConfig {
             num_attention_heads: 4,
             num_key_value_heads: None,
             head_dim: None,
+            qk_norm: false,
             max_position_embeddings: 256,
             rope_theta: 10_000.0,
             position: PositionKind::Rotary,
@@ -178,13 +182,6 @@ impl QuantConfig {
             granularity,
             activations,
         }
-    }
-
-    /// Whether the CPU engine runs such layers: 8-bit activations, one scale a matrix or row. Other models run on Burn's
-    /// tensors.
-    pub fn engine_runs(&self) -> bool {
-        self.activations == ActivationQuantizer::Int8
-            && !matches!(self.granularity, Granularity::Group(_))
     }
 }
 

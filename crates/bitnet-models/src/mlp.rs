@@ -21,7 +21,7 @@ pub struct Mlp {
     /// The sub-norm before the down projection ("SubLN").
     pub ffn_sub_norm: Option<RmsNorm>,
     #[module(skip)]
-    act: HiddenAct,
+    pub(crate) act: HiddenAct,
 }
 
 impl Mlp {

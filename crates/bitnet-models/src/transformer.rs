@@ -19,7 +19,7 @@ use crate::mlp::Mlp;
 use crate::network::Network;
 use crate::positions::Positions;
 use crate::projection::Projection;
-use crate::{ConfigError, ModelConfig, NormPlacement};
+use crate::{ConfigError, ModelConfig, NormPlacement, QuantConfig};
 
 /// One block: attention and feed-forward, each added to the residual stream.
 #[derive(Module, Debug)]
@@ -32,7 +32,7 @@ pub struct Block {
     pub post_attention_layernorm: Option<RmsNorm>,
     /// Feed-forward part.
     pub mlp: Mlp,
-    dropout: Dropout,
+    pub(crate) dropout: Dropout,
 }
 
 /// A language model: token ids in, logits out.
@@ -46,16 +46,23 @@ pub struct Transformer {
     pub norm: RmsNorm,
     /// Head, float, `[vocab, hidden]`; absent when it shares the embedding's matrix.
     pub lm_head: Option<Param<Tensor<2>>>,
-    positions: Positions,
-    dropout: Dropout,
+    pub(crate) positions: Positions,
+    pub(crate) dropout: Dropout,
     #[module(skip)]
-    config: ModelConfig,
+    pub(crate) config: ModelConfig,
+    #[module(skip)]
+    pub(crate) quant: QuantConfig,
 }
 
 impl Transformer {
     /// The configuration the model was built from.
     pub fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// How its layers quantise, and where its norms stand.
+    pub fn quant(&self) -> &QuantConfig {
+        &self.quant
     }
 
     /// Logits of every position: `tokens` `[b, t]` → `[b, t, vocab]`.
@@ -132,6 +139,7 @@ impl Network for Transformer {
             positions: Positions::new(model, init.device),
             dropout: init.dropout(),
             config: model.clone(),
+            quant: *init.quant,
         })
     }
 

@@ -41,26 +41,63 @@ fn config(linear: LinearKind) -> ModelConfig {
     }
 }
 
+/// With normed queries and keys, and heads that are not `hidden_size / num_attention_heads` wide.
+fn qk_normed(linear: LinearKind) -> ModelConfig {
+    ModelConfig {
+        qk_norm: true,
+        head_dim: Some(24),
+        ..config(linear)
+    }
+}
+
 /// Weights drawn at random answer chaotically: where float sums of another order move an activation over the edge of an int8
 /// code, a ternary model may write on otherwise. So this is the float twin's test; trained ternary models are tested where
 /// they are trained.
 #[test]
 fn greedy_tokens_are_those_of_flex() {
     let Some(gpu) = wgpu() else { return };
-    let written = |device: &Device| {
-        let config = config(LinearKind::Float);
-        let model = Transformer::new(&config, &QuantConfig::default(), 3, device).unwrap();
+    let written = |device: &Device, config: &ModelConfig| {
+        let model = Transformer::new(config, &QuantConfig::default(), 3, device).unwrap();
         let mut greedy = Sampler::new(Sampling::default()).unwrap();
         let mut runner = TensorRunner::new(&model, device);
         generate(&mut runner, &[1, 2, 3, 4, 5], TOKENS, &mut greedy, |_| true)
             .unwrap()
             .tokens
     };
-    let (flex, gpu) = (written(&Device::flex()), written(&gpu));
-    assert_eq!(flex.len(), TOKENS);
-    let distinct: std::collections::BTreeSet<_> = flex.iter().collect();
-    assert!(distinct.len() > 8, "it repeats itself: {flex:?}");
-    assert_eq!(flex, gpu);
+    for config in [config(LinearKind::Float), qk_normed(LinearKind::Float)] {
+        let (flex, gpu) = (written(&Device::flex(), &config), written(&gpu, &config));
+        assert_eq!(flex.len(), TOKENS);
+        let distinct: std::collections::BTreeSet<_> = flex.iter().collect();
+        assert!(distinct.len() > 8, "it repeats itself: {flex:?}");
+        assert_eq!(flex, gpu);
+    }
+}
+
+/// Float sums in another order, and a backward pass of some 40 of them one after the other.
+#[test]
+fn gradients_of_query_and_key_norms_are_those_of_flex() {
+    let Some(gpu) = wgpu() else { return };
+    let gradients = |device: Device| {
+        let device = device.autodiff();
+        let config = qk_normed(LinearKind::Float);
+        let model = Transformer::new(&config, &QuantConfig::default(), 3, &device).unwrap();
+        let ids: Vec<i32> = (0..40).map(|i| i * 7 % 65).collect();
+        let ids = Tensor::from_data(TensorData::new(ids, [2, 20]), (&device, DType::I32));
+        let grads = model.forward(ids).powi_scalar(2).mean().backward();
+        let attention = model.layers.iter().map(|block| &block.self_attn);
+        let norms = attention.flat_map(|attention| [&attention.q_norm, &attention.k_norm]);
+        let gammas = norms.map(|norm| norm.as_ref().unwrap().gamma.val());
+        let gradients = gammas.map(|gamma| gamma.grad(&grads).unwrap().into_data());
+        let all = gradients.flat_map(|data| data.try_to_vec::<f32>().unwrap());
+        all.collect::<Vec<f32>>()
+    };
+    let (flex, gpu) = (gradients(Device::flex()), gradients(gpu));
+    assert_eq!(flex.len(), 4 * 24);
+    let square = |x: f32| f64::from(x) * f64::from(x);
+    let error: f64 = flex.iter().zip(&gpu).map(|(a, b)| square(a - b)).sum();
+    let size: f64 = flex.iter().map(|a| square(*a)).sum();
+    let distance = (error / size).sqrt();
+    assert!(size > 0.0 && distance < 1e-4, "{distance:e}");
 }
 
 /// A prompt longer than what a device reads at once, against the same prompt in other pieces.
@@ -121,8 +158,12 @@ fn half_precision_is_the_same_model() {
         let _ = writeln!(std::io::stderr(), "SKIPPED: the adapter has no f16");
         return;
     }
-    for (linear, bound) in [(LinearKind::Float, 5e-3), (LinearKind::Ternary, 5e-2)] {
-        let config = config(linear);
+    for (config, bound) in [
+        (config(LinearKind::Float), 5e-3),
+        (config(LinearKind::Ternary), 5e-2),
+        (qk_normed(LinearKind::Float), 5e-3),
+        (qk_normed(LinearKind::Ternary), 5e-2),
+    ] {
         let model = Transformer::new(&config, &QuantConfig::default(), 3, &gpu).unwrap();
         let model = model.pack();
         let half = model.clone().into_half(&gpu).unwrap();
@@ -157,7 +198,7 @@ fn half_precision_is_the_same_model() {
         let distance = (error / size).sqrt();
         assert!(
             distance > 1e-6 && distance < bound,
-            "{linear:?} {distance:e}"
+            "{config:?} {distance:e}"
         );
     }
 }

@@ -44,6 +44,14 @@ fn variants() -> Vec<(ModelConfig, QuantConfig)> {
     variants[1].0.hidden_act = HiddenAct::Relu2;
     variants[2].0.num_key_value_heads = None;
     variants[3].0.head_dim = Some(10);
+    for linear in [LinearKind::Ternary, LinearKind::Float] {
+        let model = ModelConfig {
+            qk_norm: true,
+            head_dim: Some(14),
+            ..config(linear)
+        };
+        variants.push((model, QuantConfig::default()));
+    }
     variants
 }
 
@@ -151,6 +159,69 @@ fn every_parameter_gets_a_gradient() {
     }
 }
 
+/// γ of query and key norms that is not 1 everywhere, nor the same in any two.
+fn uneven_qk_norms(transformer: &mut Transformer) {
+    for (index, block) in transformer.layers.iter_mut().enumerate() {
+        let attention = &mut block.self_attn;
+        for (side, norm) in [&mut attention.q_norm, &mut attention.k_norm]
+            .into_iter()
+            .enumerate()
+        {
+            let Some(norm) = norm else { continue };
+            let gamma: Vec<f32> = (0..norm.gamma.dims()[0])
+                .map(|d| 0.5 + ((d * 7 + index * 3 + side * 5) % 11) as f32 / 11.0)
+                .collect();
+            norm.gamma = Param::from_data(&gamma[..], &norm.gamma.device());
+        }
+    }
+}
+
+/// `(L(γ + h) − L(γ − h)) / 2h` is the gradient up to `h²` and to the rounding of L divided by h: 1e-2 of it, as measured.
+#[test]
+fn gradients_of_query_and_key_norms_are_differences() {
+    let device = Device::flex().autodiff();
+    let model = ModelConfig {
+        qk_norm: true,
+        head_dim: Some(8),
+        initializer_range: 0.5,
+        ..config(LinearKind::Float)
+    };
+    let mut transformer = Transformer::new(&model, &QuantConfig::default(), 4, &device).unwrap();
+    uneven_qk_norms(&mut transformer);
+    let ids = tensor(&tokens(12), &device);
+    let loss = |transformer: &Transformer| transformer.forward(ids.clone()).powi_scalar(2).mean();
+    let grads = loss(&transformer).backward();
+    let norm = |transformer: &Transformer, side: usize| {
+        let attention = &transformer.layers[1].self_attn;
+        [&attention.q_norm, &attention.k_norm][side]
+            .clone()
+            .unwrap()
+    };
+    for side in [0, 1] {
+        let gamma = norm(&transformer, side).gamma.val();
+        let found = values(gamma.grad(&grads).unwrap());
+        let gamma = values(gamma);
+        let h = 0.05;
+        let at = |d: usize, step: f32| {
+            let mut gamma = gamma.clone();
+            gamma[d] += step;
+            let mut moved = transformer.clone();
+            let attention = &mut moved.layers[1].self_attn;
+            let norm = [&mut attention.q_norm, &mut attention.k_norm]
+                .into_iter()
+                .nth(side);
+            let norm = norm.unwrap().as_mut().unwrap();
+            norm.gamma = Param::from_data(&gamma[..], &device);
+            f64::from(values(loss(&moved))[0])
+        };
+        let expected: Vec<f32> = (0..8)
+            .map(|d| ((at(d, h) - at(d, -h)) / f64::from(2.0 * h)) as f32)
+            .collect();
+        let error = distance(&found, &expected);
+        assert!(error < 2e-2, "side {side}: {found:?} {expected:?}");
+    }
+}
+
 #[test]
 fn greedy_text_is_the_argmax_of_the_whole_text() {
     let device = Device::flex();
@@ -189,7 +260,8 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
 fn the_engine_is_the_same_model() {
     let device = Device::flex();
     for (model, quant) in variants() {
-        let transformer = Transformer::new(&model, &quant, 8, &device).unwrap();
+        let mut transformer = Transformer::new(&model, &quant, 8, &device).unwrap();
+        uneven_qk_norms(&mut transformer);
         let options = Options {
             threads: 2,
             kernel: Kernel::detect(),

@@ -65,11 +65,17 @@ pub fn run(args: BenchArgs) -> anyhow::Result<Outcome> {
     let Some(longest) = longest else {
         bail!("there is nothing to measure: every -p and -n is 0");
     };
-    let quant = match &args.arch {
-        Some(_) => arch(&args)?.1,
-        None => trained(&args)?.config()?.quant,
+    let (model, quant) = match &args.arch {
+        Some(_) => {
+            let (model, quant, _) = arch(&args)?;
+            (model, quant)
+        }
+        None => {
+            let config = trained(&args)?.config()?;
+            (config.model, config.quant)
+        }
     };
-    let rows = if setup::uses_engine(args.backend, &args.engine, &quant)? {
+    let rows = if setup::uses_engine(args.backend, &args.engine, &model, &quant)? {
         on_engine(&args, &tests, longest)?
     } else {
         on_device(&args, &tests, longest)?
@@ -109,7 +115,7 @@ fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
         Some(_) => {
             let (model, quant, linear) = arch(args)?;
             check(longest, model.max_position_embeddings)?;
-            let shape = model.shape(quant.norm);
+            let shape = model.engine_shape(&quant)?;
             let weights = RandomWeights {
                 shape: shape.clone(),
                 ternary: linear == LinearKind::Ternary,

@@ -50,7 +50,7 @@ pub fn run(args: GenerateArgs) -> anyhow::Result<Outcome> {
     let model = setup::with_dtype(model, args.activations, args.device.backend, &device)?;
     let mut model: Box<dyn Runner + '_> = match args.latent {
         true => Box::new(TensorRunner::new(&model, &device)),
-        false => setup::runner(&model, &device, &args.device, &args.engine, &config.quant)?,
+        false => setup::runner(&model, &device, &args.device, &args.engine)?,
     };
     check_prompt(&*model, &prompt)?;
     let mut sampler = Sampler::new(Sampling {

@@ -31,7 +31,7 @@ pub fn run(args: MeasureArgs) -> anyhow::Result<Outcome> {
 fn measure(run: &RunDir, device: &Device, args: &MeasureArgs) -> anyhow::Result<Twin> {
     let mut config = run.config()?;
     let model: Transformer = load_exported(run, device)?;
-    let mut runner = setup::runner(&model, device, &args.device, &args.engine, &config.quant)?;
+    let mut runner = setup::runner(&model, device, &args.device, &args.engine)?;
     let prompt = timing_prompt(&config);
     let timing = time_inference(
         &mut *runner,
@@ -47,7 +47,12 @@ fn measure(run: &RunDir, device: &Device, args: &MeasureArgs) -> anyhow::Result<
     };
 
     let corpus = setup::load_corpus(&mut config)?;
-    if setup::uses_engine(args.device.backend, &args.engine, &config.quant)? {
+    if setup::uses_engine(
+        args.device.backend,
+        &args.engine,
+        &config.model,
+        &config.quant,
+    )? {
         let options = setup::engine_options(&args.engine, args.device.threads)?;
         let mut engine = model.engine(options)?;
         inference.val_loss =

@@ -20,6 +20,7 @@ pub fn shape(norms: Norms, gate: Gate, tied: bool) -> Shape {
         rms_norm_eps: 1e-5,
         gate,
         norms,
+        qk_norm: false,
         tie_word_embeddings: tied,
     }
 }
@@ -59,6 +60,8 @@ impl Source for Uneven {
             &mut layer.attn_sub_norm,
             &mut layer.post_attention_layernorm,
             &mut layer.ffn_sub_norm,
+            &mut layer.q_norm,
+            &mut layer.k_norm,
             &mut layer.q_proj.norm,
             &mut layer.k_proj.norm,
             &mut layer.v_proj.norm,
@@ -155,7 +158,8 @@ pub fn logits(shape: &Shape, source: &impl Source, tokens: &[u32]) -> Vec<Row> {
             let k = linear(&layer.k_proj, &normed, eps);
             keys.push(
                 k.chunks(width)
-                    .flat_map(|k| turn(k, position, shape.rope_theta))
+                    .map(|k| rms_norm(&k.to_vec(), &layer.k_norm, eps))
+                    .flat_map(|k| turn(&k, position, shape.rope_theta))
                     .collect::<Row>(),
             );
             values.push(linear(&layer.v_proj, &normed, eps));
@@ -163,7 +167,8 @@ pub fn logits(shape: &Shape, source: &impl Source, tokens: &[u32]) -> Vec<Row> {
             for (head, q) in q.chunks(width).enumerate() {
                 let kv = head / (shape.num_attention_heads / shape.num_key_value_heads);
                 let span = kv * width..(kv + 1) * width;
-                let q = turn(q, position, shape.rope_theta);
+                let q = rms_norm(&q.to_vec(), &layer.q_norm, eps);
+                let q = turn(&q, position, shape.rope_theta);
                 let scores: Row = keys
                     .iter()
                     .map(|k| dot(&q, &k[span.clone()]) / (width as f64).sqrt())

@@ -1,0 +1,282 @@
+//! The conversion of a model to the CPU engine: its shape, or why the engine does not run it, and its weights, read back from
+//! their device.
+//!
+//! Configurations and modules are taken apart completely, so that a field added to one of them and not handled here does not
+//! compile.
+
+use bitnet_engine::{
+    Engine, EngineError, LayerWeights, LinearWeights, Norms, Options, Shape, Source, SourceError,
+    Weights,
+};
+use bitnet_nn::LinearKind;
+use burn::nn::RmsNorm;
+use burn::tensor::Tensor;
+
+use crate::attention::MultiHeadAttention;
+use crate::mlp::Mlp;
+use crate::transformer::Block;
+use crate::{
+    ActivationQuantizer, Granularity, MlpKind, ModelConfig, NormPlacement, PositionKind,
+    Projection, QuantConfig, Transformer,
+};
+
+/// A setting of a model that the CPU engine does not run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the CPU engine does not run {field} = \"{value}\": {reason}; run the model on Burn's tensors: leave out the engine's flags \
+     (--kernel, --strategy, --layout, --head, --kv-cache), or take another backend"
+)]
+pub struct NotOnEngine {
+    /// The setting.
+    pub field: &'static str,
+    /// Its value.
+    pub value: &'static str,
+    /// What the engine takes.
+    pub reason: &'static str,
+}
+
+/// A model that could not become an engine.
+#[derive(Debug, thiserror::Error)]
+pub enum ToEngineError {
+    /// The engine lacks something that the model has.
+    #[error(transparent)]
+    Model(#[from] NotOnEngine),
+    /// The weights or the options.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl ModelConfig {
+    /// The shape that the engine runs.
+    ///
+    /// # Errors
+    /// Names the first setting that the engine does not run.
+    pub fn engine_shape(&self, quant: &QuantConfig) -> Result<Shape, NotOnEngine> {
+        let refuse = |field, value, reason| {
+            Err(NotOnEngine {
+                field,
+                value,
+                reason,
+            })
+        };
+        let ModelConfig {
+            // Both kinds run, layer by layer.
+            linear: _,
+            vocab_size,
+            // Classes and vectors are of other models.
+            num_labels: _,
+            input_size: _,
+            hidden_size,
+            intermediate_size,
+            num_hidden_layers,
+            num_decoder_layers: _,
+            // Applied when the configuration was loaded.
+            width_multiple: _,
+            num_attention_heads,
+            num_key_value_heads: _,
+            head_dim: _,
+            qk_norm,
+            max_position_embeddings,
+            rope_theta,
+            position,
+            mlp,
+            hidden_act,
+            // For training.
+            dropout: _,
+            tie_word_embeddings,
+            rms_norm_eps,
+            initializer_range: _,
+        } = self;
+        let QuantConfig {
+            // Every quantiser makes the same kind of codes and scales.
+            weights: _,
+            granularity,
+            activations,
+            norm,
+        } = quant;
+        if *position == PositionKind::Sinusoidal {
+            return refuse(
+                "model.position",
+                "sinusoidal",
+                "it rotates queries and keys",
+            );
+        }
+        if *mlp == MlpKind::Plain {
+            let reason = "its feed-forward blocks are gated";
+            return refuse("model.mlp", "plain", reason);
+        }
+        let eight_bits = "it quantises activations to 8 bits";
+        // Of float models as well, which quantise nothing: a ternary model and its baseline are timed on the same program.
+        match activations {
+            ActivationQuantizer::Int8 => {}
+            ActivationQuantizer::Int4 => return refuse("quant.activations", "int4", eight_bits),
+            ActivationQuantizer::Float => return refuse("quant.activations", "none", eight_bits),
+        }
+        match granularity {
+            Granularity::Tensor | Granularity::Row => {}
+            Granularity::Group(_) => {
+                let reason = "it takes one scale a matrix or row";
+                return refuse("quant.granularity", "group", reason);
+            }
+        }
+        Ok(Shape {
+            vocab_size: *vocab_size,
+            hidden_size: *hidden_size,
+            intermediate_size: *intermediate_size,
+            num_hidden_layers: *num_hidden_layers,
+            num_attention_heads: *num_attention_heads,
+            num_key_value_heads: self.kv_heads(),
+            head_dim: self.head_width(),
+            max_position_embeddings: *max_position_embeddings,
+            rope_theta: *rope_theta,
+            rms_norm_eps: *rms_norm_eps as f32,
+            gate: hidden_act.gate(),
+            norms: match norm {
+                NormPlacement::Pre => Norms::Pre,
+                NormPlacement::Inside => Norms::Inside,
+                NormPlacement::Sub => Norms::Sub,
+                NormPlacement::Post => {
+                    let reason = "its norms stand before what they norm for";
+                    return refuse("quant.norm", "post", reason);
+                }
+            },
+            qk_norm: *qk_norm,
+            tie_word_embeddings: *tie_word_embeddings,
+        })
+    }
+}
+
+impl Transformer {
+    /// The model for the CPU engine: ternary layers packed, float ones as they are.
+    ///
+    /// # Errors
+    /// If the engine does not run such models, the weights cannot be read from the device, or the engine cannot run with these
+    /// options.
+    pub fn engine(&self, options: Options) -> Result<Engine, ToEngineError> {
+        let Transformer {
+            embed_tokens,
+            layers,
+            norm,
+            lm_head,
+            // Made by the engine from the shape.
+            positions: _,
+            // For training.
+            dropout: _,
+            config,
+            quant,
+        } = self;
+        let shape = config.engine_shape(quant)?;
+        let table = |values: Tensor<2>| floats(values).map_err(EngineError::Source);
+        let source = Host {
+            layers,
+            norm,
+            embedding: table(embed_tokens.weight.val())?,
+            head: match lm_head {
+                Some(head) => table(head.val())?,
+                None => Vec::new(),
+            },
+        };
+        Ok(Engine::new(shape, &source, options)?)
+    }
+}
+
+struct Host<'a> {
+    layers: &'a [Block],
+    norm: &'a RmsNorm,
+    embedding: Vec<f32>,
+    head: Vec<f32>,
+}
+
+impl Source for Host<'_> {
+    fn embedding_row(&self, token: usize, out: &mut [f32]) {
+        out.copy_from_slice(&self.embedding[token * out.len()..][..out.len()]);
+    }
+
+    fn head_row(&self, token: usize, out: &mut [f32]) {
+        out.copy_from_slice(&self.head[token * out.len()..][..out.len()]);
+    }
+
+    fn layer(&self, index: usize) -> Result<LayerWeights, SourceError> {
+        let Block {
+            input_layernorm,
+            self_attn,
+            post_attention_layernorm,
+            mlp,
+            dropout: _,
+        } = &self.layers[index];
+        let MultiHeadAttention {
+            q_proj,
+            k_proj,
+            v_proj,
+            o_proj,
+            q_norm,
+            k_norm,
+            attn_sub_norm,
+            // In the shape.
+            heads: _,
+            kv_heads: _,
+            head_width: _,
+        } = self_attn;
+        let Mlp {
+            gate_proj,
+            up_proj,
+            down_proj,
+            ffn_sub_norm,
+            // In the shape.
+            act: _,
+        } = mlp;
+        Ok(LayerWeights {
+            input_layernorm: gamma(input_layernorm)?,
+            q_proj: linear(q_proj)?,
+            k_proj: linear(k_proj)?,
+            v_proj: linear(v_proj)?,
+            q_norm: gamma(q_norm)?,
+            k_norm: gamma(k_norm)?,
+            attn_sub_norm: gamma(attn_sub_norm)?,
+            o_proj: linear(o_proj)?,
+            post_attention_layernorm: gamma(post_attention_layernorm)?,
+            gate_proj: linear(gate_proj)?,
+            up_proj: linear(up_proj)?,
+            ffn_sub_norm: gamma(ffn_sub_norm)?,
+            down_proj: linear(down_proj)?,
+        })
+    }
+
+    fn final_norm(&self) -> Result<Vec<f32>, SourceError> {
+        floats(self.norm.gamma.val())
+    }
+}
+
+fn linear(layer: &Projection) -> Result<LinearWeights, SourceError> {
+    Ok(match layer.pack() {
+        Projection::Packed(packed) => LinearWeights {
+            weights: Weights::Ternary(packed.to_packed()?),
+            norm: gamma(&packed.norm)?,
+        },
+        Projection::Latent(linear) => {
+            debug_assert_eq!(linear.kind, LinearKind::Float, "`pack` leaves floats alone");
+            let [rows, cols] = linear.weight.dims();
+            LinearWeights {
+                weights: Weights::Float {
+                    values: floats(linear.weight.val())?,
+                    rows,
+                    cols,
+                },
+                norm: gamma(&linear.norm)?,
+            }
+        }
+    })
+}
+
+fn gamma(norm: &Option<RmsNorm>) -> Result<Option<Vec<f32>>, SourceError> {
+    norm.as_ref()
+        .map(|norm| floats(norm.gamma.val()))
+        .transpose()
+}
+
+fn floats<const D: usize>(values: Tensor<D>) -> Result<Vec<f32>, SourceError> {
+    let data = values.try_into_data().map_err(|error| error.to_string())?;
+    Ok(data
+        .try_to_vec::<f32>()
+        .map_err(|error| error.to_string())?)
+}
