@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::summary::nan;
-use crate::summary::nan_if_null;
+use crate::evaluation::Evaluation;
+use crate::files::{nan, nan_if_null};
+use crate::measured::TextMeasures;
+use crate::metrics::{LayerTelemetry, TrainPoint, ValPoint};
 
 /// What one run found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,6 +23,12 @@ pub struct Run {
     pub score: f64,
     /// Score as trained (ternary: fake-quantised).
     pub trained_score: Option<f64>,
+    /// Evaluation after the last step, on the whole validation split, as trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub val: Option<Evaluation>,
+    /// Validation loss before the first step, over as much of the split as the curve reads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initial_val_loss: Option<f64>,
     /// Further measures of the exported model. `accuracy`, `macro_f1` and `exact_match` are shares from 0 to 1.
     #[serde(deserialize_with = "nans_if_null")]
     pub metrics: BTreeMap<String, f64>,
@@ -41,17 +49,22 @@ pub struct Run {
     pub peak_rss_bytes: Option<u64>,
     /// High-water mark of resident memory in inference.
     pub inference_peak_rss_bytes: Option<u64>,
-    /// Milliseconds of one inference.
+    /// Milliseconds for the answer to one example, timed right after this run was trained (summaries of older versions):
+    /// not in turns with other runs, so no ratio is taken of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<f64>,
     /// Joules of training, its teacher's included, from the processor's meter (RAPL).
     pub energy_joules: Option<f64>,
     /// Modelled picojoules per token or example, by what was modelled.
     #[serde(deserialize_with = "nans_if_null")]
     pub modelled: BTreeMap<String, f64>,
+    /// Of a language model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextMeasures>,
     /// Validation by step and by time.
-    pub curve: Vec<CurvePoint>,
+    pub curve: Vec<ValPoint>,
     /// Training loss by step.
-    pub train_curve: Vec<LossPoint>,
+    pub train_curve: Vec<TrainPoint>,
     /// What the ternary codes did while training, by layer.
     pub telemetry: Vec<LayerTelemetry>,
 }
@@ -62,72 +75,24 @@ impl Run {
         self.curve.len() > 2
     }
 
-    /// Whether the evaluations on its way read only a part of the validation split: they then end on another loss than that
-    /// of the whole.
-    pub fn was_followed_in_part(&self) -> bool {
-        let whole = self.metrics.get("validation_loss");
-        let last = self.curve.last().map(|point| point.loss);
-        self.was_followed() && whole.zip(last).is_some_and(|(whole, last)| *whole != last)
+    /// The part of the validation split that the curve reads, in words; `None` where that is all of it.
+    ///
+    /// Older summaries do not say how many batches were read; there a curve that ends on another loss than that of the whole
+    /// split gives it away.
+    pub fn curve_part(&self) -> Option<String> {
+        let last = self.curve.last().filter(|_| self.was_followed())?;
+        match (last.batches, self.metrics.get("validation_loss")) {
+            (Some(1), _) => Some("the first batch".to_owned()),
+            (Some(batches), _) => Some(format!("the first {batches} batches")),
+            (None, Some(whole)) if *whole != last.loss => Some("the first part".to_owned()),
+            (None, _) => None,
+        }
     }
 
     /// Seconds that it took to get this model: its training, and before it that of its teacher.
     pub fn total_seconds(&self) -> f64 {
         self.seconds + self.teacher_seconds.unwrap_or(0.0)
     }
-}
-
-/// One point of the validation curve.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct CurvePoint {
-    /// Optimiser steps so far.
-    pub step: u64,
-    /// Training seconds so far.
-    #[serde(default = "nan", deserialize_with = "nan_if_null")]
-    pub seconds: f64,
-    /// Validation loss.
-    #[serde(default = "nan", deserialize_with = "nan_if_null")]
-    pub loss: f64,
-    /// Validation accuracy; drawn where the experiment's metric is accuracy.
-    pub score: Option<f64>,
-}
-
-/// One point of the training curve.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct LossPoint {
-    /// Optimiser step.
-    pub step: u64,
-    /// Loss of that step's batch.
-    #[serde(default = "nan", deserialize_with = "nan_if_null")]
-    pub loss: f64,
-}
-
-/// The ternary codes of one layer while training.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct LayerTelemetry {
-    /// Name of the layer.
-    pub layer: String,
-    /// By step.
-    pub points: Vec<TelemetryPoint>,
-}
-
-/// The ternary codes of one layer at one step.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TelemetryPoint {
-    /// Optimiser steps so far.
-    pub step: u64,
-    /// Share of codes that are zero.
-    #[serde(default = "nan", deserialize_with = "nan_if_null")]
-    pub zeros: f64,
-    /// Share of codes changed per step, since the last point.
-    #[serde(default = "nan", deserialize_with = "nan_if_null")]
-    pub flips: f64,
-    /// Scale of the weights.
-    #[serde(default = "nan", deserialize_with = "nan_if_null")]
-    pub scale: f64,
 }
 
 fn nans_if_null<'de, D: Deserializer<'de>>(

@@ -40,8 +40,13 @@ fn degenerate_products_cost_nothing_and_do_not_underflow() {
             0.0,
         );
     }
-    let energy = ModelShape::default().energy(LinearKind::Ternary, 0);
-    assert!(energy.estimates.iter().all(|e| e.model_pj == 0.0));
+    let nothing = Products {
+        float: Some(Products::head_and_attention(0, 0, 0, 0, 0)),
+        ..Products::default()
+    };
+    let energy = nothing.modelled(Linear::Ternary);
+    assert_eq!(energy.len(), 8);
+    assert!(energy.values().all(|pj| *pj == 0.0));
 }
 
 /// Golden: figure 3 of arXiv 2402.17764 says 71.4 times at 7 nm.
@@ -60,83 +65,89 @@ fn the_papers_headline_is_one_multiply_add_over_one_int8_addition() {
     assert!((ratio(1 << 30) - exact).abs() < 1e-3);
 }
 
+/// The linear layers of a block with a gated feed-forward network, as LLaMA has it: q, k, v, o, gate, up, down.
+fn block(hidden: u64, kv: u64, wide: u64) -> [(u64, u64); 7] {
+    [
+        (hidden, hidden),
+        (hidden, kv),
+        (hidden, kv),
+        (hidden, hidden),
+        (hidden, wide),
+        (hidden, wide),
+        (wide, hidden),
+    ]
+}
+
 #[test]
 fn a_tiny_transformer_by_hand() {
-    let shape = ModelShape {
-        hidden: 4,
-        intermediate: 8,
-        layers: 2,
-        heads: 2,
-        kv_heads: 1,
-        head_dim: 2,
-        vocab: 10,
+    let products = Products {
+        linear: [block(4, 2, 8), block(4, 2, 8)].concat(),
+        float: Some(Products::head_and_attention(4, 10, 2 * 2, 2, 5)),
     };
     // Per block: q 4→4, k 4→2, v 4→2, o 4→4, gate 4→8, up 4→8, down 8→4.
     //   additions 3·4 + 3·2 + 3·2 + 3·4 + 3·8 + 3·8 + 7·4 = 112; multiplications 16+8+8+16+32+32+32 = 144
     //   scales (n + p) 8 + 6 + 6 + 8 + 12 + 12 + 12 = 64
     close(
-        shape.linear_pj(LinearKind::Float, FloatWidth::Fp32, Process::Nm45),
+        products.linear_pj(Linear::Float, FloatWidth::Fp32, Process::Nm45),
         2.0 * (112.0 * 0.9 + 144.0 * 3.7),
     );
     close(
-        shape.linear_pj(LinearKind::Ternary, FloatWidth::Fp16, Process::Nm7),
+        products.linear_pj(Linear::Ternary, FloatWidth::Fp16, Process::Nm7),
         2.0 * (112.0 * 0.007 + 64.0 * 0.34),
     );
     // Head 4→10: 30 additions, 40 multiplications. Attention at context 5, per layer and head:
     //   scores 1·1·5 = 5 additions, 10 multiplications; values 1·4·2 = 8 additions, 10 multiplications.
     let rest = 30.0 * 0.9 + 40.0 * 3.7 + 4.0 * (13.0 * 0.9 + 20.0 * 3.7);
     close(
-        shape.float_rest_pj(5, FloatWidth::Fp32, Process::Nm45),
+        products.float_pj(FloatWidth::Fp32, Process::Nm45).unwrap(),
         rest,
     );
 
-    let float = shape.energy(LinearKind::Float, 5);
-    let estimate = float
-        .estimate(FloatWidth::Fp32, Process::Nm45)
-        .expect("every pair is modelled");
-    close(estimate.model_pj - estimate.linear_pj, rest);
-    assert_eq!(float.method, MODELLED);
-    assert_eq!(float.estimates.len(), 4);
+    let float = products.modelled(Linear::Float);
+    assert_eq!(float.len(), 8);
+    close(
+        float["whole model, FP32, 45 nm"] - float["linear layers, FP32, 45 nm"],
+        rest,
+    );
 }
 
 #[test]
-fn what_stays_float_is_the_same_in_both_twins() {
-    let shape = ModelShape {
-        hidden: 128,
-        intermediate: 352,
-        layers: 4,
-        heads: 4,
-        kv_heads: 4,
-        head_dim: 32,
-        vocab: 65,
+fn what_stays_float_is_the_same_in_both() {
+    let products = Products {
+        linear: [block(128, 128, 352); 4].concat(),
+        float: Some(Products::head_and_attention(128, 65, 16, 32, 64)),
     };
-    let float = shape.energy(LinearKind::Float, 64);
-    let ternary = shape.energy(LinearKind::Ternary, 64);
-    for (f, t) in float.estimates.iter().zip(&ternary.estimates) {
-        close(f.model_pj - f.linear_pj, t.model_pj - t.linear_pj);
-        assert!(t.linear_pj < f.linear_pj && t.model_pj < f.model_pj);
+    let (float, ternary) = (
+        products.modelled(Linear::Float),
+        products.modelled(Linear::Ternary),
+    );
+    for width in FloatWidth::ALL {
+        for process in Process::ALL {
+            let [linear, whole] =
+                [LINEAR_LAYERS, WHOLE_MODEL].map(|part| label(part, width, process));
+            close(
+                float[&whole] - float[&linear],
+                ternary[&whole] - ternary[&linear],
+            );
+            assert!(ternary[&linear] < float[&linear] && ternary[&whole] < float[&whole]);
+        }
     }
 }
 
 #[test]
-fn energy_round_trips_through_json() {
-    let shape = ModelShape {
-        hidden: 4,
-        intermediate: 8,
-        layers: 1,
-        heads: 1,
-        kv_heads: 1,
-        head_dim: 4,
-        vocab: 9,
+fn what_was_not_counted_is_not_there() {
+    let layer = Products {
+        linear: vec![(8, 4)],
+        float: None,
     };
-    let energy = shape.energy(LinearKind::Ternary, 3);
-    let json = serde_json::to_string(&energy).expect("plain data");
-    assert!(
-        json.contains(r#""process":"7nm""#) && json.contains(r#""float":"fp16""#),
-        "{json}"
-    );
+    let labels: Vec<String> = layer.modelled(Linear::Ternary).into_keys().collect();
     assert_eq!(
-        serde_json::from_str::<Energy>(&json).expect("own output"),
-        energy
+        labels,
+        [
+            "linear layers, FP16, 45 nm",
+            "linear layers, FP16, 7 nm",
+            "linear layers, FP32, 45 nm",
+            "linear layers, FP32, 7 nm"
+        ]
     );
 }

@@ -1,9 +1,14 @@
-//! Files that are either the old version or the new one, never half of one.
+//! Files that are either the old version or the new one, never half of one; JSON whose missing numbers are NaN.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::error::ResultError;
 
 /// Writes `bytes` to `path` so that a reader sees the old content or the new, never a part.
 ///
@@ -17,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// ```
 /// let dir = tempfile::tempdir()?;
 /// let path = dir.path().join("note.txt");
-/// bitnet_report::write_atomic(&path, b"hello")?;
+/// bitnet_results::write_atomic(&path, b"hello")?;
 /// assert_eq!(std::fs::read(&path)?, b"hello");
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -50,6 +55,37 @@ fn temporary_beside(path: &Path) -> io::Result<PathBuf> {
         SERIAL.fetch_add(1, Ordering::Relaxed)
     ));
     Ok(path.with_file_name(hidden))
+}
+
+/// Reads a JSON file.
+///
+/// # Errors
+///
+/// Names the file when it cannot be read or holds something else.
+pub fn load_json<T: DeserializeOwned>(path: &Path) -> Result<T, ResultError> {
+    let text = fs::read_to_string(path).map_err(ResultError::read(path))?;
+    serde_json::from_str(&text).map_err(ResultError::parse(path))
+}
+
+/// Writes a JSON file, atomically.
+///
+/// # Errors
+///
+/// Names the file when it cannot be written.
+pub fn save_json(value: &impl Serialize, path: &Path) -> Result<(), ResultError> {
+    let json = serde_json::to_string_pretty(value).map_err(io::Error::from);
+    json.and_then(|json| write_atomic(path, (json + "\n").as_bytes()))
+        .map_err(ResultError::write(path))
+}
+
+/// JSON has no NaN; `null` stands for it.
+pub(crate) fn nan_if_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+/// What stands for a number that the file does not have.
+pub(crate) fn nan() -> f64 {
+    f64::NAN
 }
 
 #[cfg(test)]

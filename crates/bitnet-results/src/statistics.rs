@@ -8,8 +8,12 @@
 //! the initial weights), so part of what makes a run lucky is shared and cancels. The interval is that of the mean
 //! difference; where it excludes 0, the sign of the gap would be an unlikely accident of these seeds. It knows nothing
 //! of other data, other rates, or how many variants there were to choose from.
+//!
+//! Timings are another matter: their noise is what else the machine does, it has long tails and knows no normal distribution.
+//! Two models are therefore timed *in turns*, and the [`Ratio`] of their speeds is the median over turns with an interval made
+//! of order statistics, which asks of the turns nothing but that they are alike.
 
-use super::summary::Variant;
+use crate::variant::Variant;
 
 /// Mean and spread of a sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,7 +32,7 @@ impl Spread {
     /// Of the finite values; `None` where there are none.
     ///
     /// ```
-    /// use bitnet_report::experiment::statistics::Spread;
+    /// use bitnet_results::statistics::Spread;
     /// let spread = Spread::of([1.0, 2.0, 3.0, f64::NAN]).expect("three finite values");
     /// assert_eq!((spread.n, spread.missing, spread.mean, spread.sd), (3, 1, 2.0, Some(1.0)));
     /// ```
@@ -77,6 +81,114 @@ pub fn sample_sd(values: &[f64]) -> Option<f64> {
     sd.is_finite().then_some(sd)
 }
 
+/// The middle one, or the mean of the two middle ones; NaN of nothing.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        n => (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0,
+    }
+}
+
+/// A ratio of two speeds or times that were taken in turns.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ratio {
+    /// Turns.
+    pub turns: usize,
+    /// Median over turns of one's value over the other's in the same turn.
+    pub median: f64,
+    /// Lower and upper end of the interval of the median; `None` with fewer than 6 turns.
+    pub interval: Option<(f64, f64)>,
+}
+
+/// What may be said of a [`Ratio`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The interval is narrow and does not hold 1.
+    Differs,
+    /// The interval is narrow and holds 1: turns disagree about who is faster.
+    Alike,
+    /// The interval is wide, or there is none.
+    Open,
+}
+
+impl Ratio {
+    /// An interval that reaches further than this from the median, as a factor, is wide.
+    const WIDE: f64 = 1.25;
+
+    /// Of `values` over `baseline`, turn by turn; `None` without a turn in which both are positive and finite, or where they
+    /// differ in number.
+    ///
+    /// With `n` turns in order, the interval from the `k`-th smallest to the `k`-th largest ratio misses the median with
+    /// probability `2 · P(Binomial(n, ½) < k)`; `k` is the largest for which that is at most 5 %.
+    ///
+    /// ```
+    /// use bitnet_results::statistics::{Ratio, Verdict};
+    /// let float = [10.0, 5.0, 10.0, 10.0, 10.0, 10.0, 10.0, 10.0, 10.0];
+    /// let ternary = [22.0, 11.0, 21.0, 3.0, 22.0, 23.0, 22.0, 22.0, 90.0];
+    /// let ratio = Ratio::of(&ternary, &float).expect("nine turns");
+    /// assert_eq!((ratio.median, ratio.interval), (2.2, Some((2.1, 2.3))));
+    /// assert_eq!(ratio.verdict(), Verdict::Differs);
+    /// ```
+    pub fn of(values: &[f64], baseline: &[f64]) -> Option<Self> {
+        if values.len() != baseline.len() || values.is_empty() {
+            return None;
+        }
+        let usable = |v: f64| v > 0.0 && v.is_finite();
+        let mut ratios = Vec::with_capacity(values.len());
+        for (value, baseline) in values.iter().zip(baseline) {
+            if !usable(*value) || !usable(*baseline) {
+                return None;
+            }
+            ratios.push(value / baseline);
+        }
+        ratios.sort_by(f64::total_cmp);
+        let n = ratios.len();
+        let interval = trimmed(n).map(|out| (ratios[out], ratios[n - 1 - out]));
+        Some(Self {
+            turns: n,
+            median: median(&ratios),
+            interval,
+        })
+    }
+
+    /// What may be said of it.
+    pub fn verdict(&self) -> Verdict {
+        match self.interval {
+            Some((low, high))
+                if self.median / low <= Self::WIDE && high / self.median <= Self::WIDE =>
+            {
+                match low <= 1.0 && 1.0 <= high {
+                    true => Verdict::Alike,
+                    false => Verdict::Differs,
+                }
+            }
+            _ => Verdict::Open,
+        }
+    }
+}
+
+/// Values to leave out at each end of `n` in order, so that what is left spans the median with 95 % or more; `None` where even
+/// all of them do not.
+fn trimmed(n: usize) -> Option<usize> {
+    // 2 · P(Binomial(n, ½) ≤ out), summed up term by term.
+    let mut term = 0.5f64.powi(n as i32);
+    let mut missed = 2.0 * term;
+    if missed > 0.05 {
+        return None;
+    }
+    let mut out = 0;
+    loop {
+        term *= (n - out) as f64 / (out + 1) as f64;
+        missed += 2.0 * term;
+        if missed > 0.05 {
+            return Some(out);
+        }
+        out += 1;
+    }
+}
+
 /// The 0.975 quantile of Student's t: 95 % of the distribution lies within plus and minus this. `None` for 0 degrees of
 /// freedom.
 pub fn t_quantile(degrees: usize) -> Option<f64> {
@@ -107,7 +219,7 @@ pub fn gap(variant: &Variant, baseline: &Variant) -> Option<Spread> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::Run;
+    use crate::run::Run;
 
     fn near(a: f64, b: f64) -> bool {
         (a - b).abs() < 1e-12
@@ -160,6 +272,52 @@ mod tests {
                 Some(1.96)
             ]
         );
+    }
+
+    #[test]
+    fn medians() {
+        assert_eq!([median(&[3.0, 1.0, 2.0]), median(&[4.0, 1.0])], [2.0, 2.5]);
+        assert!(median(&[]).is_nan());
+    }
+
+    /// The usual table of order statistics for the median (for instance Conover, *Practical Nonparametric Statistics*): of 6 to
+    /// 8 values all, of 9 to 11 one less at each end, of 12 to 14 two, of 20 five, of 25 seven.
+    #[test]
+    fn intervals_of_the_median() {
+        let out = [
+            (5, None),
+            (6, Some(0)),
+            (8, Some(0)),
+            (9, Some(1)),
+            (11, Some(1)),
+            (12, Some(2)),
+            (20, Some(5)),
+            (25, Some(7)),
+        ];
+        assert_eq!(out.map(|(n, _)| trimmed(n)), out.map(|(_, out)| out));
+    }
+
+    #[test]
+    fn noise_is_no_ratio() {
+        let verdict = |a: &[f64], b: &[f64]| Ratio::of(a, b).map(|ratio| ratio.verdict());
+        let even = [1.0; 9];
+        let wide = [1.0, 1.1, 2.0, 2.2, 2.4, 2.6, 3.0, 4.0, 50.0];
+        assert_eq!(verdict(&wide, &even), Some(Verdict::Open));
+        // Turns that disagree about who is faster.
+        let close = [0.95, 0.97, 0.98, 0.99, 1.0, 1.01, 1.02, 1.04, 1.05];
+        assert_eq!(verdict(&close, &even), Some(Verdict::Alike));
+        // However clear, few turns are no evidence.
+        assert_eq!(verdict(&[2.0; 5], &[1.0; 5]), Some(Verdict::Open));
+        assert_eq!(verdict(&[2.0; 6], &[1.0; 6]), Some(Verdict::Differs));
+        // Both slowed down alike in some turns: the ratio stands.
+        let slowed = [1.0, 0.05, 1.0, 0.1, 1.0, 0.02, 1.0, 1.0, 0.5];
+        assert_eq!(
+            verdict(&slowed.map(|v| 2.2 * v), &slowed),
+            Some(Verdict::Differs)
+        );
+        assert_eq!(verdict(&[], &[]), None);
+        assert_eq!(verdict(&[1.0, f64::NAN], &[1.0, 1.0]), None);
+        assert_eq!(verdict(&[1.0], &[0.0]), None);
     }
 
     #[test]

@@ -1,21 +1,16 @@
 //! What one operation costs, and what a matrix product costs in operations.
 
-use serde::{Deserialize, Serialize};
-
 /// A manufacturing process with a published table of operation costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Process {
     /// 45 nm at 0.9 V (Horowitz 2014).
-    #[serde(rename = "45nm")]
     Nm45,
     /// 7 nm (the BitNet papers' table).
-    #[serde(rename = "7nm")]
     Nm7,
 }
 
 /// Width of a float operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FloatWidth {
     /// 32 bits.
     Fp32,
