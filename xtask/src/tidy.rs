@@ -3,7 +3,7 @@
 use std::{error::Error, fs, io, path::Path, process::Command};
 
 /// The internal crates that each library may depend on. Binaries may depend on any.
-const ARROWS: [(&str, &str); 9] = [
+const ARROWS: [(&str, &str); 11] = [
     ("bitnet-kernels", ""),
     ("bitnet-engine", "bitnet-kernels"),
     ("bitnet-formats", "bitnet-kernels"),
@@ -11,8 +11,16 @@ const ARROWS: [(&str, &str); 9] = [
     ("bitnet-models", "bitnet-engine bitnet-nn"),
     ("bitnet-config", "bitnet-models"),
     ("bitnet-data", ""),
-    ("bitnet-report", ""),
-    ("bitnet-train", "bitnet-config bitnet-data bitnet-models"),
+    ("bitnet-results", ""),
+    ("bitnet-report", "bitnet-results"),
+    (
+        "bitnet-train",
+        "bitnet-config bitnet-data bitnet-models bitnet-results",
+    ),
+    (
+        "bitnet-experiment",
+        "bitnet-config bitnet-models bitnet-results bitnet-train",
+    ),
 ];
 /// What unfinished code and debugging leave behind, without the `_`. A test that is left out with its reason is another thing.
 const DEBRIS: &str = "todo_!( unimplemented_!( dbg_!( #[_ignore] FIX_ME XX_X";

@@ -37,12 +37,9 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
-    /// Measure a trained run for `compare`, in a process of its own
+    /// Measure a trained run, or time several in turns, for `compare` and `experiment`
     #[command(hide = true)]
     Measure(MeasureArgs),
-    /// Score a trained run for `experiment`, in a process of its own
-    #[command(hide = true)]
-    Score(ScoreArgs),
 }
 
 impl Command {
@@ -55,7 +52,6 @@ impl Command {
             Command::Generate(args) => args.device.backend,
             Command::Bench(args) => args.backend,
             Command::Measure(args) => args.device.backend,
-            Command::Score(args) => args.device.backend,
             Command::Experiment(ExperimentCommand::Run(args)) => args.device.backend,
             Command::Experiment(ExperimentCommand::Render(_)) => Backend::Flex,
             Command::Doctor(_) | Command::Completions { .. } => Backend::Flex,
@@ -219,7 +215,7 @@ pub struct CompareArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum ExperimentCommand {
-    /// Train and score what is missing, then write summary.json and report.md
+    /// Train and score what is missing, then write summary.json and the report
     Run(ExperimentArgs),
     /// Write every report, and the index of them, anew from their summary.json
     Render(RenderArgs),
@@ -432,18 +428,17 @@ pub struct DoctorArgs {
 
 #[derive(Debug, Args)]
 pub struct MeasureArgs {
-    /// Run directory of a finished training
-    pub run: PathBuf,
+    /// Run directories of finished trainings
+    #[arg(required = true)]
+    pub runs: Vec<PathBuf>,
+    /// Time them in turns, and nothing else
+    #[arg(long)]
+    pub turns: bool,
+    /// In turns, time training steps too
+    #[arg(long, requires = "turns")]
+    pub steps: bool,
     #[command(flatten)]
     pub device: DeviceArgs,
     #[command(flatten)]
     pub engine: EngineArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct ScoreArgs {
-    /// Run directory of a finished training
-    pub run: PathBuf,
-    #[command(flatten)]
-    pub device: DeviceArgs,
 }

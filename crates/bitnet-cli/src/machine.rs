@@ -1,6 +1,6 @@
 //! The computer a result was made on, and the day.
 
-use bitnet_report::Machine;
+use bitnet_results::Machine;
 
 use crate::setup;
 

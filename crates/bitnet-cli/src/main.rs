@@ -6,6 +6,7 @@
 mod allocator;
 mod args;
 mod commands;
+mod contention;
 mod guard;
 mod interrupt;
 mod machine;
@@ -14,6 +15,7 @@ mod process;
 mod progress;
 mod setup;
 mod task;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -54,7 +56,6 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Doctor(args) => commands::doctor::run(args),
         Command::Completions { shell } => commands::completions::run(shell),
         Command::Measure(args) => commands::measure::run(args),
-        Command::Score(args) => commands::score::run(args),
         Command::Experiment(command) => commands::experiment::run(command),
     })
 }

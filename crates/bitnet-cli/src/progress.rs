@@ -3,7 +3,8 @@
 use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
 
-use bitnet_train::{Checkpoint, Evaluation, Observer, Progress, RunDir};
+use bitnet_results::Evaluation;
+use bitnet_train::{Checkpoint, Observer, Progress, RunDir};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Shows what a training run tells.
@@ -76,15 +77,21 @@ impl Observer for Display {
         }
     }
 
-    fn evaluation(&mut self, step: usize, evaluation: &Evaluation) {
-        let perplexity = match evaluation.perplexity {
-            0.0 => String::new(),
-            perplexity => format!(" perplexity {perplexity:.3}"),
+    fn evaluation(&mut self, step: usize, evaluation: &Evaluation, batches: Option<usize>) {
+        let split = match batches {
+            Some(batches) => format!("validation, first {batches} batches"),
+            None => "validation, whole split".to_owned(),
         };
-        self.print(format!(
-            "{} {step} val loss {:.4}{perplexity} accuracy {:.3}",
-            self.label, evaluation.loss, evaluation.accuracy
-        ));
+        let mut text = format!("{} {step} {split}: loss {:.4}", self.label, evaluation.loss);
+        for (name, value) in [
+            ("perplexity", evaluation.perplexity),
+            ("accuracy", evaluation.accuracy),
+        ] {
+            if let Some(value) = value {
+                text += &format!(" {name} {value:.3}");
+            }
+        }
+        self.print(text);
     }
 
     fn checkpoint(&mut self, checkpoint: &Checkpoint) {

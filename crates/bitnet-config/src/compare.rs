@@ -1,4 +1,4 @@
-//! `[compare]`: what is measured once both twins are trained.
+//! `[compare]`: what is measured of trained models.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CompareConfig {
-    /// Prompts that both twins continue in the report; none leaves the samples out.
+    /// Prompts that the models continue in the report; none leaves the samples out.
     pub prompts: Vec<String>,
     /// Tokens generated for each prompt.
     pub sample_tokens: usize,
@@ -18,7 +18,7 @@ pub struct CompareConfig {
     pub prefill_tokens: usize,
     /// Generated length of the decode timing.
     pub decode_tokens: usize,
-    /// How often each timing is repeated.
+    /// Turns of the timings, in each of which every model is timed once. Fewer than 6 give no interval, and then no ratio.
     pub repetitions: usize,
     /// Number of question probes (stories only); 0 leaves them out.
     pub probes: usize,
@@ -33,7 +33,7 @@ impl Default for CompareConfig {
             temperature: 0.8,
             prefill_tokens: 128,
             decode_tokens: 64,
-            repetitions: 5,
+            repetitions: 9,
             probes: 200,
         }
     }

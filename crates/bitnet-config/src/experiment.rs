@@ -56,7 +56,8 @@ pub struct ExperimentConfig {
     /// Learning rates of every variant that has none of its own; none keeps that of the configuration.
     pub learning_rates: Vec<f64>,
     /// The variant that the others are compared with, seed by seed.
-    pub baseline: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<String>,
     /// Whether the report draws scores against parameters and bytes.
     pub scatter: bool,
     /// What is compared.
@@ -69,27 +70,19 @@ pub struct ExperimentConfig {
 pub struct VariantConfig {
     /// Names the folder of its runs.
     pub name: String,
-    /// What tables and pictures call it; empty is the name.
-    pub label: String,
+    /// What tables and pictures call it, where the name is not enough.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// What makes it different, as in `--set`.
     pub set: Vec<String>,
-    /// Variants are compared within their group, such as one of several tasks; empty where all are of one.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub group: String,
+    /// Variants are compared within their group, such as one of several tasks; none where all are of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Its own learning rates.
     pub learning_rates: Vec<f64>,
-    /// The variant whose run under the same seed teaches this one (`train.distill_from`); empty for none.
-    pub teacher: String,
-}
-
-impl VariantConfig {
-    /// What tables and pictures call it.
-    pub fn words(&self) -> &str {
-        match self.label.is_empty() {
-            true => &self.name,
-            false => &self.label,
-        }
-    }
+    /// The variant whose run under the same seed teaches this one (`train.distill_from`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<String>,
 }
 
 impl ExperimentConfig {
@@ -237,20 +230,20 @@ impl ExperimentConfig {
                 ));
             }
         }
-        for variant in self.variants.iter().filter(|v| !v.teacher.is_empty()) {
-            let teacher = self.variants.iter().find(|v| v.name == variant.teacher);
-            if teacher.is_none_or(|teacher| !teacher.teacher.is_empty()) {
+        for variant in &self.variants {
+            let Some(name) = &variant.teacher else {
+                continue;
+            };
+            let teacher = self.variants.iter().find(|v| v.name == *name);
+            if teacher.is_none_or(|teacher| teacher.teacher.is_some()) {
                 let problem = "is not the name of a variant without a teacher of its own";
-                return Err(invalid(
-                    "variants.teacher",
-                    format!("{:?} of {}", variant.teacher, variant.name),
-                    problem,
-                ));
+                let value = format!("{name:?} of {}", variant.name);
+                return Err(invalid("variants.teacher", value, problem));
             }
         }
-        if !self.baseline.is_empty() && !names.contains(&self.baseline) {
+        if let Some(name) = self.baseline.as_ref().filter(|name| !names.contains(name)) {
             let problem = "is not the name of a variant";
-            return Err(invalid("baseline", format!("{:?}", self.baseline), problem));
+            return Err(invalid("baseline", format!("{name:?}"), problem));
         }
         Ok(())
     }

@@ -1,219 +1,158 @@
-//! Which charts a report has, and what is in them.
+//! The pictures of an experiment's report.
+//!
+//! Learning curves are means over seeds with the single seeds pale behind them: where the pale lines of two variants
+//! mingle, so do the variants. Error bars are plus and minus one sample standard deviation. A picture without anything
+//! to show is left out.
 
-mod learning;
+mod curves;
+mod resources;
+mod scores;
+mod sizes;
+mod telemetry;
 
-pub(crate) use learning::learning;
+use crate::svg::{BarChart, DotChart, LineChart, Placement, ScatterChart};
+use bitnet_results::{Experiment, Linear, Variant};
 
-use crate::energy::{Energy, FloatWidth, MODELLED, Process};
-use crate::format;
-use crate::summary::{Summary, Twin};
-use crate::svg::{Bar, BarChart, BarGroup, BarScale, LineChart, Placement};
-
-/// A chart with the name of its file and its text alternative.
-pub(crate) struct Figure {
+/// A picture: the name of its file, its text alternative, and a sentence under it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// File name, ending in `.svg`.
     pub file: &'static str,
+    /// What it shows, for those who do not see it.
     pub alt: String,
+    /// How to read it; may be empty.
+    pub caption: String,
     chart: Chart,
 }
 
+#[derive(Clone, Debug, PartialEq)]
 enum Chart {
-    Lines(LineChart),
     Bars(BarChart),
+    Dots(DotChart),
+    Lines(LineChart),
+    Scatter(ScatterChart),
 }
 
 impl Figure {
+    /// The picture.
     pub fn svg(&self, placement: Placement) -> String {
         match &self.chart {
-            Chart::Lines(chart) => chart.to_svg(placement),
             Chart::Bars(chart) => chart.to_svg(placement),
+            Chart::Dots(chart) => chart.to_svg(placement),
+            Chart::Lines(chart) => chart.to_svg(placement),
+            Chart::Scatter(chart) => chart.to_svg(placement),
         }
     }
 
-    fn lines(file: &'static str, chart: LineChart) -> Self {
+    fn bars(file: &'static str, chart: BarChart) -> Self {
         Self {
             file,
-            alt: format!("{}, {}", chart.title, chart.x_label),
-            chart: Chart::Lines(chart),
-        }
-    }
-
-    fn bars(file: &'static str, chart: BarChart) -> Option<Self> {
-        let figure = Self {
-            file,
             alt: format!("{}, {}", chart.title, chart.subtitle),
-            chart: Chart::Bars(chart.clone()),
-        };
-        chart
-            .groups
-            .iter()
-            .any(|g| !g.bars.is_empty())
-            .then_some(figure)
+            caption: String::new(),
+            chart: Chart::Bars(chart),
+        }
+    }
+
+    fn dots(file: &'static str, caption: &str, chart: DotChart) -> Option<Self> {
+        let any = chart.rows.iter().any(|row| row.mean.is_finite());
+        any.then(|| Self {
+            file,
+            alt: chart.title.clone(),
+            caption: caption.to_owned(),
+            chart: Chart::Dots(chart),
+        })
+    }
+
+    fn lines(file: &'static str, caption: &str, chart: LineChart) -> Option<Self> {
+        let finite = |(x, y): &(f64, f64)| x.is_finite() && y.is_finite();
+        let any = chart.series.iter().any(|s| s.points.iter().any(finite));
+        any.then(|| Self {
+            file,
+            alt: format!("{}, by {}", chart.title, chart.x_label),
+            caption: caption.to_owned(),
+            chart: Chart::Lines(chart),
+        })
+    }
+
+    fn scatter(file: &'static str, caption: &str, chart: ScatterChart) -> Option<Self> {
+        let any = chart.groups.iter().any(|group| !group.points.is_empty());
+        any.then(|| Self {
+            file,
+            alt: format!("{}, {}", chart.title, chart.x_label),
+            caption: caption.to_owned(),
+            chart: Chart::Scatter(chart),
+        })
     }
 }
 
-/// What memory the models take, at rest and running.
-pub(crate) fn memory(summary: &Summary) -> Option<Figure> {
-    let mut weights = Vec::new();
-    for (i, twin) in summary.twins.iter().enumerate() {
-        let bar = |name: String, bytes: u64| {
-            bar(name, colour(twin, i), bytes as f64, format::bytes(bytes))
-        };
-        match &twin.packed {
-            Some(packed) => weights.push(bar(twin.name.clone(), packed.weight_bytes)),
-            None if twin.float_bytes.f32 > 0 => {
-                weights.push(bar(format!("{} f32", twin.name), twin.float_bytes.f32));
-                weights.push(bar(format!("{} f16", twin.name), twin.float_bytes.f16));
-            }
-            None => {}
-        }
+/// Pictures under a common heading.
+pub struct Group {
+    /// The heading.
+    pub title: &'static str,
+    /// The pictures.
+    pub figures: Vec<Figure>,
+}
+
+/// Every picture of the report, in its order: the scores of many variants, curves where [`Experiment::curves`] asks for them,
+/// score against size where [`Experiment::scatter`] does, memory and speed, and what the ternary codes did where that was
+/// recorded. Groups without a picture are left out.
+pub fn groups(experiment: &Experiment) -> Vec<Group> {
+    let mut learning = Vec::new();
+    if experiment.curves {
+        learning.extend(curves::by_step(experiment));
+        learning.extend(curves::by_time(experiment));
+        learning.extend(curves::score(experiment));
     }
-    let sized = |of: fn(&Twin) -> Option<u64>| {
-        move |twin: &Twin| of(twin).map(|bytes| (bytes as f64, format::bytes(bytes)))
-    };
+    if experiment.twins().is_some() {
+        learning.extend(curves::training(experiment));
+        learning.extend(curves::learning_rate(experiment));
+    }
+    let mut scores: Vec<Figure> = scores::by_variant(experiment).into_iter().collect();
+    if experiment.scatter {
+        scores.extend(sizes::by_parameters(experiment));
+        scores.extend(sizes::by_bytes(experiment));
+    }
+    let resources = [
+        resources::memory(experiment),
+        resources::speed(experiment),
+        resources::energy(experiment),
+    ];
+    let codes = [telemetry::zeros(experiment), telemetry::flips(experiment)];
     let groups = [
-        BarGroup {
-            label: "Weights of the linear layers".to_owned(),
-            bars: weights,
-        },
-        group(summary, "Model file", sized(Twin::exported_bytes)),
-        group(
-            summary,
-            "Peak memory, inference",
-            sized(|t| t.inference.as_ref()?.peak_rss_bytes),
+        ("Scores", scores),
+        ("Learning", learning),
+        (
+            "Memory, speed and energy",
+            resources.into_iter().flatten().collect(),
         ),
-        group(
-            summary,
-            "Peak memory, training",
-            sized(|t| t.train.peak_rss_bytes),
+        (
+            "Ternary weights while training",
+            codes.into_iter().flatten().collect(),
         ),
     ];
-    Figure::bars(
-        "memory.svg",
-        bar_chart(
-            "Memory",
-            "each group on its own scale; shorter is better",
-            BarScale::PerGroup,
-            groups,
-        ),
-    )
-}
-
-/// Tokens per second, reading, writing and learning.
-pub(crate) fn speed(summary: &Summary) -> Option<Figure> {
-    let rated = |of: fn(&Twin) -> Option<f64>| {
-        move |twin: &Twin| {
-            of(twin)
-                .filter(|r| r.is_finite())
-                .map(|r| (r, format::rate(r)))
-        }
-    };
-    let groups = [
-        group(
-            summary,
-            "Decode (writing)",
-            rated(|t| Some(t.inference.as_ref()?.decode_tps)),
-        ),
-        group(
-            summary,
-            "Prefill (reading)",
-            rated(|t| Some(t.inference.as_ref()?.prefill_tps)),
-        ),
-        group(
-            summary,
-            "Training",
-            rated(|t| Some(t.train.tokens_per_second)),
-        ),
-    ];
-    Figure::bars(
-        "speed.svg",
-        bar_chart(
-            "Speed",
-            "each group on its own scale; longer is better",
-            BarScale::PerGroup,
-            groups,
-        ),
-    )
-}
-
-/// Modelled energy per token, FP16 at 7 nm: the pair the papers quote.
-pub(crate) fn energy(summary: &Summary) -> Option<Figure> {
-    let estimate = |energy: &Energy| energy.estimate(FloatWidth::Fp16, Process::Nm7).copied();
-    let linear = |twin: &Twin| {
-        twin.energy
-            .as_ref()
-            .and_then(estimate)
-            .map(|e| (e.linear_pj, format::picojoules(e.linear_pj)))
-    };
-    let model = |twin: &Twin| {
-        twin.energy
-            .as_ref()
-            .and_then(estimate)
-            .map(|e| (e.model_pj, format::picojoules(e.model_pj)))
-    };
-    let groups = [
-        group(summary, "Arithmetic of the linear layers", linear),
-        group(
-            summary,
-            "Whole model: with output head and attention in float",
-            model,
-        ),
-    ];
-    let subtitle = format!("{MODELLED}: FP16 and INT8 at 7 nm; shorter is better");
-    Figure::bars(
-        "energy.svg",
-        bar_chart("Energy per token", &subtitle, BarScale::Shared, groups),
-    )
-}
-
-/// Every chart of the report, in its order.
-pub(crate) fn all(summary: &Summary) -> Vec<Figure> {
-    let bars = [memory(summary), speed(summary), energy(summary)];
-    learning(summary)
+    let groups = groups
         .into_iter()
-        .chain(bars.into_iter().flatten())
+        .map(|(title, figures)| Group { title, figures });
+    groups.filter(|group| !group.figures.is_empty()).collect()
+}
+
+/// The pictures of all [`groups`].
+pub fn figures(experiment: &Experiment) -> Vec<Figure> {
+    groups(experiment)
+        .into_iter()
+        .flat_map(|group| group.figures)
         .collect()
 }
 
-/// The colour of a twin: fixed for the two everyone compares.
-pub(crate) fn colour(twin: &Twin, index: usize) -> usize {
-    match twin.name.as_str() {
-        Summary::FLOAT => 0,
-        Summary::TERNARY => 1,
-        _ => 2 + index % 2,
-    }
-}
-
-fn bar_chart<const N: usize>(
-    title: &str,
-    subtitle: &str,
-    scale: BarScale,
-    groups: [BarGroup; N],
-) -> BarChart {
-    let groups = groups.into_iter().filter(|g| !g.bars.is_empty()).collect();
-    BarChart {
-        title: title.to_owned(),
-        subtitle: subtitle.to_owned(),
-        scale,
-        groups,
-    }
-}
-
-fn group(summary: &Summary, label: &str, of: impl Fn(&Twin) -> Option<(f64, String)>) -> BarGroup {
-    let bars = summary.twins.iter().enumerate().filter_map(|(i, twin)| {
-        let (value, text) = of(twin)?;
-        Some(bar(twin.name.clone(), colour(twin, i), value, text))
-    });
-    BarGroup {
-        label: label.to_owned(),
-        bars: bars.collect(),
-    }
-}
-
-fn bar(name: String, colour: usize, value: f64, text: String) -> Bar {
-    Bar {
-        name,
-        colour,
-        value,
-        text,
-    }
+/// One colour per variant: the first float and the first ternary one keep the colours they have everywhere.
+pub(crate) fn colours(variants: &[Variant]) -> Vec<usize> {
+    let first = |kind: Linear| variants.iter().position(|v| v.linear == kind);
+    let (float, ternary) = (first(Linear::Float), first(Linear::Ternary));
+    let mut others = (2..7).cycle();
+    let colour = |i: usize| match Some(i) {
+        i if i == float => 0,
+        i if i == ternary => 1,
+        _ => others.next().unwrap_or(2),
+    };
+    (0..variants.len()).map(colour).collect()
 }

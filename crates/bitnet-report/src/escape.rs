@@ -43,19 +43,6 @@ pub(crate) fn html(text: &str) -> String {
     out
 }
 
-/// As [`markdown`], but what stands between two backticks stays code: for text that an experiment's author wrote.
-pub(crate) fn authored(text: &str) -> String {
-    let parts: Vec<&str> = text.split('`').collect();
-    if parts.len().is_multiple_of(2) {
-        return markdown(text);
-    }
-    let parts = parts.iter().enumerate().map(|(i, part)| match i % 2 {
-        1 => format!("`{}`", single_line(part)),
-        _ => markdown(part),
-    });
-    parts.collect()
-}
-
 /// Text for one line of Markdown, table cells included. Not for the start of a line, where `-` and `1.` mean something.
 pub(crate) fn markdown(text: &str) -> String {
     let text = single_line(text);
@@ -108,11 +95,6 @@ mod tests {
             markdown("a|b\n`c` <i>*d*"),
             "a\\|b \\`c\\` &lt;i&gt;\\*d\\*"
         );
-        assert_eq!(
-            authored("see `a_b --set x=1` and *d*"),
-            "see `a_b --set x=1` and \\*d\\*"
-        );
-        assert_eq!(authored("a `b"), "a \\`b");
         assert_eq!(fenced("", "x"), "```\nx\n```\n");
         assert_eq!(
             fenced("toml", "```\n````\n"),

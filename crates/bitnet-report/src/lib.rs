@@ -1,91 +1,84 @@
-//! What a comparison found: the summary, the energy model, and the report rendered from them.
+//! Reports of experiments: tables, charts, sentences and pages, from a summary alone.
 //!
-//! A comparison trains two Transformers that differ in one thing, whether the weights of their linear layers are float
-//! or ternary, and asks what that costs and what it buys. The answer is a [`Summary`], written as `summary.json` before
-//! anything is drawn; everything else here is a pure function of it, so a report can be rendered again years later,
-//! on another machine, from the file alone.
+//! A comparison of two runs says what happened once. Whether it would happen again is a matter of seeds, and whether it was fair
+//! is a matter of learning rates. An experiment is therefore a product, variants × learning rates × seeds, and a comparison
+//! (`bitnet compare`) is the smallest: one float and one ternary variant, one seed. What was found is an
+//! [`Experiment`](bitnet_results::Experiment), written as `summary.json` before anything is drawn; everything here is a pure
+//! function of it, so a report can be rendered again years later, on another machine, from the file alone.
 //!
 //! ```text
-//! Summary ──► main_table, energy_table ──► text, Markdown, CSV, HTML
-//!    │   ├──► headline and the other sentences
-//!    │   └──► charts (SVG)
-//!    └──────► render_all ──► report.html, report.md, loss.svg, …
+//! Experiment ──► tables, headline, charts ──► Document ──► templates ──► report.html, report.md
+//! [Experiment] ─► index ─► README.md of the folder
 //! ```
 //!
-//! Where one comparison is two runs, an experiment is many: variants × learning rates × seeds, on any task. Its types,
-//! statistics and report are in [`experiment`].
+//! Rules that keep a report honest:
 //!
-//! Three rules keep a report honest:
-//!
-//! - **No direction is written down.** Every sentence is computed from the numbers, and reads right when the ternary
-//!   twin is slower, larger, or has diverged.
-//! - **What was not measured is not a number.** It is `None` in the summary, a dash in a table, absent from a chart.
-//!   Energy is modelled, and says so wherever it appears ([`energy`]).
+//! - **No direction is written down.** Every sentence is computed from the numbers, and reads right when the ternary variant is
+//!   slower, larger, or has diverged.
+//! - **Paired by seed, in turns.** Differences of scores are taken seed by seed, ratios of speeds turn by turn
+//!   ([`bitnet_results::statistics`]). A ratio comes with its interval; where that is wide, the headline says so and gives no
+//!   number.
+//! - **No digit without support.** A mean is printed to the second digit of its standard deviation, and with one seed the text
+//!   says that no spread is known.
+//! - **What was not measured is a dash.** Energy is modelled, and says so wherever it appears. A run that diverged is counted,
+//!   not dropped in silence.
 //! - **Text from outside is escaped where it enters a document.** A model may well write `<script>`.
 //!
 //! No Burn, no network, no fonts, no plotting library: the crate builds in seconds and its output opens anywhere.
 //!
 //! ```
-//! use bitnet_report::{FloatBytes, Packed, Summary, Train, Twin, Val, render_all};
+//! use bitnet_report::{headline, render};
+//! use bitnet_results::{Experiment, Linear, Metric, Run, Variant};
 //!
-//! let float = Twin {
-//!     name: Summary::FLOAT.into(),
-//!     params: 1000,
-//!     train: Train { steps: 10, seconds: 2.0, ..Train::default() },
-//!     val: Val { loss: 2.0, perplexity: 7.39, accuracy: 0.4 },
-//!     ..Twin::default()
+//! let run = |seed, score| Run { seed, score, ..Run::default() };
+//! let variant = |name: &str, linear, scores: [f64; 3]| Variant {
+//!     name: name.into(),
+//!     linear,
+//!     runs: (1..).zip(scores).map(|(seed, score)| run(seed, score)).collect(),
+//!     ..Variant::default()
 //! };
-//! let ternary = Twin {
-//!     name: Summary::TERNARY.into(),
-//!     float_bytes: FloatBytes::of(800),
-//!     packed: Some(Packed { val_loss: 2.1, weight_bytes: 200, file_bytes: 1400, ..Packed::default() }),
-//!     train: Train { steps: 10, seconds: 3.0, ..Train::default() },
-//!     ..float.clone()
-//! };
-//! let summary = Summary { twins: vec![float, ternary], ..Summary::default() };
+//! let float = variant("float", Linear::Float, [1.70, 1.71, 1.69]);
+//! let ternary = variant("ternary", Linear::Ternary, [1.74, 1.76, 1.73]);
+//! let metric = Metric { key: "loss".into(), label: "validation loss".into(), unit: "nats".into(), ..Metric::default() };
+//! let mut experiment = Experiment { metric, variants: vec![float, ternary], ..Experiment::default() };
 //! assert_eq!(
-//!     bitnet_report::headline(&summary),
-//!     "The ternary twin’s validation loss is 2.100 against 2.000 (+0.100 nats, +5.0 %), \
-//!      its packed weights take 1/16 of their f32 bytes, and training took 1.50× as long."
+//!     headline(&experiment),
+//!     "Best is float with a validation loss of 1.700 ± 0.010 over 3 seeds; its lead over the runner-up, ternary, is \
+//!      0.0433 ± 0.0058 nats, paired by seed (95 % interval 0.0290 to 0.0577), which excludes 0."
 //! );
-//!
+//! // One seed of each: a comparison.
+//! experiment.variants.iter_mut().for_each(|variant| variant.runs.truncate(1));
+//! assert_eq!(
+//!     headline(&experiment),
+//!     "The ternary model’s validation loss is 1.740 against 1.700 (+0.040 nats, +2.4 %)."
+//! );
 //! let dir = tempfile::tempdir()?;
-//! summary.save(&dir.path().join("summary.json"))?;
-//! let again = Summary::load(&dir.path().join("summary.json"))?;
-//! assert_eq!(again, summary);
-//! assert!(render_all(&again, dir.path())?.iter().all(|file| file.exists()));
+//! assert!(render(&experiment, dir.path())?.iter().all(|file| file.exists()));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
-mod charts;
-pub mod energy;
-mod error;
+pub mod charts;
+mod curve;
+mod document;
 mod escape;
-pub mod experiment;
 pub mod format;
-mod html;
-mod json;
-mod markdown;
+mod headline;
+mod index;
 mod notes;
+mod numbers;
+mod page;
 mod render;
-mod story;
-mod summary;
 pub mod svg;
 pub mod table;
-mod tables;
-mod write;
+pub mod tables;
+mod templates;
+mod twins;
+mod winner;
 
-pub use error::SummaryError;
-pub use html::render_html;
-pub use markdown::render_markdown;
-pub use render::render_all;
-pub use story::headline;
-pub use summary::{
-    DataInfo, FloatBytes, Inference, Machine, Packed, Probes, Sample, Summary, TokenMatch, Train,
-    TrainPoint, Twin, Val, ValPoint,
-};
-pub use tables::{energy_table, main_table};
-pub use write::write_atomic;
+pub use headline::headline;
+pub use index::{INDEX_TITLE, index_markdown, render_index};
+pub use render::{render, report_html, report_markdown};
+pub use winner::winner;

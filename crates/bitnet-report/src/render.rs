@@ -1,37 +1,47 @@
-//! A run directory's reports, written from its summary.
+//! An experiment's reports as files.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::charts;
-use crate::html::render_html;
-use crate::markdown::render_markdown;
-use crate::summary::Summary;
-use crate::svg::Placement;
-use crate::write::write_atomic;
+use bitnet_results::{Experiment, write_atomic};
 
-/// Writes `report.html`, `report.md` and the charts it refers to into `dir`, which is created if missing.
+use crate::page::document;
+use crate::svg::Placement;
+use crate::templates;
+
+/// Writes `report.html`, `report.md` and the pictures that it shows into `dir`, which is created if missing.
 ///
-/// Each file appears whole or not at all ([`write_atomic`]), the charts before the report that shows them. Returns the
-/// paths written, `report.html` first.
+/// Each file appears whole or not at all ([`write_atomic`]), the pictures before the report that shows them. Returns the paths
+/// written, `report.html` first.
 ///
 /// # Errors
 ///
 /// The first error of the file system; files already written stay.
-pub fn render_all(summary: &Summary, dir: &Path) -> io::Result<Vec<PathBuf>> {
+pub fn render(experiment: &Experiment, dir: &Path) -> io::Result<Vec<PathBuf>> {
     std::fs::create_dir_all(dir)?;
     let write = |name: &str, text: String| {
         let path = dir.join(name);
         write_atomic(&path, text.as_bytes()).map(|()| path)
     };
-    let mut charts = Vec::new();
-    for figure in charts::all(summary) {
-        charts.push(write(figure.file, figure.svg(Placement::Standalone))?);
+    let (document, groups) = document(experiment);
+    let mut pictures = Vec::new();
+    for figure in groups.iter().flat_map(|group| &group.figures) {
+        pictures.push(write(figure.file, figure.svg(Placement::Standalone))?);
     }
     let mut written = vec![
-        write("report.html", render_html(summary))?,
-        write("report.md", render_markdown(summary))?,
+        write("report.html", templates::page(&document))?,
+        write("report.md", templates::markdown(&document))?,
     ];
-    written.append(&mut charts);
+    written.append(&mut pictures);
     Ok(written)
+}
+
+/// The report as GitHub-flavoured Markdown that refers to its pictures by name.
+pub fn report_markdown(experiment: &Experiment) -> String {
+    templates::markdown(&document(experiment).0)
+}
+
+/// The report as a self-contained page.
+pub fn report_html(experiment: &Experiment) -> String {
+    templates::page(&document(experiment).0)
 }

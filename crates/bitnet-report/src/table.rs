@@ -1,12 +1,14 @@
-//! A table that knows its numbers, shown as terminal text, Markdown, CSV or HTML.
+//! A table that knows its numbers, shown as terminal text, Markdown or CSV, and in the templates of a page.
 //!
 //! A [`Cell`] holds the text people read (`1.23 MB`) and, where there is one, the number behind it, so that CSV gets
 //! `1230000` while everything else gets the text.
 
-use crate::escape;
+use serde::Serialize;
+
+use crate::{escape, templates};
 
 /// One cell: text, and the number behind it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Cell {
     /// What people read.
     pub text: String,
@@ -37,7 +39,7 @@ impl Cell {
 }
 
 /// A titled group of rows; the first cell of a row is its label.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Section {
     /// Heading of the group; may be empty.
     pub title: String,
@@ -46,7 +48,7 @@ pub struct Section {
 }
 
 /// Header and sections. The first column is left-aligned, the others right-aligned.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Table {
     /// Column headings.
     pub header: Vec<String>,
@@ -109,88 +111,33 @@ impl Table {
 
     /// A GitHub-flavoured Markdown table; sections become a row of their own, better values are bold.
     pub fn to_markdown(&self) -> String {
-        let mut out = String::from("|");
-        for title in &self.header {
-            out.push_str(&format!(" {} |", escape::markdown(title)));
-        }
-        out.push_str("\n|");
-        for column in 0..self.header.len() {
-            out.push_str(if column == 0 { " --- |" } else { " ---: |" });
-        }
-        out.push('\n');
-        for section in &self.sections {
-            if !section.title.is_empty() {
-                let rest = " |".repeat(self.header.len().saturating_sub(1));
-                out.push_str(&format!(
-                    "| **{}** |{rest}\n",
-                    escape::markdown(&section.title)
-                ));
-            }
-            for row in &section.rows {
-                out.push('|');
-                for cell in row {
-                    let text = escape::markdown(&cell.text);
-                    out.push_str(&if cell.best {
-                        format!(" **{text}** |")
-                    } else {
-                        format!(" {text} |")
-                    });
-                }
-                out.push('\n');
-            }
-        }
-        out
+        templates::markdown_table(self)
     }
 
-    /// CSV (RFC 4180, with plain newlines): raw numbers, and the section as the first column.
+    /// CSV: raw numbers, and the section as the first column.
     pub fn to_csv(&self) -> String {
-        let mut out = String::new();
+        let mut writer = csv::WriterBuilder::new()
+            .flexible(true)
+            .from_writer(Vec::new());
         let header = std::iter::once("section").chain(self.header.iter().map(String::as_str));
-        push_record(&mut out, header.map(str::to_owned));
+        // Writing to memory does not fail.
+        let _ = writer.write_record(header);
         for section in &self.sections {
             for row in &section.rows {
-                let cells = row.iter().map(|cell| {
+                let cell = |cell: &Cell| {
                     cell.value
                         .map_or_else(|| cell.text.clone(), |v| v.to_string())
-                });
-                push_record(
-                    &mut out,
-                    std::iter::once(section.title.clone()).chain(cells),
+                };
+                let _ = writer.write_record(
+                    std::iter::once(section.title.clone()).chain(row.iter().map(cell)),
                 );
             }
         }
-        out
-    }
-
-    /// An HTML `<table>`, one `<tbody>` per section; better values are `<strong>`.
-    pub fn to_html(&self) -> String {
-        let mut out = String::from("<div class=\"scroll\"><table>\n<thead><tr>");
-        for title in &self.header {
-            out.push_str(&format!("<th scope=\"col\">{}</th>", escape::html(title)));
-        }
-        out.push_str("</tr></thead>\n");
-        for section in &self.sections {
-            out.push_str("<tbody>\n");
-            if !section.title.is_empty() {
-                let (span, title) = (self.header.len(), escape::html(&section.title));
-                out.push_str(&format!("<tr class=\"group\"><th colspan=\"{span}\" scope=\"rowgroup\">{title}</th></tr>\n"));
-            }
-            for row in &section.rows {
-                out.push_str("<tr>");
-                for (column, cell) in row.iter().enumerate() {
-                    let text = escape::html(&cell.text);
-                    out.push_str(&match (column, cell.best) {
-                        (0, _) => format!("<th scope=\"row\">{text}</th>"),
-                        (_, true) => format!("<td><strong>{text}</strong></td>"),
-                        (_, false) => format!("<td>{text}</td>"),
-                    });
-                }
-                out.push_str("</tr>\n");
-            }
-            out.push_str("</tbody>\n");
-        }
-        out.push_str("</table></div>\n");
-        out
+        writer
+            .into_inner()
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .unwrap_or_default()
     }
 
     fn rows(&self) -> impl Iterator<Item = &Vec<Cell>> {
@@ -214,20 +161,6 @@ fn push_line(out: &mut String, indent: &str, cells: &[String], widths: &[usize])
         }
     }
     out.push_str(line.trim_end());
-    out.push('\n');
-}
-
-fn push_record(out: &mut String, fields: impl Iterator<Item = String>) {
-    for (i, field) in fields.enumerate() {
-        if i > 0 {
-            out.push(',');
-        }
-        if field.contains(['"', ',', '\n', '\r']) {
-            out.push_str(&format!("\"{}\"", field.replace('"', "\"\"")));
-        } else {
-            out.push_str(&field);
-        }
-    }
     out.push('\n');
 }
 

@@ -1,260 +1,263 @@
-//! The report's tables: the float twin, the ternary twin, and the ratio between them.
+//! The tables of an experiment's report, each a pure function of the summary.
+//!
+//! Scores are means over seeds with their sample standard deviation; gaps are paired by seed with the baseline. What is
+//! missing is a dash, and a mean over fewer runs than there were says so.
 
-mod rows;
+mod detail;
+mod energy;
+mod grid;
+mod side;
+mod views;
 
-use rows::{Better, Rows, Versus};
+pub use detail::{metrics_table, seeds_table};
+pub use energy::energy_table;
+pub use grid::{grid_notes, grid_table};
+pub use side::side_by_side;
+pub use views::{equal_bytes_table, equal_time_table};
 
-use crate::energy::{EnergyEstimate, FloatWidth, Process};
-use crate::format;
-use crate::summary::{Summary, Twin};
-use crate::table::Table;
+use crate::format::{self, NONE};
+use crate::numbers::{self, Style};
+use crate::table::{Cell, Section, Table};
+use bitnet_results::Run;
+use bitnet_results::statistics::{Spread, gap, median};
+use bitnet_results::{Experiment, Speed, Variant};
 
-fn header(summary: &Summary) -> Vec<String> {
-    let twins = summary.twins.iter().map(|twin| twin.name.clone());
-    let versus = summary.pair().map(|_| "ternary vs float".to_owned());
-    std::iter::once(String::new())
-        .chain(twins)
-        .chain(versus)
-        .collect()
-}
-
-fn counted(n: u64) -> Option<f64> {
-    (n > 0).then_some(n as f64)
-}
-
-fn bytes(value: f64) -> String {
-    format::bytes(value as u64)
-}
-
-fn count(value: f64) -> String {
-    format::count(value as u64)
-}
-
-/// The main table: quality, size, speed and training of every twin, with the ratio between float and ternary.
-///
-/// Rows nobody has a value for are left out; the better value of a row is marked unless both read the same.
-pub fn main_table(summary: &Summary) -> Table {
-    use Better::{Higher, Lower, Neither};
-    use Versus::{Difference, Nothing, Ratio};
-    let nats = |v| format::fixed(v, 4);
-    let quality = Rows::new(summary, "Quality on the validation split")
-        .row(
-            "Loss of the exported model, nats/token",
-            |t| Some(t.score()),
-            nats,
-            Difference(4),
-            Lower,
-        )
-        .row(
-            "Loss in training form, nats/token",
-            |t| Some(t.val.loss),
-            nats,
-            Difference(4),
-            Lower,
-        )
-        .row(
-            "Loss as the CPU engine runs it, nats/token",
-            |t| t.inference.as_ref().and_then(|i| i.val_loss),
-            nats,
-            Difference(4),
-            Lower,
-        )
-        .row(
-            "Loss before training, nats/token",
-            |t| t.initial_val_loss,
-            nats,
-            Difference(4),
-            Neither,
-        )
-        .row(
-            "Bits per byte",
-            |t| t.bits_per_byte,
-            |v| format::fixed(v, 4),
-            Difference(4),
-            Lower,
-        )
-        .row(
-            "Perplexity",
-            |t| Some(t.val.perplexity),
-            |v| format::fixed(v, 3),
-            Ratio,
-            Lower,
-        )
-        .row(
-            "Next token right",
-            |t| Some(t.val.accuracy),
-            format::percent,
-            Ratio,
-            Higher,
-        )
-        .row(
-            "Probe questions right",
-            |t| {
-                t.probes
-                    .filter(|p| p.asked > 0)
-                    .map(|p| p.right as f64 / p.asked as f64)
-            },
-            format::percent,
-            Ratio,
-            Higher,
-        );
-    let size = Rows::new(summary, "Size")
-        .row("Parameters", |t| counted(t.params), count, Ratio, Neither)
-        .row(
-            "of which ternary",
-            |t| Some(t.ternary_weights as f64),
-            count,
-            Nothing,
-            Neither,
-        )
-        .row(
-            "Bits per ternary weight",
-            |t| t.bits_per_ternary_weight,
-            |v| format::fixed(v, 2),
-            Nothing,
-            Neither,
-        )
-        .row(
-            "Linear-layer weights (float: f32)",
-            |t| weights(t, t.float_bytes.f32),
-            bytes,
-            Ratio,
-            Lower,
-        )
-        .row(
-            "Linear-layer weights (float: f16)",
-            |t| weights(t, t.float_bytes.f16),
-            bytes,
-            Ratio,
-            Lower,
-        )
-        .row(
-            "Model file",
-            |t| t.exported_bytes().map(|n| n as f64),
-            bytes,
-            Ratio,
-            Lower,
-        );
-    let inference = Rows::new(summary, "Inference")
-        .row(
-            "Prefill",
-            |t| t.inference.as_ref().map(|i| i.prefill_tps),
-            format::rate,
-            Ratio,
-            Higher,
-        )
-        .row(
-            "Decode",
-            |t| t.inference.as_ref().map(|i| i.decode_tps),
-            format::rate,
-            Ratio,
-            Higher,
-        )
-        .row(
-            "Peak memory",
-            |t| Some(t.inference.as_ref()?.peak_rss_bytes? as f64),
-            bytes,
-            Ratio,
-            Lower,
-        );
-    let training = Rows::new(summary, "Training")
-        .row(
-            "Steps",
-            |t| Some(t.train.steps as f64),
-            |v| format::integer(v as u64),
-            Nothing,
-            Neither,
-        )
-        .row(
-            "Tokens seen",
-            |t| Some(t.train.tokens as f64),
-            count,
-            Nothing,
-            Neither,
-        )
-        .row(
-            "Time",
-            |t| Some(t.train.seconds),
-            format::seconds,
-            Ratio,
-            Lower,
-        )
-        .row(
-            "Time per step",
-            |t| t.ms_per_step,
-            |v| format::seconds(v / 1e3),
-            Ratio,
-            Lower,
-        )
-        .row(
-            "Throughput",
-            |t| Some(t.train.tokens_per_second),
-            format::rate,
-            Ratio,
-            Higher,
-        )
-        .row(
-            "Peak memory",
-            |t| t.train.peak_rss_bytes.map(|n| n as f64),
-            bytes,
-            Ratio,
-            Lower,
-        );
-    let sections = [quality, size, inference, training].map(|rows| rows.section);
-    Table {
-        header: header(summary),
-        sections: sections
-            .into_iter()
-            .filter(|s| !s.rows.is_empty())
-            .collect(),
+/// The table that an experiment is looked up in: of a comparison [`side_by_side`], of others one row per variant.
+pub fn main_table(experiment: &Experiment) -> Table {
+    match experiment.twins() {
+        Some(_) => side_by_side(experiment),
+        None => by_variant(experiment),
     }
 }
 
-/// Packed bytes where the twin is packed, else what its weights take in float.
-fn weights(twin: &Twin, float: u64) -> Option<f64> {
-    counted(
-        twin.packed
-            .as_ref()
-            .map_or(float, |packed| packed.weight_bytes),
-    )
-}
-
-/// Modelled energy per token for every float width and process, and measured joules where there is a meter.
-pub fn energy_table(summary: &Summary) -> Table {
-    let section = |title: &str, of: fn(&EnergyEstimate) -> f64| {
-        let mut rows = Rows::new(summary, title);
-        for process in Process::ALL {
-            for width in FloatWidth::ALL {
-                let label = format!("{}, {}", width.name(), process.name());
-                let value = |t: &Twin| t.energy.as_ref()?.estimate(width, process).map(of);
-                rows = rows.row(
-                    &label,
-                    value,
-                    format::picojoules,
-                    Versus::Ratio,
-                    Better::Lower,
-                );
-            }
-        }
-        rows.section
+/// One row per variant: size, learning rate, score, gap to the baseline, and what training and inference took. The best
+/// mean is marked.
+fn by_variant(experiment: &Experiment) -> Table {
+    let metric = &experiment.metric;
+    let better = if metric.higher_is_better {
+        "higher is better"
+    } else {
+        "lower is better"
     };
-    let measured = Rows::new(summary, "Measured by a meter").row(
-        "Per generated token",
-        |t| t.energy.as_ref()?.measured_joules_per_token,
-        |joules| format::picojoules(joules * 1e12),
-        Versus::Ratio,
-        Better::Lower,
-    );
-    let sections = [
-        section("Modelled: arithmetic of the linear layers", |e| e.linear_pj),
-        section("Modelled: whole model", |e| e.model_pj),
-        measured.section,
-    ];
-    Table {
-        header: header(summary),
-        sections: sections
-            .into_iter()
-            .filter(|s| !s.rows.is_empty())
-            .collect(),
+    let mut header: Vec<String> = [
+        "variant",
+        "parameters",
+        "linear layers",
+        "file",
+        "learning rate",
+    ]
+    .map(str::to_owned)
+    .into();
+    header.push(format!("{} ({better})", metric.words()));
+    let against = gap_title(experiment);
+    let has_gaps = against.is_some();
+    if let Some(title) = against {
+        header.push(title);
+        header.push("95 % interval".to_owned());
     }
+    let timings = timings(experiment);
+    let fixed = [
+        "training time",
+        "training speed",
+        "peak memory, training",
+        "peak memory, inference",
+    ];
+    header.extend(fixed.map(str::to_owned));
+    header.extend(timings.iter().map(|timing| timing.title.to_owned()));
+    let best: Vec<String> = experiment
+        .groups()
+        .iter()
+        .filter(|(_, group)| group.variants.len() > 1)
+        .filter_map(|(_, group)| Some(crate::winner::ranking(group).first()?.0.name.clone()))
+        .collect();
+    let speed = |rate| format::rate_of(unit(experiment), rate);
+    let rows = experiment.variants.iter().map(|variant| {
+        let mut row = vec![
+            label(variant),
+            counted(variant.params, format::count),
+            counted(variant.packed_bytes, format::bytes),
+            counted(variant.file_bytes, format::bytes),
+            Cell::number(numbers::rate(variant.learning_rate), variant.learning_rate),
+        ];
+        let mut score = score(experiment, variant);
+        score.best = best.contains(&variant.name);
+        row.push(score);
+        if has_gaps {
+            row.extend(gap_cells(experiment, variant));
+        }
+        row.extend([
+            average(
+                variant,
+                |run| positive(run.total_seconds()),
+                format::seconds,
+            ),
+            average(variant, |run| positive(run.tokens_per_second), speed),
+            highest(variant, |run| run.peak_rss_bytes),
+            highest(variant, |run| run.inference_peak_rss_bytes),
+        ]);
+        row.extend(timings.iter().map(|timing| (timing.cell)(variant)));
+        row
+    });
+    table(header, rows.collect())
+}
+
+/// What a training step reads: tokens, or, in a layer or a perceptron, examples.
+fn unit(experiment: &Experiment) -> &'static str {
+    match experiment.task.as_str() {
+        "vectors" | "layer" => "examples",
+        _ => "tok",
+    }
+}
+
+/// A column of inference speeds.
+struct Timing {
+    title: &'static str,
+    cell: fn(&Variant) -> Cell,
+}
+
+/// The columns that some variant has a value for: medians over turns, or, in older summaries, means over runs.
+fn timings(experiment: &Experiment) -> Vec<Timing> {
+    let all = [
+        Timing {
+            title: "prefill",
+            cell: |v| over_turns(v, |speed| &speed.prefill_tps, format::rate),
+        },
+        Timing {
+            title: "decode",
+            cell: |v| over_turns(v, |speed| &speed.decode_tps, format::rate),
+        },
+        Timing {
+            title: "latency",
+            cell: |v| match &v.speed {
+                None => average(v, |run| run.latency_ms, numbers::milliseconds),
+                Some(_) => over_turns(v, |speed| &speed.latency_ms, numbers::milliseconds),
+            },
+        },
+    ];
+    let known = |timing: &Timing| {
+        experiment
+            .variants
+            .iter()
+            .any(|v| (timing.cell)(v).value.is_some())
+    };
+    all.into_iter().filter(known).collect()
+}
+
+/// The median over turns.
+fn over_turns(variant: &Variant, of: fn(&Speed) -> &Vec<f64>, write: fn(f64) -> String) -> Cell {
+    let turns = variant
+        .speed
+        .as_ref()
+        .map(of)
+        .filter(|turns| !turns.is_empty());
+    turns.map_or_else(none, |turns| {
+        let middle = median(turns);
+        Cell::number(write(middle), middle)
+    })
+}
+
+/// Heading of the gaps to the baseline, or to that of each group; `None` where there is no baseline.
+fn gap_title(experiment: &Experiment) -> Option<String> {
+    let points = points(experiment);
+    if experiment.is_grouped() {
+        return Some(format!("gap to the group’s float{points}"));
+    }
+    let baseline = experiment.baseline()?;
+    Some(format!("gap to {}{points}", baseline.name))
+}
+
+fn gap_cells(experiment: &Experiment, variant: &Variant) -> [Cell; 2] {
+    let Some(baseline) = experiment.baseline_of(variant) else {
+        return [none(), none()];
+    };
+    if variant.name == baseline.name {
+        return [Cell::text("baseline"), none()];
+    }
+    let Some(gap) = gap(variant, baseline) else {
+        return [none(), none()];
+    };
+    let style = Style::of(&experiment.metric);
+    let size = baseline.score().map_or(0.0, |score| score.mean);
+    [
+        Cell::number(style.gap(&gap, size, true), gap.mean),
+        Cell::text(style.interval(&gap, size, true)),
+    ]
+}
+
+/// Points are named where scores are shown as percent: a gap of 2 % could be relative.
+fn points(experiment: &Experiment) -> &'static str {
+    if experiment.metric.percent {
+        ", percentage points"
+    } else {
+        ""
+    }
+}
+
+fn table(header: Vec<String>, rows: Vec<Vec<Cell>>) -> Table {
+    let section = Section {
+        title: String::new(),
+        rows,
+    };
+    Table {
+        header,
+        sections: vec![section],
+    }
+}
+
+fn none() -> Cell {
+    Cell::text(NONE)
+}
+
+fn label(variant: &Variant) -> Cell {
+    Cell::text(variant.words())
+}
+
+/// The score over seeds; says how many runs count where not all do.
+fn score(experiment: &Experiment, variant: &Variant) -> Cell {
+    match variant.score() {
+        Some(score) => spread_cell(&Style::of(&experiment.metric), &score),
+        None if variant.runs.is_empty() => none(),
+        None => Cell::text(format!("{NONE} (0 of {} runs)", variant.runs.len())),
+    }
+}
+
+fn spread_cell(style: &Style, spread: &Spread) -> Cell {
+    let mut text = style.spread(spread);
+    if spread.missing > 0 {
+        text.push_str(&format!(
+            " ({} of {} runs)",
+            spread.n,
+            spread.n + spread.missing
+        ));
+    }
+    Cell::number(text, spread.mean)
+}
+
+/// A count that is never 0 where it is known.
+fn counted(n: u64, write: fn(u64) -> String) -> Cell {
+    if n == 0 {
+        none()
+    } else {
+        Cell::number(write(n), n as f64)
+    }
+}
+
+fn positive(value: f64) -> Option<f64> {
+    Some(value).filter(|v| *v > 0.0)
+}
+
+/// The mean over the runs that have it.
+fn average(
+    variant: &Variant,
+    of: impl Fn(&Run) -> Option<f64>,
+    write: impl Fn(f64) -> String,
+) -> Cell {
+    let values = variant.runs.iter().filter_map(of);
+    Spread::of(values).map_or_else(none, |s| Cell::number(write(s.mean), s.mean))
+}
+
+/// The most of any run: memory that has to be there.
+fn highest(variant: &Variant, of: impl Fn(&Run) -> Option<u64>) -> Cell {
+    let most = variant.runs.iter().filter_map(of).max();
+    most.map_or_else(none, |n| Cell::number(format::bytes(n), n as f64))
 }

@@ -2,19 +2,23 @@
 
 use std::path::Path;
 
-use bitnet_report::experiment::{
-    CurvePoint, Experiment, GridPoint, LayerTelemetry, LossPoint, Metric, Run, TelemetryPoint,
-    Variant, headline, index_markdown, plots, render, render_index, report_markdown, winner,
+use bitnet_report::{
+    charts, headline, index_markdown, render, render_index, report_html, report_markdown, winner,
+};
+use bitnet_results::{
+    Experiment, GridPoint, HealthPoint, LayerHealth, LayerTelemetry, Linear, Metric, Run,
+    TrainPoint, ValPoint, Variant,
 };
 
 const SEEDS: [u64; 3] = [1, 2, 3];
 
 fn run(seed: u64, score: f64, pace: f64) -> Run {
-    let point = |k: u64| CurvePoint {
+    let point = |k: u64| ValPoint {
         step: k * 100,
         seconds: k as f64 * pace,
         loss: score + 2.5 / (1.0 + k as f64),
-        score: None,
+        accuracy: None,
+        batches: None,
     };
     Run {
         seed,
@@ -29,14 +33,18 @@ fn run(seed: u64, score: f64, pace: f64) -> Run {
         peak_rss_bytes: Some(200_000_000),
         modelled: [("linear layers".to_owned(), 1e6)].into(),
         curve: (0..=10).map(point).collect(),
-        train_curve: vec![LossPoint { step: 1, loss: 4.0 }],
+        train_curve: vec![TrainPoint {
+            step: 1,
+            loss: 4.0,
+            ..TrainPoint::default()
+        }],
         ..Run::default()
     }
 }
 
 fn variant(
     name: &str,
-    linear: &str,
+    linear: Linear,
     params: u64,
     bytes: u64,
     scores: &[f64],
@@ -49,8 +57,8 @@ fn variant(
     });
     Variant {
         name: name.into(),
-        label: format!("{name} model"),
-        linear: linear.into(),
+        label: Some(format!("{name} model")),
+        linear,
         params,
         packed_bytes: bytes / 2,
         file_bytes: bytes,
@@ -68,7 +76,7 @@ fn variant(
 fn made_up() -> Experiment {
     let mut ternary = variant(
         "ternary",
-        "ternary",
+        Linear::Ternary,
         800_000,
         400_000,
         &[1.744, 1.751, 1.741],
@@ -78,11 +86,13 @@ fn made_up() -> Experiment {
         .map(|layer| LayerTelemetry {
             layer: format!("blocks.{layer}.query"),
             points: (1..10)
-                .map(|k| TelemetryPoint {
+                .map(|k| HealthPoint {
                     step: k * 100,
-                    zeros: 0.3 + 0.005 * (k * layer) as f64 / 2.0,
-                    flips: 0.01 / k as f64,
-                    scale: 0.02,
+                    health: LayerHealth {
+                        zeros: 0.3 + 0.005 * (k * layer) as f64 / 2.0,
+                        flips: Some(0.01 / k as f64),
+                        scale: 0.02,
+                    },
                 })
                 .collect(),
         })
@@ -101,7 +111,7 @@ fn made_up() -> Experiment {
         variants: vec![
             variant(
                 "float",
-                "float",
+                Linear::Float,
                 800_000,
                 3_300_000,
                 &[1.701, 1.709, 1.700],
@@ -110,7 +120,7 @@ fn made_up() -> Experiment {
             ternary,
             variant(
                 "float-wide",
-                "float",
+                Linear::Float,
                 3_000_000,
                 12_000_000,
                 &[1.60, 1.61, 1.59],
@@ -118,7 +128,7 @@ fn made_up() -> Experiment {
             ),
             variant(
                 "ternary-wide",
-                "ternary",
+                Linear::Ternary,
                 3_000_000,
                 1_100_000,
                 &[1.64, 1.655, 1.63],
@@ -161,6 +171,7 @@ fn the_report_has_the_numbers_and_the_pictures() {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("experiment");
     render(&made_up(), &dir).expect("the target folder is writable");
     let report = std::fs::read_to_string(dir.join("report.md")).expect("just written");
+    let page = std::fs::read_to_string(dir.join("report.html")).expect("just written");
     for text in [
         "1.7453 ± 0.0051",
         "+0.0420 ± 0.0010",
@@ -177,9 +188,10 @@ fn the_report_has_the_numbers_and_the_pictures() {
         "differs from that as trained by at most 0.0001 nats",
     ] {
         assert!(report.contains(text), "{text} in\n{report}");
+        assert!(page.contains(text), "{text} in\n{page}");
     }
-    let figures = plots::figures(&made_up());
-    assert_eq!(figures.len(), 7);
+    let figures = charts::figures(&made_up());
+    assert_eq!(figures.len(), 8);
     for figure in figures {
         assert!(report.contains(&format!("]({})", figure.file)));
         well_formed(&std::fs::read_to_string(dir.join(figure.file)).expect("just written"));
@@ -196,8 +208,8 @@ fn teachers_are_counted() {
     let mut experiment = made_up();
     let mut taught = experiment.variants[1].clone();
     taught.name = "taught".into();
-    taught.label = "taught ternary".into();
-    taught.teacher = experiment.variants[0].name.clone();
+    taught.label = Some("taught ternary".into());
+    taught.teacher = Some(experiment.variants[0].name.clone());
     for run in &mut taught.runs {
         run.score -= 0.1;
         run.teacher_seconds = Some(1000.0);
@@ -227,12 +239,12 @@ fn groups_do_not_compare() {
     let mut experiment = made_up();
     let mut harder = experiment.variants[..2].to_vec();
     for variant in &mut experiment.variants {
-        variant.group = "easy".into();
+        variant.group = Some("easy".into());
     }
     for variant in &mut harder {
-        variant.group = "hard".into();
+        variant.group = Some("hard".into());
         variant.name.insert_str(0, "hard-");
-        variant.label.insert_str(0, "hard ");
+        variant.label.as_mut().unwrap().insert_str(0, "hard ");
         for run in &mut variant.runs {
             run.score += 1.0;
         }
@@ -276,12 +288,28 @@ fn groups_do_not_compare() {
 #[test]
 fn curves_say_what_they_are_of() {
     let whole = report_markdown(&made_up());
-    assert!(whole.contains("After equal time") && !whole.contains("first part of the validation"));
+    assert!(
+        whole.contains("After equal time") && !whole.contains("the first part of the validation")
+    );
     let mut part = made_up();
     part.variants[0].runs[0]
         .metrics
         .insert("validation_loss".into(), 9.0);
-    assert!(report_markdown(&part).contains("first part of the validation split"));
+    assert!(report_markdown(&part).contains("the first part of the validation split"));
+    for point in part
+        .variants
+        .iter_mut()
+        .flat_map(|v| &mut v.runs)
+        .flat_map(|r| &mut r.curve)
+    {
+        point.batches = Some(20);
+    }
+    let report = report_markdown(&part);
+    assert!(
+        report.contains("![Validation loss, the first 20 batches"),
+        "{report}"
+    );
+    assert!(report.contains("read the first 20 batches of the validation split"));
     let mut ends = made_up();
     for run in ends.variants.iter_mut().flat_map(|v| &mut v.runs) {
         run.curve.truncate(2);
@@ -318,7 +346,7 @@ fn json_round_trip_with_nan() {
 #[test]
 fn one_seed_knows_no_spread() {
     let mut experiment = made_up();
-    experiment.variants.truncate(2);
+    experiment.variants.truncate(3);
     experiment
         .variants
         .iter_mut()
@@ -328,6 +356,9 @@ fn one_seed_knows_no_spread() {
         report.contains("one seed: no spread known") && !report.contains('±'),
         "{report}"
     );
+    experiment.variants.truncate(2);
+    let comparison = report_markdown(&experiment);
+    assert!(comparison.contains("One seed: no spread known") && !comparison.contains('±'), "{comparison}");
 }
 
 #[test]
@@ -412,12 +443,14 @@ fn hostile_and_incomplete_summaries_still_render() {
     ] {
         let dir = tempfile::tempdir().expect("a temporary folder");
         render(&experiment, dir.path()).expect("it is writable");
-        for figure in plots::figures(&experiment) {
+        for figure in charts::figures(&experiment) {
             well_formed(
                 &std::fs::read_to_string(dir.path().join(figure.file)).expect("just written"),
             );
         }
-        let report = report_markdown(&experiment) + &index_markdown(&[experiment]);
+        let report = report_markdown(&experiment)
+            + &report_html(&experiment)
+            + &index_markdown(&[experiment]);
         assert!(
             !report.contains("NaN") && !report.contains("<script"),
             "{report}"

@@ -104,6 +104,28 @@ mod tests {
     }
 
     #[test]
+    fn errors_name_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("summary.json");
+        let missing = load_json::<Vec<u8>>(&path).unwrap_err();
+        assert!(
+            matches!(missing, ResultError::Read { .. })
+                && missing.to_string().contains("summary.json")
+        );
+        fs::write(&path, "{\"twins\": 3}").unwrap();
+        let wrong = load_json::<Vec<u8>>(&path).unwrap_err();
+        assert!(
+            matches!(wrong, ResultError::Parse { .. })
+                && wrong.to_string().contains("summary.json")
+        );
+        let nowhere = save_json(&1, &dir.path().join("missing/deep.json")).unwrap_err();
+        assert!(
+            matches!(nowhere, ResultError::Write { .. })
+                && nowhere.to_string().contains("deep.json")
+        );
+    }
+
+    #[test]
     fn a_failed_write_removes_its_temporary_file() -> io::Result<()> {
         let dir = tempfile::tempdir()?;
         let taken = dir.path().join("folder");

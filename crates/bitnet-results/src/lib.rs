@@ -35,6 +35,7 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod comparison;
 pub mod energy;
 mod error;
 mod evaluation;
@@ -47,6 +48,7 @@ pub mod statistics;
 mod train;
 mod variant;
 
+pub use comparison::Comparison;
 pub use error::ResultError;
 pub use evaluation::Evaluation;
 pub use experiment::{Experiment, Machine, Metric};

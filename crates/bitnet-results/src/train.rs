@@ -25,6 +25,9 @@ pub struct TrainSummary {
     /// Energy of the processor's package while training, joules; null where no meter can be read.
     #[serde(default)]
     pub energy_joules: Option<f64>,
+    /// What products of floats and the gradients of ternary layers were computed with; empty on a GPU, where Burn decides.
+    #[serde(default)]
+    pub arithmetic: String,
     /// Trainable parameters.
     pub params: usize,
     /// Training loss, the mean of the batches since it was reported before.

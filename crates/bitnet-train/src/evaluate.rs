@@ -3,8 +3,8 @@
 use bitnet_data::{Corpus, evaluation_windows};
 use bitnet_models::engine::Engine;
 use bitnet_models::{GenerateError, Transformer};
+use bitnet_results::Evaluation;
 use burn::tensor::{Device, Int, Tensor};
-use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
 use crate::loss::{tensors, token_losses};
@@ -12,37 +12,6 @@ use crate::loss::{tensors, token_losses};
 /// Sequences evaluated at a time. More of them fill the threads better; the results do not depend on it beyond the
 /// order of float sums.
 const BATCH: usize = 16;
-
-/// What a model scores on a split.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Evaluation {
-    /// Tokens predicted, or examples.
-    pub tokens: usize,
-    /// Mean cross-entropy, nats per token.
-    pub loss: f64,
-    /// `exp(loss)`; 0 where the task has none, and then not written.
-    #[serde(skip_serializing_if = "is_absent")]
-    pub perplexity: f64,
-    /// Cross-entropy in bits per byte of the text; 0 where the task has none, and then not written.
-    #[serde(skip_serializing_if = "is_absent")]
-    pub bits_per_byte: f64,
-    /// Share of tokens, or examples, whose likeliest prediction is right.
-    pub accuracy: f64,
-    /// Mean over the classes of the harmonic mean of precision and recall.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub macro_f1: Option<f64>,
-    /// BLEU of whole outputs, 0 to 100.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bleu: Option<f64>,
-    /// Share of whole outputs that are right in every character.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub exact_match: Option<f64>,
-}
-
-fn is_absent(value: &f64) -> bool {
-    *value == 0.0
-}
 
 /// Evaluates `model` on the validation split, in windows of `context` tokens; `max_batches` of 0 takes the whole split.
 ///
@@ -66,7 +35,7 @@ pub fn evaluate(
         right += read(hits)?;
         tokens += batch.predictions();
     }
-    Ok(Evaluation::of(corpus, loss, right, tokens))
+    Ok(of_text(corpus, loss, right, tokens))
 }
 
 /// [`evaluate`] by the CPU engine: the same windows, the same predictions.
@@ -94,21 +63,19 @@ pub fn evaluate_engine(
         scored.map_err(GenerateError::from)?;
         tokens += batch.predictions();
     }
-    Ok(Evaluation::of(corpus, loss, right, tokens))
+    Ok(of_text(corpus, loss, right, tokens))
 }
 
-impl Evaluation {
-    /// Of sums over `tokens` predictions.
-    fn of(corpus: &Corpus, loss: f64, right: f64, tokens: usize) -> Self {
-        let loss = loss / tokens.max(1) as f64;
-        Self {
-            tokens,
-            loss,
-            perplexity: loss.exp(),
-            bits_per_byte: corpus.bits_per_byte(loss),
-            accuracy: right / tokens.max(1) as f64,
-            ..Self::default()
-        }
+/// Of sums over `tokens` predictions.
+fn of_text(corpus: &Corpus, loss: f64, right: f64, tokens: usize) -> Evaluation {
+    let loss = loss / tokens.max(1) as f64;
+    Evaluation {
+        tokens,
+        loss,
+        perplexity: Some(loss.exp()),
+        bits_per_byte: Some(corpus.bits_per_byte(loss)),
+        accuracy: Some(right / tokens.max(1) as f64),
+        ..Evaluation::default()
     }
 }
 

@@ -19,12 +19,12 @@ mod telemetry;
 mod timing;
 mod trainer;
 
-pub use agreement::{Agreement, greedy_agreement};
+pub use agreement::greedy_agreement;
 pub use checkpoint::{Checkpoint, State};
 pub use device::{Backend, DeviceError};
 pub use energy::Meter;
 pub use error::TrainError;
-pub use evaluate::{Evaluation, evaluate, evaluate_engine};
+pub use evaluate::{evaluate, evaluate_engine};
 pub use export::{export, exported_bytes, load_exported, load_latent};
 pub use memory::{check_running, check_training, peak_rss_bytes};
 pub use run_dir::RunDir;
@@ -32,6 +32,5 @@ pub use task::{StepLoss, Task};
 pub use tasks::{
     Classify, ClassifyVectors, LanguageModel, LayerRegression, Translate, tokenizer_kind, translate,
 };
-pub use telemetry::LayerHealth;
-pub use timing::{Timing, median, time_inference};
-pub use trainer::{Metric, Observer, Progress, TrainSummary, Trained, Training};
+pub use timing::{StepTimer, time_inference};
+pub use trainer::{Observer, Progress, Trained, Training};

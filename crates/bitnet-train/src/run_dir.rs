@@ -232,16 +232,7 @@ fn to_json(record: &impl Serialize, path: &Path) -> Result<String, TrainError> {
     serde_json::to_string(record).map_err(|error| TrainError::io(path)(error.into()))
 }
 
-/// Writes a file whole or not at all.
+/// [`bitnet_results::write_atomic`], whose errors name the file.
 pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let temporary = PathBuf::from(temporary);
-    fs::File::create(&temporary)
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        })
-        .map_err(TrainError::io(&temporary))?;
-    fs::rename(&temporary, path).map_err(TrainError::io(path))
+    bitnet_results::write_atomic(path, bytes).map_err(TrainError::io(path))
 }

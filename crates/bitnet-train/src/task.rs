@@ -2,9 +2,10 @@
 
 use bitnet_data::Tokenizer;
 use bitnet_models::{ConfigError, Network};
+use bitnet_results::Evaluation;
 use burn::tensor::{Device, Tensor};
 
-use crate::{Evaluation, TrainError};
+use crate::TrainError;
 
 /// The loss of one batch.
 pub struct StepLoss {

@@ -5,22 +5,9 @@
 //! Gaussian latent weights have `zeros ≈ 0.31` under absmean: `P(|w| < mean|w| / 2)`.
 
 use bitnet_models::{Network, Projection, TernaryWord};
-use serde::{Deserialize, Serialize};
+use bitnet_results::{LayerHealth, NamedLayer};
 
 use crate::TrainError;
-
-/// One layer at one step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LayerHealth {
-    /// The projection's name.
-    pub layer: String,
-    /// Share of the codes that are 0.
-    pub zeros: f64,
-    /// Share of the codes that changed in a step, on average since the last reading; null at the first.
-    pub flips: Option<f64>,
-    /// Mean of the scales' reciprocals: the weight that a code of 1 stands for.
-    pub scale: f64,
-}
 
 /// Remembers the codes of the last reading.
 #[derive(Default)]
@@ -34,8 +21,8 @@ impl Telemetry {
         &mut self,
         model: &impl Network,
         step: usize,
-    ) -> Result<Vec<LayerHealth>, TrainError> {
-        let (mut health, mut codes) = (Vec::new(), Vec::new());
+    ) -> Result<Vec<NamedLayer>, TrainError> {
+        let (mut layers, mut codes) = (Vec::new(), Vec::new());
         for (layer, projection) in model.projections() {
             let Projection::Packed(packed) = projection.pack() else {
                 continue;
@@ -57,20 +44,21 @@ impl Telemetry {
                 let steps = step.checked_sub(*at).filter(|steps| *steps > 0)?;
                 Some((steps, all.get(codes.len())?))
             });
-            health.push(LayerHealth {
-                layer,
-                zeros: (zeros - padding) as f64 / weights as f64,
-                flips: before.map(|(steps, before)| {
-                    let flips = |(a, b): (&u32, &u32)| TernaryWord(*a).flips(TernaryWord(*b));
-                    let flips: usize = words.iter().zip(before).map(flips).sum();
-                    flips as f64 / weights as f64 / steps as f64
-                }),
-                scale: scales.iter().map(|s| 1.0 / f64::from(*s)).sum::<f64>()
-                    / scales.len().max(1) as f64,
+            let flips = before.map(|(steps, before)| {
+                let flips = |(a, b): (&u32, &u32)| TernaryWord(*a).flips(TernaryWord(*b));
+                let flips: usize = words.iter().zip(before).map(flips).sum();
+                flips as f64 / weights as f64 / steps as f64
             });
+            let units = scales.iter().map(|s| 1.0 / f64::from(*s)).sum::<f64>();
+            let health = LayerHealth {
+                zeros: (zeros - padding) as f64 / weights as f64,
+                flips,
+                scale: units / scales.len().max(1) as f64,
+            };
+            layers.push(NamedLayer { layer, health });
             codes.push(words);
         }
         self.last = Some((step, codes));
-        Ok(health)
+        Ok(layers)
     }
 }

@@ -1,32 +1,20 @@
-//! Inference speed: prefill and decode, in tokens per second.
+//! Speeds: prefill and decode in tokens per second, and the time of a training step.
+//!
+//! What is timed here is one turn. Whoever compares models takes them in turns, several times each, so that whatever else the
+//! machine does meets all of them alike.
 
 use std::time::Instant;
 
+use bitnet_config::RunConfig;
 use bitnet_models::{Runner, Sampler, Sampling};
+use burn::tensor::Device;
 
 use crate::TrainError;
+use crate::evaluate::read;
+use crate::task::Task;
+use crate::trainer::Stepper;
 
-/// Samples of one timing, one per repetition.
-#[derive(Clone, Debug, Default)]
-pub struct Timing {
-    /// Prefill: tokens of the prompt per second.
-    pub prefill_tps: Vec<f64>,
-    /// Decode: new tokens per second, one at a time.
-    pub decode_tps: Vec<f64>,
-}
-
-/// The middle one, or the mean of the two middle ones; NaN of nothing.
-pub fn median(samples: &[f64]) -> f64 {
-    let mut sorted = samples.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    match sorted.len() {
-        0 => f64::NAN,
-        n => (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0,
-    }
-}
-
-/// Times `prompt` through the model, then `decode` greedy tokens after it; the first repetition warms up and does not
-/// count.
+/// Times `prompt` through the model, then `decode` greedy tokens after it: prefill and decode, in tokens per second.
 ///
 /// # Errors
 /// If the prompt and the new tokens exceed the model's context, or the device fails.
@@ -34,24 +22,71 @@ pub fn time_inference(
     model: &mut dyn Runner,
     prompt: &[u32],
     decode: usize,
-    repetitions: usize,
-) -> Result<Timing, TrainError> {
-    let mut timing = Timing::default();
+) -> Result<(f64, f64), TrainError> {
     let mut greedy = Sampler::new(Sampling::default())?;
-    for repetition in 0..=repetitions {
-        model.start(prompt.len() + decode)?;
-        let start = Instant::now();
-        let mut token = greedy.sample(model.read(prompt)?, &[]);
-        let prefill = prompt.len() as f64 / start.elapsed().as_secs_f64();
-        let start = Instant::now();
-        for _ in 0..decode {
-            token = greedy.sample(model.read(&[token])?, &[]);
-        }
-        let decode = decode as f64 / start.elapsed().as_secs_f64();
-        if repetition > 0 {
-            timing.prefill_tps.push(prefill);
-            timing.decode_tps.push(decode);
-        }
+    model.start(prompt.len() + decode)?;
+    let start = Instant::now();
+    let mut token = greedy.sample(model.read(prompt)?, &[]);
+    let prefill_tps = prompt.len() as f64 / start.elapsed().as_secs_f64();
+    let start = Instant::now();
+    for _ in 0..decode {
+        token = greedy.sample(model.read(&[token])?, &[]);
     }
-    Ok(timing)
+    let decode_tps = decode as f64 / start.elapsed().as_secs_f64();
+    Ok((prefill_tps, decode_tps))
+}
+
+/// Takes training steps of a fresh model, to time them; what they learn is thrown away.
+pub struct StepTimer<'a, T: Task> {
+    task: &'a T,
+    autodiff: Device,
+    stepper: Stepper,
+    model: T::Model,
+    step: usize,
+}
+
+impl<'a, T: Task> StepTimer<'a, T> {
+    /// Before the first step. `device` is a plain one.
+    ///
+    /// # Errors
+    /// If the model cannot be built, or what the task needs is not there.
+    pub fn new(config: &RunConfig, task: &'a T, device: &Device) -> Result<Self, TrainError> {
+        task.prepare(device)?;
+        let autodiff = device.clone().autodiff();
+        let model = task.model(&autodiff)?;
+        let optim = config.train.optim(config.model.linear);
+        let stepper = Stepper::new(&model, optim, config.train.steps);
+        Ok(Self {
+            task,
+            autodiff,
+            stepper,
+            model,
+            step: 0,
+        })
+    }
+
+    /// Milliseconds of a step, the mean of `steps`.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn time(mut self, steps: usize) -> Result<(Self, f64), TrainError> {
+        let start = Instant::now();
+        let mut last = None;
+        for _ in 0..steps.max(1) {
+            let loss = self
+                .task
+                .loss(&self.model, self.step as u64, &self.autodiff)
+                .mean;
+            last = Some(loss.clone().inner());
+            let learning_rate = self.stepper.learning_rate(self.step);
+            self.model = self
+                .stepper
+                .step(self.model, loss, self.step, learning_rate);
+            self.step += 1;
+        }
+        // Reading a value waits for the device.
+        last.map(read).transpose()?;
+        let ms = 1e3 * start.elapsed().as_secs_f64() / steps.max(1) as f64;
+        Ok((self, ms))
+    }
 }

@@ -5,28 +5,28 @@ use std::time::Instant;
 
 use bitnet_config::{OptimConfig, RunConfig};
 use bitnet_models::{LinearKind, Network};
+use bitnet_results::{Evaluation, MetricsLine, TrainPoint, TrainSummary, ValPoint};
 use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
-use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{self, Checkpoint, State};
 use crate::clip::clip_factor;
 use crate::energy::Meter;
-use crate::evaluate::{Evaluation, read};
+use crate::evaluate::read;
 use crate::memory::peak_rss_bytes;
 use crate::numerics;
 use crate::optimizer::{Settings, optimizer};
 use crate::task::Task;
-use crate::telemetry::{LayerHealth, Telemetry};
+use crate::telemetry::Telemetry;
 use crate::{RunDir, TrainError};
 
 /// What the loop tells while it runs.
 pub trait Observer: Send {
     /// A logged step.
     fn step(&mut self, _progress: &Progress) {}
-    /// An evaluation on the validation split.
-    fn evaluation(&mut self, _step: usize, _evaluation: &Evaluation) {}
+    /// An evaluation on the first `batches` batches of the validation split; with `None` on all of it.
+    fn evaluation(&mut self, _step: usize, _evaluation: &Evaluation, _batches: Option<usize>) {}
     /// A checkpoint on disk.
     fn checkpoint(&mut self, _checkpoint: &Checkpoint) {}
 }
@@ -49,76 +49,6 @@ pub struct Progress {
     pub tokens_per_second: f64,
     /// Seconds that the remaining steps will take at this rate.
     pub eta_seconds: f64,
-}
-
-/// `summary.json` of a run, and what `bitnet train` prints.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct TrainSummary {
-    /// The run's folder.
-    pub run_dir: String,
-    /// Whether the run was interrupted before its last step.
-    pub interrupted: bool,
-    /// Steps done.
-    pub steps: usize,
-    /// Tokens trained on; of vectors, examples.
-    pub tokens: usize,
-    /// Seconds spent training, without evaluation and checkpoints.
-    pub seconds: f64,
-    /// Training throughput.
-    pub tokens_per_second: f64,
-    /// Peak resident memory of the process; null where it cannot be measured.
-    pub peak_rss_bytes: Option<u64>,
-    /// Energy of the processor's package while training, joules; null where no meter can be read.
-    #[serde(default)]
-    pub energy_joules: Option<f64>,
-    /// What products of floats and the gradients of ternary layers were computed with; empty on a GPU, where Burn decides.
-    #[serde(default)]
-    pub arithmetic: String,
-    /// Trainable parameters.
-    pub params: usize,
-    /// Training loss, the mean of the batches since it was reported before.
-    pub train_loss: f64,
-    /// Validation loss before the first step.
-    pub initial_val_loss: f64,
-    /// Validation loss after the last step, over the whole split.
-    pub val_loss: f64,
-    /// The whole of that evaluation.
-    pub val: Evaluation,
-}
-
-/// A line of `metrics.jsonl`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Metric {
-    /// A logged training step.
-    Train {
-        /// Steps done.
-        step: usize,
-        /// Training loss, the mean of the batches since the last such line.
-        loss: f64,
-        /// Learning rate.
-        lr: f64,
-        /// Seconds of training so far.
-        seconds: f64,
-    },
-    /// An evaluation.
-    Val {
-        /// Steps done.
-        step: usize,
-        /// Validation loss.
-        loss: f64,
-        /// Share of right predictions.
-        accuracy: f64,
-        /// Seconds of training so far.
-        seconds: f64,
-    },
-    /// The ternary layers at an evaluation.
-    Layers {
-        /// Steps done.
-        step: usize,
-        /// Each layer.
-        layers: Vec<LayerHealth>,
-    },
 }
 
 /// Everything a run needs.
@@ -182,13 +112,15 @@ impl<T: Task> Training<'_, T> {
             initial_val_loss: f64::NAN,
             train_loss: f64::NAN,
         };
-        let mut stepper = Stepper::new(&model, &optim, train.steps);
+        let mut stepper = Stepper::new(&model, optim.clone(), train.steps);
+        // What the evaluations on the way read, and the last point of the curve; None is the whole split.
+        let part = Some(train.eval_batches).filter(|batches| *batches > 0);
         let mut telemetry = Telemetry::default();
         match &resume {
             Some(checkpoint) => {
                 state = checkpoint.state()?;
                 model = checkpoint.load_model(model)?.fork(&autodiff).train();
-                stepper = Stepper::new(&model, &optim, train.steps);
+                stepper = Stepper::new(&model, optim.clone(), train.steps);
                 stepper.optimizer = checkpoint.load_optimizer(stepper.optimizer)?;
                 run.rewind_metrics(state.step)?;
             }
@@ -196,8 +128,8 @@ impl<T: Task> Training<'_, T> {
                 let model = finished(&model);
                 let first = task.evaluate(&model, train.eval_batches, device)?;
                 state.initial_val_loss = first.loss;
-                run.append_metrics(&val_metric(&state, &first))?;
-                observer.evaluation(0, &first);
+                run.append_metrics(&val_line(&state, &first, part))?;
+                observer.evaluation(0, &first, part);
                 append_layers(run, &mut telemetry, &model, 0)?;
             }
         }
@@ -243,12 +175,12 @@ impl<T: Task> Training<'_, T> {
             if log {
                 let rate = state.tokens as f64 / state.seconds.max(1e-9);
                 let left = (train.steps - state.step) as f64;
-                run.append_metrics(&Metric::Train {
-                    step: state.step,
+                run.append_metrics(&MetricsLine::Train(TrainPoint {
+                    step: state.step as u64,
                     loss: state.train_loss,
-                    lr: learning_rate,
-                    seconds: state.seconds,
-                })?;
+                    lr: Some(learning_rate),
+                    seconds: Some(state.seconds),
+                }))?;
                 observer.step(&Progress {
                     step: state.step,
                     steps: train.steps,
@@ -261,8 +193,8 @@ impl<T: Task> Training<'_, T> {
             if evaluation {
                 let model = finished(&model);
                 let result = task.evaluate(&model, train.eval_batches, device)?;
-                run.append_metrics(&val_metric(&state, &result))?;
-                observer.evaluation(state.step, &result);
+                run.append_metrics(&val_line(&state, &result, part))?;
+                observer.evaluation(state.step, &result, part);
                 append_layers(run, &mut telemetry, &model, state.step)?;
             }
             if save {
@@ -293,13 +225,16 @@ impl<T: Task> Training<'_, T> {
                 learning_rate: optim.learning_rate_at(state.step.saturating_sub(1), train.steps),
             });
         }
-        // The summary is of the whole split; the curve ends on the batches that it began with.
-        let point = match train.eval_batches {
-            0 => val,
-            batches => task.evaluate(&model, batches, device)?,
+        // The summary is of the whole split; the last point of the curve is of the same `eval_batches` as the earlier ones.
+        let point = match part {
+            None => val,
+            Some(batches) => task.evaluate(&model, batches, device)?,
         };
-        run.append_metrics(&val_metric(&state, &point))?;
-        observer.evaluation(state.step, &val);
+        run.append_metrics(&val_line(&state, &point, part))?;
+        if part.is_some() {
+            observer.evaluation(state.step, &point, part);
+        }
+        observer.evaluation(state.step, &val, None);
         append_layers(run, &mut telemetry, &model, state.step)?;
         let summary = TrainSummary {
             run_dir: run.path().display().to_string(),
@@ -332,17 +267,21 @@ fn append_layers(
     let layers = telemetry.read(model, step)?;
     match layers.is_empty() {
         true => Ok(()),
-        false => run.append_metrics(&Metric::Layers { step, layers }),
+        false => run.append_metrics(&MetricsLine::Layers {
+            step: step as u64,
+            layers,
+        }),
     }
 }
 
-fn val_metric(state: &State, evaluation: &Evaluation) -> Metric {
-    Metric::Val {
-        step: state.step,
+fn val_line(state: &State, evaluation: &Evaluation, batches: Option<usize>) -> MetricsLine {
+    MetricsLine::Val(ValPoint {
+        step: state.step as u64,
         loss: evaluation.loss,
         accuracy: evaluation.accuracy,
         seconds: state.seconds,
-    }
+        batches,
+    })
 }
 
 /// The mean loss of the batches since it was last taken; it stays on the device until then.
@@ -371,16 +310,16 @@ impl MeanLoss {
 }
 
 /// AdamW, its weight decay's schedule and gradient clipping.
-struct Stepper<'a> {
+pub(crate) struct Stepper {
     optimizer: ModuleOptimizer,
     settings: Settings,
-    config: &'a OptimConfig,
+    config: OptimConfig,
     steps: usize,
 }
 
-impl<'a> Stepper<'a> {
-    fn new(model: &impl Network, config: &'a OptimConfig, steps: usize) -> Self {
-        let (optimizer, settings) = optimizer(model, config);
+impl Stepper {
+    pub fn new(model: &impl Network, config: OptimConfig, steps: usize) -> Self {
+        let (optimizer, settings) = optimizer(model, &config);
         Self {
             optimizer,
             settings,
@@ -389,7 +328,11 @@ impl<'a> Stepper<'a> {
         }
     }
 
-    fn step<M: Network>(
+    pub fn learning_rate(&self, step: usize) -> f64 {
+        self.config.learning_rate_at(step, self.steps)
+    }
+
+    pub fn step<M: Network>(
         &mut self,
         model: M,
         loss: Tensor<1>,

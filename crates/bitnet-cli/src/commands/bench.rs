@@ -15,7 +15,8 @@ use bitnet_models::{
     EngineRunner, LinearKind, ModelConfig, Network, QuantConfig, Runner, TensorRunner, Transformer,
 };
 use bitnet_report::table::{Cell, Section, Table};
-use bitnet_train::{RunDir, load_exported, median, peak_rss_bytes};
+use bitnet_results::statistics::{mean, median, sample_sd};
+use bitnet_train::{RunDir, load_exported, peak_rss_bytes};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Int, Tensor};
 use serde::Serialize;
@@ -334,10 +335,6 @@ fn measure<R: Runner>(
 
 impl Row {
     fn of(test: Test, args: &BenchArgs, linear: LinearKind, samples: Vec<f64>) -> Row {
-        let count = samples.len() as f64;
-        let mean = samples.iter().sum::<f64>() / count;
-        let variance =
-            samples.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
         let mut name = match test.generate {
             0 => format!("pp{}", test.prompt),
             generate => format!("tg{generate}"),
@@ -354,8 +351,8 @@ impl Row {
             backend: args.backend.to_string(),
             linear,
             engine: None,
-            avg_ts: mean,
-            stddev_ts: variance.sqrt(),
+            avg_ts: mean(&samples).unwrap_or(f64::NAN),
+            stddev_ts: sample_sd(&samples).unwrap_or(0.0),
             samples_ts: samples,
             model_bytes: 0,
             read_bytes_per_token: None,

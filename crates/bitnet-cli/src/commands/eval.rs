@@ -4,9 +4,8 @@ use anyhow::bail;
 use bitnet_config::{RunConfig, Task as Kind};
 use bitnet_data::Corpus;
 use bitnet_models::Transformer;
-use bitnet_train::{
-    Evaluation, RunDir, Task, evaluate, evaluate_engine, load_exported, load_latent,
-};
+use bitnet_results::Evaluation;
+use bitnet_train::{RunDir, Task, evaluate, evaluate_engine, load_exported, load_latent};
 use burn::tensor::Device;
 
 use super::Outcome;
@@ -133,10 +132,7 @@ fn task_text(task: Kind, evaluation: &Evaluation) -> String {
         ("BLEU", evaluation.bleu.map(|bleu| format!("{bleu:.2}"))),
         ("exact match", evaluation.exact_match.map(percent)),
         ("macro-F1", evaluation.macro_f1.map(percent)),
-        (
-            "accuracy",
-            (task != Kind::Layer).then(|| percent(evaluation.accuracy)),
-        ),
+        ("accuracy", evaluation.accuracy.map(percent)),
     ] {
         if let Some(value) = value {
             text += &format!(", {name} {value}");
@@ -146,12 +142,13 @@ fn task_text(task: Kind, evaluation: &Evaluation) -> String {
 }
 
 fn text(evaluation: &Evaluation) -> String {
+    let none = f64::NAN;
     format!(
         "{} tokens: loss {:.4} nats/token, perplexity {:.3}, {:.4} bits/byte, accuracy {:.4}",
         evaluation.tokens,
         evaluation.loss,
-        evaluation.perplexity,
-        evaluation.bits_per_byte,
-        evaluation.accuracy
+        evaluation.perplexity.unwrap_or(none),
+        evaluation.bits_per_byte.unwrap_or(none),
+        evaluation.accuracy.unwrap_or(none)
     )
 }

@@ -1,179 +1,130 @@
-//! `bitnet measure RUN` (hidden): what `compare` measures of one trained twin, in a process of its own.
+//! `bitnet measure RUN` (hidden): what is measured of one trained run, in a process of its own; `bitnet measure --turns RUN RUN …`
+//! times several in turns.
 //!
-//! The order matters. The exported model is loaded and timed first, and the peak memory read then, before the latent
-//! model and the validation windows join it.
+//! The order matters. The exported model is loaded and used first, and the peak memory read then, before a latent model and
+//! the data of an evaluation join it.
 
-use anyhow::Context;
-use bitnet_config::{DataKind, RunConfig};
-use bitnet_data::{Corpus, stories};
-use bitnet_models::{
-    LinearKind, Network, Runner, Sampler, Sampling, TensorRunner, Transformer, generate,
-};
-use bitnet_report::{FloatBytes, Inference, Packed, Probes, Sample, TokenMatch, Twin, Val};
+mod text;
+mod turns;
+
+use bitnet_config::{LinearKind, RunConfig, Task as Kind};
+use bitnet_models::{ActivationQuantizer, Network};
+use bitnet_results::energy::Products;
+use bitnet_results::{Linear, Measured};
 use bitnet_train::{
-    Evaluation, RunDir, evaluate, evaluate_engine, exported_bytes, greedy_agreement, load_exported,
-    load_latent, median, peak_rss_bytes, time_inference,
+    LanguageModel, RunDir, Task, exported_bytes, load_exported, load_latent, peak_rss_bytes,
 };
 use burn::module::Module;
 use burn::tensor::Device;
 
 use super::Outcome;
 use crate::args::MeasureArgs;
-use crate::{output, setup};
+use crate::{output, setup, task};
 
 pub fn run(args: MeasureArgs) -> anyhow::Result<Outcome> {
-    let run = RunDir::open(&args.run)?;
     let device = setup::open_device(&args.device)?;
-    output::json(&measure(&run, &device, &args)?)?;
+    if args.turns {
+        output::json(&turns::measure(&args, &device)?)?;
+        return Ok(Outcome::Done);
+    }
+    for path in &args.runs {
+        output::json(&one(&RunDir::open(path)?, &args, &device)?)?;
+    }
     Ok(Outcome::Done)
 }
 
-fn measure(run: &RunDir, device: &Device, args: &MeasureArgs) -> anyhow::Result<Twin> {
+fn one(run: &RunDir, args: &MeasureArgs, device: &Device) -> anyhow::Result<Measured> {
     let mut config = run.config()?;
-    let model: Transformer = load_exported(run, device)?;
-    let mut runner = setup::runner(&model, device, &args.device, &args.engine)?;
-    let prompt = timing_prompt(&config);
-    let timing = time_inference(
-        &mut *runner,
-        &prompt,
-        config.compare.decode_tokens,
-        config.compare.repetitions,
-    )?;
-    let mut inference = Inference {
-        prefill_tps: median(&timing.prefill_tps),
-        decode_tps: median(&timing.decode_tps),
-        peak_rss_bytes: peak_rss_bytes(),
-        ..Inference::default()
-    };
-
+    if config.task != Kind::Lm {
+        return task::open(&mut config, run.known_tokenizer()?, OneRun { run, device });
+    }
     let corpus = setup::load_corpus(&mut config)?;
-    if setup::uses_engine(
-        args.device.backend,
-        &args.engine,
-        &config.model,
-        &config.quant,
-    )? {
-        let options = setup::engine_options(&args.engine, args.device.threads)?;
-        let mut engine = model.engine(options)?;
-        inference.val_loss =
-            Some(evaluate_engine(&mut engine, &corpus, config.train.context)?.loss);
-        inference.engine = Some(setup::describe_engine(&engine.options()));
+    let language_model = LanguageModel::new(&config, &corpus)?;
+    // Inference on the engine, where it runs there, and its memory.
+    let (text, peak_rss_bytes) = text::measure(run, &corpus, &config, args, device)?;
+    let measured = measure(run, device, &config, &language_model)?;
+    Ok(Measured {
+        text: Some(text),
+        peak_rss_bytes,
+        ..measured
+    })
+}
+
+struct OneRun<'a> {
+    run: &'a RunDir,
+    device: &'a Device,
+}
+
+impl task::Visitor for OneRun<'_> {
+    type Output = Measured;
+
+    fn visit<T: Task>(self, config: &RunConfig, task: &T) -> anyhow::Result<Measured> {
+        measure(self.run, self.device, config, task)
     }
-    let exported = evaluate(&model, &corpus, config.train.context, 0, device)?;
-    let linear_weights = model.projection_weights();
-    let mut twin = Twin {
-        float_bytes: FloatBytes::of(linear_weights as u64),
-        bits_per_byte: Some(exported.bits_per_byte),
-        probes: probes(&mut *runner, &corpus, &config)?,
-        inference: Some(inference),
-        samples: samples(&mut *runner, &corpus, &config)?,
-        ..Twin::default()
-    };
-    match config.model.linear {
-        LinearKind::Float => {
-            twin.params = model.num_params() as u64;
-            twin.float_weights = twin.params;
-            twin.val = val(&exported);
-            twin.file_bytes = Some(exported_bytes(run)?);
-        }
+}
+
+/// Quality, size, memory and modelled energy, of any task.
+fn measure<T: Task>(
+    run: &RunDir,
+    device: &Device,
+    config: &RunConfig,
+    task: &T,
+) -> anyhow::Result<Measured> {
+    let model: T::Model = load_exported(run, device)?;
+    task.answer_one(&model, device)?;
+    let peak_rss_bytes = peak_rss_bytes();
+    let score = task.score(&model, device)?;
+    let (params, ternary_weights, trained) = match config.model.linear {
+        LinearKind::Float => (model.num_params(), 0, None),
         LinearKind::Ternary => {
-            let latent: Transformer = load_latent(run, device)?;
-            let fake = evaluate(&latent, &corpus, config.train.context, 0, device)?;
-            let weight_bytes = model.projection_bytes();
-            let agreement = greedy_agreement(
-                &mut TensorRunner::new(&model, device),
-                &mut TensorRunner::new(&latent, device),
-                &corpus.validation,
-                config.compare.agreement_tokens,
-            )?;
-            twin.params = latent.num_params() as u64;
-            twin.ternary_weights = linear_weights as u64;
-            twin.float_weights = twin.params - twin.ternary_weights;
-            twin.val = val(&fake);
-            twin.bits_per_ternary_weight = Some(8.0 * weight_bytes as f64 / linear_weights as f64);
-            twin.packed = Some(Packed {
-                val_loss: exported.loss,
-                weight_bytes: weight_bytes as u64,
-                file_bytes: exported_bytes(run)?,
-                token_match: TokenMatch {
-                    compared: agreement.compared as u64,
-                    equal: agreement.equal as u64,
-                },
-            });
+            let latent: T::Model = load_latent(run, device)?;
+            let trained = task.score(&latent, device)?;
+            (
+                latent.num_params(),
+                model.projection_weights(),
+                Some(trained),
+            )
         }
-    }
-    Ok(twin)
+    };
+    let linear = match config.model.linear {
+        LinearKind::Float => Linear::Float,
+        LinearKind::Ternary => Linear::Ternary,
+    };
+    // The published figures are of 8-bit additions.
+    let known = linear == Linear::Float || config.quant.activations == ActivationQuantizer::Int8;
+    let modelled = known.then(|| products(&model, config).modelled(linear));
+    Ok(Measured {
+        score,
+        trained,
+        params: params as u64,
+        ternary_weights: ternary_weights as u64,
+        packed_bytes: model.projection_bytes() as u64,
+        file_bytes: exported_bytes(run)?,
+        peak_rss_bytes,
+        modelled: modelled.unwrap_or_default(),
+        data: task.description(),
+        text: None,
+    })
 }
 
-fn val(evaluation: &Evaluation) -> Val {
-    Val {
-        loss: evaluation.loss,
-        perplexity: evaluation.perplexity,
-        accuracy: evaluation.accuracy,
+/// The products of one token or example: of a language model all of them, else those of the linear layers.
+fn products(model: &impl Network, config: &RunConfig) -> Products {
+    let linear = model.projections().into_iter().map(|(_, projection)| {
+        let (inputs, outputs) = projection.dims();
+        (inputs as u64, outputs as u64)
+    });
+    let shape = &config.model;
+    let float = (config.task == Kind::Lm).then(|| {
+        Products::head_and_attention(
+            shape.hidden_size as u64,
+            shape.vocab_size as u64,
+            (shape.num_hidden_layers * shape.num_attention_heads) as u64,
+            shape.head_width() as u64,
+            config.train.context as u64,
+        )
+    });
+    Products {
+        linear: linear.collect(),
+        float,
     }
-}
-
-/// Speed does not depend on the tokens: any will do.
-fn timing_prompt(config: &RunConfig) -> Vec<u32> {
-    let vocab = config.model.vocab_size as u32;
-    (0..config.compare.prefill_tokens as u32)
-        .map(|i| i % vocab)
-        .collect()
-}
-
-fn samples(
-    model: &mut dyn Runner,
-    corpus: &Corpus,
-    config: &RunConfig,
-) -> anyhow::Result<Vec<Sample>> {
-    config
-        .compare
-        .prompts
-        .iter()
-        .map(|prompt| {
-            let tokens = corpus
-                .tokenizer
-                .encode(prompt)
-                .context("compare.prompts cannot be encoded")?;
-            let mut sampler = Sampler::new(Sampling {
-                temperature: config.compare.temperature as f32,
-                seed: config.train.seed,
-                ..Sampling::default()
-            })?;
-            let sample_tokens = config.compare.sample_tokens;
-            let written = generate(model, &tokens, sample_tokens, &mut sampler, |_| true)?;
-            Ok(Sample {
-                prompt: prompt.clone(),
-                text: corpus.tokenizer.decode(&written.tokens),
-            })
-        })
-        .collect()
-}
-
-/// Questions of the built-in language, answered greedily up to the end of the line.
-fn probes(
-    model: &mut dyn Runner,
-    corpus: &Corpus,
-    config: &RunConfig,
-) -> anyhow::Result<Option<Probes>> {
-    if config.data.kind != DataKind::Stories || config.compare.probes == 0 {
-        return Ok(None);
-    }
-    let context = config.model.max_position_embeddings;
-    // Another seed than the text's, so that the stories asked about are new ones.
-    let probes = stories::probes(config.data.seed.wrapping_add(1), config.compare.probes);
-    let mut right = 0;
-    for probe in &probes {
-        let tokens = corpus.tokenizer.encode(&probe.prompt)?;
-        let answer = probe.answer.len() + 1;
-        let room = context.saturating_sub(answer).max(1);
-        let tokens = &tokens[tokens.len().saturating_sub(room)..];
-        let mut greedy = Sampler::new(Sampling::default())?;
-        let written = generate(model, tokens, answer, &mut greedy, |_| true)?;
-        right += u64::from(probe.is_answered_by(&corpus.tokenizer.decode(&written.tokens)));
-    }
-    Ok(Some(Probes {
-        asked: probes.len() as u64,
-        right,
-    }))
 }

@@ -8,7 +8,6 @@ pub mod eval;
 pub mod experiment;
 pub mod generate;
 pub mod measure;
-pub mod score;
 pub mod train;
 
 /// How a command that ran ended.

@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::bail;
 use bitnet_config::{RunConfig, Task as Kind};
 use bitnet_models::LinearKind;
-use bitnet_train::{Backend, Checkpoint, RunDir, Task, TrainSummary, Training, export};
+use bitnet_results::TrainSummary;
+use bitnet_train::{Backend, Checkpoint, RunDir, Task, Training, export};
 use burn::module::Module;
 
 use super::Outcome;
@@ -156,17 +157,18 @@ fn text(config: &RunConfig, summary: &TrainSummary) -> String {
         Kind::Vectors | Kind::Layer => "examples",
         _ => "tokens",
     };
-    let quality = match config.task {
-        Kind::Layer => String::new(),
-        Kind::Vectors | Kind::Classify => format!(", accuracy {:.3}", summary.val.accuracy),
-        _ => format!(
-            ", perplexity {:.3}, accuracy {:.3}",
-            summary.val.perplexity, summary.val.accuracy
-        ),
+    let measure = |name: &str, value: Option<f64>| {
+        value.map_or(String::new(), |v| format!(", {name} {v:.3}"))
+    };
+    let quality =
+        measure("perplexity", summary.val.perplexity) + &measure("accuracy", summary.val.accuracy);
+    let part = match config.train.eval_batches {
+        0 => String::new(),
+        batches => format!(" on the first {batches} batches"),
     };
     format!(
         "{}: {} steps, {} {unit} in {:.1} s ({:.0} {unit}/s), peak memory {memory}\n\
-         train loss {:.4}, validation loss {:.4} (from {:.4}){quality}",
+         train loss {:.4}, validation loss {:.4} on the whole split{quality}; before training {:.4}{part}",
         summary.run_dir,
         summary.steps,
         summary.tokens,

@@ -6,12 +6,13 @@ use bitnet_data::{
 };
 use bitnet_models::float::cross_entropy;
 use bitnet_models::{Classifier, ConfigError, Network, Sequences};
+use bitnet_results::Evaluation;
 use burn::tensor::{Device, Tensor};
 
 use super::{argmax, from_data, given, labels, tokenizer_kind};
+use crate::TrainError;
 use crate::evaluate::{at_most, read};
 use crate::task::{StepLoss, Task};
-use crate::{Evaluation, TrainError};
 
 struct Split {
     ids: Vec<Vec<u32>>,
@@ -141,12 +142,7 @@ impl Classify {
             predicted.extend(argmax(scores)?);
             right.extend(examples.iter().map(|i| split.labels[*i]));
         }
-        Ok(Evaluation::of_classes(
-            loss,
-            &predicted,
-            &right,
-            self.label_names.len(),
-        ))
+        Ok(of_classes(loss, &predicted, &right, self.label_names.len()))
     }
 }
 
@@ -211,22 +207,18 @@ impl Task for Classify {
     }
 }
 
-impl Evaluation {
-    /// Of the summed loss of some examples, and what was predicted for them.
-    pub(crate) fn of_classes(
-        loss: f64,
-        predicted: &[usize],
-        labels: &[usize],
-        classes: usize,
-    ) -> Self {
-        let loss = loss / labels.len().max(1) as f64;
-        Self {
-            tokens: labels.len(),
-            loss,
-            perplexity: loss.exp(),
-            accuracy: scores::accuracy(predicted, labels),
-            macro_f1: Some(scores::macro_f1(predicted, labels, classes)),
-            ..Self::default()
-        }
+/// Of the summed loss of some examples, and what was predicted for them.
+pub(crate) fn of_classes(
+    loss: f64,
+    predicted: &[usize],
+    labels: &[usize],
+    classes: usize,
+) -> Evaluation {
+    Evaluation {
+        tokens: labels.len(),
+        loss: loss / labels.len().max(1) as f64,
+        accuracy: Some(scores::accuracy(predicted, labels)),
+        macro_f1: Some(scores::macro_f1(predicted, labels, classes)),
+        ..Evaluation::default()
     }
 }

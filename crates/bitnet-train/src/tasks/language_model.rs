@@ -5,12 +5,13 @@ use std::sync::OnceLock;
 use bitnet_config::RunConfig;
 use bitnet_data::{BatchSampler, Corpus, Tokenizer};
 use bitnet_models::{ConfigError, Network, Runner, TensorRunner, Transformer};
+use bitnet_results::Evaluation;
 use burn::tensor::Device;
 
 use super::distill::Teacher;
 use crate::loss::{tensors, token_losses};
 use crate::task::{StepLoss, Task};
-use crate::{Evaluation, TrainError, evaluate};
+use crate::{TrainError, evaluate};
 
 /// Predicts the next token of a [`Corpus`]. The score is the loss on the validation split.
 pub struct LanguageModel<'a> {

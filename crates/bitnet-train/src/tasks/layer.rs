@@ -3,12 +3,13 @@
 use bitnet_config::RunConfig;
 use bitnet_data::{EpochSampler, Regression};
 use bitnet_models::{ConfigError, Network, SingleLayer};
+use bitnet_results::Evaluation;
 use burn::tensor::{Device, Tensor};
 
 use super::rows;
+use crate::TrainError;
 use crate::evaluate::read;
 use crate::task::{StepLoss, Task};
-use crate::{Evaluation, TrainError};
 
 /// Learns a linear map from noisy examples. The score is the mean squared error of an output.
 pub struct LayerRegression {

@@ -5,13 +5,14 @@ use bitnet_data::{
     EpochSampler, PairBatch, Pairs, SequenceVocabulary, SyntheticTask, Tokenizer, scores, synthetic,
 };
 use bitnet_models::{BeamSearch, ConfigError, EncoderDecoder, GenerateError, Network, Sequences};
+use bitnet_results::Evaluation;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use super::{given, tokenizer_kind};
+use crate::TrainError;
 use crate::evaluate::{argmax_hits, at_most, read};
 use crate::loss::{smoothed, token_losses};
 use crate::task::{StepLoss, Task};
-use crate::{Evaluation, TrainError};
 
 /// Sentence pairs as token ids.
 struct Split {
@@ -169,9 +170,11 @@ impl Translate {
         Ok(Evaluation {
             tokens,
             loss: per_token,
-            perplexity: per_token.exp(),
-            bits_per_byte: per_token / std::f64::consts::LN_2 * all as f64 / bytes.max(1) as f64,
-            accuracy: right / tokens.max(1) as f64,
+            perplexity: Some(per_token.exp()),
+            bits_per_byte: Some(
+                per_token / std::f64::consts::LN_2 * all as f64 / bytes.max(1) as f64,
+            ),
+            accuracy: Some(right / tokens.max(1) as f64),
             ..Evaluation::default()
         })
     }

@@ -4,12 +4,13 @@ use bitnet_config::RunConfig;
 use bitnet_data::{EpochSampler, Vectors};
 use bitnet_models::float::cross_entropy;
 use bitnet_models::{ConfigError, Network, Perceptron};
+use bitnet_results::Evaluation;
 use burn::tensor::{Device, Tensor};
 
 use super::{argmax, from_data, given, labels, rows};
+use crate::TrainError;
 use crate::evaluate::{at_most, read};
 use crate::task::{StepLoss, Task};
-use crate::{Evaluation, TrainError};
 
 /// Learns the class of a vector. Features are divided by the largest magnitude in the training split. The score is accuracy
 /// and macro-F1.
@@ -95,7 +96,7 @@ impl ClassifyVectors {
             predicted.extend(argmax(scores)?);
         }
         let right = &split.labels[..predicted.len()];
-        Ok(Evaluation::of_classes(
+        Ok(super::classify::of_classes(
             loss,
             &predicted,
             right,

@@ -1,0 +1,122 @@
+//! One run of an experiment: done before, interrupted, or still to do.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use bitnet_config::RunConfig;
+use bitnet_results::{Finished, Measured, TrainSummary, Turns, load_json, save_json, write_atomic};
+use bitnet_train::{Checkpoint, RunDir};
+
+use crate::ExperimentError;
+
+/// What trains and measures. Each answers `None` where it was interrupted.
+pub trait Worker: Sync {
+    /// Says that a run begins, the `index`-th `of` so many.
+    fn begins(&self, name: &str, index: usize, of: usize);
+
+    /// Trains the run that the file `config` describes into `run`, or goes on with it from its last checkpoint.
+    ///
+    /// # Errors
+    /// Whatever training says.
+    fn train(&self, name: &str, config: &Path, run: &Path, resume: bool) -> Answer<TrainSummary>;
+
+    /// Measures a trained run, by itself.
+    ///
+    /// # Errors
+    /// Whatever measuring says.
+    fn measure(&self, name: &str, run: &Path) -> Answer<Measured>;
+
+    /// Times several trained runs in turns.
+    ///
+    /// # Errors
+    /// Whatever measuring says.
+    fn turns(&self, runs: &[PathBuf]) -> Answer<Turns>;
+}
+
+/// What a [`Worker`] answers.
+pub type Answer<T> = Result<Option<T>, Box<dyn Error + Send + Sync>>;
+
+/// One run of the plan.
+#[derive(Debug)]
+pub struct Job {
+    /// Index of its variant.
+    pub variant: usize,
+    /// Its seed.
+    pub seed: u64,
+    /// Of the grid; none keeps the configuration's.
+    pub rate: Option<f64>,
+    /// All of its settings.
+    pub config: RunConfig,
+    /// Its folder.
+    pub dir: PathBuf,
+}
+
+impl Job {
+    /// What it was started with, beside its folder.
+    fn config_path(&self) -> PathBuf {
+        let mut file = self.dir.clone().into_os_string();
+        file.push(".toml");
+        PathBuf::from(file)
+    }
+
+    /// Its result, from before or made now; `None` if it was interrupted. `name` is what to call it.
+    pub(crate) fn finish(
+        &self,
+        name: &str,
+        (index, of): (usize, usize),
+        worker: &dyn Worker,
+    ) -> Result<Option<Finished>, ExperimentError> {
+        let result = self.dir.join("result.json");
+        if let Some(finished) = self.known(&result)? {
+            return Ok(Some(finished));
+        }
+        worker.begins(name, index, of);
+        let parent = self.dir.parent().unwrap_or(&self.dir);
+        std::fs::create_dir_all(parent).map_err(ExperimentError::io(parent))?;
+        let file = self.config_path();
+        write_atomic(&file, self.config.to_toml()?.as_bytes())
+            .map_err(ExperimentError::io(&file))?;
+        let mut resume = false;
+        if self.dir.join("config.toml").exists() {
+            resume = Checkpoint::latest(&RunDir::open(&self.dir)?).is_ok();
+            if !resume {
+                // Stopped before its first checkpoint: begins again.
+                std::fs::remove_dir_all(&self.dir).map_err(ExperimentError::io(&self.dir))?;
+            }
+        }
+        let failed = ExperimentError::Worker;
+        let Some(train) = worker
+            .train(name, &file, &self.dir, resume)
+            .map_err(failed)?
+        else {
+            return Ok(None);
+        };
+        let Some(measured) = worker.measure(name, &self.dir).map_err(failed)? else {
+            return Ok(None);
+        };
+        let finished = Finished { train, measured };
+        save_json(&finished, &result)?;
+        Ok(Some(finished))
+    }
+
+    /// A result of the same configuration, if there is one.
+    fn known(&self, result: &Path) -> Result<Option<Finished>, ExperimentError> {
+        let taken = |what| ExperimentError::Taken {
+            path: self.dir.clone(),
+            what,
+        };
+        let same = std::fs::read_to_string(self.config_path()).unwrap_or_default()
+            == self.config.to_toml()?;
+        match (result.exists(), self.dir.join("config.toml").exists()) {
+            (true, _) if !same => Err(taken("the result")),
+            (false, true) if !same => Err(taken("a run")),
+            (false, _) => Ok(None),
+            (true, _) => load_json(result)
+                .map(Some)
+                .map_err(|source| ExperimentError::Damaged {
+                    path: result.to_owned(),
+                    source,
+                }),
+        }
+    }
+}

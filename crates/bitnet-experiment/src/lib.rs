@@ -1,0 +1,30 @@
+//! Experiments: which runs there are, how what is missing gets done, and the summary of what came of them.
+//!
+//! ```text
+//! ExperimentConfig ─► Plan ─► jobs: variants × learning rates under the first seed ─► the best rate × the other seeds
+//!                              each: Worker::train, Worker::measure ─► result.json in the run's folder
+//!                      all first runs in turns: Worker::turns ─► turns.json
+//!                      gather ─► Experiment, which `bitnet-report` renders
+//! ```
+//!
+//! Each run has a folder that says what it was (`NAME.toml` beside it) and what came of it (`result.json`). A folder with the same
+//! configuration and a result is not run again; one without a result goes on from its last checkpoint. So an interrupted
+//! experiment continues, and a new variant costs only its own runs.
+//!
+//! A comparison is the smallest experiment: two variants, one seed, no rates to choose from.
+//!
+//! Who trains and measures is the [`Worker`]'s business; the command line has a process do each, so that peak memory is that of
+//! one model.
+
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+mod error;
+mod gather;
+mod job;
+mod plan;
+
+pub use error::ExperimentError;
+pub use gather::{Circumstances, metric};
+pub use job::{Answer, Job, Worker};
+pub use plan::Plan;
