@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bitnet_config::{Loader, RunConfig};
 use bitnet_data::{Corpus, Tokenizer, TokenizerKind};
 use bitnet_models::Transformer;
+use bitnet_results::TrainSummary;
 use bitnet_train::{
-    Backend, Checkpoint, LanguageModel, Observer, Progress, RunDir, TrainError, TrainSummary,
-    Training, export, load_exported, load_latent,
+    Backend, Checkpoint, LanguageModel, Observer, Progress, RunDir, TrainError, Training, export,
+    load_exported, load_latent,
 };
 use burn::module::Module;
 use burn::tensor::Device;
