@@ -204,9 +204,10 @@ fn of_comparison(experiment: &Experiment) -> Vec<String> {
             None => String::new(),
         };
         limits.push(format!(
-            "Speeds were measured in {turns} turns, one model after the other in each, by one process. In brackets: the slowest and \
-             the fastest turn. A ratio is the median over turns; its interval leaves out as many of the lowest and of the highest \
-             as keeps it a 95 % interval of the median (order statistics).{waited}"
+            "Speeds were measured in {turns} turns, one model after the other in each, by one process; ± is half the range from the \
+             slowest to the fastest turn. A ratio is the median over turns. Its interval leaves out as many of the lowest and of the \
+             highest ratios as keeps it a 95 % interval of the median (order statistics); where it is wide, or there are fewer than \
+             6 turns, the ratio is open.{waited}"
         ));
     }
     let text = experiment

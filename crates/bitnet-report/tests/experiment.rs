@@ -358,7 +358,10 @@ fn one_seed_knows_no_spread() {
     );
     experiment.variants.truncate(2);
     let comparison = report_markdown(&experiment);
-    assert!(comparison.contains("One seed: no spread known") && !comparison.contains('±'), "{comparison}");
+    assert!(
+        comparison.contains("One seed: no spread known") && !comparison.contains('±'),
+        "{comparison}"
+    );
 }
 
 #[test]

@@ -387,7 +387,8 @@ impl<'a> Rows<'a> {
         self.run(label, |r| of(r.text.as_ref()?), write, versus, better);
     }
 
-    /// Adds a row of timings: the median over turns with the lowest and the highest, and the interval of the ratio.
+    /// Adds a row of timings: the median over turns, half the range between the slowest and the fastest, and the interval of the
+    /// ratio.
     fn turns(
         &mut self,
         label: &str,
@@ -401,7 +402,8 @@ impl<'a> Rows<'a> {
                 (low.min(*t), high.max(*t))
             });
             let middle = median(turns);
-            let text = format!("{} ({} to {})", write(middle), write(low), write(high));
+            let half = format::percent((high - low) / 2.0 / middle);
+            let text = format!("{} ± {half}", write(middle));
             (!turns.is_empty()).then(|| Cell::number(text, middle))
         });
         let cells = cells.collect();
@@ -423,11 +425,11 @@ impl<'a> Rows<'a> {
                 )
             }
             Some(Compared::Alike(interval)) => (
-                Cell::text(format!("about even ({})", twins::range(interval))),
+                Cell::text(format!("even ({})", twins::range(interval))),
                 None,
             ),
-            Some(Compared::Open) => (Cell::text("open: too unsteady"), None),
-            Some(Compared::Busy) => (Cell::text("not compared: machine busy"), None),
+            Some(Compared::Open) => (Cell::text("open"), None),
+            Some(Compared::Busy) => (Cell::text("machine busy"), None),
         };
         self.push(label, cells, last, best);
     }
