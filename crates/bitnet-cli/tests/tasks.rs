@@ -281,7 +281,31 @@ fn vectors_synthetic_and_a_layer() {
     place.write("l.toml", text);
     train(&place, "l.toml", "l", &[]);
     assert!(number(&place.run(&["eval", "l", "-o", "json"]).json(), "loss") > 0.0);
-    place.fails(&["compare", "l.toml"], &["layer", "bitnet experiment run"]);
+    // Any task is compared, by its own score and timings.
+    let compared = place
+        .run(&["compare", "l.toml", "--run-dir", "cmp", "-q", "-o", "json"])
+        .json();
+    let twins = compared["twins"].as_array().unwrap();
+    for (twin, variant) in twins.iter().zip(compared["variants"].as_array().unwrap()) {
+        assert!(twin["val"].get("accuracy").is_none(), "{twin}");
+        assert!(number(&twin["inference"], "latency_ms") > 0.0);
+        assert!(twin["inference"]["decode_tps"].is_null());
+        assert_eq!(
+            variant["runs"][0]["metrics"]["loss"],
+            variant["runs"][0]["score"]
+        );
+    }
+    let ternary = &compared["variants"][1]["runs"][0];
+    assert_eq!(
+        ternary["score"], ternary["trained_score"],
+        "packed and trained"
+    );
+    assert_eq!(twins[1]["packed"]["score"], ternary["score"]);
+    let report = place.read("cmp/report.html");
+    assert!(
+        report.contains("Test mean squared error, exported model")
+            && report.contains("Answer to one example")
+    );
     place.fails(&["bench", "l", "-p", "4"], &["language models", "layer"]);
 }
 
