@@ -11,6 +11,7 @@ use burn::tensor::Device;
 
 use crate::TrainError;
 use crate::evaluate::read;
+use crate::numerics;
 use crate::task::Task;
 use crate::trainer::Stepper;
 
@@ -46,11 +47,12 @@ pub struct StepTimer<'a, T: Task> {
 }
 
 impl<'a, T: Task> StepTimer<'a, T> {
-    /// Before the first step. `device` is a plain one.
+    /// Before the first step. `device` is a plain one; the run's numerics become those of the process.
     ///
     /// # Errors
     /// If the model cannot be built, or what the task needs is not there.
     pub fn new(config: &RunConfig, task: &'a T, device: &Device) -> Result<Self, TrainError> {
+        numerics::apply(config.train.numerics(), device)?;
         task.prepare(device)?;
         let autodiff = device.clone().autodiff();
         let model = task.model(&autodiff)?;
