@@ -18,7 +18,7 @@ use crate::{PackedView, codes_i8_to_f32_div, unpack_scaled_f32};
 /// If `grad` is not whole rows of `w.rows`, or `w` is longer than its shape.
 pub fn input_gradient(grad: &[f32], w: PackedView<'_>) -> Vec<f32> {
     let (n, k) = (w.rows, w.cols);
-    let m = if n == 0 { 0 } else { grad.len() / n };
+    let m = grad.len().checked_div(n).unwrap_or(0);
     assert_eq!(grad.len(), m * n, "the gradient is not rows of {n}");
     #[cfg(target_arch = "x86_64")]
     if let Some(grad_x) = tiles::input_gradient(grad, m, w) {
@@ -168,16 +168,16 @@ mod tests {
                         "{m} x {n} x {k}: {found} {sum}"
                     );
                 };
-                for at in 0..m * k {
+                for (at, found) in grad_x.iter().enumerate() {
                     let (i, l) = (at / k, at % k);
-                    check(grad_x[at], n, &|j| {
+                    check(*found, n, &|j| {
                         f64::from(grad[i * n + j]) * code(j, l) / scale(j, l)
                     });
                 }
-                for at in 0..n * k {
+                for (at, found) in grad_w.iter().enumerate() {
                     let (j, l) = (at / k, at % k);
                     let x_hat = |i: usize| f64::from(codes[i * k + l]) / f64::from(x_scales[i]);
-                    check(grad_w[at], m, &|i| f64::from(grad[i * n + j]) * x_hat(i));
+                    check(*found, m, &|i| f64::from(grad[i * n + j]) * x_hat(i));
                 }
             }
         }

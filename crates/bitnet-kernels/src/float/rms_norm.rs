@@ -15,7 +15,7 @@ const GROUP: usize = 64;
 /// If a length disagrees with `x[m, k]`, `k = gamma.len()`.
 pub fn rms_norm(x: &[f32], gamma: &[f32], epsilon: f32) -> (Vec<f32>, Vec<f32>) {
     let cols = gamma.len();
-    let rows = if cols == 0 { 0 } else { x.len() / cols };
+    let rows = x.len().checked_div(cols).unwrap_or(0);
     assert_eq!(x.len(), rows * cols);
     let mut r = vec![0.0; rows];
     for_each_row(x, cols, &mut r, 1, |_, x, r| forward_scale(x, epsilon, r));

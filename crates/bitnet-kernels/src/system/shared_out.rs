@@ -10,7 +10,7 @@ pub(crate) struct SharedOut<'a, T> {
     lent: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: the pointer is used only through `segment` and `rectangle`, whose callers promise that none overlap; T moves
+// SAFETY: the pointer is used only through `rectangle`, whose callers promise that none overlap; T moves
 // between threads.
 unsafe impl<T: Send> Sync for SharedOut<'_, T> {}
 
@@ -27,23 +27,6 @@ impl<'a, T> SharedOut<'a, T> {
             m,
             n,
             lent: PhantomData,
-        }
-    }
-
-    /// `out[i, columns]`.
-    ///
-    /// # Safety
-    ///
-    /// No two live segments may overlap.
-    #[allow(clippy::mut_from_ref)]
-    pub(crate) unsafe fn segment(&self, i: usize, columns: Range<usize>) -> &mut [T] {
-        assert!(i < self.m && columns.start <= columns.end && columns.end <= self.n);
-        // SAFETY: the segment lies within the m · n elements at `start`, by the line above; the caller keeps it alone.
-        unsafe {
-            std::slice::from_raw_parts_mut(
-                self.start.add(i * self.n + columns.start),
-                columns.len(),
-            )
         }
     }
 

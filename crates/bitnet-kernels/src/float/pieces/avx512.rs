@@ -255,11 +255,11 @@ fn columns<const P: usize>(
     let lanes = first(x.outer.saturating_sub(outer));
     for r in 0..16 {
         let mut cut = [[_mm512_setzero_si512(); P]; 2];
-        for i in 0..2 {
+        for (i, cut) in cut.iter_mut().enumerate() {
             let depth = depth + 2 * r + i;
             if depth < x.depth {
                 let value = load(x.data, depth * x.stride + outer, lanes);
-                cut[i] = pieces::<P>(match x.scales {
+                *cut = pieces::<P>(match x.scales {
                     Some(scales) => _mm512_mul_ps(value, _mm512_set1_ps(scales[depth])),
                     None => value,
                 });
@@ -280,7 +280,7 @@ fn int8_columns(x: &Int8Codes<'_>, outer: usize, depth: usize, half: usize, pair
     let lanes = first(x.outer.saturating_sub(outer));
     for r in 0..16 {
         let mut floats = [_mm512_setzero_si512(); 2];
-        for i in 0..2 {
+        for (i, floats) in floats.iter_mut().enumerate() {
             let depth = depth + 2 * r + i;
             if depth < x.depth {
                 let at = depth * x.outer + outer;
@@ -289,7 +289,7 @@ fn int8_columns(x: &Int8Codes<'_>, outer: usize, depth: usize, half: usize, pair
                 // as many as the shape says. The others are not touched.
                 let codes =
                     unsafe { _mm_maskz_loadu_epi8(lanes, x.codes.as_ptr().wrapping_add(at)) };
-                floats[i] = _mm512_castps_si512(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes)));
+                *floats = _mm512_castps_si512(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes)));
             }
         }
         store(&mut pair.0[half], r, side_by_side(floats[0], floats[1]));
@@ -312,7 +312,7 @@ fn ternary_columns(
     let stride = x.stride();
     for r in 0..16 {
         let mut floats = [_mm512_setzero_si512(); 2];
-        for i in 0..2 {
+        for (i, floats) in floats.iter_mut().enumerate() {
             let depth = depth + 2 * r + i;
             if depth < x.depth && outer < x.outer {
                 // Past the last column a word holds zeros.
@@ -320,7 +320,7 @@ fn ternary_columns(
                 let stored = _mm512_srlv_epi32(_mm512_set1_epi32(word as i32), shifts);
                 let stored = _mm512_and_si512(stored, _mm512_set1_epi32(3));
                 let codes = _mm512_sub_epi32(stored, _mm512_set1_epi32(1));
-                floats[i] = _mm512_castps_si512(_mm512_cvtepi32_ps(codes));
+                *floats = _mm512_castps_si512(_mm512_cvtepi32_ps(codes));
             }
         }
         store(&mut pair.0[half], r, side_by_side(floats[0], floats[1]));

@@ -243,10 +243,10 @@ impl<M: Machine, A: Operand> Job<'_, M, A> {
         for ((strip, block), Block(sums)) in places.zip(sums) {
             let rows = SIDE * strip..(SIDE * (strip + 1)).min(self.a.outer());
             let columns = SIDE * block..(SIDE * (block + 1)).min(self.cols);
-            for (row, sums) in rows.zip(sums) {
-                // SAFETY: this task alone has the strip's rows and the block's columns.
-                let out = unsafe { out.segment(row, columns.clone()) };
-                for (out, sum) in out.iter_mut().zip(sums) {
+            // SAFETY: this task alone has the strip's rows and the block's columns.
+            let mut out = unsafe { out.rectangle(rows, columns) };
+            for (row, sums) in (0..out.rows()).zip(sums) {
+                for (out, sum) in out.row(row).iter_mut().zip(sums) {
                     out.write(*sum * self.scale);
                 }
             }
