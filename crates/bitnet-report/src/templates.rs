@@ -90,11 +90,11 @@ fn environment() -> Environment<'static> {
     });
     env.set_keep_trailing_newline(true);
     for (name, source) in [
-        ("page.html", include_str!("../templates/page.html")),
-        ("report.md", include_str!("../templates/report.md")),
-        ("table.html", include_str!("../templates/table.html")),
-        ("table.md", include_str!("../templates/table.md")),
-        ("index.md", include_str!("../templates/index.md")),
+        ("page.html", include_str!("../templates/page.html.j2")),
+        ("report.md", include_str!("../templates/report.md.j2")),
+        ("table.html", include_str!("../templates/table.html.j2")),
+        ("table.md", include_str!("../templates/table.md.j2")),
+        ("index.md", include_str!("../templates/index.md.j2")),
     ] {
         if let Err(error) = env.add_template(name, source) {
             unreachable!("{name}: {error:#}");
