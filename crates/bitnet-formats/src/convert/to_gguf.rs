@@ -4,13 +4,14 @@ use std::path::Path;
 
 use super::{Converted, check_ternary, is_projection, read};
 use crate::{
-    Error, ModelFile, TensorType,
+    Error, FileBytes, ModelFile, TensorType,
     error::{Fault, Place},
     gguf::{GgufStream, GgufWriter, Value},
     model::{
         Activation, Family, LayerRole, ModelDescription, Names, Projection, Role, RopeScaling,
         Tensor, TensorEntry, TensorSource, interleaved_row,
     },
+    tokenizer::ByteLevelBpe,
 };
 
 pub(super) fn write(model: &ModelFile, ty: TensorType, path: &Path) -> Result<Converted, Error> {
@@ -22,7 +23,7 @@ pub(super) fn write(model: &ModelFile, ty: TensorType, path: &Path) -> Result<Co
     let arch = architecture(description).map_err(|fault| fault.within(path))?;
     let mut writer = GgufWriter::default();
     metadata(&mut writer, arch, description).map_err(|fault| fault.within(path))?;
-    let mut warnings = tokenizer(&mut writer, model);
+    let mut warnings = tokenizer(&mut writer, model)?;
 
     let factors = rope_factors(description);
     for entry in source.tensors() {
@@ -134,22 +135,35 @@ fn metadata(
     Ok(())
 }
 
-/// A GGUF file's own tokenizer is copied. Says what is missing otherwise.
-fn tokenizer(writer: &mut GgufWriter, model: &ModelFile) -> Vec<String> {
-    match model {
+/// A GGUF file's own tokenizer is copied, a `tokenizer.json` becomes keys. Says what is missing otherwise.
+fn tokenizer(writer: &mut GgufWriter, model: &ModelFile) -> Result<Vec<String>, Error> {
+    let model = match model {
+        ModelFile::HuggingFace(model) => model,
         ModelFile::Gguf(model) => {
             let keys = model.file().metadata();
             for (key, value) in keys.filter(|(key, _)| key.starts_with("tokenizer.")) {
                 writer.key(key, &value);
             }
-            Vec::new()
+            return Ok(Vec::new());
         }
-        ModelFile::HuggingFace(model) => {
-            if let Some(template) = &model.description().chat_template {
-                writer.key("tokenizer.chat_template", &template.as_str().into());
-            }
-            vec!["the tokenizer is not written: tokenizer.json is not converted to GGUF".into()]
+    };
+    let description = model.description();
+    if let Some(template) = &description.chat_template {
+        writer.key("tokenizer.chat_template", &template.as_str().into());
+    }
+    let path = model.checkpoint().path().with_file_name("tokenizer.json");
+    if !path.is_file() {
+        return Ok(vec![
+            "the tokenizer is not written: there is no tokenizer.json".into(),
+        ]);
+    }
+    let json = FileBytes::open(&path)?;
+    match ByteLevelBpe::from_json(&json, description.shape.vocab_size) {
+        Ok(bpe) => {
+            bpe.write_gguf(&description.special_tokens, writer);
+            Ok(Vec::new())
         }
+        Err(reason) => Ok(vec![format!("the tokenizer is not written: {reason}")]),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
         TensorSource, WeightFormat,
     },
     safetensors::{Dtype, SINGLE_FILE, SafetensorsWriter},
+    tokenizer::ByteLevelBpe,
 };
 
 /// Files that are copied as they are from another folder of transformers.
@@ -67,7 +68,7 @@ pub(super) fn write(model: &ModelFile, packed: bool, path: &Path) -> Result<Conv
     write_json(&folder.path().join("config.json"), &config)?;
     converted.warnings.extend(tokenizer(model, folder.path())?);
     if form == Projections::Packed && description.activations.value != ActivationFormat::Int8 {
-        let warning = "the classes that read packed codes quantise inputs to int8; the files do not say that this model does";
+        let warning = "the classes of packed codes quantise inputs to int8; the files do not say that this model does";
         converted.warnings.push(warning.into());
     }
     let files = fs::read_dir(folder.path()).map_err(Error::read(path))?;
@@ -316,30 +317,35 @@ fn check(description: &ModelDescription, path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Another folder's files are copied; of a GGUF file only the template is. Says what is missing.
+/// Another folder's files are copied; a GGUF file's keys become `tokenizer.json`. Says what is missing.
 fn tokenizer(model: &ModelFile, folder: &Path) -> Result<Vec<String>, Error> {
-    let from = match model {
-        ModelFile::HuggingFace(model) => model.checkpoint().path().parent(),
+    match model {
+        ModelFile::HuggingFace(model) => {
+            for name in COPIED {
+                let file = model.checkpoint().path().with_file_name(name);
+                if file.is_file() {
+                    let bytes = fs::read(&file).map_err(Error::read(&file))?;
+                    write_file(&folder.join(name), &bytes)?;
+                }
+            }
+            Ok(Vec::new())
+        }
         ModelFile::Gguf(model) => {
-            if let Some(template) = &model.description().chat_template {
+            let description = model.description();
+            let special = &description.special_tokens;
+            if let Some(template) = &description.chat_template {
                 write_file(&folder.join("chat_template.jinja"), template.as_bytes())?;
             }
-            None
-        }
-    };
-    let Some(from) = from else {
-        let warning =
-            "the tokenizer is not written: that of a GGUF file is not converted to tokenizer.json";
-        return Ok(vec![warning.into()]);
-    };
-    for name in COPIED {
-        let file = from.join(name);
-        if file.is_file() {
-            let bytes = fs::read(&file).map_err(Error::read(&file))?;
-            write_file(&folder.join(name), &bytes)?;
+            match ByteLevelBpe::from_gguf(model.file(), &description.tokenizer.value) {
+                Ok(bpe) => {
+                    write_json(&folder.join("tokenizer.json"), &bpe.to_json(special))?;
+                    write_json(&folder.join("tokenizer_config.json"), &bpe.config(special))?;
+                    Ok(Vec::new())
+                }
+                Err(reason) => Ok(vec![format!("the tokenizer is not written: {reason}")]),
+            }
         }
     }
-    Ok(Vec::new())
 }
 
 fn write_json(path: &Path, value: &Value) -> Result<(), Error> {
