@@ -30,6 +30,10 @@ pub enum Command {
     Experiment(ExperimentCommand),
     /// Measure prefill and decode of a model, or of random weights of any shape
     Bench(BenchArgs),
+    /// What a model's files hold: each convention with its evidence, the codes of each tensor, what is odd
+    Inspect(InspectArgs),
+    /// Write a model as another format: hf, hf-packed, gguf-i2_s, gguf-tq1_0, gguf-tq2_0, gguf-q2_0 or gguf-f16
+    Convert(ConvertArgs),
     /// What this machine offers: backends, adapters, CPU features, the kernel chosen and why
     Doctor(DoctorArgs),
     /// Print a shell's completion script
@@ -54,7 +58,10 @@ impl Command {
             Command::Measure(args) => args.device.backend,
             Command::Experiment(ExperimentCommand::Run(args)) => args.device.backend,
             Command::Experiment(ExperimentCommand::Render(_)) => Backend::Flex,
-            Command::Doctor(_) | Command::Completions { .. } => Backend::Flex,
+            Command::Inspect(_)
+            | Command::Convert(_)
+            | Command::Doctor(_)
+            | Command::Completions { .. } => Backend::Flex,
         }
     }
 }
@@ -416,6 +423,27 @@ pub struct BenchArgs {
     pub engine: EngineArgs,
     #[command(flatten)]
     pub activations: DtypeArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A .gguf file, or a folder with config.json and safetensors
+    pub model: PathBuf,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ConvertArgs {
+    /// A .gguf file, or a folder with config.json and safetensors
+    pub model: PathBuf,
+    /// The new file or folder, which must not exist
+    pub path: PathBuf,
+    /// hf, hf-packed, gguf-i2_s, gguf-tq1_0, gguf-tq2_0, gguf-q2_0 or gguf-f16
+    #[arg(long, value_name = "FORMAT")]
+    pub to: bitnet_formats::Target,
     #[command(flatten)]
     pub output: OutputArgs,
 }

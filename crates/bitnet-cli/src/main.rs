@@ -53,6 +53,8 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Eval(args) => commands::eval::run(args),
         Command::Generate(args) => commands::generate::run(args),
         Command::Bench(args) => commands::bench::run(args),
+        Command::Inspect(args) => commands::inspect::run(args),
+        Command::Convert(args) => commands::convert::run(args),
         Command::Doctor(args) => commands::doctor::run(args),
         Command::Completions { shell } => commands::completions::run(shell),
         Command::Measure(args) => commands::measure::run(args),

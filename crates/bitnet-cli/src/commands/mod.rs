@@ -3,10 +3,12 @@
 pub mod bench;
 pub mod compare;
 pub mod completions;
+pub mod convert;
 pub mod doctor;
 pub mod eval;
 pub mod experiment;
 pub mod generate;
+pub mod inspect;
 pub mod measure;
 pub mod train;
 
