@@ -161,6 +161,10 @@ fn gemv_from_cache() {
         let Some(peak) = probe::dot_peak(kernel, 1) else {
             continue;
         };
+        // One row meets no tiles.
+        if kernel.name() == "amx" {
+            continue;
+        }
         for layout in Layout::ALL {
             let w = prepacked(&source, layout, kernel);
             let mut codes = QuantizedRows::new();

@@ -18,6 +18,13 @@ struct Report {
     backends: Vec<BackendReport>,
 }
 
+/// A kernel that this machine cannot run.
+#[derive(Serialize)]
+struct Unavailable {
+    kernel: String,
+    reason: String,
+}
+
 #[derive(Serialize)]
 struct Cpu {
     model: String,
@@ -26,6 +33,8 @@ struct Cpu {
     kernel: String,
     reason: String,
     kernels: Vec<String>,
+    /// Kernels that cannot be chosen, and why.
+    unavailable: Vec<Unavailable>,
     strategy: String,
     strategy_reason: String,
     strategies: Vec<String>,
@@ -89,6 +98,14 @@ fn cpu() -> Cpu {
         kernel: kernel.to_string(),
         reason: kernel.reason(),
         kernels: Kernel::available().iter().map(Kernel::to_string).collect(),
+        unavailable: Kernel::ALL
+            .into_iter()
+            .filter(|kernel| !kernel.is_available())
+            .map(|kernel| Unavailable {
+                kernel: kernel.to_string(),
+                reason: kernel.reason(),
+            })
+            .collect(),
         strategy: strategy.to_string(),
         strategy_reason: strategy.reason(kernel),
         strategies: strategies.map(Strategy::to_string).collect(),
@@ -193,20 +210,26 @@ fn text(report: &Report) -> String {
         kernel,
         reason,
         kernels,
+        unavailable,
         strategy,
         strategy_reason,
         strategies,
         layout,
         layout_reason,
     } = &report.cpu;
+    let unavailable = unavailable
+        .iter()
+        .map(|Unavailable { kernel, reason }| format!("          not here: {kernel} ({reason})\n"));
+    let unavailable: String = unavailable.collect();
     let mut out = format!(
         "bitnet {}\n\ncpu       {model}, {threads} threads\nfeatures  {}\n\
-         kernel    {kernel}: {reason}\n          available: {}\n\
+         kernel    {kernel}: {reason}\n          available: {}\n{}\
          strategy  {strategy}: {strategy_reason}\n          available: {}\n\
          layout    {layout}: {layout_reason}\n\n",
         report.version,
         features.join(" "),
         kernels.join(", "),
+        unavailable,
         strategies.join(", ")
     );
     for backend in &report.backends {
