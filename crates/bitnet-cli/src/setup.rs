@@ -83,8 +83,13 @@ pub fn set_threads(threads: usize) -> anyhow::Result<()> {
         .context("the thread pool cannot be built")
 }
 
-/// The engine's options, with `threads` or as many as there are cores; an error if the kernel lacks the strategy.
-pub fn engine_options(args: &EngineArgs, threads: usize) -> anyhow::Result<Options> {
+/// The engine's options for weights of such scales, with `threads` or as many as there are cores; an error if the kernel lacks
+/// the strategy.
+pub fn engine_options(
+    args: &EngineArgs,
+    threads: usize,
+    granularity: Granularity,
+) -> anyhow::Result<Options> {
     let kernel = args.kernel.unwrap_or_else(Kernel::detect);
     let strategy = match args.strategy {
         Some(strategy) => strategy.require(kernel)?,
@@ -100,7 +105,7 @@ pub fn engine_options(args: &EngineArgs, threads: usize) -> anyhow::Result<Optio
         strategy,
         layout: args
             .layout
-            .unwrap_or_else(|| Layout::suited_to(kernel, Granularity::Tensor)),
+            .unwrap_or_else(|| Layout::suited_to(kernel, granularity)),
         head: args.head.unwrap_or(defaults.head),
         cache: args.kv_cache.unwrap_or(defaults.cache),
     })
@@ -185,7 +190,7 @@ pub fn runner<'a>(
     Ok(
         match uses_engine(args.backend, engine, model.config(), model.quant())? {
             true => {
-                let options = engine_options(engine, args.threads)?;
+                let options = engine_options(engine, args.threads, model.quant().granularity)?;
                 Box::new(EngineRunner::new(model.engine(options)?))
             }
             false => Box::new(TensorRunner::new(model, device)),

@@ -354,27 +354,21 @@ fn pairs_that_do_not_correspond() {
     );
 }
 
-/// Groups, 4-bit and float activations and signs run through training, export and evaluation, and the CPU engine, which does
-/// not know them, is not asked.
+/// Groups, 4-bit and float activations and signs run through training, export, evaluation and the CPU engine.
 #[test]
 fn ablations_of_a_language_model() {
     let place = Place::new();
-    let group = "quant.granularity = \"group\"";
-    for (dir, sets, refused) in [
-        ("group", &["quant.granularity=group"][..], Some(group)),
+    for (dir, sets) in [
+        ("group", &["quant.granularity=group"][..]),
         (
-            "int4",
-            &["quant.activations=int4"],
-            Some("quant.activations = \"int4\""),
+            "groups",
+            &["quant.granularity=group-16", "quant.activations=int4"],
         ),
-        (
-            "none",
-            &["quant.activations=none"],
-            Some("quant.activations = \"none\""),
-        ),
-        ("sign", &["quant.weights=sign"], None),
-        ("warm", &["train.lambda_warmup=0.5"], None),
-        ("qk", &["model.qk_norm=true", "model.head_dim=24"], None),
+        ("int4", &["quant.activations=int4"]),
+        ("none", &["quant.activations=none"]),
+        ("sign", &["quant.weights=sign"]),
+        ("warm", &["train.lambda_warmup=0.5"]),
+        ("qk", &["model.qk_norm=true", "model.head_dim=24"]),
     ] {
         let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
         let summary = place.train(dir, &sets);
@@ -385,15 +379,19 @@ fn ablations_of_a_language_model() {
         let args = ["generate", dir, "--prompt", "One", "--max-new-tokens", "4"];
         place.run(&args).ok();
         let kernel = [&args[..], &["--kernel", "scalar"]].concat();
-        let eval = ["eval", dir, "--kernel", "scalar"];
-        for args in [&kernel[..], &eval] {
-            match refused {
-                None => drop(place.run(args).ok()),
-                // By name, with the reason and the remedy.
-                Some(setting) => {
-                    place.fails(args, &[setting, "CPU engine", "leave out", "--kernel"])
-                }
-            }
-        }
+        place.run(&kernel).ok();
+        let eval = [
+            "eval", dir, "--kernel", "scalar", "--head", "f32", "-o", "json",
+        ];
+        let engine = place.run(&eval).json();
+        assert!(
+            (number(&engine, "loss") - number(&packed, "loss")).abs() < 1e-2,
+            "{dir}"
+        );
     }
+    // What a layout does not hold is refused, with the reason and the remedy.
+    place.fails(
+        &["eval", "group", "--layout", "base-three"],
+        &["q_proj", "group", "base-three", "take `two-bit`"],
+    );
 }

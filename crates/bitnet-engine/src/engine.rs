@@ -78,14 +78,14 @@ pub(crate) struct Model {
 /// A decoder-only Transformer on the CPU.
 ///
 /// ```
-/// use bitnet_engine::{Engine, Gate, Norms, Options, RandomWeights, Shape};
+/// use bitnet_engine::{ActivationQuantizer, Engine, Gate, Granularity, Norms, Options, RandomWeights, Shape};
 ///
 /// let shape = Shape {
 ///     vocab_size: 50, hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2, num_attention_heads: 4,
 ///     num_key_value_heads: 2, head_dim: 8, max_position_embeddings: 64, rope_theta: 1e4, rms_norm_eps: 1e-5,
-///     gate: Gate::Silu, norms: Norms::Pre, qk_norm: false, tie_word_embeddings: false,
+///     gate: Gate::Silu, activations: ActivationQuantizer::Int8, norms: Norms::Pre, qk_norm: false, tie_word_embeddings: false,
 /// };
-/// let weights = RandomWeights { shape: shape.clone(), ternary: true, seed: 1 };
+/// let weights = RandomWeights { shape: shape.clone(), ternary: Some(Granularity::Tensor), seed: 1 };
 /// let mut engine = Engine::new(shape, &weights, Options { threads: 2, ..Options::default() })?;
 /// let mut session = engine.session(64)?;
 /// let logits = engine.forward(&mut session, &[3, 1, 4])?.to_vec();
@@ -307,7 +307,7 @@ impl Layer {
                 cols,
                 &placement(shape),
             )?;
-            Linear::new(&full, layer, [rows, cols], &options)
+            Linear::new(&full, layer, [rows, cols], shape.activations, &options)
         };
         let norm = |name: &str, gamma: &Option<Vec<f32>>, wanted: bool, width| {
             let name = format!("model.layers.{index}.{name}");

@@ -34,7 +34,10 @@ mod session;
 mod shape;
 mod weights;
 
-pub use bitnet_kernels::{DenseFormat, FloatFormat, Kernel, Layout, Strategy, float::Gate};
+pub use bitnet_kernels::{
+    ActivationQuantizer, DenseFormat, FloatFormat, Granularity, Kernel, Layout, Strategy,
+    float::Gate,
+};
 pub use engine::{Engine, Options};
 pub use error::EngineError;
 pub use random::RandomWeights;

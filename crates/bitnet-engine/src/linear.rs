@@ -3,8 +3,8 @@
 use std::{ops::Range, sync::Arc};
 
 use bitnet_kernels::{
-    DenseFormat, DenseMatrix, DenseRows, PrepackedTernary, QuantizedRows, float::rms_norm_row,
-    probe,
+    ActivationQuantizer, DenseFormat, DenseMatrix, DenseRows, PrepackedTernary, QuantizedRows,
+    float::rms_norm_row, probe, quantize_activations_int4, unpack_scaled_f32,
 };
 
 use crate::{EngineError, LinearWeights, Options, Weights, lent::Grid, partition::Tile};
@@ -12,7 +12,10 @@ use crate::{EngineError, LinearWeights, Options, Weights, lent::Grid, partition:
 /// Weights in the layout that the kernel reads.
 #[derive(Debug)]
 pub(crate) enum Matrix {
+    /// Times activations of 8 bits.
     Ternary(PrepackedTernary),
+    /// Times activations of 4 bits.
+    TernaryInt4(PrepackedTernary),
     Dense(Arc<DenseMatrix>),
 }
 
@@ -32,6 +35,8 @@ pub(crate) struct Input {
     codes: QuantizedRows,
     dense: DenseRows,
     normed: Vec<f32>,
+    /// Codes and scales of 4-bit activations, before they are arranged.
+    int4: (Vec<i8>, Vec<f32>),
 }
 
 impl Linear {
@@ -44,6 +49,7 @@ impl Linear {
         name: &dyn Fn() -> String,
         layer: LinearWeights,
         [rows, cols]: [usize; 2],
+        activations: ActivationQuantizer,
         options: &Options,
     ) -> Result<Linear, EngineError> {
         let Options {
@@ -60,13 +66,28 @@ impl Linear {
                 found,
             });
         }
+        let dense = |values: &[f32]| {
+            let dense = DenseMatrix::new(values, rows, cols, DenseFormat::F32, kernel);
+            Matrix::Dense(Arc::new(dense))
+        };
         let matrix = match layer.weights {
             Weights::Ternary(packed) => {
-                let prepared = PrepackedTernary::new(packed.view(), layout, kernel, strategy);
-                Matrix::Ternary(prepared.map_err(|source| EngineError::Ternary {
-                    tensor: name(),
-                    source,
-                })?)
+                let prepacked = || {
+                    let prepacked = PrepackedTernary::new(packed.view(), layout, kernel, strategy);
+                    prepacked.map_err(|source| EngineError::Ternary {
+                        tensor: name(),
+                        source,
+                    })
+                };
+                match activations {
+                    ActivationQuantizer::Int8 => Matrix::Ternary(prepacked()?),
+                    ActivationQuantizer::Int4 => Matrix::TernaryInt4(prepacked()?),
+                    ActivationQuantizer::Float => {
+                        let mut values = vec![0.0; rows * cols];
+                        unpack_scaled_f32(packed.view(), &mut values);
+                        dense(&values)
+                    }
+                }
             }
             Weights::Float { values, .. } if rows * cols != values.len() => {
                 return Err(EngineError::Length {
@@ -75,11 +96,7 @@ impl Linear {
                     found: values.len(),
                 });
             }
-            Weights::Float { values, .. } => {
-                let format = DenseFormat::F32;
-                let dense = DenseMatrix::new(&values, rows, cols, format, kernel);
-                Matrix::Dense(Arc::new(dense))
-            }
+            Weights::Float { values, .. } => dense(&values),
         };
         Ok(Linear {
             matrix,
@@ -149,7 +166,9 @@ impl Linear {
         let groups = tile.groups(self.matrix.groups());
         let (rows, stride) = (0..tile.rows.len(), self.matrix.columns(&groups).len());
         match &self.matrix {
-            Matrix::Ternary(w) => w.product(&input.codes, rows, groups, out, stride),
+            Matrix::Ternary(w) | Matrix::TernaryInt4(w) => {
+                w.product(&input.codes, rows, groups, out, stride)
+            }
             Matrix::Dense(w) => w.product(&input.dense, rows, groups, out, stride),
         }
     }
@@ -158,21 +177,21 @@ impl Linear {
 impl Matrix {
     fn groups(&self) -> usize {
         match self {
-            Matrix::Ternary(w) => w.groups(),
+            Matrix::Ternary(w) | Matrix::TernaryInt4(w) => w.groups(),
             Matrix::Dense(w) => w.groups(),
         }
     }
 
     fn cols(&self) -> usize {
         match self {
-            Matrix::Ternary(w) => w.cols(),
+            Matrix::Ternary(w) | Matrix::TernaryInt4(w) => w.cols(),
             Matrix::Dense(w) => w.cols(),
         }
     }
 
     fn columns(&self, groups: &Range<usize>) -> Range<usize> {
         let rows = match self {
-            Matrix::Ternary(w) => w.rows(),
+            Matrix::Ternary(w) | Matrix::TernaryInt4(w) => w.rows(),
             Matrix::Dense(w) => w.rows(),
         };
         (16 * groups.start).min(rows)..(16 * groups.end).min(rows)
@@ -180,7 +199,7 @@ impl Matrix {
 
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Matrix::Ternary(w) => w.bytes(),
+            Matrix::Ternary(w) | Matrix::TernaryInt4(w) => w.bytes(),
             Matrix::Dense(w) => w.bytes(),
         }
     }
@@ -189,7 +208,7 @@ impl Matrix {
     pub(crate) fn read(&self, tile: &Tile) {
         let groups = tile.groups(self.groups());
         probe::read(match self {
-            Matrix::Ternary(w) => w.stored(groups),
+            Matrix::Ternary(w) | Matrix::TernaryInt4(w) => w.stored(groups),
             Matrix::Dense(w) => w.stored(groups),
         });
     }
@@ -197,7 +216,8 @@ impl Matrix {
     /// Whether rows made ready for one are ready for the other.
     fn takes_the_same(&self, other: &Matrix) -> bool {
         match (self, other) {
-            (Matrix::Ternary(a), Matrix::Ternary(b)) => a.layout() == b.layout(),
+            (Matrix::Ternary(a), Matrix::Ternary(b))
+            | (Matrix::TernaryInt4(a), Matrix::TernaryInt4(b)) => a.layout() == b.layout(),
             (Matrix::Dense(a), Matrix::Dense(b)) => a.format() == b.format(),
             _ => false,
         }
@@ -207,27 +227,41 @@ impl Matrix {
 impl Input {
     /// Makes `norm(x)` ready for a matrix.
     fn set(&mut self, matrix: &Matrix, x: &[f32], norm: Norm<'_>) {
-        match matrix {
-            Matrix::Ternary(w) => match norm {
-                Some((gamma, epsilon)) => {
-                    self.codes
-                        .norm_quantize(w.kernel(), w.layout(), x, gamma, epsilon);
-                }
-                None => self.codes.quantize(w.kernel(), w.layout(), x, w.cols()),
-            },
-            Matrix::Dense(w) => match norm {
-                Some((gamma, epsilon)) => {
-                    self.normed.resize(x.len(), 0.0);
-                    let rows = self.normed.chunks_exact_mut(w.cols());
-                    for (y, x) in rows.zip(x.chunks_exact(w.cols())) {
-                        rms_norm_row(x, gamma, epsilon, y);
-                    }
-                    self.dense.set(w.format(), &self.normed, w.cols());
-                }
-                None => self.dense.set(w.format(), x, w.cols()),
-            },
+        let Input {
+            codes,
+            dense,
+            normed,
+            int4,
+        } = self;
+        match (matrix, norm) {
+            (Matrix::Ternary(w), Some((gamma, epsilon))) => {
+                codes.norm_quantize(w.kernel(), w.layout(), x, gamma, epsilon);
+            }
+            (Matrix::Ternary(w), None) => codes.quantize(w.kernel(), w.layout(), x, w.cols()),
+            (Matrix::TernaryInt4(w), norm) => {
+                let (x, k) = (rms_norm(norm, x, normed), w.cols());
+                let (values, scales) = int4;
+                values.resize(x.len(), 0);
+                scales.resize(x.len() / k, 0.0);
+                quantize_activations_int4(x, k, values, scales);
+                codes.set_codes(w.kernel(), w.layout(), values, scales, k);
+            }
+            (Matrix::Dense(w), norm) => dense.set(w.format(), rms_norm(norm, x, normed), w.cols()),
         }
     }
+}
+
+/// The rows of `x` through the norm, if there is one.
+fn rms_norm<'a>(norm: Norm<'_>, x: &'a [f32], normed: &'a mut Vec<f32>) -> &'a [f32] {
+    let Some((gamma, epsilon)) = norm else {
+        return x;
+    };
+    normed.resize(x.len(), 0.0);
+    let rows = normed.chunks_exact_mut(gamma.len());
+    for (y, x) in rows.zip(x.chunks_exact(gamma.len())) {
+        rms_norm_row(x, gamma, epsilon, y);
+    }
+    normed
 }
 
 /// The inputs of layers that read the same rows: one for all of them, or one each where they have norms of their own. One

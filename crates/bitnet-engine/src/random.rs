@@ -12,8 +12,8 @@ use crate::{LayerWeights, LinearWeights, Norms, Shape, Source, SourceError, Weig
 pub struct RandomWeights {
     /// The shape.
     pub shape: Shape,
-    /// Ternary linear layers, or float ones.
-    pub ternary: bool,
+    /// Ternary linear layers, with scales of this granularity, or float ones.
+    pub ternary: Option<Granularity>,
     /// Seed.
     pub seed: u64,
 }
@@ -48,12 +48,12 @@ impl RandomWeights {
     fn linear(&self, dice: &mut Dice, rows: usize, cols: usize) -> LinearWeights {
         let norm = (self.shape.norms == Norms::Inside).then(|| vec![1.0; cols]);
         let size = (3.0 / cols as f32).sqrt();
-        if !self.ternary {
+        let Some(granularity) = self.ternary else {
             let mut values = vec![0.0; rows * cols];
             dice.fill(&mut values, size);
             let weights = Weights::Float { values, rows, cols };
             return LinearWeights { weights, norm };
-        }
+        };
         let words = words_per_row(cols);
         let mut codes = vec![0; rows * words];
         for row in codes.chunks_exact_mut(words.max(1)) {
@@ -63,7 +63,12 @@ impl RandomWeights {
             }
         }
         let scale = (cols as f32 / 2.0).sqrt();
-        let packed = PackedTernary::from_words(codes, vec![scale], Granularity::Tensor, rows, cols)
+        let count = granularity.scales(rows, cols);
+        // The matrix's own scale, and between that and twice it those of rows and groups.
+        let scales = (0..count)
+            .map(|index| scale * (1.0 + index as f32 / count as f32))
+            .collect();
+        let packed = PackedTernary::from_words(codes, scales, granularity, rows, cols)
             .expect("random words are legal and padded");
         LinearWeights {
             weights: Weights::Ternary(packed),

@@ -1,6 +1,6 @@
 //! The shape of a decoder-only Transformer, in Hugging Face's field names.
 
-use bitnet_kernels::float::Gate;
+use bitnet_kernels::{ActivationQuantizer, float::Gate};
 
 use crate::EngineError;
 
@@ -50,6 +50,9 @@ pub struct Shape {
     pub rms_norm_eps: f32,
     /// Activation of the gate.
     pub gate: Gate,
+    /// How ternary layers quantise what they are given. With [`ActivationQuantizer::Float`] they do not, and their products are
+    /// float ones: they are held as floats.
+    pub activations: ActivationQuantizer,
     /// Placement of the norms.
     pub norms: Norms,
     /// Whether every query and key head is normed (RMSNorm with one γ `[head_dim]` for all query heads of a block, and one for

@@ -67,8 +67,8 @@ pub use gemm::{Layout, MAX_COLS, PrepackedTernary, QuantizedRows, linear_quantiz
 pub use isa::{Kernel, Strategy};
 pub use quantize::{
     ActivationQuantizer, Granularity, Quantization, SUM_BLOCK, SUM_LANES, WeightQuantizer,
-    activation_scale, codes_i8_to_f32_div, pack_weights, quantize_activations, quantize_weights,
-    unpack_scaled_f32, weight_scales,
+    activation_scale, codes_i8_to_f32_div, pack_weights, quantize_activations,
+    quantize_activations_int4, quantize_weights, unpack_scaled_f32, weight_scales,
 };
 pub use system::probe;
 

@@ -16,8 +16,7 @@ use crate::attention::MultiHeadAttention;
 use crate::mlp::Mlp;
 use crate::transformer::Block;
 use crate::{
-    ActivationQuantizer, Granularity, MlpKind, ModelConfig, NormPlacement, PositionKind,
-    Projection, QuantConfig, Transformer,
+    MlpKind, ModelConfig, NormPlacement, PositionKind, Projection, QuantConfig, Transformer,
 };
 
 /// A setting of a model that the CPU engine does not run.
@@ -90,7 +89,8 @@ impl ModelConfig {
         let QuantConfig {
             // Every quantiser makes the same kind of codes and scales.
             weights: _,
-            granularity,
+            // Comes with the weights.
+            granularity: _,
             activations,
             norm,
         } = quant;
@@ -105,20 +105,6 @@ impl ModelConfig {
             let reason = "its feed-forward blocks are gated";
             return refuse("model.mlp", "plain", reason);
         }
-        let eight_bits = "it quantises activations to 8 bits";
-        // Of float models as well, which quantise nothing: a ternary model and its baseline are timed on the same program.
-        match activations {
-            ActivationQuantizer::Int8 => {}
-            ActivationQuantizer::Int4 => return refuse("quant.activations", "int4", eight_bits),
-            ActivationQuantizer::Float => return refuse("quant.activations", "none", eight_bits),
-        }
-        match granularity {
-            Granularity::Tensor | Granularity::Row => {}
-            Granularity::Group(_) => {
-                let reason = "it takes one scale a matrix or row";
-                return refuse("quant.granularity", "group", reason);
-            }
-        }
         Ok(Shape {
             vocab_size: *vocab_size,
             hidden_size: *hidden_size,
@@ -131,6 +117,7 @@ impl ModelConfig {
             rope_theta: *rope_theta,
             rms_norm_eps: *rms_norm_eps as f32,
             gate: hidden_act.gate(),
+            activations: *activations,
             norms: match norm {
                 NormPlacement::Pre => Norms::Pre,
                 NormPlacement::Inside => Norms::Inside,

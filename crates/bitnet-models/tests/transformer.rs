@@ -2,9 +2,9 @@
 
 use bitnet_models::engine::{DenseFormat, FloatFormat, Kernel, Layout, Options, Strategy};
 use bitnet_models::{
-    EngineRunner, GenerateError, HiddenAct, KvCache, LinearKind, ModelConfig, Network,
-    NormPlacement, QuantConfig, Runner, Sampler, Sampling, Stop, TensorRunner, Transformer,
-    generate,
+    ActivationQuantizer, EngineRunner, GenerateError, Granularity, HiddenAct, KvCache, LinearKind,
+    ModelConfig, Network, NormPlacement, QuantConfig, Runner, Sampler, Sampling, Stop,
+    TensorRunner, Transformer, generate,
 };
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData};
@@ -259,7 +259,21 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
 #[test]
 fn the_engine_is_the_same_model() {
     let device = Device::flex();
-    for (model, quant) in variants() {
+    let schemes = [
+        (ActivationQuantizer::Int8, Granularity::Group(16)),
+        (ActivationQuantizer::Int4, Granularity::Tensor),
+        (ActivationQuantizer::Int4, Granularity::Group(16)),
+        (ActivationQuantizer::Float, Granularity::Group(16)),
+    ];
+    let schemes = schemes.map(|(activations, granularity)| {
+        let quant = QuantConfig {
+            activations,
+            granularity,
+            ..QuantConfig::default()
+        };
+        (config(LinearKind::Ternary), quant)
+    });
+    for (model, quant) in variants().into_iter().chain(schemes) {
         let mut transformer = Transformer::new(&model, &quant, 8, &device).unwrap();
         uneven_qk_norms(&mut transformer);
         let options = Options {
@@ -281,9 +295,9 @@ fn the_engine_is_the_same_model() {
             let error = distance(found, &expected);
             // Float sums in another order; in a ternary model such a difference may move an activation by one code,
             // 1/127 of the largest of a row of 24.
-            let bound = match model.linear {
-                LinearKind::Float => 1e-5,
-                LinearKind::Ternary => 2e-2,
+            let bound = match (model.linear, quant.activations) {
+                (LinearKind::Float, _) | (_, ActivationQuantizer::Float) => 1e-5,
+                (LinearKind::Ternary, _) => 2e-2,
             };
             assert!(error < bound, "{model:?} {quant:?}: {error:e}");
         }

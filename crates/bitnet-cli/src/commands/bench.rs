@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::bail;
 use bitnet_config::Task;
-use bitnet_kernels::probe;
+use bitnet_kernels::{Granularity, probe};
 use bitnet_models::engine::{Engine, RandomWeights};
 use bitnet_models::{
     EngineRunner, LinearKind, ModelConfig, Network, QuantConfig, Runner, TensorRunner, Transformer,
@@ -77,7 +77,7 @@ pub fn run(args: BenchArgs) -> anyhow::Result<Outcome> {
         }
     };
     let rows = if setup::uses_engine(args.backend, &args.engine, &model, &quant)? {
-        on_engine(&args, &tests, longest)?
+        on_engine(&args, &tests, longest, quant.granularity)?
     } else {
         on_device(&args, &tests, longest)?
     };
@@ -108,10 +108,15 @@ fn tests(args: &BenchArgs) -> Vec<Test> {
 }
 
 /// On the CPU engine: the weights are made once, the threads vary.
-fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result<Vec<Row>> {
+fn on_engine(
+    args: &BenchArgs,
+    tests: &[Test],
+    longest: usize,
+    granularity: Granularity,
+) -> anyhow::Result<Vec<Row>> {
     setup::refuse_dtype(args.activations, "is for GPUs; the CPU computes in f32")?;
     setup::set_threads(args.threads[0])?;
-    let first = setup::engine_options(&args.engine, args.threads[0])?;
+    let first = setup::engine_options(&args.engine, args.threads[0], granularity)?;
     let (engine, linear) = match &args.arch {
         Some(_) => {
             let (model, quant, linear) = arch(args)?;
@@ -119,7 +124,7 @@ fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
             let shape = model.engine_shape(&quant)?;
             let weights = RandomWeights {
                 shape: shape.clone(),
-                ternary: linear == LinearKind::Ternary,
+                ternary: (linear == LinearKind::Ternary).then_some(granularity),
                 seed: 1,
             };
             (Engine::new(shape, &weights, first)?, linear)
@@ -134,7 +139,7 @@ fn on_engine(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
     check(longest, runner.context())?;
     let mut rows = Vec::new();
     for &threads in &args.threads {
-        let options = setup::engine_options(&args.engine, threads)?;
+        let options = setup::engine_options(&args.engine, threads, granularity)?;
         runner.engine.set_threads(options.threads)?;
         let macs = runner.engine.linear_macs();
         let (weights, block) = (runner.engine.read_bytes(), runner.engine.cache_bytes(32));

@@ -1,9 +1,10 @@
 //! The same Transformer in plain loops and f64.
 
 use bitnet_engine::{
-    LayerWeights, LinearWeights, Norms, RandomWeights, Shape, Source, SourceError, Weights,
+    ActivationQuantizer, Granularity, LayerWeights, LinearWeights, Norms, RandomWeights, Shape,
+    Source, SourceError, Weights,
 };
-use bitnet_kernels::{float::Gate, quantize_activations};
+use bitnet_kernels::{float::Gate, quantize_activations, quantize_activations_int4};
 
 /// Small and odd: widths that are no multiples of 16, shared key/value heads.
 pub fn shape(norms: Norms, gate: Gate, tied: bool) -> Shape {
@@ -19,6 +20,7 @@ pub fn shape(norms: Norms, gate: Gate, tied: bool) -> Shape {
         rope_theta: 500.0,
         rms_norm_eps: 1e-5,
         gate,
+        activations: ActivationQuantizer::Int8,
         norms,
         qk_norm: false,
         tie_word_embeddings: tied,
@@ -32,7 +34,7 @@ impl Uneven {
     pub fn new(shape: &Shape, ternary: bool) -> Uneven {
         Uneven(RandomWeights {
             shape: shape.clone(),
-            ternary,
+            ternary: ternary.then_some(Granularity::Tensor),
             seed: 7,
         })
     }
@@ -98,7 +100,11 @@ fn rms_norm(x: &Row, gamma: &Option<Vec<f32>>, epsilon: f32) -> Row {
 }
 
 /// A ternary layer quantises what it is given as f32, as every implementation does: the codes are part of the model.
-fn linear(layer: &LinearWeights, x: &Row, epsilon: f32) -> Row {
+fn linear(
+    layer: &LinearWeights,
+    x: &Row,
+    (epsilon, activations): (f32, ActivationQuantizer),
+) -> Row {
     let x = rms_norm(x, &layer.norm, epsilon);
     match &layer.weights {
         Weights::Float { values, rows, cols } => (0..*rows)
@@ -111,14 +117,30 @@ fn linear(layer: &LinearWeights, x: &Row, epsilon: f32) -> Row {
         Weights::Ternary(w) => {
             let x: Vec<f32> = x.iter().map(|x| *x as f32).collect();
             let (mut codes, mut scale) = (vec![0i8; x.len()], [0f32]);
-            quantize_activations(&x, x.len(), &mut codes, &mut scale);
-            let weight_scale = f64::from(w.scales()[0]);
+            match activations {
+                ActivationQuantizer::Int8 => {
+                    quantize_activations(&x, x.len(), &mut codes, &mut scale);
+                }
+                ActivationQuantizer::Int4 => {
+                    quantize_activations_int4(&x, x.len(), &mut codes, &mut scale);
+                }
+                ActivationQuantizer::Float => {}
+            }
+            let quantized = |k: usize| match activations {
+                ActivationQuantizer::Float => f64::from(x[k]),
+                _ => f64::from(codes[k]) / f64::from(scale[0]),
+            };
+            let group = w.granularity().group(x.len());
+            let groups = x.len().div_ceil(group);
+            let weight_scale = |n: usize, k: usize| match w.granularity() {
+                Granularity::Tensor => w.scales()[0],
+                Granularity::Row => w.scales()[n],
+                Granularity::Group(_) => w.scales()[n * groups + k / group],
+            };
+            let product =
+                |n, k| quantized(k) * f64::from(w.code(n, k)) / f64::from(weight_scale(n, k));
             (0..w.rows())
-                .map(|n| {
-                    let product = |k| i64::from(codes[k]) * i64::from(w.code(n, k));
-                    let sum: i64 = (0..x.len()).map(product).sum();
-                    sum as f64 / weight_scale / f64::from(scale[0])
-                })
+                .map(|n| (0..x.len()).map(|k| product(n, k)).sum())
                 .collect()
         }
     }
@@ -142,6 +164,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 /// Logits of every token.
 pub fn logits(shape: &Shape, source: &impl Source, tokens: &[u32]) -> Vec<Row> {
     let (width, eps) = (shape.head_dim, shape.rms_norm_eps);
+    let scheme = (eps, shape.activations);
     let row = |fill: &dyn Fn(usize, &mut [f32]), index: usize| -> Row {
         let mut values = vec![0.0; shape.hidden_size];
         fill(index, &mut values);
@@ -154,15 +177,15 @@ pub fn logits(shape: &Shape, source: &impl Source, tokens: &[u32]) -> Vec<Row> {
         let (mut keys, mut values) = (Vec::new(), Vec::new());
         for (position, x) in xs.iter_mut().enumerate() {
             let normed = rms_norm(x, &layer.input_layernorm, eps);
-            let q = linear(&layer.q_proj, &normed, eps);
-            let k = linear(&layer.k_proj, &normed, eps);
+            let q = linear(&layer.q_proj, &normed, scheme);
+            let k = linear(&layer.k_proj, &normed, scheme);
             keys.push(
                 k.chunks(width)
                     .map(|k| rms_norm(&k.to_vec(), &layer.k_norm, eps))
                     .flat_map(|k| turn(&k, position, shape.rope_theta))
                     .collect::<Row>(),
             );
-            values.push(linear(&layer.v_proj, &normed, eps));
+            values.push(linear(&layer.v_proj, &normed, scheme));
             let mut attended = Vec::new();
             for (head, q) in q.chunks(width).enumerate() {
                 let kv = head / (shape.num_attention_heads / shape.num_key_value_heads);
@@ -182,19 +205,19 @@ pub fn logits(shape: &Shape, source: &impl Source, tokens: &[u32]) -> Vec<Row> {
                 }
             }
             let attended = rms_norm(&attended, &layer.attn_sub_norm, eps);
-            for (x, y) in x.iter_mut().zip(linear(&layer.o_proj, &attended, eps)) {
+            for (x, y) in x.iter_mut().zip(linear(&layer.o_proj, &attended, scheme)) {
                 *x += y;
             }
             let normed = rms_norm(x, &layer.post_attention_layernorm, eps);
-            let gate = linear(&layer.gate_proj, &normed, eps);
-            let up = linear(&layer.up_proj, &normed, eps);
+            let gate = linear(&layer.gate_proj, &normed, scheme);
+            let up = linear(&layer.up_proj, &normed, scheme);
             let act = |g: f64| match shape.gate {
                 Gate::Silu => g / (1.0 + (-g).exp()),
                 Gate::Relu2 => g.max(0.0).powi(2),
             };
             let inner = gate.iter().zip(&up).map(|(g, u)| act(*g) * u).collect();
             let inner = rms_norm(&inner, &layer.ffn_sub_norm, eps);
-            for (x, y) in x.iter_mut().zip(linear(&layer.down_proj, &inner, eps)) {
+            for (x, y) in x.iter_mut().zip(linear(&layer.down_proj, &inner, scheme)) {
                 *x += y;
             }
         }

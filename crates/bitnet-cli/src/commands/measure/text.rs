@@ -42,7 +42,11 @@ pub fn measure(
         &config.model,
         &config.quant,
     )? {
-        let mut engine = model.engine(setup::engine_options(&args.engine, args.device.threads)?)?;
+        let mut engine = model.engine(setup::engine_options(
+            &args.engine,
+            args.device.threads,
+            config.quant.granularity,
+        )?)?;
         text.engine_loss = Some(evaluate_engine(&mut engine, corpus, config.train.context)?.loss);
         text.engine = Some(setup::describe_engine(&engine.options()));
     }
