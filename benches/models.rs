@@ -10,7 +10,7 @@ use bitnet_benches::in_turns;
 use bitnet_config::{Loader, RunConfig};
 use bitnet_data::{Corpus, TokenizerKind};
 use bitnet_engine::{Engine, Options, RandomWeights, Session};
-use bitnet_kernels::probe;
+use bitnet_kernels::{Granularity, probe};
 use bitnet_models::LinearKind;
 use bitnet_train::{Backend, LanguageModel, RunDir, Training};
 
@@ -42,7 +42,7 @@ fn config(file: &str, set: &[&str]) -> Result<RunConfig, Box<dyn Error>> {
 
 fn inference(threads: usize) -> Result<(), Box<dyn Error>> {
     let config = config("arch/125m.toml", &[])?;
-    let shape = config.model.shape(config.quant.norm);
+    let shape = config.model.engine_shape(&config.quant)?;
     let engine = |ternary| {
         let weights = RandomWeights {
             shape: shape.clone(),
@@ -55,7 +55,7 @@ fn inference(threads: usize) -> Result<(), Box<dyn Error>> {
         };
         Engine::new(shape.clone(), &weights, options)
     };
-    let (mut float, mut ternary) = (engine(false)?, engine(true)?);
+    let (mut float, mut ternary) = (engine(None)?, engine(Some(Granularity::Tensor))?);
     let options = ternary.options();
     println!(
         "125M shape on {threads} threads, {}, {}, {} head",
@@ -96,7 +96,7 @@ fn training(threads: usize) -> Result<(), Box<dyn Error>> {
     for _ in 0..2 {
         for kind in ["float", "ternary"] {
             let (tokens_per_second, config) = train(kind)?;
-            let shape = config.model.shape(config.quant.norm);
+            let shape = config.model.engine_shape(&config.quant)?;
             // Forward, and two products backward.
             let macs = 3 * shape.linear_weights();
             let of_peak = match (peak, config.model.linear) {
