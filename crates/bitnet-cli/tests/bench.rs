@@ -103,7 +103,7 @@ fn kinds_backends_and_runs() {
     );
     assert_eq!(
         ternary[0]["engine"],
-        "scalar, two-bit, f32 head, bf16 cache"
+        "scalar, dot products, two-bit, f32 head, bf16 cache"
     );
     assert!(number(&float[0], "model_bytes") > number(&ternary[0], "model_bytes"));
     let exact = rows(&["--arch", "tiny.toml", "--kv-cache", "f32"]);

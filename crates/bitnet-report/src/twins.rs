@@ -236,8 +236,9 @@ pub(crate) fn tiles(experiment: &Experiment) -> Vec<Tile> {
             detail: format!("{} vs {in_f32} in f32", format::bytes(ternary.packed_bytes)),
         });
     }
+    type Turns = fn(&Speed) -> &Vec<f64>;
     type Written = fn(f64) -> String;
-    let timed: [(&'static str, fn(&Speed) -> &Vec<f64>, Written); 3] = [
+    let timed: [(&str, Turns, Written); 3] = [
         ("Decoding speed", |s| &s.decode_tps, format::rate),
         (
             "Time of an answer",
