@@ -1,4 +1,4 @@
-//! The rules of the repository, line by line. What they look for is broken in two here, lest they find it.
+//! The rules of the repository, line by line. The words that it looks for are split in two here, or it would find itself.
 
 use std::{error::Error, fs, io, path::Path, process::Command};
 
@@ -25,6 +25,8 @@ const ARROWS: [(&str, &str); 11] = [
 /// What unfinished code and debugging leave behind, without the `_`. A test that is left out with its reason is another thing.
 const DEBRIS: &str = "todo_!( unimplemented_!( dbg_!( #[_ignore] FIX_ME XX_X";
 const MAX_LINES: usize = 500;
+/// Columns of a line. Rustfmt keeps code to 100, but leaves comments, strings and Markdown alone.
+const MAX_COLUMNS: usize = 125;
 const MAX_BYTES: u64 = 1_500_000;
 
 /// A broken rule: the line, counted from 1, and what is wrong there.
@@ -74,7 +76,11 @@ fn check_file(root: &Path, path: &str) -> io::Result<Vec<Finding>> {
     if name == "Cargo.toml" {
         found.extend(wrong_arrows(folder, &fs::read_to_string(&file)?));
     } else if name.ends_with(".md") {
-        let mut dead = links(&fs::read_to_string(&file)?);
+        let text = fs::read_to_string(&file)?;
+        if !is_rendered(path) {
+            found.extend(wide_prose(&text));
+        }
+        let mut dead = links(&text);
         dead.retain(|(_, target)| !file.with_file_name(target).exists());
         for (line, target) in dead {
             found.push((line, format!("dead link: {target}")));
@@ -89,74 +95,84 @@ fn check_file(root: &Path, path: &str) -> io::Result<Vec<Finding>> {
     Ok(found)
 }
 
+/// Reports are written by `bitnet experiment render`, a paragraph a line.
+fn is_rendered(path: &str) -> bool {
+    path.starts_with("experiments/")
+        && (path.ends_with("/report.md") || path == "experiments/README.md")
+}
+
 /// The dependencies of a manifest that point the wrong way.
 fn wrong_arrows(folder: &str, manifest: &str) -> Vec<Finding> {
     let package = folder.trim_start_matches("crates/");
     let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == package) else {
         return Vec::new();
     };
-    let mut wrong = dependencies(manifest);
-    wrong.retain(|(_, name)| match name.split('-').next() {
+    let names = match dependencies(manifest) {
+        Ok(names) => names,
+        Err(error) => return vec![(1, error.message().into())],
+    };
+    let is_wrong = |name: &String| match name.split('-').next() {
         Some("bitnet") => !allowed.split(' ').any(|other| other == name),
         Some("burn") => package == "bitnet-kernels",
         _ => false,
-    });
-    for (_, name) in &mut wrong {
-        *name = format!("{package} must not depend on {name}");
-    }
+    };
+    let wrong = names.into_iter().filter(is_wrong);
     wrong
+        .map(|name| (1, format!("{package} must not depend on {name}")))
+        .collect()
 }
 
-/// The keys of `[dependencies]`, of `[dependencies.key]` and of their `[target.….]` forms.
-fn dependencies(manifest: &str) -> Vec<Finding> {
-    let mut found = Vec::new();
-    let mut inside = false;
-    for (line, number) in manifest.lines().zip(1..) {
-        if let Some(header) = line.strip_prefix('[') {
-            // A dot in front sets `[dependencies` apart from `[dev-dependencies`.
-            let header = format!(".{}", header.trim_end().trim_end_matches(']'));
-            let rest = header.rsplit_once(".dependencies").map(|(_, rest)| rest);
-            inside = rest == Some("");
-            let key = rest.and_then(|rest| rest.strip_prefix('.'));
-            found.extend(key.map(|key| (number, key.to_string())));
-        } else if inside && !line.starts_with('#') && line.contains('=') {
-            let key = line.split(['=', '.', ' ']).next().unwrap_or_default();
-            found.push((number, key.trim_matches('"').into()));
-        }
-    }
-    found
+/// The crates of `[dependencies]` and of its `[target.….]` forms.
+fn dependencies(manifest: &str) -> Result<Vec<String>, toml::de::Error> {
+    let manifest: toml::Table = manifest.parse()?;
+    let targets = manifest.get("target").and_then(toml::Value::as_table);
+    let platforms = targets.into_iter().flat_map(|targets| targets.values());
+    let sections = platforms
+        .filter_map(toml::Value::as_table)
+        .chain([&manifest]);
+    let tables = sections.filter_map(|section| section.get("dependencies")?.as_table());
+    Ok(tables.flat_map(|table| table.keys().cloned()).collect())
 }
 
-/// The rules of Rust sources: length, debris, and unsafe code that says why it is sound.
+/// The rules of Rust sources: length, width and debris.
 fn check_source(source: &str) -> Vec<Finding> {
-    let lines: Vec<&str> = source.lines().collect();
+    let lines = source.lines().count();
     let mut found = Vec::new();
-    if lines.len() > MAX_LINES {
-        found.push((lines.len(), format!("over {MAX_LINES} lines")));
+    if lines > MAX_LINES {
+        found.push((lines, format!("over {MAX_LINES} lines")));
     }
-    for (i, line) in lines.iter().enumerate() {
+    for (line, number) in source.lines().zip(1..) {
         let debris = DEBRIS.split(' ').map(|word| word.replace('_', ""));
         for word in debris.filter(|word| line.contains(word)) {
-            found.push((i + 1, format!("`{word}` left in the code")));
+            found.push((number, format!("`{word}` left in the code")));
         }
-        if !is_justified(&lines[..i], line) {
-            found.push((i + 1, "unsafe code without a word on its safety".into()));
-        }
+        found.extend(too_wide(number, line));
     }
     found
 }
 
-/// `SAFETY` in the three lines before an unsafe block or impl, `# Safety` in the doc of an unsafe function.
-fn is_justified(before: &[&str], line: &str) -> bool {
-    let code = line.split("//").next().unwrap_or_default();
-    let (_, code) = code.split_once(concat!("unsa", "fe ")).unwrap_or_default();
-    let before = before.iter().rev().map(|line| line.trim_start());
-    if code.starts_with("fn ") {
-        let mut doc = before.take_while(|line| line.starts_with("///") || line.starts_with("#["));
-        return doc.any(|line| line.contains("# Safety"));
+/// A line over [`MAX_COLUMNS`] that a space could break within them.
+fn too_wide(number: usize, line: &str) -> Option<Finding> {
+    let columns = line.chars().count();
+    let first_word = line
+        .trim_start()
+        .trim_start_matches(['/', '!', '#', '*', '-', ' ']);
+    let breaks = first_word.split(' ').count() > 1;
+    (columns > MAX_COLUMNS && breaks)
+        .then(|| (number, format!("{columns} columns, over {MAX_COLUMNS}")))
+}
+
+/// Lines of Markdown prose that are too wide: not those of tables and code.
+fn wide_prose(text: &str) -> Vec<Finding> {
+    let mut fenced = false;
+    let mut found = Vec::new();
+    for (line, number) in text.lines().zip(1..) {
+        fenced ^= line.trim_start().starts_with("```");
+        if !fenced && !line.trim_start().starts_with('|') {
+            found.extend(too_wide(number, line));
+        }
     }
-    let is_claim = code.starts_with('{') || code.starts_with("impl");
-    !is_claim || before.take(3).any(|line| line.contains("SAFETY"))
+    found
 }
 
 /// The relative links of a Markdown text outside of code fences, without their anchors.
@@ -190,27 +206,21 @@ mod tests {
         let manifest = "[dependencies]\n# bitnet-a = 1\nburn.workspace = true\n\"bitnet-b\" = { version = \"1\" }\n\
             [dependencies.bitnet-c]\npath = \"bitnet-d\"\n[dev-dependencies]\nbitnet-e = \"1\"\n\
             [dev-dependencies.bitnet-f]\n[target.'cfg(unix)'.dependencies]\nbitnet-kernels = \"1\"\n";
-        assert_eq!(lines(dependencies(manifest)), [3, 4, 5, 11]);
-        assert_eq!(lines(wrong_arrows("crates/bitnet-nn", manifest)), [4, 5]);
+        let mut names = dependencies(manifest).unwrap();
+        names.sort();
+        assert_eq!(names, ["bitnet-b", "bitnet-c", "bitnet-kernels", "burn"]);
+        assert_eq!(wrong_arrows("crates/bitnet-nn", manifest).len(), 2);
         assert_eq!(wrong_arrows("crates/bitnet-kernels", manifest).len(), 4);
+        assert_eq!(wrong_arrows("crates/bitnet-nn", "[dependencies").len(), 1);
     }
 
     #[test]
-    fn unsafe_code_says_why_it_is_sound() {
-        for (source, expected) in [
-            ("// SAFETY: it is.\nlet a = UNSAFE { f() };", vec![]),
-            ("f();\nlet a = UNSAFE { f() };", vec![2]),
-            ("// SAFETY: far.\n\n\n\nUNSAFE impl Send for A {}", vec![5]),
-            ("// UNSAFE { f() } in a comment", vec![]),
-            (
-                "/// # Safety\n/// None.\n#[inline]\nUNSAFE fn f() {}",
-                vec![],
-            ),
-            ("/// # Safety\nfn g() {}\nUNSAFE fn f() {}", vec![3]),
-        ] {
-            let found = check_source(&source.replace("UNSAFE", "unsafe"));
-            assert_eq!(lines(found), expected, "{source}");
-        }
+    fn wide_lines_are_found_outside_of_tables_and_code() {
+        let wide = format!("a {}", "b".repeat(MAX_COLUMNS - 1));
+        assert_eq!(lines(check_source(&format!("// fits\n// {wide}"))), [2]);
+        assert!(check_source(&format!("// {}", &wide[2..])).is_empty());
+        let text = format!("{wide}\n| {wide} |\n```\n{wide}\n```\n{wide}");
+        assert_eq!(lines(wide_prose(&text)), [1, 6]);
     }
 
     #[test]
