@@ -1,10 +1,10 @@
 //! The CPU kernels of `bitnet-kernels` against what this machine allows.
 //!
-//! `cargo bench --workspace --bench kernels [-- THREADS]`. A time alone says little, least of all on a machine that others use too:
-//! its memory bandwidth may double from one second to the next. Every line is therefore a ratio of two things measured in
-//! turns, a few dozen times each, and shows the median of those ratios: a product against reading its weights, against
-//! the peak of the dot product, which only lookups can pass, or against another product. (divan and criterion time one
-//! function at a time.)
+//! `cargo bench --workspace --bench kernels [-- THREADS]`. A time alone says little, least of all on a machine that
+//! others use too: its memory bandwidth may double from one second to the next. Every line is therefore a ratio of two
+//! things measured in turns, a few dozen times each, and shows the median of those ratios: a product against reading
+//! its weights, against the peak of the dot product, which only lookups can pass, or against another product. (divan
+//! and criterion time one function at a time.)
 
 use std::{hint::black_box, ops::Range};
 

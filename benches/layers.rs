@@ -1,6 +1,7 @@
 //! BitLinear and its float twin in a Burn model on Flex: forward, forward and backward.
 //!
-//! `cargo bench --workspace --bench layers`. The shapes are those of the quick start's blocks; compare the twins within one run.
+//! `cargo bench --workspace --bench layers`. The shapes are those of the quick start's blocks; compare the twins within
+//! one run.
 
 use bitnet_nn::{BitLinear, BitLinearConfig, LinearKind};
 use burn::tensor::{Device, Distribution, Tensor};

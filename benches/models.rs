@@ -1,8 +1,9 @@
 //! Whole models: decoding, prefill and a training step, ternary beside float.
 //!
-//! `cargo bench --workspace --bench models [-- THREADS]`. Decoding and prefill are those of the CPU engine on random weights of the
-//! shape of `configs/arch/125m.toml`; `bitnet bench` measures any other shape. The training step is the real loop on the
-//! built-in text at the shape of `configs/train/shakespeare-10m.toml`: 2,048 tokens, forward, backward, clipping, AdamW.
+//! `cargo bench --workspace --bench models [-- THREADS]`. Decoding and prefill are those of the CPU engine on random
+//! weights of the shape of `configs/arch/125m.toml`; `bitnet bench` measures any other shape. The training step is the
+//! real loop on the built-in text at the shape of `configs/train/shakespeare-10m.toml`: 2,048 tokens, forward,
+//! backward, clipping, AdamW.
 
 use std::{error::Error, path::Path, sync::atomic::AtomicBool};
 

@@ -138,7 +138,8 @@ pub enum Dtype {
 /// What a GPU computes in.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct DtypeArgs {
-    /// Activations, keys and values, embedding and head on a GPU; f16 is not for ReLU², groups, or activations other than int8
+    /// Activations, keys and values, embedding and head on a GPU; f16 is not for ReLU², groups, or activations other
+    /// than int8
     #[arg(long, env = "BITNET_DTYPE", value_enum, default_value_t = Dtype::F32, value_name = "TYPE")]
     pub dtype: Dtype,
 }
@@ -195,8 +196,8 @@ pub struct TrainArgs {
     /// Continue a run: `auto` takes the newest checkpoint of --run-dir, or give a checkpoint's folder
     #[arg(long, value_name = "auto|PATH", requires = "run_dir")]
     pub resume: Option<String>,
-    /// How ternary products add up on the CPU: dot, lookup (tables beside dot products) or signed (additions and subtractions
-    /// alone), all to the same bits; default: dot
+    /// How ternary products add up on the CPU: dot, lookup (tables beside dot products) or signed (additions and
+    /// subtractions alone), all to the same bits; default: dot
     #[arg(long, value_name = "NAME")]
     pub strategy: Option<Strategy>,
     #[command(flatten)]

@@ -83,8 +83,8 @@ pub fn set_threads(threads: usize) -> anyhow::Result<()> {
         .context("the thread pool cannot be built")
 }
 
-/// The engine's options for weights of such scales, with `threads` or as many as there are cores; an error if the kernel lacks
-/// the strategy.
+/// The engine's options for weights of such scales, with `threads` or as many as there are cores; an error if the
+/// kernel lacks the strategy.
 pub fn engine_options(
     args: &EngineArgs,
     threads: usize,

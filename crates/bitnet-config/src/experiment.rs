@@ -17,9 +17,9 @@
 //! learning_rates = [2e-3, 4e-3, 8e-3]
 //! ```
 //!
-//! Every variant is trained with each of its learning rates under the first seed. The rate with the best validation result is
-//! kept, and the other seeds are trained with it. All variants try the same number of rates: a comparison in which one side
-//! was tuned harder measures the tuning.
+//! Every variant is trained with each of its learning rates under the first seed. The rate with the best validation
+//! result is kept, and the other seeds are trained with it. All variants try the same number of rates: a comparison in
+//! which one side was tuned harder measures the tuning.
 //!
 //! A variant with `teacher = "float"` is distilled from the run of that variant under the same seed, which is trained first;
 //! the report counts the teacher's time and energy with its own.

@@ -28,7 +28,8 @@
 //! // Each twin has its own optimiser: the shared keys, with those of [train.float] or [train.ternary] on top.
 //! let ternary = config.train.optim(LinearKind::Ternary);
 //! assert_eq!(ternary.learning_rate, 6e-3);
-//! assert_eq!(ternary.learning_rate_at(99, 100), 6e-3 * config.train.optim(LinearKind::Float).learning_rate_at(99, 100) / 2e-3);
+//! let float = config.train.optim(LinearKind::Float);
+//! assert_eq!(ternary.learning_rate_at(99, 100), 6e-3 * float.learning_rate_at(99, 100) / 2e-3);
 //!
 //! // What was resolved can be printed, and loads again to the same configuration.
 //! let again = Loader::new().builtin("config", &config.to_toml()?)?.finish()?;
@@ -55,8 +56,9 @@
 //! # Defaults that yield
 //!
 //! A few defaults depend on what was written, so that shrinking a model takes one key and not five: unless they are
-//! written themselves, `train.context`, `data.max_length`, `decode.max_length` and the lengths in `[compare]` shrink to fit `model.max_position_embeddings`,
-//! and `train.warmup_steps` to a tenth of `train.steps`. What is written is never changed, only checked.
+//! written themselves, `train.context`, `data.max_length`, `decode.max_length` and the lengths in `[compare]` shrink to
+//! fit `model.max_position_embeddings`, and `train.warmup_steps` to a tenth of `train.steps`. What is written is never
+//! changed, only checked.
 
 mod compare;
 mod data;

@@ -45,11 +45,11 @@ pub struct TrainConfig {
     pub distill_weight: f64,
     /// Temperature `T` that both distributions are softened by.
     pub distill_temperature: f64,
-    /// `f32` or `bf16`: what products of two floats are computed from, in the float twin's layers and in the head of both. `bf16`
-    /// rounds their operands and needs Intel AMX and a CPU backend.
+    /// `f32` or `bf16`: what products of two floats are computed from, in the float twin's layers and in the head of
+    /// both. `bf16` rounds their operands and needs Intel AMX and a CPU backend.
     pub precision: Precision,
-    /// bf16 pieces of the output's gradient, 1 to 3, that the backward products of ternary layers take; 3 is all of it. Fewer
-    /// need Intel AMX and a CPU backend.
+    /// bf16 pieces of the output's gradient, 1 to 3, that the backward products of ternary layers take; 3 is all of it.
+    /// Fewer need Intel AMX and a CPU backend.
     pub backward_pieces: usize,
     /// The optimiser keys of both twins.
     #[serde(flatten)]

@@ -60,8 +60,8 @@ impl Bpe {
         Self::new(tokenizer)
     }
 
-    /// Reads a `tokenizer.json` of Hugging Face's form. It must be byte-level, as GPT-2's: of another kind the bytes of an id
-    /// are not known.
+    /// Reads a `tokenizer.json` of Hugging Face's form. It must be byte-level, as GPT-2's: of another kind the bytes of
+    /// an id are not known.
     pub fn from_json(json: &str) -> Result<Self, DataError> {
         let tokenizer = json
             .parse::<tokenizers::Tokenizer>()

@@ -10,7 +10,8 @@ pub(crate) fn unknown(label: &str, classes: &[String]) -> String {
     )
 }
 
-/// Checks that the labels of `rows`, each with its line in `file`, are among the `trained` ones; all are indices into `names`.
+/// Checks that the labels of `rows`, each with its line in `file`, are among the `trained` ones; all are indices into
+/// `names`.
 pub(crate) fn check(
     file: &str,
     names: &[String],

@@ -65,8 +65,8 @@ impl Corpus {
 
     /// A text in memory; `name` stands for it in error messages.
     ///
-    /// The tokenizer is made from the whole text, its validation part included: the characters of [`TokenizerKind::Char`], so
-    /// that none is unknown, and likewise the pieces of [`TokenizerKind::Bpe`].
+    /// The tokenizer is made from the whole text, its validation part included: the characters of
+    /// [`TokenizerKind::Char`], so that none is unknown, and likewise the pieces of [`TokenizerKind::Bpe`].
     pub fn from_bytes(
         name: impl Into<String>,
         bytes: &[u8],

@@ -1,5 +1,5 @@
-//! Token ids for models that read and write whole sequences: four special ids in front of the tokenizer's, and batches padded
-//! to one width.
+//! Token ids for models that read and write whole sequences: four special ids in front of the tokenizer's, and batches
+//! padded to one width.
 
 use crate::dice::Dice;
 use crate::{DataError, Tokenizer};

@@ -10,7 +10,9 @@
 //! - a little arithmetic, true without exception, with numbers from 0 to 20.
 //!
 //! ```text
-//! One morning Tom found a red key by the well. He handed the red key to Dan. Dan laughed. He walked to the market. Dan hid it there. Zoe found it at the market. Who has the red key? Zoe.
+//! One morning Tom found a red key by the well. He handed the red key to Dan.
+//! Dan laughed. He walked to the market. Dan hid it there.
+//! Zoe found it at the market. Who has the red key? Zoe.
 //! 7 + 5 = 12.
 //! 9 is more than 4.
 //! ```

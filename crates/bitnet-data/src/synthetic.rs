@@ -1,7 +1,7 @@
 //! Tasks whose right answer is known: copying, reversing and sorting letters, adding numbers.
 //!
-//! What cannot be solved by looking at one place shows whether attention works: reversing needs a position, sorting needs the
-//! whole source, adding carries from one digit to the next.
+//! What cannot be solved by looking at one place shows whether attention works: reversing needs a position, sorting
+//! needs the whole source, adding carries from one digit to the next.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;

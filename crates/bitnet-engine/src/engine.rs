@@ -83,7 +83,8 @@ pub(crate) struct Model {
 /// let shape = Shape {
 ///     vocab_size: 50, hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2, num_attention_heads: 4,
 ///     num_key_value_heads: 2, head_dim: 8, max_position_embeddings: 64, rope_theta: 1e4, rms_norm_eps: 1e-5,
-///     gate: Gate::Silu, activations: ActivationQuantizer::Int8, norms: Norms::Pre, qk_norm: false, tie_word_embeddings: false,
+///     gate: Gate::Silu, activations: ActivationQuantizer::Int8, norms: Norms::Pre, qk_norm: false,
+///     tie_word_embeddings: false,
 /// };
 /// let weights = RandomWeights { shape: shape.clone(), ternary: Some(Granularity::Tensor), seed: 1 };
 /// let mut engine = Engine::new(shape, &weights, Options { threads: 2, ..Options::default() })?;

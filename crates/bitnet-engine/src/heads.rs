@@ -101,7 +101,8 @@ impl Workspace {
 }
 
 impl Chunk<'_> {
-    /// Normed, rotated and scaled queries to `scratch.local`, `[rows, width]`, of the heads and positions that `query` tells.
+    /// Normed, rotated and scaled queries to `scratch.local`, `[rows, width]`, of the heads and positions that `query`
+    /// tells.
     fn queries<'q>(
         &self,
         rows: usize,

@@ -1,8 +1,8 @@
 //! Partitions an output `[m, n]` into tasks for threads.
 //!
-//! Few rows (decoding, short prompts): a task is a range of columns, so that every weight is read by one thread. Many rows: a
-//! task is a block of rows, from the norm to the last product, so that only attention needs the others. Each output is
-//! computed by the same operations either way, so the partition shows in the time and not in the numbers.
+//! Few rows (decoding, short prompts): a task is a range of columns, so that every weight is read by one thread. Many
+//! rows: a task is a block of rows, from the norm to the last product, so that only attention needs the others. Each
+//! output is computed by the same operations either way, so the partition shows in the time and not in the numbers.
 //!
 //! Tasks are several for each thread (`pool.rs` says why), in an order that gives a thread neighbouring ones, the same in
 //! every round: what it read of a small model is still in its cache.

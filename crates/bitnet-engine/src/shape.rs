@@ -50,13 +50,13 @@ pub struct Shape {
     pub rms_norm_eps: f32,
     /// Activation of the gate.
     pub gate: Gate,
-    /// How ternary layers quantise what they are given. With [`ActivationQuantizer::Float`] they do not, and their products are
-    /// float ones: they are held as floats.
+    /// How ternary layers quantise what they are given. With [`ActivationQuantizer::Float`] they do not, and their
+    /// products are float ones: they are held as floats.
     pub activations: ActivationQuantizer,
     /// Placement of the norms.
     pub norms: Norms,
-    /// Whether every query and key head is normed (RMSNorm with one γ `[head_dim]` for all query heads of a block, and one for
-    /// all key heads) before it is rotated, as in Qwen3.
+    /// Whether every query and key head is normed (RMSNorm with one γ `[head_dim]` for all query heads of a block, and
+    /// one for all key heads) before it is rotated, as in Qwen3.
     pub qk_norm: bool,
     /// Whether the head is the embedding's matrix.
     pub tie_word_embeddings: bool,

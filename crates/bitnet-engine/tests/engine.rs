@@ -121,8 +121,8 @@ fn every_scheme_is_the_formula_and_the_same_everywhere() {
             let mut engine = Engine::new(shape.clone(), &source, options()).unwrap();
             let expected = scores(&mut engine, &tokens);
             let error = worst(&expected, &logits(&shape, &source, &tokens));
-            // Twice that of one scale a tensor: those of groups differ by up to 2. A code of 4 bits is 1/3 of an average activation,
-            // where it moves at all; a float activation has none.
+            // Twice that of one scale a tensor: those of groups differ by up to 2. A code of 4 bits is 1/3 of an
+            // average activation, where it moves at all; a float activation has none.
             let bound = match activations {
                 A::Int8 => 1e-2,
                 A::Int4 => 5e-2,

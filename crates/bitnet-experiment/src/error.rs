@@ -17,7 +17,7 @@ pub enum ExperimentError {
         /// The variant.
         name: String,
         /// What is wrong.
-        source: ConfigError,
+        source: Box<ConfigError>,
     },
     /// Variants that cannot be compared.
     #[error(
@@ -47,7 +47,7 @@ pub enum ExperimentError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: ResultError,
+        source: Box<ResultError>,
     },
     /// A file or folder.
     #[error("{}", path.display())]
@@ -59,13 +59,13 @@ pub enum ExperimentError {
     },
     /// A file of results.
     #[error(transparent)]
-    Results(#[from] ResultError),
+    Results(Box<ResultError>),
     /// A run's folder.
     #[error(transparent)]
-    Train(#[from] TrainError),
+    Train(Box<TrainError>),
     /// A configuration that cannot be written as TOML.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(Box<ConfigError>),
     /// Training or measuring.
     #[error(transparent)]
     Worker(Box<dyn Error + Send + Sync>),
@@ -77,3 +77,14 @@ impl ExperimentError {
         |source| Self::Io { path, source }
     }
 }
+
+macro_rules! from_boxed {
+    ($($variant:ident: $source:ty),+) => {$(
+        impl From<$source> for ExperimentError {
+            fn from(source: $source) -> Self {
+                Self::$variant(Box::new(source))
+            }
+        }
+    )+};
+}
+from_boxed!(Results: ResultError, Train: TrainError, Config: ConfigError);

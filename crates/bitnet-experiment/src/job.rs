@@ -115,7 +115,7 @@ impl Job {
                 .map(Some)
                 .map_err(|source| ExperimentError::Damaged {
                     path: result.to_owned(),
-                    source,
+                    source: Box::new(source),
                 }),
         }
     }

@@ -7,14 +7,14 @@
 //!                      gather ─► Experiment, which `bitnet-report` renders
 //! ```
 //!
-//! Each run has a folder that says what it was (`NAME.toml` beside it) and what came of it (`result.json`). A folder with the same
-//! configuration and a result is not run again; one without a result goes on from its last checkpoint. So an interrupted
-//! experiment continues, and a new variant costs only its own runs.
+//! Each run has a folder that says what it was (`NAME.toml` beside it) and what came of it (`result.json`). A folder
+//! with the same configuration and a result is not run again; one without a result goes on from its last checkpoint. So
+//! an interrupted experiment continues, and a new variant costs only its own runs.
 //!
 //! A comparison is the smallest experiment: two variants, one seed, no rates to choose from.
 //!
-//! Who trains and measures is the [`Worker`]'s business; the command line has a process do each, so that peak memory is that of
-//! one model.
+//! Who trains and measures is the [`Worker`]'s business; the command line has a process do each, so that peak memory is
+//! that of one model.
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::gather::{self, Circumstances};
 use crate::{ExperimentError, Job, Worker};
 
-/// The configuration of one run: of a variant, under a seed, with a learning rate of the grid, taught by the run in a folder.
+/// The configuration of one run: of a variant, under a seed, with a learning rate of the grid, taught by the run in a
+/// folder.
 pub type Configure<'a> = dyn Fn(&VariantConfig, u64, Option<f64>, Option<&std::path::Path>) -> Result<RunConfig, ConfigError>
     + Sync
     + 'a;
@@ -110,8 +111,8 @@ impl Plan<'_> {
         gather::experiment(self, &tuned, &others, chosen, turns, of).map(Some)
     }
 
-    /// The runs of all variants: `wanted` gives the seeds and learning rates of one, `rate` the learning rate that was chosen
-    /// for a teacher.
+    /// The runs of all variants: `wanted` gives the seeds and learning rates of one, `rate` the learning rate that was
+    /// chosen for a teacher.
     fn jobs_of(
         &self,
         wanted: impl Fn(usize, &VariantConfig) -> Vec<(u64, Option<f64>)>,
@@ -129,7 +130,7 @@ impl Plan<'_> {
                     rate: own,
                     config: config.map_err(|source| ExperimentError::Variant {
                         name: variant.name.clone(),
-                        source,
+                        source: Box::new(source),
                     })?,
                     dir: self.dir(variant, seed, own),
                 });

@@ -169,7 +169,8 @@ pub fn linear(x: &[f32], m: usize, w: PackedView<'_>, bias: Option<&[f32]>, out:
 
 /// Training's forward: the float product of `x̂ = x_q / s_x` and `ŵ = w_q / s_w`, summed in f64.
 ///
-/// For quantisers that round (`AbsMean`, `AbsMedian`). Equal to [`linear`] up to float rounding: each of `x̂`, `ŵ` and the two divisions of `linear` rounds once.
+/// For quantisers that round (`AbsMean`, `AbsMedian`). Equal to [`linear`] up to float rounding: each of `x̂`, `ŵ` and
+/// the two divisions of `linear` rounds once.
 pub fn fake_quant_linear(
     x: &[f32],
     m: usize,

@@ -1,4 +1,5 @@
-//! Attention of all models: to the sequence itself, in both directions or causally, whole or step by step, and to another one.
+//! Attention of all models: to the sequence itself, in both directions or causally, whole or step by step, and to
+//! another one.
 //!
 //! Shape suffixes: b batch, t time (queries), s time (keys), h query heads, g key/value heads, d head width, m model width.
 

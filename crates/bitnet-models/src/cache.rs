@@ -5,8 +5,8 @@ use burn::tensor::{Bool, Device, Tensor};
 use crate::Transformer;
 use crate::attention::causal_mask;
 
-/// Attention of many queries reads the cache in steps of this many positions (the rest is masked), so that a GPU backend meets
-/// a handful of shapes, and tunes its kernels for them once, however long the text grows.
+/// Attention of many queries reads the cache in steps of this many positions (the rest is masked), so that a GPU
+/// backend meets a handful of shapes, and tunes its kernels for them once, however long the text grows.
 const STEP: usize = 64;
 
 /// Keys and values of one layer, `[batch, kv_heads, positions, head_dim]`.

@@ -102,8 +102,8 @@ pub struct ModelConfig {
     /// Width of a head; absent means `hidden_size / num_attention_heads`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head_dim: Option<usize>,
-    /// Whether each query and key head is normed before it is rotated: RMSNorm over `head_dim`, one γ for the query heads of a
-    /// block and one for its key heads (Qwen3).
+    /// Whether each query and key head is normed before it is rotated: RMSNorm over `head_dim`, one γ for the query
+    /// heads of a block and one for its key heads (Qwen3).
     pub qk_norm: bool,
     /// Longest sequence, and the length of the KV cache.
     pub max_position_embeddings: usize,
@@ -262,8 +262,8 @@ impl ModelConfig {
             .unwrap_or_else(|| self.hidden_size / self.num_attention_heads.max(1))
     }
 
-    /// Weights of the matrices of a decoder-only Transformer or an encoder of this shape; an encoder–decoder has more. A float,
-    /// which counts beyond any integer: a configuration may ask for whatever it likes.
+    /// Weights of the matrices of a decoder-only Transformer or an encoder of this shape; an encoder–decoder has more.
+    /// A float, which counts beyond any integer: a configuration may ask for whatever it likes.
     pub fn matrix_weights(&self) -> f64 {
         let of = |n: usize| n as f64;
         let (hidden, head) = (of(self.hidden_size), of(self.head_width()));

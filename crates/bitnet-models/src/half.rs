@@ -1,13 +1,13 @@
 //! Inference with activations of 16 bits (IEEE half precision), on a GPU.
 //!
-//! What lies in memory between two kernels is f16: the residual stream, queries, keys, values and their cache, the inside of the
-//! feed-forward, the tables of the embedding and the head, and the weights of float layers. Norms, rotations, softmax,
-//! decoding's attention and the scales of the quantisers are computed in f32 and rounded once; the sums of ternary products
-//! are integers anyway, and the logits are f32. Burn's own operations compute in f16: residual sums, SwiGLU, float products,
-//! and the products of a prompt's attention.
+//! What lies in memory between two kernels is f16: the residual stream, queries, keys, values and their cache, the
+//! inside of the feed-forward, the tables of the embedding and the head, and the weights of float layers. Norms,
+//! rotations, softmax, decoding's attention and the scales of the quantisers are computed in f32 and rounded once; the
+//! sums of ternary products are integers anyway, and the logits are f32. Burn's own operations compute in f16: residual
+//! sums, SwiGLU, float products, and the products of a prompt's attention.
 //!
-//! f16 ends at 65,504. The product of two activations in SwiGLU stays below that in any model that is not broken; the square in
-//! ReLU² does not, so such models keep f32 (BitNet b1.58 2B4T is one).
+//! f16 ends at 65,504. The product of two activations in SwiGLU stays below that in any model that is not broken; the
+//! square in ReLU² does not, so such models keep f32 (BitNet b1.58 2B4T is one).
 
 use bitnet_nn::float::embedding;
 use burn::module::{Param, ParamId};
@@ -45,8 +45,8 @@ pub enum HalfError {
 }
 
 impl Transformer {
-    /// The same model with activations, cache, tables and float layers in f16. Ternary weights, their scales and the norms stay
-    /// as they are.
+    /// The same model with activations, cache, tables and float layers in f16. Ternary weights, their scales and the
+    /// norms stay as they are.
     ///
     /// # Errors
     /// If the model's numbers do not fit, or `device`, where it lies, has no f16.
@@ -95,8 +95,8 @@ impl Transformer {
 /// Rows that are read from a device at a time, in bytes: far below what any binds.
 const BLOCK_BYTES: usize = 16 << 20;
 
-/// The weights in f16. A table may be larger than the device binds at once, so they are read in blocks of rows and narrowed on
-/// the host.
+/// The weights in f16. A table may be larger than the device binds at once, so they are read in blocks of rows and
+/// narrowed on the host.
 fn half(weight: &Param<Tensor<2>>, device: &Device) -> Result<Param<Tensor<2>>, HalfError> {
     let weight = weight.val();
     let [rows, cols] = weight.dims();

@@ -10,7 +10,8 @@ use crate::{ModelConfig, PositionKind};
 #[derive(Module, Debug)]
 pub struct Positions {
     rotary: RotaryEmbedding,
-    /// `[positions, hidden_size]`: `sin(p · 10000^(−2i/m))` at `2i`, the cosine at `2i + 1` (Vaswani et al. 2017, section 3.5).
+    /// `[positions, hidden_size]`: `sin(p · 10000^(−2i/m))` at `2i`, the cosine at `2i + 1` (Vaswani et al. 2017,
+    /// section 3.5).
     table: Option<Tensor<2>>,
 }
 

@@ -1,5 +1,5 @@
-//! The conversion of a model to the CPU engine: its shape, or why the engine does not run it, and its weights, read back from
-//! their device.
+//! The conversion of a model to the CPU engine: its shape, or why the engine does not run it, and its weights, read
+//! back from their device.
 //!
 //! Configurations and modules are taken apart completely, so that a field added to one of them and not handled here does not
 //! compile.
@@ -137,8 +137,8 @@ impl Transformer {
     /// The model for the CPU engine: ternary layers packed, float ones as they are.
     ///
     /// # Errors
-    /// If the engine does not run such models, the weights cannot be read from the device, or the engine cannot run with these
-    /// options.
+    /// If the engine does not run such models, the weights cannot be read from the device, or the engine cannot run
+    /// with these options.
     pub fn engine(&self, options: Options) -> Result<Engine, ToEngineError> {
         let Transformer {
             embed_tokens,

@@ -1,4 +1,5 @@
-//! The encoder–decoder, the classifier and the perceptron: masks, decoding, packing, and what other implementations got wrong.
+//! The encoder–decoder, the classifier and the perceptron: masks, decoding, packing, and what other implementations got
+//! wrong.
 
 use bitnet_models::{
     BeamSearch, Classifier, EncoderDecoder, HiddenAct, LinearKind, MlpKind, ModelConfig, Network,

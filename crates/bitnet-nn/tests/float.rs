@@ -356,7 +356,8 @@ fn tables_may_be_larger_than_a_binding() {
 fn a_few_queries_see_the_cache_up_to_their_own_place() {
     for target in common::targets() {
         let device = &target.device;
-        // Heads of their own and shared; widths below, at and above the units of a cube; chunks that end early, exactly and late.
+        // Heads of their own and shared; widths below, at and above the units of a cube; chunks that end early, exactly
+        // and late.
         for ([batch, time, heads, kv_heads], width, offset, spare) in [
             ([1, 1, 1, 1], 2, 0, 0),
             ([1, 1, 4, 2], 48, 126, 5),

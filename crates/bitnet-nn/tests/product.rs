@@ -118,9 +118,10 @@ fn extreme_sums_are_exact() {
     }
 }
 
-/// Where the bounds lie: 2²⁴ − 1 is the largest odd sum that the resulting f32 holds, and 2²³ the largest K of a GPU's integers.
-/// There the sums of −128 and ±1 are powers of two. A GEMM's loop is as long as a row, and Mesa's llvmpipe ends a shader's loops after
-/// 65,535 rounds in all, so it is tried up to 2¹⁹. CPU kernels refuse more than [`MAX_COLS`].
+/// Where the bounds lie: 2²⁴ − 1 is the largest odd sum that the resulting f32 holds, and 2²³ the largest K of a GPU's
+/// integers. There the sums of −128 and ±1 are powers of two. A GEMM's loop is as long as a row, and Mesa's llvmpipe
+/// ends a shader's loops after 65,535 rounds in all, so it is tried up to 2¹⁹. CPU kernels refuse more than
+/// [`MAX_COLS`].
 #[test]
 fn sums_are_exact_up_to_the_bound() {
     const ODD: usize = 132_105;

@@ -1,5 +1,6 @@
-//! The quantisers beside the paper's: signs, groups, 4-bit and float activations, and the blend with float. Each layer against
-//! its formula written out, its gradients against the straight-through estimator, its packed form against itself.
+//! The quantisers beside the paper's: signs, groups, 4-bit and float activations, and the blend with float. Each layer
+//! against its formula written out, its gradients against the straight-through estimator, its packed form against
+//! itself.
 
 mod common;
 

@@ -93,9 +93,9 @@ pub struct Group {
     pub figures: Vec<Figure>,
 }
 
-/// Every picture of the report, in its order: the scores of many variants, curves where [`Experiment::curves`] asks for them,
-/// score against size where [`Experiment::scatter`] does, memory and speed, and what the ternary codes did where that was
-/// recorded. Groups without a picture are left out.
+/// Every picture of the report, in its order: the scores of many variants, curves where [`Experiment::curves`] asks for
+/// them, score against size where [`Experiment::scatter`] does, memory and speed, and what the ternary codes did where
+/// that was recorded. Groups without a picture are left out.
 pub fn groups(experiment: &Experiment) -> Vec<Group> {
     let mut learning = Vec::new();
     if experiment.curves {

@@ -1,10 +1,10 @@
 //! Reports of experiments: tables, charts, sentences and pages, from a summary alone.
 //!
-//! A comparison of two runs says what happened once. Whether it would happen again is a matter of seeds, and whether it was fair
-//! is a matter of learning rates. An experiment is therefore a product, variants × learning rates × seeds, and a comparison
-//! (`bitnet compare`) is the smallest: one float and one ternary variant, one seed. What was found is an
-//! [`Experiment`](bitnet_results::Experiment), written as `summary.json` before anything is drawn; everything here is a pure
-//! function of it, so a report can be rendered again years later, on another machine, from the file alone.
+//! A comparison of two runs says what happened once. Whether it would happen again is a matter of seeds, and whether it
+//! was fair is a matter of learning rates. An experiment is therefore a product, variants × learning rates × seeds, and
+//! a comparison (`bitnet compare`) is the smallest: one float and one ternary variant, one seed. What was found is an
+//! [`Experiment`](bitnet_results::Experiment), written as `summary.json` before anything is drawn; everything here is a
+//! pure function of it, so a report can be rendered again years later, on another machine, from the file alone.
 //!
 //! ```text
 //! Experiment ──► tables, headline, charts ──► Document ──► templates ──► report.html, report.md
@@ -13,15 +13,15 @@
 //!
 //! Rules that keep a report honest:
 //!
-//! - **No direction is written down.** Every sentence is computed from the numbers, and reads right when the ternary variant is
-//!   slower, larger, or has diverged.
+//! - **No direction is written down.** Every sentence is computed from the numbers, and reads right when the ternary
+//!   variant is slower, larger, or has diverged.
 //! - **Paired by seed, in turns.** Differences of scores are taken seed by seed, ratios of speeds turn by turn
-//!   ([`bitnet_results::statistics`]). A ratio comes with its interval; where that is wide, the headline says so and gives no
-//!   number.
-//! - **No digit without support.** A mean is printed to the second digit of its standard deviation, and with one seed the text
-//!   says that no spread is known.
-//! - **What was not measured is a dash.** Energy is modelled, and says so wherever it appears. A run that diverged is counted,
-//!   not dropped in silence.
+//!   ([`bitnet_results::statistics`]). A ratio comes with its interval; where that is wide, the headline says so and
+//!   gives no number.
+//! - **No digit without support.** A mean is printed to the second digit of its standard deviation, and with one seed
+//!   the text says that no spread is known.
+//! - **What was not measured is a dash.** Energy is modelled, and says so wherever it appears. A run that diverged is
+//!   counted, not dropped in silence.
 //! - **Text from outside is escaped where it enters a document.** A model may well write `<script>`.
 //!
 //! No Burn, no network, no fonts, no plotting library: the crate builds in seconds and its output opens anywhere.

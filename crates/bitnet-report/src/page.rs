@@ -1,8 +1,8 @@
 //! The document of an experiment, from its summary alone.
 //!
-//! It answers in the order of a reader's patience: the sentence, the question and what it means, the main table, the pictures,
-//! the fairness of the comparison (rates, seeds, equal time, equal bytes), and how to do it again. A comparison, which is an
-//! experiment of two variants and one seed, has its variants side by side and what they wrote.
+//! It answers in the order of a reader's patience: the sentence, the question and what it means, the main table, the
+//! pictures, the fairness of the comparison (rates, seeds, equal time, equal bytes), and how to do it again. A
+//! comparison, which is an experiment of two variants and one seed, has its variants side by side and what they wrote.
 
 use bitnet_results::{Experiment, Sample};
 

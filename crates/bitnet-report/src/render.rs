@@ -11,8 +11,8 @@ use crate::templates;
 
 /// Writes `report.html`, `report.md` and the pictures that it shows into `dir`, which is created if missing.
 ///
-/// Each file appears whole or not at all ([`write_atomic`]), the pictures before the report that shows them. Returns the paths
-/// written, `report.html` first.
+/// Each file appears whole or not at all ([`write_atomic`]), the pictures before the report that shows them. Returns
+/// the paths written, `report.html` first.
 ///
 /// # Errors
 ///

@@ -1,7 +1,8 @@
 //! The templates of reports: one document, two forms.
 //!
-//! Whatever a template prints is escaped for its form, Markdown by [`escape::markdown`] and HTML by [`escape::html`], unless it
-//! was marked as safe by one of the filters here: `authored` (text with code between backticks), `fenced` (a block of code).
+//! Whatever a template prints is escaped for its form, Markdown by [`escape::markdown`] and HTML by [`escape::html`],
+//! unless it was marked as safe by one of the filters here: `authored` (text with code between backticks), `fenced` (a
+//! block of code).
 
 use minijinja::{AutoEscape, Environment, State, Value, context};
 

@@ -1,5 +1,5 @@
-//! A comparison in words: the ternary variant against the float one. Every sentence is computed, its direction included: ternary
-//! may win or lose.
+//! A comparison in words: the ternary variant against the float one. Every sentence is computed, its direction
+//! included: ternary may win or lose.
 //!
 //! Speeds are compared by [`Ratio`]s over turns. Where the turns do not agree, or other programs kept the processor busy
 //! meanwhile, the sentence says that and gives no number.
@@ -57,8 +57,8 @@ pub(crate) fn range((low, high): (f64, f64)) -> String {
     format!("{} to {}", format::ratio(low), format::ratio(high))
 }
 
-/// The result in one sentence: score, bytes, decoding speed (or latency) and training time of the ternary variant against the
-/// float one.
+/// The result in one sentence: score, bytes, decoding speed (or latency) and training time of the ternary variant
+/// against the float one.
 pub(crate) fn headline(experiment: &Experiment, float: &Variant, ternary: &Variant) -> String {
     let mut clauses = vec![score_clause(experiment, score(float), score(ternary))];
     if let Some(r) = weight_ratio(ternary) {

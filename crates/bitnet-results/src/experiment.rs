@@ -52,7 +52,8 @@ pub struct Experiment {
     pub curves: bool,
     /// Whether the report shows score against parameters and bytes.
     pub scatter: bool,
-    /// Time that threads had to wait for a core while speeds were measured in turns ([`Turns::waited`](crate::Turns::waited)).
+    /// Time that threads had to wait for a core while speeds were measured in turns
+    /// ([`Turns::waited`](crate::Turns::waited)).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waited: Option<f64>,
 }
@@ -126,8 +127,8 @@ impl Experiment {
         self.variants.iter().any(|v| v.group.is_some())
     }
 
-    /// Each group as an experiment of its own, with the group's name, in the order of their first variants. One without groups
-    /// is its only one.
+    /// Each group as an experiment of its own, with the group's name, in the order of their first variants. One without
+    /// groups is its only one.
     pub fn groups(&self) -> Vec<(Option<&str>, Experiment)> {
         let mut names: Vec<Option<&str>> = Vec::new();
         for variant in &self.variants {

@@ -11,14 +11,17 @@
 //!
 //! A comparison (`bitnet compare`) is an [`Experiment`] of two variants and one seed.
 //!
-//! Three rules hold for every file. Keys may be added and have defaults, so that an older file loads. What was not or cannot be
-//! measured is `None`, never 0. And JSON has no NaN: a number that is not finite is written as `null` and read back as NaN.
+//! Three rules hold for every file. Keys may be added and have defaults, so that an older file loads. What was not or
+//! cannot be measured is `None`, never 0. And JSON has no NaN: a number that is not finite is written as `null` and
+//! read back as NaN.
 //!
 //! ```
 //! use bitnet_results::{Experiment, Linear, Run, Variant};
 //!
 //! let run = |score| Run { score, ..Run::default() };
-//! let variant = |name: &str, linear, score| Variant { name: name.into(), linear, runs: vec![run(score)], ..Variant::default() };
+//! let variant = |name: &str, linear, score| {
+//!     Variant { name: name.into(), linear, runs: vec![run(score)], ..Variant::default() }
+//! };
 //! let experiment = Experiment {
 //!     variants: vec![variant("float", Linear::Float, 1.70), variant("ternary", Linear::Ternary, 1.74)],
 //!     ..Experiment::default()

@@ -9,9 +9,9 @@
 //! difference; where it excludes 0, the sign of the gap would be an unlikely accident of these seeds. It knows nothing
 //! of other data, other rates, or how many variants there were to choose from.
 //!
-//! Timings are another matter: their noise is what else the machine does, it has long tails and knows no normal distribution.
-//! Two models are therefore timed *in turns*, and the [`Ratio`] of their speeds is the median over turns with an interval made
-//! of order statistics, which asks of the turns nothing but that they are alike.
+//! Timings are another matter: their noise is what else the machine does, it has long tails and knows no normal
+//! distribution. Two models are therefore timed *in turns*, and the [`Ratio`] of their speeds is the median over turns
+//! with an interval made of order statistics, which asks of the turns nothing but that they are alike.
 
 use crate::variant::Variant;
 
@@ -169,8 +169,8 @@ impl Ratio {
     }
 }
 
-/// Values to leave out at each end of `n` in order, so that what is left spans the median with 95 % or more; `None` where even
-/// all of them do not.
+/// Values to leave out at each end of `n` in order, so that what is left spans the median with 95 % or more; `None`
+/// where even all of them do not.
 fn trimmed(n: usize) -> Option<usize> {
     // 2 · P(Binomial(n, ½) ≤ out), summed up term by term.
     let mut term = 0.5f64.powi(n as i32);
@@ -280,8 +280,8 @@ mod tests {
         assert!(median(&[]).is_nan());
     }
 
-    /// The usual table of order statistics for the median (for instance Conover, *Practical Nonparametric Statistics*): of 6 to
-    /// 8 values all, of 9 to 11 one less at each end, of 12 to 14 two, of 20 five, of 25 seven.
+    /// The usual table of order statistics for the median (for instance Conover, *Practical Nonparametric Statistics*):
+    /// of 6 to 8 values all, of 9 to 11 one less at each end, of 12 to 14 two, of 20 five, of 25 seven.
     #[test]
     fn intervals_of_the_median() {
         let out = [

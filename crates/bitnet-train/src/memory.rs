@@ -28,10 +28,10 @@ fn machine_bytes() -> f64 {
     }
 }
 
-/// Refuses a training run on the CPU that cannot fit whatever else the machine does. An allocation that fails ends the process
-/// on the spot, and one that the system overcommits ends whichever process it chooses. The bound is a low one: weights with
-/// what the optimiser keeps, tables of positions, and of a step of a language model the residual stream. Sizes that only
-/// the data decides are not known yet, and count nothing.
+/// Refuses a training run on the CPU that cannot fit whatever else the machine does. An allocation that fails ends the
+/// process on the spot, and one that the system overcommits ends whichever process it chooses. The bound is a low one:
+/// weights with what the optimiser keeps, tables of positions, and of a step of a language model the residual stream.
+/// Sizes that only the data decides are not known yet, and count nothing.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! A run on disk: `config.toml`, `tokenizer.json`, `metrics.jsonl`, `checkpoints/`, `packed.bpk`, `summary.json`, `log.txt`.
 //!
-//! Every file is written whole or not at all (a temporary file, then a rename); only `metrics.jsonl` and `log.txt` grow line by
-//! line.
+//! Every file is written whole or not at all (a temporary file, then a rename); only `metrics.jsonl` and `log.txt` grow
+//! line by line.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -20,8 +20,8 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes the folder of a new run and writes its configuration, its tokenizer and the names of its classes (`labels.json`),
-    /// where it has any.
+    /// Makes the folder of a new run and writes its configuration, its tokenizer and the names of its classes
+    /// (`labels.json`), where it has any.
     ///
     /// # Errors
     /// If the folder holds a run already, or cannot be written.

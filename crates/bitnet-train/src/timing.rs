@@ -1,7 +1,7 @@
 //! Speeds: prefill and decode in tokens per second, and the time of a training step.
 //!
-//! What is timed here is one turn. Whoever compares models takes them in turns, several times each, so that whatever else the
-//! machine does meets all of them alike.
+//! What is timed here is one turn. Whoever compares models takes them in turns, several times each, so that whatever
+//! else the machine does meets all of them alike.
 
 use std::time::Instant;
 

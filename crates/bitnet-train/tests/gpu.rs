@@ -81,7 +81,8 @@ impl Setup {
         }
     }
 
-    /// The mean curve, and at its end the mean validation loss, of runs that differ by 1e-7 in AdamW's β₂, which is all that they need to go ways of their own.
+    /// The mean curve, and at its end the mean validation loss, of runs that differ by 1e-7 in AdamW's β₂, which is all
+    /// that they need to go ways of their own.
     fn mean_curve(&mut self, name: &str, device: &Device, runs: u32) -> Vec<f64> {
         let beta2 = self.config.train.shared.beta2;
         let mut mean = vec![0.0; 21];
@@ -244,7 +245,8 @@ fn two_hundred_float_steps_follow_flex() {
     assert_close("float", &gpu, &flex, 1e-4);
 }
 
-/// Every step of the ternary twin, the adapter beginning every ten anew from Flex's model and optimiser: to 5e-3 at every point.
+/// Every step of the ternary twin, the adapter beginning every ten anew from Flex's model and optimiser: to 5e-3 at
+/// every point.
 #[test]
 #[ignore = "minutes on an adapter in software; run with `-- --ignored`"]
 fn every_ten_ternary_steps_follow_flex() {

@@ -1,7 +1,7 @@
 //! `bitnet compare [CONFIG]`: an experiment of two variants, float and ternary, and one seed, of any task.
 //!
-//! Each trains and is measured in a process of its own, one after the other: side by side they would slow each other down. Speeds
-//! are then measured in turns.
+//! Each trains and is measured in a process of its own, one after the other: side by side they would slow each other
+//! down. Speeds are then measured in turns.
 
 use anyhow::{Context, bail};
 use bitnet_config::{ExperimentConfig, RunConfig, Task as Kind, VariantConfig};

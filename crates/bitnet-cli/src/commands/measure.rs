@@ -1,5 +1,5 @@
-//! `bitnet measure RUN` (hidden): what is measured of one trained run, in a process of its own; `bitnet measure --turns RUN RUN …`
-//! times several in turns.
+//! `bitnet measure RUN` (hidden): what is measured of one trained run, in a process of its own; `bitnet measure --turns
+//! RUN RUN …` times several in turns.
 //!
 //! The order matters. The exported model is loaded and used first, and the peak memory read then, before a latent model and
 //! the data of an evaluation join it.

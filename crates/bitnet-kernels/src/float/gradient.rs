@@ -4,10 +4,11 @@
 //! ∂x = ∂y · ŵ      ŵ = q / s_w        ∂w = ∂yᵀ · x̂      x̂ = q / s_x
 //! ```
 //!
-//! A code is exact in bf16 whatever the scale, so on tiles the codes are multiplied as they are, ∂y in pieces ([`pieces`
-//! ](super::pieces)), and the scales never enter the sum where there is one for the whole; where the sum runs over rows with
-//! scales of their own, they are multiplied into ∂y first. Without tiles, with groups of weights that have a scale each, or where
-//! a side of the product is too short for tiles, both operands are floats and the product one of f32.
+//! A code is exact in bf16 whatever the scale, so on tiles the codes are multiplied as they are, ∂y in pieces
+//! ([`pieces` ](super::pieces)), and the scales never enter the sum where there is one for the whole; where the sum
+//! runs over rows with scales of their own, they are multiplied into ∂y first. Without tiles, with groups of weights
+//! that have a scale each, or where a side of the product is too short for tiles, both operands are floats and the
+//! product one of f32.
 
 use super::{Matrix, matmul};
 use crate::{PackedView, codes_i8_to_f32_div, unpack_scaled_f32};

@@ -2,10 +2,10 @@
 //! embedding, cross-entropy, AdamW.
 //!
 //! A tensor library runs each of them as five to fifteen passes over memory, on one thread; here each is one pass, on
-//! all threads, forward and backward, into memory that nothing clears first. Loops are written so that the compiler vectorises
-//! them, and compiled three times: for the target's baseline, for AVX2 and for AVX-512. None contracts or reorders float
-//! operations, so all give the same bits, and sums have a fixed order whatever the number of threads. `rms_norm_row`, `gated_row` and `rotate` stay on the calling
-//! thread, for callers with threads of their own.
+//! all threads, forward and backward, into memory that nothing clears first. Loops are written so that the compiler
+//! vectorises them, and compiled three times: for the target's baseline, for AVX2 and for AVX-512. None contracts or
+//! reorders float operations, so all give the same bits, and sums have a fixed order whatever the number of threads.
+//! `rms_norm_row`, `gated_row` and `rotate` stay on the calling thread, for callers with threads of their own.
 
 mod adamw;
 mod attention;

@@ -1,7 +1,8 @@
 //! How exact products of floats are: settings of the process, like PyTorch's `set_float32_matmul_precision`.
 //!
-//! They act where the processor multiplies bf16 in tiles (Intel AMX). Elsewhere products are f32 multiply-adds, which is what
-//! the defaults mean too: they choose among equally exact ways by the processor, so the last bits of a result depend on it.
+//! They act where the processor multiplies bf16 in tiles (Intel AMX). Elsewhere products are f32 multiply-adds, which
+//! is what the defaults mean too: they choose among equally exact ways by the processor, so the last bits of a result
+//! depend on it.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

@@ -4,9 +4,9 @@
 //! words are little-endian, so byte `b` of a row holds the elements `4b .. 4b+4` from its low bits up. Nothing here
 //! depends on the processor.
 //!
-//! One f32 scale `s` stands for the tensor, one for each row, or one for each group of a row's weights: [`Granularity`]. It is
-//! the multiplier that made the codes, `w_q = round(w · s)`, so a weight is `w_q / s` (Hugging Face's `bitlinear`; its
-//! `autobitlinear` stores the inverse).
+//! One f32 scale `s` stands for the tensor, one for each row, or one for each group of a row's weights:
+//! [`Granularity`]. It is the multiplier that made the codes, `w_q = round(w · s)`, so a weight is `w_q / s` (Hugging
+//! Face's `bitlinear`; its `autobitlinear` stores the inverse).
 
 use super::{PackedView, TernaryWord, word_count, words_per_row};
 use crate::{Error, Granularity, WeightQuantizer, quantize_weights};

@@ -72,7 +72,8 @@ impl<'a> PackedView<'a> {
         &self.words[row * len..][..len]
     }
 
-    /// The scales in the order of products, `[groups, rows]`; the one scale of a tensor alone. Rows without columns have one.
+    /// The scales in the order of products, `[groups, rows]`; the one scale of a tensor alone. Rows without columns
+    /// have one.
     pub(crate) fn scales_by_group(&self) -> Vec<f32> {
         match self.granularity {
             Granularity::Tensor | Granularity::Row => self.scales.to_vec(),

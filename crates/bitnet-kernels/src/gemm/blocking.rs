@@ -104,8 +104,9 @@ pub(crate) struct Piece<'a> {
 
 /// Where sums go.
 pub(crate) trait Output {
-    /// Takes `Σ stored · x` of rows of `x` from `row` on with whole groups of columns from `column` on, the last of which may
-    /// be padding: over all of K, or of one row over a segment of it, whose sums come one segment after the other.
+    /// Takes `Σ stored · x` of rows of `x` from `row` on with whole groups of columns from `column` on, the last of
+    /// which may be padding: over all of K, or of one row over a segment of it, whose sums come one segment after the
+    /// other.
     fn write(&mut self, row: usize, column: usize, segment: usize, sums: Sums<'_>);
 
     /// Says that the next sums are those of `row` and the 32 columns from `column` on. A product of many rows writes short

@@ -133,8 +133,8 @@ pub fn linear_quantized(xq: &[i8], x_scales: &[f32], w: PackedView<'_>) -> Vec<f
     y
 }
 
-/// Calls `write(sums, out[rows, columns])` until all of `out[m, n]` is written; a segment of K is a group of weights that share a
-/// scale.
+/// Calls `write(sums, out[rows, columns])` until all of `out[m, n]` is written; a segment of K is a group of weights
+/// that share a scale.
 fn each_piece<T: Send>(
     kernel: Kernel,
     strategy: Strategy,

@@ -27,16 +27,16 @@ const _: () = assert!(PIECE_WORDS.is_multiple_of(BLOCK_WORDS));
 
 const NO_SUMS: Tile = [[Lanes::ZERO; TILE_GROUPS]; TILE_ROWS];
 
-/// Rows of `x` from which arranging weights and tables pays. With weights in the cache 8 rows take as long as with dot products
-/// alone and 24 a sixth less; in a model, whose weights come from memory, prompts with 12 and 16 rows for each thread were
-/// slower by a fifth and a twentieth, with 32 faster by a seventh.
+/// Rows of `x` from which arranging weights and tables pays. With weights in the cache 8 rows take as long as with dot
+/// products alone and 24 a sixth less; in a model, whose weights come from memory, prompts with 12 and 16 rows for each
+/// thread were slower by a fifth and a twentieth, with 32 faster by a seventh.
 pub(crate) const MIN_ROWS: usize = 24;
 
 /// Rows of a block at most.
 const BLOCK_ROWS: usize = 128;
 
-/// Tiles of groups of a block: 1,536 columns, whose sums are 768 KiB. Wider ones were as fast; of narrower ones the rows would be
-/// arranged too often.
+/// Tiles of groups of a block: 1,536 columns, whose sums are 768 KiB. Wider ones were as fast; of narrower ones the
+/// rows would be arranged too often.
 const BLOCK_TILES: usize = 24;
 
 /// Columns of a tile.

@@ -62,9 +62,9 @@ impl PrepackedTernary {
     ///
     /// # Errors
     ///
-    /// If the processor lacks `kernel` or the kernel `strategy`, if a length disagrees with the shape, a scale is not positive
-    /// and finite, an element is `0b11` or padding is not weight 0, if the matrix has more than [`MAX_COLS`] columns, or if
-    /// groups of weights are to be stored in [`Layout::BaseThree`], whose blocks of 80 columns they cut.
+    /// If the processor lacks `kernel` or the kernel `strategy`, if a length disagrees with the shape, a scale is not
+    /// positive and finite, an element is `0b11` or padding is not weight 0, if the matrix has more than [`MAX_COLS`]
+    /// columns, or if groups of weights are to be stored in [`Layout::BaseThree`], whose blocks of 80 columns they cut.
     pub fn new(
         w: PackedView<'_>,
         layout: Layout,

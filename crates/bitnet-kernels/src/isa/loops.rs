@@ -73,7 +73,8 @@ loops! {
         unpack_row(words: &[u32], values: [f32; 4], out: &mut [f32]);
         /// `out = codes / s`.
         div_row(codes: &[i8], scale: f32, out: &mut [f32]);
-        /// `out = (sums − excess) as f32 / s_w / s_x`: an excess and an `s_x` for each row, one `s_w` or one for each column.
+        /// `out = (sums − excess) as f32 / s_w / s_x`: an excess and an `s_x` for each row, one `s_w` or one for each
+        /// column.
         epilogue(sums: Sums<'_>, excess: Option<&[i32]>, sw: &[f32], sx: &[f32], out: Rectangle<'_, f32>);
         /// `out +=` the same: a further group of a row's weights.
         accumulate(sums: Sums<'_>, excess: Option<&[i32]>, sw: &[f32], sx: &[f32], out: Rectangle<'_, f32>);
@@ -87,14 +88,15 @@ loops! {
 loops! {
     /// Loops over groups of 16 output rows that stand side by side.
     struct PanelLoops in panels {
-        /// `Σ stored · x` of each group of `words` lines with one row of codes, in segments of `segment` words of K, the last
-        /// one shorter: `sums[s · groups + g]` is that of segment `s` of group `g`.
+        /// `Σ stored · x` of each group of `words` lines with one row of codes, in segments of `segment` words of K,
+        /// the last one shorter: `sums[s · groups + g]` is that of segment `s` of group `g`.
         two_bit(lines: &[Line], words: usize, segment: usize, x: &[i8], sums: &mut [Lanes]);
         /// `Σ stored · x` of each group in base three.
         base_three(lines: &[Line], blocks: Blocks, x: &[i8], sums: &mut [Lanes]);
         /// The lines of a group in base three to words.
         decode(lines: &[Line], words: &mut [Line]);
-        /// `sums[r][g] = Σ stored · x` of two groups of words with up to `rows_at_a_time` rows, sixteen codes of each in turn.
+        /// `sums[r][g] = Σ stored · x` of two groups of words with up to `rows_at_a_time` rows, sixteen codes of each
+        /// in turn.
         gemm(groups: [&[Line]; 2], rows: usize, x: &[Sixteen], sums: &mut [[Lanes; 2]]);
         /// `Σ w · x` of each group of `words` lines with one row of codes, by additions and subtractions alone.
         signed(lines: &[Line], words: usize, x: &[i8], sums: &mut [Lanes]);

@@ -11,8 +11,8 @@ use crate::EPS;
 /// Partial sums of a mean: one for each lane of a vector register, so that the order is fixed and still fast.
 const LANES: usize = 16;
 
-/// Quantises `x[rows, cols]` to `codes[rows, cols]` and `scales[rows]`, on the calling thread. The codes of a row are 0 where it
-/// holds a NaN or an infinity, or its mean overflows.
+/// Quantises `x[rows, cols]` to `codes[rows, cols]` and `scales[rows]`, on the calling thread. The codes of a row are 0
+/// where it holds a NaN or an infinity, or its mean overflows.
 ///
 /// ```
 /// let (mut codes, mut scales) = ([0; 4], [0.0; 1]);

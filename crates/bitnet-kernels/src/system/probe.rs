@@ -49,8 +49,8 @@ pub fn read(lines: &[Line]) {
 }
 
 /// Multiply-adds a second of the dot product that `kernel` is made of, on `threads` threads and registers alone; `None`
-/// for a kernel without one. A kernel that decodes and adds besides stays below this; [`Strategy::Lookup`](crate::Strategy) may
-/// pass it, for not all of its work is dot products.
+/// for a kernel without one. A kernel that decodes and adds besides stays below this;
+/// [`Strategy::Lookup`](crate::Strategy) may pass it, for not all of its work is dot products.
 ///
 /// # Panics
 ///

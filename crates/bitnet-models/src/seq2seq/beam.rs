@@ -1,10 +1,10 @@
 //! Beam search: the likeliest whole outputs, not the likeliest next tokens. A beam of 1 is greedy decoding.
 //!
-//! Every sentence of a batch keeps `beam` unfinished outputs. In each step all their continuations compete; those that end go
-//! to the finished ones, the `beam` best of the others go on. Finished outputs are ranked by `log p / length^α` with the
-//! end counted in the length (Wu et al. 2016 without the constant 5); a sentence is done when `beam` of its outputs are
-//! finished, or no unfinished one can still win: log-probabilities only fall, so its best possible rank is that of now at the
-//! greatest length.
+//! Every sentence of a batch keeps `beam` unfinished outputs. In each step all their continuations compete; those that
+//! end go to the finished ones, the `beam` best of the others go on. Finished outputs are ranked by `log p / length^α`
+//! with the end counted in the length (Wu et al. 2016 without the constant 5); a sentence is done when `beam` of its
+//! outputs are finished, or no unfinished one can still win: log-probabilities only fall, so its best possible rank is
+//! that of now at the greatest length.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 

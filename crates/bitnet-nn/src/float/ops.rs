@@ -108,8 +108,8 @@ pub trait FloatBackend: Backend {
         reference::matmul::<Self>(a, b, transpose_a, transpose_b)
     }
 
-    /// [`float_linear`](Self::float_linear) of rows: `x` `[M, K]`, `w` `[N, K]` → `[M, N]`. `w` may be larger than the device binds at once. Not
-    /// differentiable.
+    /// [`float_linear`](Self::float_linear) of rows: `x` `[M, K]`, `w` `[N, K]` → `[M, N]`. `w` may be larger than the
+    /// device binds at once. Not differentiable.
     #[fusion(meta = linear_spec)]
     fn linear_forward(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::matmul(x, w, false, true)

@@ -41,7 +41,8 @@ fn attention_scale(q: &Shape) -> Scalar {
     Scalar::from(1.0 / (last(q) as f32).sqrt())
 }
 
-/// The causal mask: −∞ in place of scores `[b, h, t, s]` of future keys. Queries stand at `offset` and after, keys from 0 on.
+/// The causal mask: −∞ in place of scores `[b, h, t, s]` of future keys. Queries stand at `offset` and after, keys from
+/// 0 on.
 fn mask_future<B: FloatBackend>(scores: FloatTensor<B>, offset: usize) -> FloatTensor<B> {
     let (shape, device) = (scores.shape(), scores.device());
     let (time, len) = (shape[2], shape[3]);

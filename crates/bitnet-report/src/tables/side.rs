@@ -30,8 +30,8 @@ enum Versus {
 
 /// Quality, size, speed and training of every variant's first run, with the ratio between float and ternary.
 ///
-/// Rows that nobody has a value for are left out; the better value of a row is marked unless both read the same. Of timings a
-/// ratio is given only where they were taken in turns, and as an interval.
+/// Rows that nobody has a value for are left out; the better value of a row is marked unless both read the same. Of
+/// timings a ratio is given only where they were taken in turns, and as an interval.
 pub fn side_by_side(experiment: &Experiment) -> Table {
     let sections = [
         quality(experiment),
@@ -387,8 +387,8 @@ impl<'a> Rows<'a> {
         self.run(label, |r| of(r.text.as_ref()?), write, versus, better);
     }
 
-    /// Adds a row of timings: the median over turns, half the range between the slowest and the fastest, and the interval of the
-    /// ratio.
+    /// Adds a row of timings: the median over turns, half the range between the slowest and the fastest, and the
+    /// interval of the ratio.
     fn turns(
         &mut self,
         label: &str,

@@ -1,8 +1,8 @@
 //! Speeds of several runs, timed in turns.
 //!
-//! Every run has a thread that holds its model and waits; in each turn one after the other is asked to time itself, alternating
-//! forwards and backwards. So a moment of other work on the machine meets neighbours in one turn, not one model in all of its
-//! timings. A first turn warms up and does not count.
+//! Every run has a thread that holds its model and waits; in each turn one after the other is asked to time itself,
+//! alternating forwards and backwards. So a moment of other work on the machine meets neighbours in one turn, not one
+//! model in all of its timings. A first turn warms up and does not count.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};

@@ -27,8 +27,8 @@
 //! most `2⁻²²·|xy|` with pieces cut off and not rounded. Measured errors are two orders of magnitude below the bounds, and
 //! those of three and six passes below that of f32 multiply-adds in one chain, which is `K·u`.
 //!
-//! Tiles take a denormal for 0, which adds at most `2⁻¹²⁶` for each of the operations, times the largest element of the other
-//! operand. A NaN or an infinity in an operand makes a NaN or an infinity of every sum that it is part of.
+//! Tiles take a denormal for 0, which adds at most `2⁻¹²⁶` for each of the operations, times the largest element of the
+//! other operand. A NaN or an infinity in an operand makes a NaN or an infinity of every sum that it is part of.
 //!
 //! # Order of work
 //!

@@ -28,8 +28,8 @@ const BLOCK_BYTES: usize = 640 << 10;
 /// pushes B out), 10 as fast.
 const STEPS: usize = 14;
 
-/// Rows of `x` from which it is faster than dot products: in the 0.7 B shape, weights from memory, a prompt of 12 rows took a
-/// tenth longer than with dot products, one of 16 a fifth less, one of 32 half.
+/// Rows of `x` from which it is faster than dot products: in the 0.7 B shape, weights from memory, a prompt of 12 rows
+/// took a tenth longer than with dot products, one of 16 a fifth less, one of 32 half.
 pub(super) const MIN_ROWS: usize = 14;
 
 /// What a product needs besides its arguments.

@@ -9,11 +9,11 @@
 //! q₀ = RN(a·y)    r₀ = RN(a − b·q₀)    q₁ = RN(q₀ + r₀·y)    r₁ = RN(a − b·q₁)    a/b = RN(q₁ + r₁·y)
 //! ```
 //!
-//! `q₀` is off by less than 2 ulp, so `q₁` is one of the two floats around `a/b`; then `r₁` is exact, and as `y` is the nearest
-//! float to `1/b`, the last step rounds as the exact quotient would. This holds while nothing overflows or is denormal:
-//! with scales in [`MODEST`] and an integer `a` of at most 2^29 every quotient is 0 or within 2^±109, and every remainder
-//! 0 or a multiple of `2^-48 · 2^-40`. Scales outside, those of single columns, and the NaN
-//! or 0 of a row that is not finite, are divided by.
+//! `q₀` is off by less than 2 ulp, so `q₁` is one of the two floats around `a/b`; then `r₁` is exact, and as `y` is the
+//! nearest float to `1/b`, the last step rounds as the exact quotient would. This holds while nothing overflows or is
+//! denormal: with scales in [`MODEST`] and an integer `a` of at most 2^29 every quotient is 0 or within 2^±109, and
+//! every remainder 0 or a multiple of `2^-48 · 2^-40`. Scales outside, those of single columns, and the NaN or 0 of a
+//! row that is not finite, are divided by.
 
 use std::{arch::x86_64::*, ops::RangeInclusive};
 

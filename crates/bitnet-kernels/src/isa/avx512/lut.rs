@@ -3,10 +3,10 @@
 //! Three ternary weights take 27 values, so what they make of three activations is one of 27 sums. A table of those (32
 //! words of 16 bits) is one register, and `vpermw` looks up 32 output rows in it at once: 96 multiply-adds for a
 //! permutation and an addition, without a multiplication. On Zen 4 that alone is no faster than `vpdpbusd` (64
-//! multiply-adds a cycle), but the two use different units: with four columns of weights multiplied for every three that
-//! are looked up, a step of 7 columns takes a quarter longer than its four multiplied ones alone, which is 1.4 times the peak
-//! of the dot product. Other ratios (8 columns to 3, 6 to 3, 4 to 4) were slower. Where permutations share their unit
-//! with the dot product there is little to gain, so which form runs is measured
+//! multiply-adds a cycle), but the two use different units: with four columns of weights multiplied for every three
+//! that are looked up, a step of 7 columns takes a quarter longer than its four multiplied ones alone, which is 1.4
+//! times the peak of the dot product. Other ratios (8 columns to 3, 6 to 3, 4 to 4) were slower. Where permutations
+//! share their unit with the dot product there is little to gain, so which form runs is measured
 //! ([`Kernel::detect`](crate::Kernel::detect)).
 //!
 //! # A piece of K

@@ -102,8 +102,8 @@ impl Softmax {
     }
 }
 
-/// `2^x` for `x ≤ 0`: `x = n + f`, `2^f = 1 + f·P(f)`. P is the minimax polynomial of degree 4 for `|f| ≤ ½`: the relative error
-/// is `8 u`, u = 2⁻²⁴.
+/// `2^x` for `x ≤ 0`: `x = n + f`, `2^f = 1 + f·P(f)`. P is the minimax polynomial of degree 4 for `|f| ≤ ½`: the
+/// relative error is `8 u`, u = 2⁻²⁴.
 mod exponential {
     /// Adding it rounds to an integer and leaves that, plus the bias of exponents, in the low bits.
     pub(super) const ROUND: f32 = 12_582_912.0 + 127.0;

@@ -1,9 +1,10 @@
-//! Attention of a few queries to the keys and values of a cache, in one kernel: composed it is a dozen, and decoding is bound by
-//! their number. Nothing is copied for heads that share keys, and no mask is made.
+//! Attention of a few queries to the keys and values of a cache, in one kernel: composed it is a dozen, and decoding is
+//! bound by their number. Nothing is copied for heads that share keys, and no mask is made.
 //!
-//! A cube serves one query of one head. It reads the keys in chunks, one key a unit, and keeps the softmax running: the largest
-//! score so far, the sum of exponentials and the weighted sum of values, both scaled down whenever a chunk holds a larger score
-//! (Milakov and Gimelshein, arXiv 1805.02867). Values are summed with one output a unit, so that units read neighbours.
+//! A cube serves one query of one head. It reads the keys in chunks, one key a unit, and keeps the softmax running: the
+//! largest score so far, the sum of exponentials and the weighted sum of values, both scaled down whenever a chunk
+//! holds a larger score (Milakov and Gimelshein, arXiv 1805.02867). Values are summed with one output a unit, so that
+//! units read neighbours.
 
 use burn::backend::TensorMetadata;
 use burn_cubecl::{ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor};

@@ -91,8 +91,8 @@ pub fn gather_rows(table: CubeTensor, ids: CubeTensor) -> CubeTensor {
     out
 }
 
-/// The table in blocks of rows that the device binds, with elements of `width` bytes too, and the number of each block's first
-/// row.
+/// The table in blocks of rows that the device binds, with elements of `width` bytes too, and the number of each
+/// block's first row.
 fn blocks(table: &CubeTensor, width: usize) -> Vec<(usize, CubeTensor)> {
     let (rows, cols) = (table.shape()[0], table.shape()[1]);
     let memory = &table.client.properties().memory;
