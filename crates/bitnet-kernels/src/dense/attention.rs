@@ -81,7 +81,7 @@ impl Attention {
         if head.on_tiles(kernel)
             && let Ok(tiles) = amx::Tiles::get()
         {
-            let (unit, softmax) = (tiles.configure(), Softmax::detect());
+            let (unit, softmax) = (tiles.configure_rows(rows), Softmax::detect());
             let out = &mut self.out[..rows * stride];
             self.tiles
                 .attend(&unit, softmax, head, queries, visible, out);

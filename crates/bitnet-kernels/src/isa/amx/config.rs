@@ -10,11 +10,12 @@ use std::{arch::asm, cell::Cell, marker::PhantomData};
 use super::Tiles;
 
 thread_local! {
-    /// How many [`Configured`] this thread holds.
-    static HELD: Cell<usize> = const { Cell::new(0) };
+    /// How many [`Configured`] this thread holds, and for how many rows of A the registers are configured.
+    static HELD: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
 }
 
-/// The calling thread's tile registers, all eight with 16 rows of 64 bytes. Stays on its thread.
+/// The calling thread's tile registers: 64 bytes a row, and 16 rows but where fewer rows of A were asked for. Stays on its
+/// thread.
 pub(crate) struct Configured {
     on_its_thread: PhantomData<*const ()>,
 }
@@ -23,36 +24,47 @@ pub(crate) struct Configured {
 #[repr(C, align(64))]
 struct Config([u8; 64]);
 
-static FULL_TILES: Config = {
+/// Registers for so many of the 32 rows of A and C: `tmm0` to `tmm3` are C, `tmm4` and `tmm5` the halves of A, the others B,
+/// as in `instructions`. A product takes a cycle a row, and its sums are the same whatever stands in other rows.
+fn config(rows: usize) -> Config {
     let mut config = [0; 64];
     config[0] = 1;
-    let mut tile = 0;
-    while tile < 8 {
+    let (upper, lower) = (rows.clamp(1, 16) as u8, rows.saturating_sub(16).clamp(1, 16) as u8);
+    for (tile, rows) in [upper, upper, lower, lower, upper, lower, 16, 16].into_iter().enumerate() {
         config[16 + 2 * tile] = 64;
-        config[48 + tile] = 16;
-        tile += 1;
+        config[48 + tile] = rows;
     }
     Config(config)
-};
+}
 
 impl Configured {
-    pub(super) fn new(_: Tiles) -> Configured {
+    /// Registers for the first `rows` of the 32 rows of A and C; the other rows of a result are left as they are.
+    pub(super) fn new(_: Tiles, rows: usize) -> Configured {
         HELD.with(|held| {
-            if held.get() == 0 {
+            let (holders, configured) = held.get();
+            assert!(
+                holders == 0 || configured >= rows,
+                "tiles of {configured} rows are in use, {rows} are needed"
+            );
+            if holders == 0 {
+                let config = config(rows);
                 // SAFETY: `Tiles` proves that the processor has the instruction and the process may use it. It reads the
                 // 64 bytes of the configuration, and clears tile registers, of which nothing is alive: every loop is
                 // one block of assembly.
                 unsafe {
                     asm!(
                         "ldtilecfg [{config}]",
-                        config = in(reg) &raw const FULL_TILES,
+                        config = in(reg) &raw const config,
                         out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                         out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                         options(nostack, preserves_flags, readonly),
                     );
                 }
             }
-            held.set(held.get() + 1);
+            held.set(match holders {
+                0 => (1, rows),
+                _ => (holders + 1, configured),
+            });
         });
         Configured {
             on_its_thread: PhantomData,
@@ -63,8 +75,9 @@ impl Configured {
 impl Drop for Configured {
     fn drop(&mut self) {
         HELD.with(|held| {
-            held.set(held.get() - 1);
-            if held.get() == 0 {
+            let (holders, rows) = held.get();
+            held.set((holders - 1, rows));
+            if holders == 1 {
                 // SAFETY: a `Configured` was made, so the process may use the instruction; this was the thread's last
                 // one, so nothing on it uses the registers any more.
                 unsafe {

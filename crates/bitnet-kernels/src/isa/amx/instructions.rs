@@ -64,7 +64,7 @@ macro_rules! block {
     ($of_a:literal $of_b:literal, [$($step:expr),+], $a:expr, $b:expr, $start:expr, $c:expr) => {{
         let (a, b): (&[Pair], &[Pair]) = ($a, $b);
         assert_eq!(a.len() * $of_b, b.len() * $of_a, "steps of the panels");
-        // SAFETY: a `Configured` exists on this thread, so the process may use tiles and all eight have 16 rows of 64
+        // SAFETY: a `Configured` exists on this thread, so the process may use tiles, and none has more than 16 rows of 64
         // bytes. Each of the `a.len() / $of_a` steps reads `$of_a` pairs of 2048 bytes of A and `$of_b` of B, of which the
         // panels have as many, and the loop reads and writes the 4096 bytes of the block, 32 rows of 128 bytes: tiles at
         // 0 and 64 of its rows 0 and 16. Tile registers and the counters are the only other things that change.

@@ -63,7 +63,13 @@ impl Tiles {
 
     /// Gives the calling thread tile registers until the result is dropped.
     pub(crate) fn configure(self) -> Configured {
-        Configured::new(self)
+        self.configure_rows(2 * 16)
+    }
+
+    /// The calling thread's registers for the first `rows` of the 32 rows of A and C. What a product leaves in other rows of
+    /// C is what was there.
+    pub(crate) fn configure_rows(self, rows: usize) -> Configured {
+        Configured::new(self, rows)
     }
 }
 

@@ -30,7 +30,7 @@ use softmax::Rows;
 pub(crate) use softmax::Softmax;
 
 use super::{Block, Pair, Passes, SIDE, Start, Strided, Unit};
-use crate::KeysValues;
+use crate::{KeysValues, system::shared_out::fetch};
 
 /// Query rows at a time.
 pub(crate) const ROWS: usize = SIDE;
@@ -40,6 +40,28 @@ const POSITIONS: usize = 128;
 
 /// 32-position blocks of one block.
 const BLOCKS: usize = POSITIONS / SIDE;
+
+/// Rows up to which a block takes longer to read than to multiply: it is asked for while the one before is worked on.
+const FEW_ROWS: usize = 4;
+
+/// Asks for the keys and values of `count` positions from `first` on, which is a multiple of [`POSITIONS`].
+fn fetch_next(head: KeysValues<'_>, first: usize, count: usize) {
+    let KeysValues {
+        keys,
+        values,
+        width,
+    } = head;
+    for group in first / 16..(first + count).div_ceil(16) {
+        for pair in 0..width / 2 {
+            fetch(&raw const keys.lines[group * keys.stride + pair * keys.step]);
+        }
+    }
+    for pair in first / 2..(first + count) / 2 {
+        for group in 0..width / 16 {
+            fetch(&raw const values.lines[pair * values.step + group * values.stride]);
+        }
+    }
+}
 
 /// Buffers of one thread.
 #[derive(Debug, Default)]
@@ -98,6 +120,10 @@ impl Attention {
         let longest = (0..rows).map(&visible).max().unwrap_or(0);
         for first in (0..longest).step_by(POSITIONS) {
             let blocks = (longest - first).min(POSITIONS).div_ceil(SIDE);
+            if rows <= FEW_ROWS {
+                let next = (longest - first).saturating_sub(POSITIONS).min(POSITIONS);
+                fetch_next(head, first + POSITIONS, next);
+            }
             for (block, scores) in self.scores[..blocks].iter_mut().enumerate() {
                 let keys = Strided {
                     lines: &keys.lines[(first + SIDE * block) / 16 * keys.stride..],
