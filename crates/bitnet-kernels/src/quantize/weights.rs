@@ -149,7 +149,8 @@ pub(crate) fn pack_signs(
     });
 }
 
-/// Scales and packed rows of `w[rows, cols]` by any quantiser: [`weight_scales`], then [`pack_weights`], or its form for signs.
+/// Scales and packed rows of `w[rows, cols]` by any quantiser: [`weight_scales`], then [`pack_weights`], or its form
+/// for signs.
 ///
 /// # Panics
 ///
