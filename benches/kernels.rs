@@ -10,8 +10,8 @@ use std::{hint::black_box, ops::Range};
 
 use bitnet_benches::{in_turns, noise};
 use bitnet_kernels::{
-    DenseFormat, DenseMatrix, DenseRows, Granularity, Kernel, Layout, PackedTernary,
-    PrepackedTernary, QuantizedRows, Strategy, WeightQuantizer,
+    BLOCK, BlockFormat, BlockMatrix, BlockRows, DenseFormat, DenseMatrix, DenseRows, Granularity,
+    Kernel, Layout, PackedTernary, PrepackedTernary, QuantizedRows, Strategy, WeightQuantizer,
     float::{self, Matrix},
     pack_weights, probe, quantize_activations, weight_scales, words_per_row,
 };
@@ -37,7 +37,9 @@ fn main() {
     gemv_from_cache();
     strategies();
     heads(threads);
+    blocks_from_memory(threads);
     gemm(threads);
+    blocks_of_many_rows(threads);
     quantisers();
 }
 
@@ -253,6 +255,132 @@ fn heads(threads: usize) {
     }
 }
 
+/// Blocks of codes that are no pattern, with scales of which products stay small.
+fn in_blocks(rows: usize, cols: usize, format: BlockFormat, kernel: Kernel) -> BlockMatrix {
+    let (lowest, highest) = format.codes();
+    let span = i32::from(highest) - i32::from(lowest) + 1;
+    let matrix = BlockMatrix::from_rows(rows, cols, format, kernel, |row, to| {
+        for (col, code) in to.codes.iter_mut().enumerate() {
+            let mixed = ((row * cols + col) as u32).wrapping_mul(0x9e37_79b9) >> 8;
+            *code = (i32::from(lowest) + mixed as i32 % span) as i8;
+        }
+        to.scales.fill(1.0 / 1024.0);
+        to.minimums.fill(-1.0 / 128.0);
+    });
+    matrix.expect("codes of the format")
+}
+
+fn blocks_from_memory(threads: usize) {
+    let (rows, cols) = LAYER;
+    let matrices = LAYERS / 4;
+    println!("\nBlocks of {BLOCK}, GEMV of {matrices} matrices {rows} x {cols}, from memory");
+    let x = noise(cols);
+    for format in BlockFormat::ALL {
+        for kernel in Kernel::available() {
+            if kernel == Kernel::SCALAR {
+                continue;
+            }
+            let model: Vec<_> = (0..matrices)
+                .map(|_| in_blocks(rows, cols, format, kernel))
+                .collect();
+            let mut input = BlockRows::default();
+            input.set(kernel, &x, cols);
+            let groups = model[0].groups();
+            let (read, product, ratio) = in_turns(
+                || {
+                    each_thread(threads, |t| {
+                        model
+                            .iter()
+                            .for_each(|w| probe::read(w.stored(part(groups, t, threads))));
+                    });
+                },
+                || {
+                    each_thread(threads, |t| {
+                        let groups = part(groups, t, threads);
+                        let mut out = vec![0.0; 16 * groups.len()];
+                        let stride = out.len();
+                        for w in &model {
+                            w.product(&input, 0..1, groups.clone(), &mut out, stride);
+                        }
+                        black_box(&out);
+                    });
+                },
+            );
+            let bytes = (matrices * model[0].bytes()) as f64;
+            println!(
+                "  {:<12} {:<13} {:5.1} GB/s of {:5.1}: {:3.0} %  {:6.1} Gweight/s",
+                format.name(),
+                kernel.name(),
+                bytes / product / 1e9,
+                bytes / read / 1e9,
+                100.0 / ratio,
+                (matrices * rows * cols) as f64 / product / 1e9
+            );
+        }
+    }
+}
+
+/// Calls `product(rows, out)` on threads, each with its part of `m` rows.
+fn by_rows(
+    threads: usize,
+    (m, n): (usize, usize),
+    out: &mut [f32],
+    product: impl Fn(Range<usize>, &mut [f32]) + Sync,
+) {
+    std::thread::scope(|scope| {
+        let mut rest = out;
+        for thread in 0..threads {
+            let rows = part(m, thread, threads);
+            let (mine, others) = rest.split_at_mut(rows.len() * n);
+            rest = others;
+            let product = &product;
+            scope.spawn(move || product(rows, mine));
+        }
+    });
+}
+
+/// As the engine does it: blocks of 128 rows of a prompt, quantised and multiplied by one thread.
+fn blocks_of_many_rows(threads: usize) {
+    let ((n, k), m) = (LAYER, 256);
+    println!(
+        "\nBlocks of {BLOCK}, {m} x {n} x {k}, with the quantiser, against the dense product in f32"
+    );
+    let (x, w, macs) = (noise(m * k), noise(n * k), (m * n * k) as f64);
+    for kernel in Kernel::available() {
+        if kernel == Kernel::SCALAR {
+            continue;
+        }
+        let dense = DenseMatrix::new(&w, n, k, DenseFormat::F32, kernel);
+        for format in BlockFormat::ALL {
+            let blocks = in_blocks(n, k, format, kernel);
+            let (mut a, mut b) = (vec![0.0; m * n], vec![0.0; m * n]);
+            let (seconds, _, ratio) = in_turns(
+                || {
+                    by_rows(threads, (m, n), &mut a, |rows, out| {
+                        let mut input = BlockRows::default();
+                        input.set(kernel, &x[rows.start * k..rows.end * k], k);
+                        blocks.product(&input, 0..rows.len(), 0..blocks.groups(), out, n);
+                    });
+                },
+                || {
+                    by_rows(threads, (m, n), &mut b, |rows, out| {
+                        let mut input = DenseRows::default();
+                        input.set(DenseFormat::F32, &x[rows.start * k..rows.end * k], k);
+                        dense.product(&input, 0..rows.len(), 0..dense.groups(), out, n);
+                    });
+                },
+            );
+            black_box((&a, &b));
+            println!(
+                "  {:<12} {:<13} {:6.1} GMAC/s, {ratio:.2}x f32",
+                format.name(),
+                kernel.name(),
+                macs / seconds / 1e9
+            );
+        }
+    }
+}
+
 fn gemm(threads: usize) {
     let (m, n, k) = WIDE;
     println!("\nGEMM {m} x {n} x {k}; f32 is the `gemm` crate on the same threads");
@@ -286,15 +414,8 @@ fn gemm(threads: usize) {
             let (mut out, mut kept) = (vec![0.0; m * n], Vec::new());
             let (seconds, _, ratio) = in_turns(
                 || {
-                    std::thread::scope(|scope| {
-                        let mut rest = &mut out[..];
-                        for thread in 0..threads {
-                            let rows = part(m, thread, threads);
-                            let (mine, others) = rest.split_at_mut(rows.len() * n);
-                            rest = others;
-                            let (w, codes) = (&prepacked, &codes);
-                            scope.spawn(move || w.product(codes, rows, 0..w.groups(), mine, n));
-                        }
+                    by_rows(threads, (m, n), &mut out, |rows, out| {
+                        prepacked.product(&codes, rows, 0..prepacked.groups(), out, n);
                     });
                 },
                 || kept = f32_product(&x, m, &w, n, k),

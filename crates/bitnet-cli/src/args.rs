@@ -102,7 +102,7 @@ pub struct EngineArgs {
     /// Ternary weights in memory: two-bit or base-three (1.6 bits); default: the faster one for the kernel
     #[arg(long, env = "BITNET_LAYOUT", value_name = "NAME")]
     pub layout: Option<Layout>,
-    /// Head and embedding in memory: f32, bf16 or int8; default: int8
+    /// Head and embedding in memory: f32, bf16, f16 or int8; default: int8
     #[arg(long, env = "BITNET_HEAD", value_name = "FORMAT")]
     pub head: Option<DenseFormat>,
     /// Keys and values in memory: bf16, or f32 for twice the bytes; default: bf16

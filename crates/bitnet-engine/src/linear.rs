@@ -3,8 +3,9 @@
 use std::{ops::Range, sync::Arc};
 
 use bitnet_kernels::{
-    ActivationQuantizer, DenseFormat, DenseMatrix, DenseRows, PrepackedTernary, QuantizedRows,
-    float::rms_norm_row, probe, quantize_activations_int4, unpack_scaled_f32,
+    ActivationQuantizer, BlockMatrix, BlockRows, DenseFormat, DenseMatrix, DenseRows,
+    PrepackedTernary, QuantizedRows, float::rms_norm_row, probe, quantize_activations_int4,
+    unpack_scaled_f32,
 };
 
 use crate::{EngineError, LinearWeights, Options, Weights, lent::Grid, partition::Tile};
@@ -17,6 +18,7 @@ pub(crate) enum Matrix {
     /// Times activations of 4 bits.
     TernaryInt4(PrepackedTernary),
     Dense(Arc<DenseMatrix>),
+    Blocks(Arc<BlockMatrix>),
 }
 
 /// A matrix and the norm in front of it.
@@ -34,6 +36,7 @@ pub(crate) type Norm<'a> = Option<(&'a [f32], f32)>;
 pub(crate) struct Input {
     codes: QuantizedRows,
     dense: DenseRows,
+    blocks: BlockRows,
     normed: Vec<f32>,
     /// Codes and scales of 4-bit activations, before they are arranged.
     int4: (Vec<i8>, Vec<f32>),
@@ -97,6 +100,8 @@ impl Linear {
                 });
             }
             Weights::Float { values, .. } => dense(&values),
+            Weights::Dense(matrix) => Matrix::Dense(Arc::new(matrix.with_kernel(kernel)?)),
+            Weights::Blocks(matrix) => Matrix::Blocks(Arc::new(matrix.with_kernel(kernel)?)),
         };
         Ok(Linear {
             matrix,
@@ -170,6 +175,7 @@ impl Linear {
                 w.product(&input.codes, rows, groups, out, stride)
             }
             Matrix::Dense(w) => w.product(&input.dense, rows, groups, out, stride),
+            Matrix::Blocks(w) => w.product(&input.blocks, rows, groups, out, stride),
         }
     }
 }
@@ -179,6 +185,7 @@ impl Matrix {
         match self {
             Matrix::Ternary(w) | Matrix::TernaryInt4(w) => w.groups(),
             Matrix::Dense(w) => w.groups(),
+            Matrix::Blocks(w) => w.groups(),
         }
     }
 
@@ -186,6 +193,7 @@ impl Matrix {
         match self {
             Matrix::Ternary(w) | Matrix::TernaryInt4(w) => w.cols(),
             Matrix::Dense(w) => w.cols(),
+            Matrix::Blocks(w) => w.cols(),
         }
     }
 
@@ -193,6 +201,7 @@ impl Matrix {
         let rows = match self {
             Matrix::Ternary(w) | Matrix::TernaryInt4(w) => w.rows(),
             Matrix::Dense(w) => w.rows(),
+            Matrix::Blocks(w) => w.rows(),
         };
         (16 * groups.start).min(rows)..(16 * groups.end).min(rows)
     }
@@ -201,6 +210,7 @@ impl Matrix {
         match self {
             Matrix::Ternary(w) | Matrix::TernaryInt4(w) => w.bytes(),
             Matrix::Dense(w) => w.bytes(),
+            Matrix::Blocks(w) => w.bytes(),
         }
     }
 
@@ -210,6 +220,7 @@ impl Matrix {
         probe::read(match self {
             Matrix::Ternary(w) | Matrix::TernaryInt4(w) => w.stored(groups),
             Matrix::Dense(w) => w.stored(groups),
+            Matrix::Blocks(w) => w.stored(groups),
         });
     }
 
@@ -219,6 +230,7 @@ impl Matrix {
             (Matrix::Ternary(a), Matrix::Ternary(b))
             | (Matrix::TernaryInt4(a), Matrix::TernaryInt4(b)) => a.layout() == b.layout(),
             (Matrix::Dense(a), Matrix::Dense(b)) => a.format() == b.format(),
+            (Matrix::Blocks(_), Matrix::Blocks(_)) => true,
             _ => false,
         }
     }
@@ -230,6 +242,7 @@ impl Input {
         let Input {
             codes,
             dense,
+            blocks,
             normed,
             int4,
         } = self;
@@ -247,6 +260,9 @@ impl Input {
                 codes.set_codes(w.kernel(), w.layout(), values, scales, k);
             }
             (Matrix::Dense(w), norm) => dense.set(w.format(), rms_norm(norm, x, normed), w.cols()),
+            (Matrix::Blocks(w), norm) => {
+                blocks.set(w.kernel(), rms_norm(norm, x, normed), w.cols())
+            }
         }
     }
 }

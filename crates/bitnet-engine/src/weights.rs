@@ -3,7 +3,7 @@
 //! A [`Source`] hands them out block by block, each to be repacked and dropped before the next is asked for: a model is
 //! never in memory twice. Tables are read row by row, so that a large vocabulary need not exist as f32.
 
-use bitnet_kernels::PackedTernary;
+use bitnet_kernels::{BlockMatrix, DenseMatrix, PackedTernary};
 
 /// The weights of a linear layer, `[N, K]`.
 #[derive(Clone, Debug)]
@@ -19,6 +19,10 @@ pub enum Weights {
         /// Input features.
         cols: usize,
     },
+    /// Floats that are held as they are given: in 16 bits where the source has no more, so that nothing is lost.
+    Dense(DenseMatrix),
+    /// Floats in blocks of codes (Q8_0, Q4_0, Q4_1, Q6_K), times activations of 8 bits in blocks.
+    Blocks(BlockMatrix),
 }
 
 impl Weights {
@@ -27,6 +31,8 @@ impl Weights {
         match self {
             Weights::Ternary(packed) => [packed.rows(), packed.cols()],
             Weights::Float { rows, cols, .. } => [*rows, *cols],
+            Weights::Dense(matrix) => [matrix.rows(), matrix.cols()],
+            Weights::Blocks(matrix) => [matrix.rows(), matrix.cols()],
         }
     }
 }

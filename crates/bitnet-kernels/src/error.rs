@@ -1,6 +1,6 @@
 //! What can be wrong with data handed to this crate. One enum, each variant naming the offending value.
 
-use crate::{Granularity, Kernel, Layout, MAX_COLS, Strategy};
+use crate::{BLOCK, BlockFormat, Granularity, Kernel, Layout, MAX_COLS, Strategy};
 
 /// Why a packed matrix or a kernel name was refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -134,6 +134,34 @@ pub enum Error {
     KernelUnavailable {
         /// The kernel asked for.
         kernel: Kernel,
+    },
+    /// Rows of a matrix in blocks are whole blocks.
+    #[error("rows of {cols} columns: a matrix in blocks needs a positive multiple of {BLOCK}")]
+    BlockCols {
+        /// Columns asked for.
+        cols: usize,
+    },
+    /// A code is wider than the format of its block.
+    #[error("code {value} at row {row}, column {col}: format `{format}` holds {} to {}", format.codes().0, format.codes().1)]
+    BlockCode {
+        /// Row of the code.
+        row: usize,
+        /// Column of the code.
+        col: usize,
+        /// The code.
+        value: i8,
+        /// The format.
+        format: BlockFormat,
+    },
+    /// A scale or a minimum of a block cannot be held as it is.
+    #[error("scale or minimum {value} of a block of row {row}: format `{format}` needs a finite {}", if *format == BlockFormat::Int8Halves { "number" } else { "16-bit float" })]
+    BlockScale {
+        /// Row of the block.
+        row: usize,
+        /// The scale or minimum.
+        value: f32,
+        /// The format.
+        format: BlockFormat,
     },
     /// Products in bf16 were asked for, and the processor has no tiles for them.
     #[error("products in bf16 need the tiles of Intel AMX: {reason}")]

@@ -22,6 +22,7 @@
 //! | `quantize` | the scheme; weights to words, activations to int8, both back to floats |
 //! | `gemm` | the integer products: `canonical` words for training, `prepacked` weights for inference; layouts, loop nests |
 //! | `isa` | which instruction set ([`Kernel`]), and the loops of each: `scalar`, `neon`, `avx2`, `avx_vnni`, `avx512`, `amx` |
+//! | `blocks` | products with float weights in blocks of 8- or 4-bit codes, as GGUF has them |
 //! | `dense` | float and int8 products for inference: the float twin, the head, attention |
 //! | `float` | the float operations around the products, one pass each |
 //! | `system` | large pages, when threads pay, an output written by several, the machine's limits ([`probe`]) |
@@ -47,6 +48,7 @@
 //! assert!((y[0] - 2.0 * 0.525).abs() < 1e-5); // (1 + 1) · mean|w|
 //! # Ok::<(), bitnet_kernels::Error>(())
 //! ```
+mod blocks;
 mod dense;
 mod error;
 pub mod float;
@@ -57,6 +59,7 @@ mod quantize;
 pub mod reference;
 mod system;
 
+pub use blocks::{BLOCK, BlockFormat, BlockMatrix, BlockRow, BlockRows};
 pub use dense::{
     Attention, DenseFormat, DenseMatrix, DenseRows, FloatFormat, GROUP, KeysValues, Line,
     MAX_INT8_COLS, Panels, UnknownFormat, softmax,

@@ -198,3 +198,58 @@ pub fn fake_quant_linear(
     }
     out
 }
+
+/// Codes and d of a block of activations: `d = max|x| / 127`, `q = round_ties_even(x · (127 / max|x|))`; zeros where that
+/// is infinite, and d = NaN for a block that is not finite.
+///
+/// ```
+/// use bitnet_kernels::reference::quantize_block;
+/// assert_eq!(quantize_block(&[254.0, -3.0, 5.0]), (vec![127, -2, 2], 2.0)); // ties to even
+/// ```
+pub fn quantize_block(x: &[f32]) -> (Vec<i8>, f32) {
+    let max = x.iter().fold(0.0, |max: f32, x| max.max(x.abs()));
+    let inverse = 127.0 / max;
+    if !x.iter().all(|x| x.is_finite()) {
+        (vec![0; x.len()], f32::NAN)
+    } else if inverse.is_infinite() {
+        (vec![0; x.len()], 0.0)
+    } else {
+        let codes = x.iter().map(|x| activation_code(*x, inverse));
+        (codes.collect(), max / 127.0)
+    }
+}
+
+/// `y[m, n] = x · wᵀ` with weights in blocks: `codes[n, k]`, a scale for each `per_scale` of them (16 or 32) and, unless
+/// empty, a minimum for each 32. In the order of operations that [`BlockMatrix`](crate::BlockMatrix) promises.
+pub fn linear_blocks(
+    x: &[f32],
+    k: usize,
+    codes: &[i8],
+    scales: &[f32],
+    per_scale: usize,
+    minimums: &[f32],
+) -> Vec<f32> {
+    let mut y = Vec::new();
+    for x in x.chunks(k) {
+        for (n, w) in codes.chunks(k).enumerate() {
+            let mut acc = 0.0f32;
+            for (b, x) in x.chunks(crate::BLOCK).enumerate() {
+                let (q, d) = quantize_block(x);
+                let at = b * crate::BLOCK;
+                for first in (0..crate::BLOCK).step_by(per_scale) {
+                    let range = first..first + per_scale;
+                    let pairs = q[range].iter().zip(&w[at + first..]);
+                    let sum: i32 = pairs.map(|(q, w)| i32::from(*q) * i32::from(*w)).sum();
+                    let scale = scales[(n * k + at + first) / per_scale];
+                    acc = (sum as f32).mul_add(scale * d, acc);
+                }
+                if let Some(m) = minimums.get((n * k + at) / crate::BLOCK) {
+                    let sum: i32 = q.iter().map(|q| i32::from(*q)).sum();
+                    acc = m.mul_add(d * sum as f32, acc);
+                }
+            }
+            y.push(acc);
+        }
+    }
+    y
+}

@@ -143,6 +143,7 @@ fn linear(
                 .map(|n| (0..x.len()).map(|k| product(n, k)).sum())
                 .collect()
         }
+        Weights::Dense(_) | Weights::Blocks(_) => unreachable!("random weights are neither"),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use half::f16;
+
 pub use crate::format::Line;
 
 /// Rows of a group.
@@ -29,6 +31,23 @@ impl Line {
         let shift = 16 * index as u32;
         let kept = self.0[lane] & !(0xffff << shift);
         self.0[lane] = kept | u32::from(to_bf16(value)) << shift;
+    }
+
+    /// Writes one of two floats of 16 bits of a row, rounded to nearest even. They are not neighbours as bfloat16s are: the
+    /// first ones of all rows are one half of the line, the second ones the other, as conversion instructions read them.
+    #[inline]
+    pub(crate) fn set_f16(&mut self, lane: usize, index: usize, value: f32) {
+        let place = GROUP * index + lane;
+        let shift = 16 * (place % 2) as u32;
+        let kept = self.0[place / 2] & !(0xffff << shift);
+        self.0[place / 2] = kept | u32::from(f16::from_f32(value).to_bits()) << shift;
+    }
+
+    /// The 16-bit float at `index` of a row, widened.
+    #[inline]
+    pub(crate) fn f16(&self, lane: usize, index: usize) -> f32 {
+        let place = GROUP * index + lane;
+        f16::from_bits((self.0[place / 2] >> (16 * (place % 2))) as u16).to_f32()
     }
 
     /// Writes the int8 at `index` 0 (lowest byte) to 3 of a lane.
@@ -77,19 +96,28 @@ pub enum DenseFormat {
     F32,
     /// The upper half of a float, rounded to nearest even: 2 bytes, relative error at most 2^-9.
     Bf16,
+    /// IEEE half precision, rounded to nearest even: 2 bytes. Exact for weights that are published so; a magnitude from
+    /// 65,520 on becomes infinite and one below 6e-5 loses digits, where bfloat16 has the range of a float.
+    F16,
     /// `round(w · 127 / max|w|)` per row, and activations quantised likewise per token: 1 byte.
     Int8,
 }
 
 impl DenseFormat {
     /// Every format.
-    pub const ALL: [DenseFormat; 3] = [DenseFormat::F32, DenseFormat::Bf16, DenseFormat::Int8];
+    pub const ALL: [DenseFormat; 4] = [
+        DenseFormat::F32,
+        DenseFormat::Bf16,
+        DenseFormat::F16,
+        DenseFormat::Int8,
+    ];
 
     /// The name that [`FromStr`] reads.
     pub fn name(self) -> &'static str {
         match self {
             DenseFormat::F32 => "f32",
             DenseFormat::Bf16 => "bf16",
+            DenseFormat::F16 => "f16",
             DenseFormat::Int8 => "int8",
         }
     }
@@ -98,7 +126,7 @@ impl DenseFormat {
     pub(super) fn per_lane(self) -> usize {
         match self {
             DenseFormat::F32 => 1,
-            DenseFormat::Bf16 => 2,
+            DenseFormat::Bf16 | DenseFormat::F16 => 2,
             DenseFormat::Int8 => 4,
         }
     }
@@ -247,7 +275,7 @@ impl FromStr for DenseFormat {
     type Err = UnknownFormat;
 
     fn from_str(name: &str) -> Result<DenseFormat, UnknownFormat> {
-        named(&DenseFormat::ALL, name, "`f32`, `bf16` or `int8`")
+        named(&DenseFormat::ALL, name, "`f32`, `bf16`, `f16` or `int8`")
     }
 }
 
@@ -301,6 +329,15 @@ mod tests {
         line.set_bf16(4, 1, -2.5);
         assert_eq!(line.bf16(4, 1), -2.5);
         assert!(line.bf16(4, 0).is_nan());
+        line.set_f16(5, 0, 65504.0);
+        line.set_f16(5, 1, -6e-8);
+        assert_eq!(
+            (line.f16(5, 0), line.f16(5, 1)),
+            (65504.0, -0.5f32.powi(24))
+        );
+        assert!(line.f16(6, 0).is_nan() && line.f16(6, 1).is_nan());
+        let mut line = Line([u32::MAX; GROUP]);
+        line.set_bf16(4, 1, -2.5);
         FloatFormat::Bf16.set_all(&mut line, 1, [3.0; GROUP]);
         assert_eq!(line.bf16(4, 1), 3.0);
         assert!(line.bf16(4, 0).is_nan());

@@ -1,11 +1,9 @@
-//! A dense weight matrix in the layout of `dense`, in one of three formats.
+//! A dense weight matrix in the layout of `dense`, in one of four formats.
 
 use std::ops::Range;
 
-use super::{
-    DenseFormat, DenseRows, FloatFormat, FloatOutput, GROUP, Int8Output, Line, Operands, Panels,
-};
-use crate::{Kernel, isa::Loops, quantize_activations, system::pages::Lines};
+use super::{DenseFormat, DenseRows, FloatFormat, FloatOutput, GROUP, Int8Output, Line, Operands};
+use crate::{Error, Kernel, isa::Loops, quantize_activations, system::pages::Lines};
 
 /// The widest int8 product: a sum of `4 · 255 · 127` for each 4 columns stays below 2^31.
 pub const MAX_INT8_COLS: usize = 1 << 16;
@@ -77,6 +75,11 @@ impl DenseMatrix {
             match format {
                 DenseFormat::F32 => write(FloatFormat::F32, group, lane, &values),
                 DenseFormat::Bf16 => write(FloatFormat::Bf16, group, lane, &values),
+                DenseFormat::F16 => {
+                    for (k, value) in values.iter().enumerate() {
+                        group[k / 2].set_f16(lane, k % 2, *value);
+                    }
+                }
                 DenseFormat::Int8 => {
                     quantize_activations(&values, cols, &mut codes, &mut scales[row..][..1]);
                     for (k, code) in codes.iter().enumerate() {
@@ -93,6 +96,16 @@ impl DenseMatrix {
             lines,
             scales,
         }
+    }
+
+    /// The same matrix for another kernel: the layout suits all of them.
+    ///
+    /// # Errors
+    ///
+    /// If the processor lacks it.
+    pub fn with_kernel(mut self, kernel: Kernel) -> Result<Self, Error> {
+        self.kernel = kernel.require()?;
+        Ok(self)
     }
 
     /// Writes row `row` as floats: the embedding of a token.
@@ -113,6 +126,7 @@ impl DenseMatrix {
             *out = match self.format {
                 DenseFormat::F32 => f32::from_bits(group[k].0[lane]),
                 DenseFormat::Bf16 => group[k / 2].bf16(lane, k % 2),
+                DenseFormat::F16 => group[k / 2].f16(lane, k % 2),
                 DenseFormat::Int8 => f32::from(group[k / 4].i8(lane, k % 4)) / self.scales[row],
             };
         }
@@ -164,33 +178,31 @@ impl DenseMatrix {
         }
         let n0 = GROUP * groups.start;
         let width = (GROUP * groups.end).min(self.rows) - n0;
-        let float = match self.format {
-            DenseFormat::F32 => FloatFormat::F32,
-            DenseFormat::Bf16 => FloatFormat::Bf16,
-            DenseFormat::Int8 => {
-                return self.product_int8(loops, x, x_rows, groups, width, out, out_stride);
-            }
-        };
-        let depth = x.lanes;
-        let panels = Panels {
-            format: float,
+        let (depth, format) = (x.lanes, self.format);
+        if format == DenseFormat::Int8 {
+            return self.product_int8(loops, x, x_rows, groups, width, out, out_stride);
+        }
+        let stride = depth * format.per_lane();
+        let operands = Operands {
             lines: &self.lines,
             depth,
             stride: depth,
             step: 1,
+            x: &x.floats[x_rows.start * stride..],
+            x_stride: stride,
+            rows: x_rows.len(),
         };
-        let stride = depth * float.per_lane();
-        let rows = &x.floats[x_rows.start * stride..];
-        panels.product_at(
-            loops,
-            rows,
-            stride,
-            x_rows.len(),
-            groups,
-            width,
+        let out = FloatOutput {
             out,
-            out_stride,
-        );
+            stride: out_stride,
+            width,
+            first_group: groups.start,
+        };
+        match format {
+            DenseFormat::Bf16 => loops.dense_bf16(operands, groups, out),
+            DenseFormat::F16 => loops.dense_f16(operands, groups, out),
+            _ => loops.dense_f32(operands, groups, out),
+        }
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -397,6 +409,7 @@ mod tests {
         for (format, bound) in [
             (DenseFormat::F32, 0.0),
             (DenseFormat::Bf16, 0.5f32.powi(9)),
+            (DenseFormat::F16, 0.5f32.powi(12)),
             (DenseFormat::Int8, 0.51 / 127.0),
         ] {
             let matrix = DenseMatrix::new(&w, 20, 33, format, Kernel::SCALAR);

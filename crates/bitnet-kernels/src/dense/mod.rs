@@ -1,13 +1,13 @@
 //! Dense products for inference: the float twin's layers, the head, the embedding, attention.
 //!
 //! ```text
-//! y[i, n] = Σ_k x[i, k] · W[n, k]          W[N, K] stored as f32, bfloat16 or int8 with one scale a row
+//! y[i, n] = Σ_k x[i, k] · W[n, k]      W[N, K] stored as f32, bfloat16, f16 or int8 with one scale a row
 //! ```
 //!
 //! # Layout
 //!
-//! Rows stand side by side in groups of 16, as the ternary weights of a running model do. A [`Line`] is 64 bytes (a
-//! cache line, a 512-bit register) and holds, of each of 16 rows, one 32-bit lane: 1 float, 2 bfloat16 or 4 int8 that
+//! Rows stand side by side in groups of 16, as the ternary weights of a running model do. A [`Line`] is 64 bytes (a cache
+//! line, a 512-bit register) and holds, of each of 16 rows, one 32-bit lane: 1 float, 2 floats of 16 bits or 4 int8 that
 //! follow each other along K. A group is one run of lines. An activation is broadcast to all lanes, so there are no
 //! horizontal sums, memory is read front to back, and the same matrix serves one row of `x` (GEMV, at the bandwidth of
 //! memory) and many (GEMM, at the peak of the multiply-add: the operands need no further packing).

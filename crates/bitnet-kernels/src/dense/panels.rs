@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{FloatFormat, FloatOutput, GROUP, Line, Operands};
-use crate::{Kernel, isa::Loops};
+use crate::Kernel;
 
 /// Groups of 16 rows of floats: line `k` of group `g` is the one at `g · stride + k · step`.
 #[derive(Clone, Copy, Debug)]
@@ -42,32 +42,7 @@ impl Panels<'_> {
         out: &mut [f32],
         out_stride: usize,
     ) {
-        let width = GROUP * groups.len();
-        self.product_at(
-            kernel.loops(),
-            x,
-            x_stride,
-            rows,
-            groups,
-            width,
-            out,
-            out_stride,
-        );
-    }
-
-    /// As [`product`](Self::product), with `width` outputs a row: the last group may have fewer than 16.
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn product_at(
-        &self,
-        loops: Loops,
-        x: &[f32],
-        x_stride: usize,
-        rows: usize,
-        groups: Range<usize>,
-        width: usize,
-        out: &mut [f32],
-        out_stride: usize,
-    ) {
+        let loops = kernel.loops();
         let operands = Operands {
             lines: self.lines,
             depth: self.depth,
@@ -80,7 +55,7 @@ impl Panels<'_> {
         let out = FloatOutput {
             out,
             stride: out_stride,
-            width,
+            width: GROUP * groups.len(),
             first_group: groups.start,
         };
         match self.format {

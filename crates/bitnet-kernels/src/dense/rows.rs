@@ -36,7 +36,7 @@ impl DenseRows {
         self.rows = x.len() / cols;
         self.lanes = format.lines(cols);
         match format {
-            DenseFormat::F32 | DenseFormat::Bf16 => {
+            DenseFormat::F32 | DenseFormat::Bf16 | DenseFormat::F16 => {
                 let width = self.lanes * format.per_lane();
                 self.floats.resize(self.rows * width, 0.0);
                 let rows = self.floats.chunks_exact_mut(width);

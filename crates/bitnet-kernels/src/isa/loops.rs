@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use super::Isa;
 use crate::{
+    BlockFormat,
+    blocks::BlockOperands,
     dense::{FloatOutput, Int8Output, Line, Operands},
     gemm::{
         activations::Rows,
@@ -106,14 +108,18 @@ loops! {
 }
 
 loops! {
-    /// Dense products over whole lines, and the exponentials of attention: `dense`.
+    /// Products with float weights over whole lines, and the exponentials of attention: `dense`, `blocks`.
     struct DenseLoops in dense {
         /// Products with a matrix of f32.
         dense_f32(operands: Operands<'_, f32>, groups: Range<usize>, out: FloatOutput<'_>);
         /// Products with a matrix of bfloat16.
         dense_bf16(operands: Operands<'_, f32>, groups: Range<usize>, out: FloatOutput<'_>);
+        /// As `dense_f32`, with a matrix of f16.
+        dense_f16(operands: Operands<'_, f32>, groups: Range<usize>, out: FloatOutput<'_>);
         /// Products of int8 with int8.
         dense_int8(operands: Operands<'_, [i8; 4]>, groups: Range<usize>, out: Int8Output<'_>);
+        /// Products with weights in blocks.
+        blocks(format: BlockFormat, operands: BlockOperands<'_>, groups: Range<usize>, out: FloatOutput<'_>);
         /// Replaces scores by `e^(s - max)` and returns their sum.
         softmax(scores: &mut [f32]) -> f32;
     }

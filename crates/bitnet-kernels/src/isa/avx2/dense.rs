@@ -10,6 +10,7 @@
 
 use std::arch::x86_64::*;
 
+use super::floats::scales;
 use crate::dense::{Line, product, softmax_row};
 
 type Lanes = [__m256; 2];
@@ -51,6 +52,12 @@ fn load_bf16(line: &Line) -> [Lanes; 2] {
             _mm256_castsi256_ps(_mm256_and_si256(high, upper)),
         ],
     ]
+}
+
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+fn load_f16(line: &Line) -> [Lanes; 2] {
+    [scales(line, 0), scales(line, 1)]
 }
 
 #[inline]
@@ -120,6 +127,10 @@ product! {
 product! {
     #[target_feature(enable = "avx2,fma")]
     bf16(f32) -> f32 => FloatOutput, steps 2, rows [4, 2, 1], wide 1, narrow 4, zero, load_bf16, fma, store
+}
+product! {
+    #[target_feature(enable = "avx2,fma,f16c")]
+    f16(f32) -> f32 => FloatOutput, steps 2, rows [4, 2, 1], wide 1, narrow 4, zero, load_f16, fma, store
 }
 product! {
     #[target_feature(enable = "avx2")]

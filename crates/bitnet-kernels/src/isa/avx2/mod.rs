@@ -4,6 +4,7 @@
 //! are `scalar`'s own source compiled with wider registers; what a compiler does not find by itself (rounding to
 //! bytes, packing, decoding, splitting, the product) is written with intrinsics.
 
+mod blocks;
 mod dense;
 mod prepacked;
 #[cfg(test)]
@@ -11,16 +12,17 @@ mod tests;
 
 use std::arch::x86_64::*;
 
+pub(crate) use blocks::floats;
 pub(crate) use prepacked::panel_functions;
 
 use super::{DenseLoops, Isa, PanelLoops, RowLoops, scalar};
 use crate::{Layout, SUM_LANES, gemm::blocking::Sums, system::shared_out::Rectangle};
 
-const NEEDS: &str = "AVX2 and FMA";
+const NEEDS: &str = "AVX2, FMA and F16C";
 
 pub(crate) static ISA: Isa = Isa {
     needs: NEEDS,
-    detect: || require!(is_x86_feature_detected, NEEDS, "avx2", "fma"),
+    detect: || require!(is_x86_feature_detected, NEEDS, "avx2", "fma", "f16c"),
     layout: Layout::TwoBit,
     rows: ROWS,
     panels: PanelLoops {
@@ -52,11 +54,13 @@ pub(crate) const ROWS: RowLoops = RowLoops {
     copy_row,
 };
 
-/// Dense products, which AVX-VNNI takes as they are.
+/// Dense products, which AVX-VNNI takes as they are, and products in blocks.
 pub(crate) const DENSE: DenseLoops = DenseLoops {
     dense_f32: dense::f32,
     dense_bf16: dense::bf16,
+    dense_f16: dense::f16,
     dense_int8: dense::int8,
+    blocks: blocks::blocks,
     softmax: dense::softmax,
 };
 

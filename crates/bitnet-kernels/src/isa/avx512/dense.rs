@@ -43,6 +43,21 @@ fn load_bf16(line: &Line) -> [__m512; 2] {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
+fn load_f16(line: &Line) -> [__m512; 2] {
+    let [even, odd] = line.0.as_chunks::<8>().0 else {
+        unreachable!("a line is 16 words")
+    };
+    // SAFETY: half a line is 32 aligned bytes.
+    unsafe {
+        [
+            _mm512_cvtph_ps(_mm256_load_si256(even.as_ptr().cast())),
+            _mm512_cvtph_ps(_mm256_load_si256(odd.as_ptr().cast())),
+        ]
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
 fn fma(sum: __m512, w: __m512, x: f32) -> __m512 {
     _mm512_fmadd_ps(w, _mm512_set1_ps(x), sum)
 }
@@ -96,6 +111,10 @@ product! {
 product! {
     #[target_feature(enable = "avx512f")]
     bf16(f32) -> f32 => FloatOutput, steps 2, rows [12, 4, 2, 1], wide 2, narrow 4, zero, load_bf16, fma, store
+}
+product! {
+    #[target_feature(enable = "avx512f")]
+    f16(f32) -> f32 => FloatOutput, steps 2, rows [12, 4, 2, 1], wide 2, narrow 4, zero, load_f16, fma, store
 }
 product! {
     #[target_feature(enable = "avx512f,avx512vnni")]

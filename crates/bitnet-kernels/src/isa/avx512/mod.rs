@@ -1,5 +1,6 @@
 //! AVX-512 with VNNI: prepacked products with 512-bit `vpdpbusd`, 16 output rows a register; `lut` adds `vpermw`.
 
+mod blocks;
 mod dense;
 mod epilogue;
 mod gemm;
@@ -20,7 +21,7 @@ pub(crate) static ISA: Isa = Isa {
     needs: NEEDS,
     detect: || {
         require!(
-            is_x86_feature_detected, NEEDS, "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512vbmi", "avx512vnni"
+            is_x86_feature_detected, NEEDS, "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512vbmi", "avx512vnni"
         )
     },
     layout: Layout::BaseThree,
@@ -59,7 +60,9 @@ pub(crate) const LOOKUP: Option<ManyRows> = Some(ManyRows {
 pub(crate) const DENSE: DenseLoops = DenseLoops {
     dense_f32: dense::f32,
     dense_bf16: dense::bf16,
+    dense_f16: dense::f16,
     dense_int8: dense::int8,
+    blocks: blocks::blocks,
     softmax: dense::softmax,
 };
 

@@ -28,6 +28,11 @@ fn load_bf16(line: &Line) -> [Lanes; 2] {
 }
 
 #[inline(always)]
+fn load_f16(line: &Line) -> [Lanes; 2] {
+    [0, 1].map(|half| std::array::from_fn(|lane| line.f16(lane, half)))
+}
+
+#[inline(always)]
 fn fma(mut sum: Lanes, w: Lanes, x: f32) -> Lanes {
     for (sum, w) in sum.iter_mut().zip(w) {
         *sum = w.mul_add(x, *sum);
@@ -67,12 +72,13 @@ fn store_i32(sum: [i32; 16]) -> [i32; 16] {
 
 product! { plain_f32(f32) -> f32 => FloatOutput, steps 1, rows [1], wide 1, narrow 1, zero, load_f32, fma, store }
 product! { plain_bf16(f32) -> f32 => FloatOutput, steps 2, rows [1], wide 1, narrow 1, zero, load_bf16, fma, store }
+product! { plain_f16(f32) -> f32 => FloatOutput, steps 2, rows [1], wide 1, narrow 1, zero, load_f16, fma, store }
 product! { int8([i8; 4]) -> i32 => Int8Output, steps 1, rows [1], wide 1, narrow 1, zero_i32, load_i8, dot, store_i32 }
 
 /// The float products with the processor's fused multiply-add.
 #[cfg(target_arch = "x86_64")]
 mod fused {
-    use super::{fma, load_bf16, load_f32, product, store, zero};
+    use super::{fma, load_bf16, load_f16, load_f32, product, store, zero};
 
     product! {
         #[target_feature(enable = "fma")]
@@ -81,6 +87,10 @@ mod fused {
     product! {
         #[target_feature(enable = "fma")]
         bf16(f32) -> f32 => FloatOutput, steps 2, rows [1], wide 1, narrow 1, zero, load_bf16, fma, store
+    }
+    product! {
+        #[target_feature(enable = "fma")]
+        f16(f32) -> f32 => FloatOutput, steps 2, rows [1], wide 1, narrow 1, zero, load_f16, fma, store
     }
 }
 
@@ -102,4 +112,14 @@ pub(crate) fn bf16(operands: Operands<'_, f32>, groups: Range<usize>, out: Float
         return unsafe { fused::bf16(operands, groups, out) };
     }
     plain_bf16(operands, groups, out);
+}
+
+/// As [`f32`], of f16.
+pub(crate) fn f16(operands: Operands<'_, f32>, groups: Range<usize>, out: FloatOutput<'_>) {
+    #[cfg(target_arch = "x86_64")]
+    if std::is_x86_feature_detected!("fma") {
+        // SAFETY: just detected.
+        return unsafe { fused::f16(operands, groups, out) };
+    }
+    plain_f16(operands, groups, out);
 }

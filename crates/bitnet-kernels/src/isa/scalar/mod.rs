@@ -4,6 +4,7 @@
 //! that `avx2` can compile the float ones again, with 256-bit registers, from the very same source. Their results are
 //! then equal by construction: IEEE operations do not depend on the width, and Rust never fuses or reorders them.
 
+mod blocks;
 mod dense;
 mod prepacked;
 
@@ -50,7 +51,9 @@ pub(crate) const ROWS: RowLoops = RowLoops {
 pub(crate) const DENSE: DenseLoops = DenseLoops {
     dense_f32: dense::f32,
     dense_bf16: dense::bf16,
+    dense_f16: dense::f16,
     dense_int8: dense::int8,
+    blocks: blocks::blocks,
     softmax: crate::dense::softmax_row,
 };
 

@@ -7,9 +7,11 @@
 //! A block of 16 rows of `w` and 4 of `x` has 16 accumulators, more than the 4 cycles of two `sdot` a cycle ask for; words,
 //! codes, mask and activations take 13 of the other 16 registers. Base three is decoded as in `avx2`.
 
+mod blocks;
+
 use std::arch::{aarch64::*, asm};
 
-use super::{Isa, PanelLoops, scalar};
+use super::{DenseLoops, Isa, PanelLoops, scalar};
 use crate::{
     Layout,
     format::Line,
@@ -35,7 +37,10 @@ pub(crate) static ISA: Isa = Isa {
     },
     many_rows: None,
     lookup: None,
-    dense: scalar::DENSE,
+    dense: DenseLoops {
+        blocks: blocks::blocks,
+        ..scalar::DENSE
+    },
     tiles: false,
     peak: Some(dots),
 };

@@ -3,16 +3,18 @@
 //! Every function here needs AVX2 and AVX-VNNI. A lane adds at most `4 · 3 · 128` a quad in int32, so the bounds are those
 //! of any order of summation (`product`), and widening has nothing left to do but to hand the sums over.
 
+pub(crate) mod blocks;
+
 use std::arch::x86_64::*;
 
-use super::{Isa, PanelLoops, avx2, avx2::panel_functions, scalar};
+use super::{DenseLoops, Isa, PanelLoops, avx2, avx2::panel_functions, scalar};
 use crate::Layout;
 
 const NEEDS: &str = "AVX-VNNI";
 
 pub(crate) static ISA: Isa = Isa {
     needs: NEEDS,
-    detect: || require!(is_x86_feature_detected, NEEDS, "avx2", "fma", "avxvnni"),
+    detect: || require!(is_x86_feature_detected, NEEDS, "avx2", "fma", "f16c", "avxvnni"),
     layout: Layout::TwoBit,
     rows: avx2::ROWS,
     panels: PanelLoops {
@@ -25,7 +27,10 @@ pub(crate) static ISA: Isa = Isa {
     },
     many_rows: None,
     lookup: None,
-    dense: avx2::DENSE,
+    dense: DenseLoops {
+        blocks: blocks::blocks,
+        ..avx2::DENSE
+    },
     tiles: false,
     peak: Some(dots),
 };
