@@ -59,8 +59,8 @@ fn inference(threads: usize) -> Result<(), Box<dyn Error>> {
     let (mut float, mut ternary) = (engine(None)?, engine(Some(Granularity::Tensor))?);
     let options = ternary.options();
     println!(
-        "125M shape on {threads} threads, {}, {}, {} head",
-        options.kernel, options.layout, options.head
+        "125M shape on {threads} threads, {}, {} head",
+        options.kernel, options.head
     );
     let prompt: Vec<u32> = (0..PROMPT as u32).collect();
     let capacity = PROMPT.max(WRITTEN);

@@ -3,10 +3,11 @@
 use std::{error::Error, fs, io, path::Path, process::Command};
 
 /// The internal crates that each library may depend on. Binaries may depend on any.
-const ARROWS: [(&str, &str); 11] = [
+const ARROWS: [(&str, &str); 12] = [
     ("bitnet-kernels", ""),
     ("bitnet-engine", "bitnet-kernels"),
     ("bitnet-formats", "bitnet-kernels"),
+    ("bitnet-load", "bitnet-engine bitnet-formats bitnet-kernels"),
     ("bitnet-nn", "bitnet-kernels"),
     ("bitnet-models", "bitnet-engine bitnet-nn"),
     ("bitnet-config", "bitnet-models"),

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use anyhow::{Context, bail};
 use bitnet_config::{DataConfig, DataKind, Loader, ModelConfig, QuantConfig, RunConfig};
 use bitnet_data::Corpus;
-use bitnet_kernels::{Granularity, Kernel, Layout, Strategy};
-use bitnet_models::engine::Options;
+use bitnet_kernels::{Kernel, Strategy};
+use bitnet_models::engine::{Engine, Options};
 use bitnet_models::{EngineRunner, Runner, TensorRunner, Transformer};
 use bitnet_train::{Backend, tokenizer_kind};
 use burn::tensor::Device;
@@ -83,13 +83,8 @@ pub fn set_threads(threads: usize) -> anyhow::Result<()> {
         .context("the thread pool cannot be built")
 }
 
-/// The engine's options for weights of such scales, with `threads` or as many as there are cores; an error if the
-/// kernel lacks the strategy.
-pub fn engine_options(
-    args: &EngineArgs,
-    threads: usize,
-    granularity: Granularity,
-) -> anyhow::Result<Options> {
+/// The engine's options, with `threads` or as many as there are cores; an error if the kernel lacks the strategy.
+pub fn engine_options(args: &EngineArgs, threads: usize) -> anyhow::Result<Options> {
     let kernel = args.kernel.unwrap_or_else(Kernel::detect);
     let strategy = match args.strategy {
         Some(strategy) => strategy.require(kernel)?,
@@ -103,25 +98,28 @@ pub fn engine_options(
         },
         kernel,
         strategy,
-        layout: args
-            .layout
-            .unwrap_or_else(|| Layout::suited_to(kernel, granularity)),
+        layout: args.layout,
         head: args.head.unwrap_or(defaults.head),
         cache: args.kv_cache.unwrap_or(defaults.cache),
     })
 }
 
 /// Kernel, strategy, layout, head and cache in words.
-pub fn describe_engine(options: &Options) -> String {
+pub fn describe_engine(engine: &Engine) -> String {
     let Options {
         kernel,
         strategy,
-        layout,
+        layout: _,
         head,
         cache,
         threads: _,
-    } = options;
-    format!("{kernel}, {strategy} products, {layout}, {head} head, {cache} cache")
+    } = engine.options();
+    match engine.layout() {
+        Some(layout) => {
+            format!("{kernel}, {strategy} products, {layout}, {head} head, {cache} cache")
+        }
+        None => format!("{kernel}, {head} head, {cache} cache"),
+    }
 }
 
 /// Whether inference runs on the CPU engine: on the flex backend, if it runs such models. Its flags mean nothing elsewhere.
@@ -190,7 +188,7 @@ pub fn runner<'a>(
     Ok(
         match uses_engine(args.backend, engine, model.config(), model.quant())? {
             true => {
-                let options = engine_options(engine, args.threads, model.quant().granularity)?;
+                let options = engine_options(engine, args.threads)?;
                 Box::new(EngineRunner::new(model.engine(options)?))
             }
             false => Box::new(TensorRunner::new(model, device)),

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use bitnet_kernels::{
-    DenseFormat, DenseMatrix, FloatFormat, GROUP, Granularity, Kernel, KeysValues, Layout,
-    MAX_INT8_COLS, Strategy,
+    DenseFormat, DenseMatrix, FloatFormat, GROUP, Kernel, KeysValues, Layout, MAX_INT8_COLS,
+    PackedTernary, Strategy, unpack_scaled_f32,
 };
 
 use crate::{
-    EngineError, LayerWeights, Norms, Session, Shape, Source,
+    EngineError, LayerWeights, LinearWeights, Session, Shape, Source, Table, Weights,
     forward::Workspace,
     linear::{Linear, Matrix},
-    rope::Rope,
 };
 
 /// How a model runs.
@@ -23,8 +22,9 @@ pub struct Options {
     pub kernel: Kernel,
     /// By which operations products of ternary weights add up; all give the same numbers.
     pub strategy: Strategy,
-    /// How ternary weights are stored; both give the same numbers.
-    pub layout: Layout,
+    /// How ternary weights are stored; both give the same numbers. `None` takes what suits the kernel and each matrix'
+    /// scales.
+    pub layout: Option<Layout>,
     /// How the head and the embedding are stored; the narrower, the faster and the less exact.
     pub head: DenseFormat,
     /// How keys and values are stored: bfloat16 halves what a text takes and what a token reads of it, and errs by 2^-9.
@@ -32,14 +32,14 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// The fastest kernel with the layout that suits it, on as many threads as there are processors.
+    /// The fastest kernel with the layouts that suit it, on as many threads as there are processors.
     fn default() -> Options {
         let kernel = Kernel::detect();
         Options {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             kernel,
             strategy: Strategy::detect(kernel),
-            layout: Layout::suited_to(kernel, Granularity::Tensor),
+            layout: None,
             head: DenseFormat::Int8,
             cache: FloatFormat::Bf16,
         }
@@ -68,11 +68,34 @@ pub(crate) struct Layer {
 #[derive(Debug)]
 pub(crate) struct Model {
     pub shape: Shape,
-    pub embedding: Arc<DenseMatrix>,
+    pub embedding: Embedding,
     pub layers: Vec<Layer>,
     /// The final norm and the head.
     pub head: Linear,
-    pub rope: Rope,
+}
+
+/// From tokens to the residual stream.
+#[derive(Debug)]
+pub(crate) enum Embedding {
+    Dense(Arc<DenseMatrix>),
+    Ternary(PackedTernary),
+}
+
+impl Embedding {
+    /// Writes the row of a token.
+    pub(crate) fn row(&self, token: usize, out: &mut [f32]) {
+        match self {
+            Embedding::Dense(matrix) => matrix.row(token, out),
+            Embedding::Ternary(packed) => unpack_scaled_f32(packed.view().row(token), out),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Embedding::Dense(matrix) => matrix.bytes(),
+            Embedding::Ternary(packed) => packed.bytes(),
+        }
+    }
 }
 
 /// A decoder-only Transformer on the CPU.
@@ -82,8 +105,8 @@ pub(crate) struct Model {
 ///
 /// let shape = Shape {
 ///     vocab_size: 50, hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2, num_attention_heads: 4,
-///     num_key_value_heads: 2, head_dim: 8, max_position_embeddings: 64, rope_theta: 1e4, rms_norm_eps: 1e-5,
-///     gate: Gate::Silu, activations: ActivationQuantizer::Int8, norms: Norms::Pre, qk_norm: false,
+///     num_key_value_heads: 2, head_dim: 8, max_position_embeddings: 64, rope_theta: 1e4, rope_scaling: None,
+///     rms_norm_eps: 1e-5, gate: Gate::Silu, activations: ActivationQuantizer::Int8, norms: Norms::PRE, qk_norm: false,
 ///     tie_word_embeddings: false,
 /// };
 /// let weights = RandomWeights { shape: shape.clone(), ternary: Some(Granularity::Tensor), seed: 1 };
@@ -118,25 +141,48 @@ impl Engine {
         shape.validate()?;
         let kernel = options.kernel.require()?;
         let (hidden, vocab) = (shape.hidden_size, shape.vocab_size);
-        if options.head == DenseFormat::Int8 && hidden > MAX_INT8_COLS {
-            return Err(EngineError::WideHead {
-                hidden,
-                max: MAX_INT8_COLS,
-            });
-        }
         let threads = options.threads.max(1);
-        let work = workspace(threads)?;
-        let table = |fill: &(dyn Fn(usize, &mut [f32]) + Sync)| {
+        let work = workspace(&shape, threads)?;
+        let dense = |table: Table| {
+            if options.head == DenseFormat::Int8 && hidden > MAX_INT8_COLS {
+                return Err(EngineError::WideHead {
+                    hidden,
+                    max: MAX_INT8_COLS,
+                });
+            }
+            let fill = |row: usize, out: &mut [f32]| source.table_row(table, row, out);
             let table = DenseMatrix::from_rows(vocab, hidden, options.head, kernel, fill);
-            Arc::new(table)
+            Ok(Arc::new(table))
         };
-        let embedding = table(&|row, out| source.embedding_row(row, out));
-        let head = match shape.tie_word_embeddings {
-            true => Arc::clone(&embedding),
-            false => table(&|row, out| source.head_row(row, out)),
-        };
+        let ternary = |table: Table| source.ternary_table(table).map_err(EngineError::Source);
         let norm = source.final_norm().map_err(EngineError::Source)?;
         check_norm("model.norm", Some(&norm), true, hidden, &placement(&shape))?;
+        let ternary_head = |name: &str, packed: PackedTernary| {
+            let layer = LinearWeights {
+                weights: Weights::Ternary(packed),
+                norm: Some(norm.clone()),
+            };
+            let name = || name.to_owned();
+            Linear::new(&name, layer, [vocab, hidden], shape.activations, &options)
+        };
+        let dense_head = |matrix: Arc<DenseMatrix>| Linear {
+            matrix: Matrix::Dense(matrix),
+            norm: Some(norm.clone()),
+        };
+        let embedding = match ternary(Table::Embedding)? {
+            Some(packed) => Embedding::Ternary(packed),
+            None => Embedding::Dense(dense(Table::Embedding)?),
+        };
+        let head = match (&embedding, shape.tie_word_embeddings) {
+            (Embedding::Dense(matrix), true) => dense_head(Arc::clone(matrix)),
+            (Embedding::Ternary(packed), true) => {
+                ternary_head("model.embed_tokens", packed.clone())?
+            }
+            (_, false) => match ternary(Table::Head)? {
+                Some(packed) => ternary_head("lm_head", packed)?,
+                None => dense_head(dense(Table::Head)?),
+            },
+        };
         let layers = (0..shape.num_hidden_layers)
             .map(|index| {
                 let weights = source.layer(index).map_err(EngineError::Source)?;
@@ -144,13 +190,9 @@ impl Engine {
             })
             .collect::<Result<_, _>>()?;
         let model = Model {
-            rope: Rope::new(&shape),
             embedding,
             layers,
-            head: Linear {
-                matrix: Matrix::Dense(head),
-                norm: Some(norm),
-            },
+            head,
             shape,
         };
         Ok(Engine {
@@ -233,7 +275,7 @@ impl Engine {
     /// If they cannot be started; the engine then keeps those it has.
     pub fn set_threads(&mut self, threads: usize) -> Result<(), EngineError> {
         let threads = threads.max(1);
-        self.work = workspace(threads)?;
+        self.work = workspace(&self.model.shape, threads)?;
         self.options.threads = threads;
         Ok(())
     }
@@ -248,14 +290,19 @@ impl Engine {
         self.options
     }
 
-    /// Bytes of all weights and tables as they are held.
+    /// How its ternary weights are stored, the first matrix' of them; `None` of a float model.
+    pub fn layout(&self) -> Option<Layout> {
+        let mut linears = self.model.layers.iter().flat_map(Layer::linears);
+        linears.find_map(|linear| linear.matrix.layout())
+    }
+
+    /// Bytes of all weights as they are held.
     pub fn weight_bytes(&self) -> usize {
-        let rope = 8 * self.model.shape.max_position_embeddings * self.model.shape.head_dim;
-        let own_embedding = match self.model.shape.tie_word_embeddings {
-            true => 0,
-            false => self.model.embedding.bytes(),
+        let own_embedding = match (&self.model.embedding, &self.model.head.matrix) {
+            (Embedding::Dense(table), Matrix::Dense(head)) if Arc::ptr_eq(table, head) => 0,
+            (embedding, _) => embedding.bytes(),
         };
-        self.read_bytes() + own_embedding + rope
+        self.read_bytes() + own_embedding
     }
 
     /// Bytes of the keys and values of a text of so many tokens: what a session for it takes, and what the next token reads.
@@ -300,7 +347,7 @@ impl Layer {
         let (queries, keys) = (shape.query_width(), shape.kv_width());
         let linear = |name: &str, layer: crate::LinearWeights, rows, cols| {
             let full = || format!("model.layers.{index}.{name}");
-            let inside = shape.norms == Norms::Inside;
+            let inside = shape.norms.inside;
             check_norm(
                 &format!("{}.norm", full()),
                 layer.norm.as_ref(),
@@ -325,7 +372,7 @@ impl Layer {
                 &setting,
             )?;
         }
-        let (before, sub) = (shape.norms != Norms::Inside, shape.norms == Norms::Sub);
+        let (before, sub) = (shape.norms.block, shape.norms.sub);
         norm("input_layernorm", &weights.input_layernorm, before, hidden)?;
         norm(
             "post_attention_layernorm",
@@ -379,12 +426,12 @@ impl Layer {
     }
 }
 
-fn workspace(threads: usize) -> Result<Workspace, EngineError> {
-    Workspace::new(threads).map_err(|source| EngineError::Threads { threads, source })
+fn workspace(shape: &Shape, threads: usize) -> Result<Workspace, EngineError> {
+    Workspace::new(shape, threads).map_err(|source| EngineError::Threads { threads, source })
 }
 
 fn placement(shape: &Shape) -> String {
-    format!("the norm placement `{}`", shape.norms.name())
+    format!("the norm placement `{}`", shape.norms)
 }
 
 /// Checks that a norm is there exactly if it is wanted, and as wide as what it norms.

@@ -23,6 +23,7 @@ use crate::{
     linear::{Inputs, Linear, Norm},
     partition::{Partition, threads_for},
     pool::SpinPool,
+    rope::Rope,
 };
 
 /// Tokens that go through all blocks together: enough to use every decoded weight often, few enough for the buffers
@@ -44,6 +45,7 @@ const READ_PASSES: usize = 5;
 pub(crate) struct Workspace {
     pub(crate) pool: SpinPool<Scratch>,
     pub(crate) rows: Rows,
+    pub(crate) rope: Rope,
     logits: Vec<f32>,
 }
 
@@ -112,10 +114,11 @@ impl Workspace {
     /// # Errors
     ///
     /// If the system refuses a thread.
-    pub(crate) fn new(threads: usize) -> std::io::Result<Workspace> {
+    pub(crate) fn new(shape: &Shape, threads: usize) -> std::io::Result<Workspace> {
         Ok(Workspace {
             pool: SpinPool::new((0..threads).map(|_| Scratch::default()).collect())?,
             rows: Rows::default(),
+            rope: Rope::new(shape),
             logits: Vec::new(),
         })
     }
@@ -189,6 +192,7 @@ impl Workspace {
             count,
         };
         self.rows.resize(count, shape);
+        self.rope.reach(session.len + count);
         let embedded = self.rows.x.chunks_exact_mut(shape.hidden_size);
         for (x, token) in embedded.zip(tokens) {
             model.embedding.row(*token as usize, x);

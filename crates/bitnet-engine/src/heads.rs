@@ -7,6 +7,7 @@ use crate::{
     forward::{Chunk, Heads, Scratch, Workspace, resize},
     lent::{Grid, Lent},
     linear::Norm,
+    rope::Rope,
     session::HeadCache,
 };
 
@@ -16,11 +17,12 @@ impl Workspace {
         let (threads, count) = (chunk.threads(), heads.len());
         let (_, Heads { k, v, .. }) = self.rows.heads(chunk.count, &chunk.model.shape);
         let heads = Lent::new(heads);
+        let rope = &self.rope;
         self.pool.run(threads, count, |scratch, tasks| {
             for head in tasks {
                 // SAFETY: a task is done once, and no other has this head.
                 let cache = unsafe { heads.one(head) };
-                chunk.remember(head, layer, cache, (k, v), scratch);
+                chunk.remember(head, (layer, rope), cache, (k, v), scratch);
             }
         });
     }
@@ -33,16 +35,17 @@ impl Workspace {
         let sharing = shape.num_attention_heads / count;
         let (_, Heads { q, k, v }) = self.rows.heads(1, shape);
         let (heads, q) = (Lent::new(heads), Lent::new(q));
+        let rope = &self.rope;
         self.pool.run(threads, count, |scratch, tasks| {
             for head in tasks {
                 // SAFETY: a task is done once, and no other has this head.
                 let cache = unsafe { heads.one(head) };
-                chunk.remember(head, layer, cache, (k, v), scratch);
+                chunk.remember(head, (layer, rope), cache, (k, v), scratch);
                 let of_head = |query: usize| width * query..width * (query + 1);
                 for first in (0..sharing).step_by(KeysValues::ROWS) {
                     let rows = KeysValues::ROWS.min(sharing - first);
                     let query = head * sharing + first;
-                    chunk.queries(rows, layer, scratch, |r| {
+                    chunk.queries(rows, (layer, rope), scratch, |r| {
                         // SAFETY: each query head belongs to one key/value head, and that to one task.
                         let q = unsafe { q.part(of_head(query + r)) };
                         (q, chunk.start)
@@ -73,13 +76,14 @@ impl Workspace {
         let q = Grid::new(self.rows.heads(chunk.count, shape).1.q, stride);
         let blocks = chunk.count.div_ceil(KeysValues::ROWS);
         let count = query_heads * blocks;
+        let rope = &self.rope;
         self.pool.run(chunk.threads(), count, |scratch, tasks| {
             for task in tasks {
                 // A head's rows follow each other, so that its keys and values stay in the cache.
                 let (head, first) = (task / blocks, task % blocks * KeysValues::ROWS);
                 let count = KeysValues::ROWS.min(chunk.count - first);
                 let columns = head * width..(head + 1) * width;
-                chunk.queries(count, layer, scratch, |r| {
+                chunk.queries(count, (layer, rope), scratch, |r| {
                     // SAFETY: a task is done once, and no other has this head and these rows.
                     let q = unsafe { q.segment(first + r, columns.clone()) };
                     (q, chunk.start + first + r)
@@ -106,7 +110,7 @@ impl Chunk<'_> {
     fn queries<'q>(
         &self,
         rows: usize,
-        layer: &Layer,
+        (layer, rope): (&Layer, &Rope),
         scratch: &mut Scratch,
         query: impl Fn(usize) -> (&'q [f32], usize),
     ) {
@@ -116,7 +120,7 @@ impl Chunk<'_> {
         resize(local, rows * width);
         for (r, y) in local.chunks_exact_mut(width).take(rows).enumerate() {
             let (q, position) = query(r);
-            self.rotated(q, self.norm(&layer.q_norm), position, head, y);
+            rotated(rope, q, self.norm(&layer.q_norm), position, head, y);
             y.iter_mut().for_each(|q| *q *= scale);
         }
     }
@@ -125,7 +129,7 @@ impl Chunk<'_> {
     fn remember(
         &self,
         head: usize,
-        layer: &Layer,
+        (layer, rope): (&Layer, &Rope),
         cache: &mut HeadCache,
         (k, v): (&[f32], &[f32]),
         scratch: &mut Scratch,
@@ -142,7 +146,7 @@ impl Chunk<'_> {
             let whole = position.is_multiple_of(16) && self.count - row >= 16;
             let rows = if whole { 16 } else { 1 };
             for (r, key) in keys.chunks_exact_mut(width).take(rows).enumerate() {
-                self.rotated(&k[of(row + r)], norm, position + r, normed, key);
+                rotated(rope, &k[of(row + r)], norm, position + r, normed, key);
                 cache.set_value(position + r, &v[of(row + r)]);
             }
             if whole {
@@ -153,25 +157,25 @@ impl Chunk<'_> {
             row += rows;
         }
     }
+}
 
-    /// `y = RoPE(norm(x))` of one head at a position.
-    fn rotated(
-        &self,
-        x: &[f32],
-        norm: Norm<'_>,
-        position: usize,
-        normed: &mut Vec<f32>,
-        y: &mut [f32],
-    ) {
-        let x = match norm {
-            Some((gamma, epsilon)) => {
-                resize(normed, x.len());
-                let normed = &mut normed[..x.len()];
-                rms_norm_row(x, gamma, epsilon, normed);
-                normed
-            }
-            None => x,
-        };
-        self.model.rope.rotate(position, x, y);
-    }
+/// `y = RoPE(norm(x))` of one head at a position.
+fn rotated(
+    rope: &Rope,
+    x: &[f32],
+    norm: Norm<'_>,
+    position: usize,
+    normed: &mut Vec<f32>,
+    y: &mut [f32],
+) {
+    let x = match norm {
+        Some((gamma, epsilon)) => {
+            resize(normed, x.len());
+            let normed = &mut normed[..x.len()];
+            rms_norm_row(x, gamma, epsilon, normed);
+            normed
+        }
+        None => x,
+    };
+    rope.rotate(position, x, y);
 }

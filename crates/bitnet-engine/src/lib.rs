@@ -36,11 +36,11 @@ mod weights;
 
 pub use bitnet_kernels::{
     ActivationQuantizer, DenseFormat, FloatFormat, Granularity, Kernel, Layout, Strategy,
-    float::Gate,
+    float::{Gate, RopeScaling},
 };
 pub use engine::{Engine, Options};
 pub use error::EngineError;
 pub use random::RandomWeights;
 pub use session::Session;
 pub use shape::{Norms, Shape};
-pub use weights::{LayerWeights, LinearWeights, Source, SourceError, Weights};
+pub use weights::{LayerWeights, LinearWeights, Source, SourceError, Table, Weights};

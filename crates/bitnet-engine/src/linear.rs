@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::Arc};
 
 use bitnet_kernels::{
-    ActivationQuantizer, BlockMatrix, BlockRows, DenseFormat, DenseMatrix, DenseRows,
+    ActivationQuantizer, BlockMatrix, BlockRows, DenseFormat, DenseMatrix, DenseRows, Layout,
     PrepackedTernary, QuantizedRows, float::rms_norm_row, probe, quantize_activations_int4,
     unpack_scaled_f32,
 };
@@ -76,6 +76,8 @@ impl Linear {
         let matrix = match layer.weights {
             Weights::Ternary(packed) => {
                 let prepacked = || {
+                    let suited = || Layout::suited_to(kernel, packed.granularity());
+                    let layout = layout.unwrap_or_else(suited);
                     let prepacked = PrepackedTernary::new(packed.view(), layout, kernel, strategy);
                     prepacked.map_err(|source| EngineError::Ternary {
                         tensor: name(),
@@ -189,6 +191,13 @@ impl Matrix {
         }
     }
 
+    pub(crate) fn layout(&self) -> Option<Layout> {
+        match self {
+            Matrix::Ternary(w) | Matrix::TernaryInt4(w) => Some(w.layout()),
+            Matrix::Dense(_) => None,
+        }
+    }
+
     fn cols(&self) -> usize {
         match self {
             Matrix::Ternary(w) | Matrix::TernaryInt4(w) => w.cols(),
@@ -287,6 +296,8 @@ pub(crate) struct Inputs {
     inputs: [Input; 3],
     /// Which of the layers have theirs, for these rows.
     ready: [bool; 3],
+    /// Rows after the block's norm, where layers have norms of their own besides.
+    outer: Vec<f32>,
     rows: Range<usize>,
 }
 
@@ -296,7 +307,7 @@ impl Inputs {
         self.ready = [false; 3];
     }
 
-    /// Calls `each(i, input)` for every layer, with `norm(x[rows])` made ready for it, or the norm of its own; what is ready
+    /// Calls `each(i, input)` for every layer, with `norm(x[rows])` made ready for it, through the norm of its own if it has one; what is ready
     /// from the task before stays. `x` is `[.., width]`, with `width` the layers' columns.
     pub(crate) fn each_of<const N: usize>(
         &mut self,
@@ -317,7 +328,14 @@ impl Inputs {
             if !self.ready[slot] {
                 let width = layer.matrix.cols();
                 let x = &x[rows.start * width..rows.end * width];
-                self.inputs[slot].set(&layer.matrix, x, own.or(norm));
+                let input = &mut self.inputs[slot];
+                match own {
+                    Some(own) => {
+                        let x = rms_norm(norm, x, &mut self.outer);
+                        input.set(&layer.matrix, x, Some(own));
+                    }
+                    None => input.set(&layer.matrix, x, norm),
+                }
                 self.ready[slot] = true;
             }
             each(i, &self.inputs[slot]);

@@ -2,7 +2,7 @@
 
 use bitnet_kernels::{Granularity, PackedTernary, TernaryWord, words_per_row};
 
-use crate::{LayerWeights, LinearWeights, Norms, Shape, Source, SourceError, Weights};
+use crate::{LayerWeights, LinearWeights, Shape, Source, SourceError, Table, Weights};
 
 /// A [`Source`] of random weights; the same seed gives the same ones.
 ///
@@ -46,7 +46,7 @@ impl RandomWeights {
     }
 
     fn linear(&self, dice: &mut Dice, rows: usize, cols: usize) -> LinearWeights {
-        let norm = (self.shape.norms == Norms::Inside).then(|| vec![1.0; cols]);
+        let norm = (self.shape.norms.inside).then(|| vec![1.0; cols]);
         let size = (3.0 / cols as f32).sqrt();
         let Some(granularity) = self.ternary else {
             let mut values = vec![0.0; rows * cols];
@@ -78,13 +78,12 @@ impl RandomWeights {
 }
 
 impl Source for RandomWeights {
-    fn embedding_row(&self, token: usize, out: &mut [f32]) {
-        self.dice(2 * token).fill(out, 1.0);
-    }
-
-    fn head_row(&self, token: usize, out: &mut [f32]) {
-        let size = (3.0 / out.len() as f32).sqrt();
-        self.dice(2 * token + 1).fill(out, size);
+    fn table_row(&self, table: Table, token: usize, out: &mut [f32]) {
+        let (stream, size) = match table {
+            Table::Embedding => (2 * token, 1.0),
+            Table::Head => (2 * token + 1, (3.0 / out.len() as f32).sqrt()),
+        };
+        self.dice(stream).fill(out, size);
     }
 
     fn layer(&self, index: usize) -> Result<LayerWeights, SourceError> {
@@ -93,8 +92,8 @@ impl Source for RandomWeights {
         let (queries, keys) = (shape.query_width(), shape.kv_width());
         let mut dice = self.dice(2 * shape.vocab_size + index);
         let ones = |width: usize| vec![1.0; width];
-        let before = shape.norms != Norms::Inside;
-        let sub = shape.norms == Norms::Sub;
+        let before = shape.norms.block;
+        let sub = shape.norms.sub;
         let mut linear = |rows, cols| self.linear(&mut dice, rows, cols);
         Ok(LayerWeights {
             input_layernorm: before.then(|| ones(hidden)),

@@ -1,42 +1,58 @@
-//! Rotary position embedding, rotate-half form: dimensions `i` and `i + d/2` of a head rotate by `p · θ^(−2i/d)`.
+//! Rotary position embedding, rotate-half form: dimensions `i` and `i + d/2` of a head rotate by `p · f_i`.
 
-use bitnet_kernels::float;
+use bitnet_kernels::float::{self, rope_frequencies};
 
 use crate::Shape;
 
-/// Cosines and sines of every position, `[positions, head_dim]`; the second half of a row repeats the first.
-#[derive(Debug)]
+/// Positions by which the tables grow at least.
+const STEP: usize = 256;
+
+/// Frequencies, and the cosines and sines of the positions that were met so far: `[positions, head_dim / 2]`. A model may
+/// allow a hundred thousand positions, and a text has a few hundred.
+#[derive(Debug, Default)]
 pub(crate) struct Rope {
+    frequencies: Vec<f64>,
+    amplitude: f64,
     cos: Vec<f32>,
     sin: Vec<f32>,
-    width: usize,
 }
 
 impl Rope {
-    /// Angles are computed in f64.
+    /// Without tables.
     pub(crate) fn new(shape: &Shape) -> Rope {
-        let width = shape.head_dim;
-        let angles: Vec<f64> = (0..width)
-            .map(|d| {
-                let exponent = -2.0 * (d % (width / 2)) as f64 / width as f64;
-                shape.rope_theta.powf(exponent)
-            })
-            .collect();
-        let table = |f: fn(f64) -> f64| {
-            (0..shape.max_position_embeddings)
-                .flat_map(|p| angles.iter().map(move |angle| f(p as f64 * angle) as f32))
-                .collect()
-        };
+        let scaling = shape.rope_scaling.as_ref();
+        let (frequencies, amplitude) = rope_frequencies(shape.rope_theta, shape.head_dim, scaling);
         Rope {
-            cos: table(f64::cos),
-            sin: table(f64::sin),
-            width,
+            frequencies,
+            amplitude,
+            ..Rope::default()
         }
     }
 
-    /// Rotates one head at `position`.
+    /// Makes tables for positions below `positions`. Angles are computed in f64.
+    pub(crate) fn reach(&mut self, positions: usize) {
+        let Rope {
+            frequencies,
+            amplitude,
+            cos,
+            sin,
+        } = self;
+        let known = cos.len() / frequencies.len();
+        if positions <= known {
+            return;
+        }
+        let angles = (known..positions.next_multiple_of(STEP))
+            .flat_map(|p| frequencies.iter().map(move |f| p as f64 * f));
+        for angle in angles {
+            cos.push((angle.cos() * *amplitude) as f32);
+            sin.push((angle.sin() * *amplitude) as f32);
+        }
+    }
+
+    /// Rotates one head at `position`, which the tables reach.
     pub(crate) fn rotate(&self, position: usize, x: &[f32], y: &mut [f32]) {
-        let at = position * self.width..(position + 1) * self.width;
+        let half = self.frequencies.len();
+        let at = position * half..(position + 1) * half;
         float::rotate(x, &self.cos[at.clone()], &self.sin[at], 1.0, y);
     }
 }

@@ -1,27 +1,53 @@
 //! The shape of a decoder-only Transformer, in Hugging Face's field names.
 
-use bitnet_kernels::{ActivationQuantizer, float::Gate};
+use std::fmt;
+
+use bitnet_kernels::{
+    ActivationQuantizer,
+    float::{Gate, RopeScaling},
+};
 
 use crate::EngineError;
 
 /// Where RMSNorm stands in a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Norms {
-    /// Before the attention and before the feed-forward part (LLaMA).
-    Pre,
-    /// In front of every linear layer's quantiser and nowhere else (the "Training Tips" of BitNet b1.58).
-    Inside,
-    /// As `Pre`, and once more before `o_proj` and `down_proj` (SubLN; BitNet b1.58 2B4T).
-    Sub,
+pub struct Norms {
+    /// Before the attention and before the feed-forward part.
+    pub block: bool,
+    /// Before `o_proj` and `down_proj`.
+    pub sub: bool,
+    /// In front of the quantiser of every linear layer, one of its own each.
+    pub inside: bool,
 }
 
 impl Norms {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Norms::Pre => "pre",
-            Norms::Inside => "inside",
-            Norms::Sub => "sub",
-        }
+    /// LLaMA's: before the attention and before the feed-forward part.
+    pub const PRE: Norms = Norms {
+        block: true,
+        sub: false,
+        inside: false,
+    };
+    /// In front of every quantiser and nowhere else (the "Training Tips" of BitNet b1.58).
+    pub const INSIDE: Norms = Norms {
+        block: false,
+        sub: false,
+        inside: true,
+    };
+    /// As `PRE`, and once more before `o_proj` and `down_proj` (SubLN; BitNet b1.58 2B4T).
+    pub const SUB: Norms = Norms {
+        block: true,
+        sub: true,
+        inside: false,
+    };
+}
+
+impl fmt::Display for Norms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Norms { block, sub, inside } = *self;
+        let names = [(block, "pre"), (sub, "sub"), (inside, "inside")];
+        let names = names.into_iter().filter(|(stands, _)| *stands);
+        let names: Vec<&str> = names.map(|(_, name)| name).collect();
+        f.pad(&names.join(" + "))
     }
 }
 
@@ -46,6 +72,8 @@ pub struct Shape {
     pub max_position_embeddings: usize,
     /// Base of the rotary embedding.
     pub rope_theta: f64,
+    /// How its frequencies are changed for longer contexts.
+    pub rope_scaling: Option<RopeScaling>,
     /// Epsilon of every RMSNorm.
     pub rms_norm_eps: f32,
     /// Activation of the gate.

@@ -1,7 +1,7 @@
 //! Where an engine's weights come from.
 //!
 //! A [`Source`] hands them out block by block, each to be repacked and dropped before the next is asked for: a model is
-//! never in memory twice. Tables are read row by row, so that a large vocabulary need not exist as f32.
+//! never in memory twice. Float tables are read row by row, so that a large vocabulary need not exist as f32.
 
 use bitnet_kernels::{BlockMatrix, DenseMatrix, PackedTernary};
 
@@ -42,7 +42,7 @@ impl Weights {
 pub struct LinearWeights {
     /// The matrix.
     pub weights: Weights,
-    /// γ of the RMSNorm in front of it, with [`Norms::Inside`](crate::Norms::Inside).
+    /// γ of the RMSNorm in front of it, with [`Norms::INSIDE`](crate::Norms::INSIDE).
     pub norm: Option<Vec<f32>>,
 }
 
@@ -68,13 +68,29 @@ pub struct LayerWeights {
 /// What a source could not read.
 pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
 
+/// A matrix `[vocab_size, hidden_size]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// From tokens to the residual stream.
+    Embedding,
+    /// From the residual stream to logits; not asked for when it is tied to the embedding.
+    Head,
+}
+
 /// A model to run.
 pub trait Source: Sync {
-    /// Writes a row of the embedding, `[hidden_size]`.
-    fn embedding_row(&self, token: usize, out: &mut [f32]);
+    /// The codes of a table that is ternary; `None` of one whose rows are floats.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    fn ternary_table(&self, table: Table) -> Result<Option<PackedTernary>, SourceError> {
+        let _ = table;
+        Ok(None)
+    }
 
-    /// Writes a row of the head, `[hidden_size]`; not asked for when it is tied to the embedding.
-    fn head_row(&self, token: usize, out: &mut [f32]);
+    /// Writes a row of a float table, `[hidden_size]`.
+    fn table_row(&self, table: Table, token: usize, out: &mut [f32]);
 
     /// The block `index`.
     ///

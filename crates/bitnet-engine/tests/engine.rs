@@ -4,19 +4,19 @@ mod common;
 
 use bitnet_engine::{
     ActivationQuantizer, Engine, EngineError, Granularity, LayerWeights, Norms, Options, Shape,
-    Source, SourceError, Weights,
+    Source, SourceError, Table, Weights,
 };
 use bitnet_kernels::{DenseFormat, FloatFormat, Kernel, Layout, Strategy, float::Gate};
 use common::{Uneven, logits, shape};
 
-const NORMS: [Norms; 3] = [Norms::Pre, Norms::Inside, Norms::Sub];
+const NORMS: [Norms; 3] = [Norms::PRE, Norms::INSIDE, Norms::SUB];
 
 fn options() -> Options {
     Options {
         threads: 1,
         kernel: Kernel::detect(),
         strategy: Strategy::Dot,
-        layout: Layout::TwoBit,
+        layout: Some(Layout::TwoBit),
         head: DenseFormat::F32,
         cache: FloatFormat::F32,
     }
@@ -153,10 +153,10 @@ fn every_scheme_is_the_formula_and_the_same_everywhere() {
 
 #[test]
 fn a_layout_that_does_not_hold_groups_is_refused() {
-    let shape = shape(Norms::Pre, Gate::Silu, false);
+    let shape = shape(Norms::PRE, Gate::Silu, false);
     let mut source = Uneven::new(&shape, true);
     source.0.ternary = Some(Granularity::Group(64));
-    let layout = Layout::BaseThree;
+    let layout = Some(Layout::BaseThree);
     let error = Engine::new(
         shape,
         &source,
@@ -177,7 +177,7 @@ fn a_layout_that_does_not_hold_groups_is_refused() {
 #[test]
 fn narrower_heads_cost_what_their_precision_says() {
     for tied in [false, true] {
-        let shape = shape(Norms::Pre, Gate::Silu, tied);
+        let shape = shape(Norms::PRE, Gate::Silu, tied);
         let source = Uneven::new(&shape, false);
         let tokens = tokens(40);
         let exact = logits(&shape, &source, &tokens);
@@ -192,7 +192,7 @@ fn narrower_heads_cost_what_their_precision_says() {
 
 #[test]
 fn a_narrower_cache_costs_what_its_precision_says() {
-    let shape = shape(Norms::Pre, Gate::Silu, false);
+    let shape = shape(Norms::PRE, Gate::Silu, false);
     let source = Uneven::new(&shape, false);
     let tokens = tokens(40);
     let exact = logits(&shape, &source, &tokens);
@@ -212,7 +212,7 @@ fn a_narrower_cache_costs_what_its_precision_says() {
 
 #[test]
 fn a_shortened_text_is_as_if_nothing_had_followed() {
-    let shape = shape(Norms::Pre, Gate::Silu, false);
+    let shape = shape(Norms::PRE, Gate::Silu, false);
     let source = Uneven::new(&shape, true);
     for cache in FloatFormat::ALL {
         let options = Options { cache, ..options() };
@@ -235,9 +235,9 @@ fn a_shortened_text_is_as_if_nothing_had_followed() {
 #[test]
 fn threads_kernels_layouts_and_splits_change_nothing() {
     for (ternary, norms, qk_norm) in [
-        (true, Norms::Sub, false),
-        (true, Norms::Inside, true),
-        (false, Norms::Pre, true),
+        (true, Norms::SUB, false),
+        (true, Norms::INSIDE, true),
+        (false, Norms::PRE, true),
     ] {
         let shape = Shape {
             qk_norm,
@@ -265,7 +265,7 @@ fn threads_kernels_layouts_and_splits_change_nothing() {
                             threads,
                             kernel,
                             strategy: Strategy::detect(kernel),
-                            layout,
+                            layout: Some(layout),
                             head,
                             cache,
                         };
@@ -296,7 +296,7 @@ fn threads_kernels_layouts_and_splits_change_nothing() {
 /// for every number of threads and every cut, and near the others'.
 #[test]
 fn attention_on_tiles_depends_on_the_kernel_alone() {
-    let mut shape = shape(Norms::Sub, Gate::Silu, false);
+    let mut shape = shape(Norms::SUB, Gate::Silu, false);
     (shape.head_dim, shape.max_position_embeddings) = (64, 300);
     let tokens = tokens(290);
     for ternary in [true, false] {
@@ -348,7 +348,7 @@ fn attention_on_tiles_depends_on_the_kernel_alone() {
 
 #[test]
 fn long_prompts_go_in_pieces() {
-    let mut shape = shape(Norms::Pre, Gate::Silu, true);
+    let mut shape = shape(Norms::PRE, Gate::Silu, true);
     shape.max_position_embeddings = 1200;
     let source = Uneven::new(&shape, true);
     let mut engine = Engine::new(
@@ -376,7 +376,7 @@ fn long_prompts_go_in_pieces() {
 
 #[test]
 fn what_cannot_be_is_refused_and_nothing_is_lost() {
-    let shape = shape(Norms::Pre, Gate::Silu, false);
+    let shape = shape(Norms::PRE, Gate::Silu, false);
     let source = Uneven::new(&shape, true);
     let mut engine = Engine::new(shape.clone(), &source, options()).unwrap();
     assert!(matches!(
@@ -433,12 +433,8 @@ type Change = fn(&mut LayerWeights);
 struct Broken(Uneven, Change);
 
 impl Source for Broken {
-    fn embedding_row(&self, token: usize, out: &mut [f32]) {
-        self.0.embedding_row(token, out);
-    }
-
-    fn head_row(&self, token: usize, out: &mut [f32]) {
-        self.0.head_row(token, out);
+    fn table_row(&self, table: Table, token: usize, out: &mut [f32]) {
+        self.0.table_row(table, token, out);
     }
 
     fn layer(&self, index: usize) -> Result<LayerWeights, SourceError> {
@@ -456,7 +452,7 @@ impl Source for Broken {
 
 #[test]
 fn weights_that_do_not_fit_are_named() {
-    let shape = shape(Norms::Pre, Gate::Silu, false);
+    let shape = shape(Norms::PRE, Gate::Silu, false);
     let cases: [(Change, &str); 5] = [
         (
             |l| l.k_norm = Some(vec![1.0; 10]),

@@ -10,6 +10,10 @@ use memmap2::Mmap;
 
 use crate::Error;
 
+/// A multiple of the size of a page: 64 KiB is that of the largest pages that Linux is built with.
+#[cfg(unix)]
+const PAGE: usize = 1 << 16;
+
 /// The bytes of one file and its path, which every error names.
 #[derive(Debug)]
 pub struct FileBytes {
@@ -58,6 +62,28 @@ impl FileBytes {
     /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Gives back the pages that lie wholly within `part`, a slice of these bytes; they are read again when they are
+    /// looked at again.
+    pub(crate) fn release(&self, part: &[u8]) {
+        #[cfg(unix)]
+        if let Bytes::Mapped(map) = &self.bytes {
+            let start = part.as_ptr() as usize;
+            let Some(offset) = start.checked_sub(map.as_ptr() as usize) else {
+                return;
+            };
+            // The first whole page and the last.
+            let first = offset.next_multiple_of(PAGE);
+            let end = (offset + part.len()).min(map.len()) / PAGE * PAGE;
+            if first < end {
+                let advice = memmap2::UncheckedAdvice::DontNeed;
+                // SAFETY: the mapping is of a file and read-only: its pages hold what the file holds, and are read from
+                // it again. The call may fail, which changes nothing.
+                let _ = unsafe { map.unchecked_advise_range(advice, first, end - first) };
+            }
+        }
+        let _ = part;
     }
 }
 

@@ -298,6 +298,34 @@ impl TernaryTensor {
         out
     }
 
+    /// The same weights with the fewest scales: one for all if all groups share it, or one a row. Formats in groups hold a
+    /// matrix with one scale so, with the scale in every group; those of zeros may have another.
+    pub fn coarsened(self) -> Self {
+        let Granularity::Group(_) = self.granularity else {
+            return self;
+        };
+        let per_row = self.granularity.groups(self.cols).max(1);
+        let shared = |scales: &[f32]| {
+            let mut nonzero = scales.iter().filter(|s| **s != 0.0);
+            let first = nonzero.next().copied().unwrap_or(0.0);
+            nonzero.all(|s| *s == first).then_some(first)
+        };
+        let (scales, granularity) = if let Some(scale) = shared(&self.scales) {
+            (vec![scale], Granularity::Tensor)
+        } else {
+            let rows: Option<Vec<f32>> = self.scales.chunks(per_row).map(shared).collect();
+            match rows {
+                Some(scales) => (scales, Granularity::Row),
+                None => return self,
+            }
+        };
+        Self {
+            scales,
+            granularity,
+            ..self
+        }
+    }
+
     /// The matrix as the kernels hold it, whose scales divide. A scale 0 becomes 1: its codes are 0.
     ///
     /// # Errors

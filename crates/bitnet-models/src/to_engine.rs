@@ -6,7 +6,7 @@
 
 use bitnet_engine::{
     Engine, EngineError, LayerWeights, LinearWeights, Norms, Options, Shape, Source, SourceError,
-    Weights,
+    Table, Weights,
 };
 use bitnet_nn::LinearKind;
 use burn::nn::RmsNorm;
@@ -119,9 +119,9 @@ impl ModelConfig {
             gate: hidden_act.gate(),
             activations: *activations,
             norms: match norm {
-                NormPlacement::Pre => Norms::Pre,
-                NormPlacement::Inside => Norms::Inside,
-                NormPlacement::Sub => Norms::Sub,
+                NormPlacement::Pre => Norms::PRE,
+                NormPlacement::Inside => Norms::INSIDE,
+                NormPlacement::Sub => Norms::SUB,
                 NormPlacement::Post => {
                     let reason = "its norms stand before what they norm for";
                     return refuse("quant.norm", "post", reason);
@@ -175,12 +175,12 @@ struct Host<'a> {
 }
 
 impl Source for Host<'_> {
-    fn embedding_row(&self, token: usize, out: &mut [f32]) {
-        out.copy_from_slice(&self.embedding[token * out.len()..][..out.len()]);
-    }
-
-    fn head_row(&self, token: usize, out: &mut [f32]) {
-        out.copy_from_slice(&self.head[token * out.len()..][..out.len()]);
+    fn table_row(&self, table: Table, token: usize, out: &mut [f32]) {
+        let values = match table {
+            Table::Embedding => &self.embedding,
+            Table::Head => &self.head,
+        };
+        out.copy_from_slice(&values[token * out.len()..][..out.len()]);
     }
 
     fn layer(&self, index: usize) -> Result<LayerWeights, SourceError> {

@@ -280,7 +280,7 @@ fn the_engine_is_the_same_model() {
             threads: 2,
             kernel: Kernel::detect(),
             strategy: Strategy::Dot,
-            layout: Layout::TwoBit,
+            layout: Some(Layout::TwoBit),
             head: DenseFormat::F32,
             cache: FloatFormat::F32,
         };

@@ -116,7 +116,7 @@ fn on_engine(
 ) -> anyhow::Result<Vec<Row>> {
     setup::refuse_dtype(args.activations, "is for GPUs; the CPU computes in f32")?;
     setup::set_threads(args.threads[0])?;
-    let first = setup::engine_options(&args.engine, args.threads[0], granularity)?;
+    let first = setup::engine_options(&args.engine, args.threads[0])?;
     let (engine, linear) = match &args.arch {
         Some(_) => {
             let (model, quant, linear) = arch(args)?;
@@ -139,7 +139,7 @@ fn on_engine(
     check(longest, runner.context())?;
     let mut rows = Vec::new();
     for &threads in &args.threads {
-        let options = setup::engine_options(&args.engine, threads, granularity)?;
+        let options = setup::engine_options(&args.engine, threads)?;
         runner.engine.set_threads(options.threads)?;
         let macs = runner.engine.linear_macs();
         let (weights, block) = (runner.engine.read_bytes(), runner.engine.cache_bytes(32));
@@ -166,7 +166,7 @@ fn on_engine(
             )?;
             rows.push(Row {
                 threads: options.threads,
-                engine: Some(setup::describe_engine(&options)),
+                engine: Some(setup::describe_engine(&runner.engine)),
                 model_bytes: runner.engine.weight_bytes(),
                 read_bytes_per_token: (test.generate > 0).then_some(bytes),
                 cache_bytes: Some(runner.engine.cache_bytes(longest)),

@@ -59,8 +59,7 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
     };
     let model = setup::with_dtype(model, args.activations, args.device.backend, &device)?;
     let evaluation = if setup::asks_for_engine(args.device.backend, &args.engine)? {
-        let options =
-            setup::engine_options(&args.engine, args.device.threads, model.quant().granularity)?;
+        let options = setup::engine_options(&args.engine, args.device.threads)?;
         evaluate_engine(&mut model.engine(options)?, &corpus, context)?
     } else {
         evaluate(&model, &corpus, context, 0, &device)?

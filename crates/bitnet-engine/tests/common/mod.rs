@@ -2,7 +2,7 @@
 
 use bitnet_engine::{
     ActivationQuantizer, Granularity, LayerWeights, LinearWeights, Norms, RandomWeights, Shape,
-    Source, SourceError, Weights,
+    Source, SourceError, Table, Weights,
 };
 use bitnet_kernels::{float::Gate, quantize_activations, quantize_activations_int4};
 
@@ -18,6 +18,7 @@ pub fn shape(norms: Norms, gate: Gate, tied: bool) -> Shape {
         head_dim: 10,
         max_position_embeddings: 90,
         rope_theta: 500.0,
+        rope_scaling: None,
         rms_norm_eps: 1e-5,
         gate,
         activations: ActivationQuantizer::Int8,
@@ -47,12 +48,8 @@ fn uneven(gamma: &mut [f32], seed: usize) {
 }
 
 impl Source for Uneven {
-    fn embedding_row(&self, token: usize, out: &mut [f32]) {
-        self.0.embedding_row(token, out);
-    }
-
-    fn head_row(&self, token: usize, out: &mut [f32]) {
-        self.0.head_row(token, out);
+    fn table_row(&self, table: Table, token: usize, out: &mut [f32]) {
+        self.0.table_row(table, token, out);
     }
 
     fn layer(&self, index: usize) -> Result<LayerWeights, SourceError> {
@@ -171,7 +168,7 @@ pub fn logits(shape: &Shape, source: &impl Source, tokens: &[u32]) -> Vec<Row> {
         fill(index, &mut values);
         values.into_iter().map(f64::from).collect()
     };
-    let embedding = |token: usize| row(&|t, out| source.embedding_row(t, out), token);
+    let embedding = |token: usize| row(&|t, out| source.table_row(Table::Embedding, t, out), token);
     let mut xs: Vec<Row> = tokens.iter().map(|t| embedding(*t as usize)).collect();
     for index in 0..shape.num_hidden_layers {
         let layer = source.layer(index).unwrap();
@@ -227,7 +224,7 @@ pub fn logits(shape: &Shape, source: &impl Source, tokens: &[u32]) -> Vec<Row> {
     let head: Vec<Row> = (0..shape.vocab_size)
         .map(|token| match shape.tie_word_embeddings {
             true => embedding(token),
-            false => row(&|t, out| source.head_row(t, out), token),
+            false => row(&|t, out| source.table_row(Table::Head, t, out), token),
         })
         .collect();
     xs.iter()

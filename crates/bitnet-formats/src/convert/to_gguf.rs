@@ -104,7 +104,7 @@ fn metadata(
     float("rope.freq_base", description.rope.value.theta);
     match &description.rope.value.scaling {
         // The last two are tensors.
-        None | Some(RopeScaling::Llama3 { .. } | RopeScaling::Factors(_)) => {}
+        None | Some(RopeScaling::Llama3 { .. } | RopeScaling::Factors { .. }) => {}
         Some(RopeScaling::Linear { factor }) => {
             float("rope.scaling.factor", *factor);
             writer.key(&format!("{arch}.rope.scaling.type"), &"linear".into());
@@ -231,7 +231,7 @@ fn with_pairs(tensor: Tensor, head_dim: usize) -> Tensor {
 fn rope_factors(description: &ModelDescription) -> Option<Vec<f32>> {
     let rope = &description.rope.value;
     let (factor, low, high, original) = match &rope.scaling {
-        Some(RopeScaling::Factors(factors)) => return Some(factors.clone()),
+        Some(RopeScaling::Factors { factors }) => return Some(factors.clone()),
         Some(RopeScaling::Llama3 {
             factor,
             low_freq_factor,

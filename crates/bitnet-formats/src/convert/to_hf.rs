@@ -289,7 +289,7 @@ fn rope_scaling(scaling: &RopeScaling) -> Value {
             yarn
         }
         // Refused before: see `check`.
-        RopeScaling::Factors(_) => Value::Null,
+        RopeScaling::Factors { .. } => Value::Null,
     }
 }
 
@@ -301,7 +301,7 @@ fn check(description: &ModelDescription, path: &Path) -> Result<(), Error> {
     };
     if matches!(
         description.rope.value.scaling,
-        Some(RopeScaling::Factors(_))
+        Some(RopeScaling::Factors { .. })
     ) {
         return fault(
             "rope_scaling",

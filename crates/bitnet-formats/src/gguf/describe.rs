@@ -247,7 +247,10 @@ impl<'a> Metadata<'a> {
                 return Err(Fault::tensor(tensor.name(), problem));
             }
             // F32 decodes whatever it holds.
-            return Ok(tensor.to_f32().ok().map(RopeScaling::Factors));
+            return Ok(tensor
+                .to_f32()
+                .ok()
+                .map(|factors| RopeScaling::Factors { factors }));
         }
         let key = "rope.scaling.type";
         let value = self.file.get(&self.key(key));

@@ -181,6 +181,33 @@ impl<'a> GgufTensor<'a> {
         decoded.map_err(|error| self.fault(error))
     }
 
+    /// Decodes one row to floats.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such row, or the type is I2_S, whose rows do not stand by themselves.
+    pub(crate) fn row_to_f32(&self, row: usize, out: &mut [f32]) -> Result<(), Error> {
+        let ty = self.tensor_type();
+        let (rows, cols) = self.rows_cols();
+        if row >= rows || out.len() != cols || ty == TensorType::I2S {
+            return Err(self.fault(format!("{ty} has no row {row} of {} weights", out.len())));
+        }
+        let size = self.bytes().len() / rows;
+        let decoded = ty.decode_floats(
+            self.file.order,
+            &self.bytes()[row * size..][..size],
+            1,
+            cols,
+        );
+        out.copy_from_slice(&decoded.map_err(|error| self.fault(error))?);
+        Ok(())
+    }
+
+    /// Says that the weights are not needed any more.
+    pub(crate) fn release(&self) {
+        self.file.bytes.release(self.bytes());
+    }
+
     /// Decodes a ternary tensor to codes and scales; `None` if its type is another.
     ///
     /// # Errors

@@ -56,6 +56,16 @@ impl GgufModel {
         &self.file
     }
 
+    fn stored(&self, role: Role) -> Result<(&TensorEntry, GgufTensor<'_>), Error> {
+        let index = self.tensors.binary_search_by_key(&role, |entry| entry.role);
+        let entry = index.ok().map(|index| &self.tensors[index]);
+        let found = entry.and_then(|entry| Some((entry, self.file.tensor(&entry.name)?)));
+        found.ok_or_else(|| {
+            let fault = Fault::tensor(&role.name(Names::Gguf), "the model has none");
+            fault.within(self.file.path())
+        })
+    }
+
     /// Whether the file keeps the rows of this tensor interleaved.
     fn is_interleaved(&self, role: Role) -> bool {
         let turned = [Projection::Query, Projection::Key].map(LayerRole::Projection);
@@ -74,13 +84,7 @@ impl TensorSource for GgufModel {
     }
 
     fn read(&self, role: Role) -> Result<Tensor, Error> {
-        let index = self.tensors.binary_search_by_key(&role, |entry| entry.role);
-        let entry = index.ok().map(|index| &self.tensors[index]);
-        let tensor = entry.and_then(|entry| self.file.tensor(&entry.name));
-        let (Some(entry), Some(tensor)) = (entry, tensor) else {
-            let fault = Fault::tensor(&role.name(Names::Gguf), "the model has none");
-            return Err(fault.within(self.file.path()));
-        };
+        let (entry, tensor) = self.stored(role)?;
         let head_dim = self.description.shape.head_dim;
         let rows: Option<Vec<usize>> = self.is_interleaved(role).then(|| {
             (0..entry.shape[0])
@@ -105,6 +109,16 @@ impl TensorSource for GgufModel {
                 .collect();
         }
         Ok(Tensor::Float { shape, values })
+    }
+
+    fn read_row(&self, role: Role, row: usize, out: &mut [f32]) -> Result<(), Error> {
+        self.stored(role)?.1.row_to_f32(row, out)
+    }
+
+    fn release(&self, role: Role) {
+        if let Ok((_, tensor)) = self.stored(role) {
+            tensor.release();
+        }
     }
 }
 
@@ -201,6 +215,7 @@ fn entries(file: &GgufFile, description: &ModelDescription) -> Result<Vec<Tensor
             name: tensor.name().into(),
             shape,
             storage: tensor.tensor_type().to_string(),
+            ternary: tensor.tensor_type().is_ternary(),
             bytes: tensor.bytes().len() as u64,
         });
     }

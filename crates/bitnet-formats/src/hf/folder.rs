@@ -91,6 +91,12 @@ impl HfModel {
         Fault::tensor(name, problem).within(self.checkpoint.path())
     }
 
+    fn stored(&self, role: Role) -> Option<(&TensorEntry, SafeTensor<'_>)> {
+        let index = self.tensors.binary_search_by_key(&role, |entry| entry.role);
+        let entry = &self.tensors[index.ok()?];
+        Some((entry, self.checkpoint.tensor(&entry.name)?))
+    }
+
     /// The `weight_scale` of a projection: one element.
     fn scale(&self, role: Role) -> Result<f32, Error> {
         let name = &self.scales[&role];
@@ -141,10 +147,7 @@ impl TensorSource for HfModel {
     }
 
     fn read(&self, role: Role) -> Result<Tensor, Error> {
-        let index = self.tensors.binary_search_by_key(&role, |entry| entry.role);
-        let entry = index.ok().map(|index| &self.tensors[index]);
-        let tensor = entry.and_then(|entry| self.checkpoint.tensor(&entry.name));
-        let (Some(entry), Some(tensor)) = (entry, tensor) else {
+        let Some((entry, tensor)) = self.stored(role) else {
             return Err(self.fault(&role.name(Names::HuggingFace), "the model has none"));
         };
         let format = self.description.weights.value;
@@ -162,6 +165,19 @@ impl TensorSource for HfModel {
         }
         let shape = entry.shape.clone();
         Ok(Tensor::Float { shape, values })
+    }
+
+    fn read_row(&self, role: Role, row: usize, out: &mut [f32]) -> Result<(), Error> {
+        match self.stored(role) {
+            Some((_, tensor)) => tensor.decode_from(row * out.len(), out),
+            None => Err(self.fault(&role.name(Names::HuggingFace), "the model has none")),
+        }
+    }
+
+    fn release(&self, role: Role) {
+        if let Some((_, tensor)) = self.stored(role) {
+            tensor.release();
+        }
     }
 }
 

@@ -113,6 +113,7 @@ pub(super) fn entries_of(
             role,
             shape,
             storage: tensor.dtype().to_string(),
+            ternary: tensor.dtype() == Dtype::U8,
             bytes: tensor.bytes().len() as u64,
             name,
         });

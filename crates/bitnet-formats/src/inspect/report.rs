@@ -214,7 +214,9 @@ fn rope(rope: &Rope) -> String {
         Some(RopeScaling::Linear { factor }) => format!(", linear by {factor}"),
         Some(RopeScaling::Llama3 { factor, .. }) => format!(", Llama 3.1's by {factor}"),
         Some(RopeScaling::Yarn { factor, .. }) => format!(", YaRN by {factor}"),
-        Some(RopeScaling::Factors(factors)) => format!(", {} factors of their own", factors.len()),
+        Some(RopeScaling::Factors { factors }) => {
+            format!(", {} factors of their own", factors.len())
+        }
     };
     format!("{order}, theta {}{scaling}", rope.theta)
 }

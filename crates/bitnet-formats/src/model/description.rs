@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bitnet_kernels::Granularity;
+use bitnet_kernels::{Granularity, float::RopeScaling};
 
 use super::{LayerRole, Projection, Role};
 use crate::ternary::ScaleDirection;
@@ -197,42 +197,6 @@ pub struct Rope {
     pub scaling: Option<RopeScaling>,
     /// Whether the file keeps rows of `q` and `k` in pairs (interleaved), which are un-permuted when they are read.
     pub interleaved_in_file: bool,
-}
-
-/// A change of RoPE's frequencies.
-#[derive(Clone, Debug, PartialEq)]
-pub enum RopeScaling {
-    /// Positions divided by a factor.
-    Linear {
-        /// The factor.
-        factor: f64,
-    },
-    /// Llama 3.1: low frequencies divided, high ones kept, a ramp between them.
-    Llama3 {
-        /// The factor of low frequencies.
-        factor: f64,
-        /// Wavelengths above `original / low_freq_factor` are divided.
-        low_freq_factor: f64,
-        /// Wavelengths below `original / high_freq_factor` are kept.
-        high_freq_factor: f64,
-        /// The context of the first training.
-        original_max_position_embeddings: usize,
-    },
-    /// YaRN (arXiv 2309.00071).
-    Yarn {
-        /// The factor of low frequencies.
-        factor: f64,
-        /// The context of the first training.
-        original_max_position_embeddings: usize,
-        /// What queries times keys are multiplied by, if the file says it.
-        attention_factor: Option<f64>,
-        /// Rotations above which frequencies are kept.
-        beta_fast: f64,
-        /// Rotations below which they are divided.
-        beta_slow: f64,
-    },
-    /// Each frequency divided by a number of its own (GGUF's `rope_freqs`), one for each pair of a head.
-    Factors(Vec<f32>),
 }
 
 /// What the matrices of the projections hold.

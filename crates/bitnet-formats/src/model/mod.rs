@@ -6,9 +6,10 @@ mod rope_rows;
 mod source;
 mod ternary_values;
 
+pub use bitnet_kernels::float::RopeScaling;
 pub use description::{
     Activation, ActivationFormat, Family, Finding, ModelDescription, ModelShape, Norms, Rope,
-    RopeScaling, SpecialTokens, TokenizerKind, WeightFormat,
+    SpecialTokens, TokenizerKind, WeightFormat,
 };
 pub use role::{LayerRole, Projection, Role};
 pub use source::{Tensor, TensorEntry, TensorSource};

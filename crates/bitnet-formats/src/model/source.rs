@@ -38,12 +38,14 @@ pub struct TensorEntry {
     pub shape: Vec<usize>,
     /// How it is stored: `BF16`, `TQ2_0`, `U8` (packed).
     pub storage: String,
+    /// Whether this type holds codes and not numbers.
+    pub ternary: bool,
     /// Bytes in the file.
     pub bytes: u64,
 }
 
 /// The files of a model.
-pub trait TensorSource {
+pub trait TensorSource: Sync {
     /// What the model is.
     fn description(&self) -> &ModelDescription;
 
@@ -56,4 +58,14 @@ pub trait TensorSource {
     ///
     /// If the model has no such tensor, or its content is not what its type demands.
     fn read(&self, role: Role) -> Result<Tensor, Error>;
+
+    /// Decodes one row of a table (embedding or head) to floats `[hidden_size]`, without touching the others.
+    ///
+    /// # Errors
+    ///
+    /// If the model has no such tensor or row, or its type has no rows of its own (I2_S).
+    fn read_row(&self, role: Role, row: usize, out: &mut [f32]) -> Result<(), Error>;
+
+    /// Says that a tensor is not needed any more, so that its pages need not stay in memory. It can be read again.
+    fn release(&self, role: Role);
 }

@@ -100,25 +100,50 @@ impl<'a> SafeTensor<'a> {
     ///
     /// If the elements have another type.
     pub fn to_f32(&self) -> Result<Vec<f32>, Error> {
-        let bytes = self.bytes();
-        Ok(match self.dtype() {
-            Dtype::F32 => chunks(bytes).map(f32::from_le_bytes).collect(),
-            Dtype::F16 => chunks(bytes)
-                .map(|b| f16::from_le_bytes(b).to_f32())
-                .collect(),
-            Dtype::Bf16 => chunks(bytes)
-                .map(|b| bf16::from_le_bytes(b).to_f32())
-                .collect(),
+        let elements = self.entry.shape.iter().product::<u64>();
+        let mut out = vec![0.0; elements as usize];
+        self.decode_from(0, &mut out)?;
+        Ok(out)
+    }
+
+    /// Decodes the `out.len()` elements from `first` on.
+    ///
+    /// # Errors
+    ///
+    /// As [`SafeTensor::to_f32`], and if there are not so many.
+    pub(crate) fn decode_from(&self, first: usize, out: &mut [f32]) -> Result<(), Error> {
+        let fault = |fault: Fault| fault.within(self.file.path());
+        let size = match self.dtype() {
+            Dtype::F32 => 4,
+            Dtype::F16 | Dtype::Bf16 => 2,
             other => {
                 let place = Place::Tensor(self.name().into());
                 let reason = format!("{other} where floats are expected");
                 let remedy = "save it as F32, F16 or BF16";
-                return Err(Fault::unsupported(place, reason, remedy).within(self.file.path()));
+                return Err(fault(Fault::unsupported(place, reason, remedy)));
             }
-        })
+        };
+        let range = size * first..size * (first + out.len());
+        let bytes = self.bytes().get(range).ok_or_else(|| {
+            let problem = format!("holds no {} elements from {first} on", out.len());
+            fault(Fault::tensor(self.name(), problem))
+        })?;
+        match self.dtype() {
+            Dtype::Bf16 => decode(bytes, out, |b| bf16::from_le_bytes(b).to_f32()),
+            Dtype::F16 => decode(bytes, out, |b| f16::from_le_bytes(b).to_f32()),
+            _ => decode(bytes, out, f32::from_le_bytes),
+        }
+        Ok(())
+    }
+
+    /// Says that the elements are not needed any more.
+    pub(crate) fn release(&self) {
+        self.file.bytes.release(self.bytes());
     }
 }
 
-fn chunks<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
-    bytes.as_chunks::<N>().0.iter().copied()
+fn decode<const N: usize>(bytes: &[u8], out: &mut [f32], value: impl Fn([u8; N]) -> f32) {
+    for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<N>().0) {
+        *out = value(*bytes);
+    }
 }

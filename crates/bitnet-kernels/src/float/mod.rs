@@ -18,6 +18,7 @@ mod matmul;
 mod pieces;
 mod precision;
 mod rms_norm;
+mod rope_scaling;
 mod rotary;
 
 pub use adamw::{AdamWStep, adamw, sum_of_squares};
@@ -28,6 +29,7 @@ pub use gradient::{input_gradient, weight_gradient};
 pub use matmul::{Matrix, matmul};
 pub use precision::{GradientPieces, Numerics, Precision};
 pub use rms_norm::{rms_norm, rms_norm_backward, rms_norm_row};
+pub use rope_scaling::{RopeScaling, rope_frequencies};
 pub use rotary::{rotary, rotate};
 
 /// Defines a function whose body is compiled for AVX2 and AVX-512 as well and chosen at run time.

@@ -32,10 +32,11 @@ pub fn rotary(
     });
 }
 
-/// Rotates one head `x[width]` into `y` by the angles of its position; `sign` −1 turns back. On the calling thread.
+/// Rotates one head `x[width]` into `y` by the angles of its position, `[width / 2]` or more; `sign` −1 turns back. On the
+/// calling thread.
 ///
 /// # Panics
-/// If a slice is shorter than `x`.
+/// If `y` is shorter than `x`, or `cos` or `sin` than half of it.
 pub fn rotate(x: &[f32], cos: &[f32], sin: &[f32], sign: f32, y: &mut [f32]) {
     // SAFETY: `rotate_into` writes floats.
     rotate_into(x, cos, sin, sign, unsafe { slots(y) });

@@ -72,6 +72,21 @@ impl<'a> PackedView<'a> {
         &self.words[row * len..][..len]
     }
 
+    /// One row as a matrix of its own.
+    ///
+    /// # Panics
+    ///
+    /// If `row` lies outside the matrix.
+    pub fn row(&self, row: usize) -> PackedView<'a> {
+        PackedView {
+            words: self.row_words(row),
+            scales: self.row_scales(row),
+            granularity: self.granularity,
+            rows: 1,
+            cols: self.cols,
+        }
+    }
+
     /// The scales in the order of products, `[groups, rows]`; the one scale of a tensor alone. Rows without columns
     /// have one.
     pub(crate) fn scales_by_group(&self) -> Vec<f32> {

@@ -42,13 +42,10 @@ pub fn measure(
         &config.model,
         &config.quant,
     )? {
-        let mut engine = model.engine(setup::engine_options(
-            &args.engine,
-            args.device.threads,
-            config.quant.granularity,
-        )?)?;
+        let options = setup::engine_options(&args.engine, args.device.threads)?;
+        let mut engine = model.engine(options)?;
         text.engine_loss = Some(evaluate_engine(&mut engine, corpus, config.train.context)?.loss);
-        text.engine = Some(setup::describe_engine(&engine.options()));
+        text.engine = Some(setup::describe_engine(&engine));
     }
     if config.model.linear == LinearKind::Ternary {
         let latent: Transformer = load_latent(run, device)?;
