@@ -30,6 +30,8 @@ pub enum Command {
     Experiment(ExperimentCommand),
     /// Measure prefill and decode of a model, or of random weights of any shape
     Bench(BenchArgs),
+    /// The logits of every position of some token ids
+    Logits(LogitsArgs),
     /// What a model's files hold: each convention with its evidence, the codes of each tensor, what is odd
     Inspect(InspectArgs),
     /// Write a model as another format: hf, hf-packed, gguf-i2_s, gguf-tq1_0, gguf-tq2_0, gguf-q2_0 or gguf-f16
@@ -58,7 +60,8 @@ impl Command {
             Command::Measure(args) => args.device.backend,
             Command::Experiment(ExperimentCommand::Run(args)) => args.device.backend,
             Command::Experiment(ExperimentCommand::Render(_)) => Backend::Flex,
-            Command::Inspect(_)
+            Command::Logits(_)
+            | Command::Inspect(_)
             | Command::Convert(_)
             | Command::Doctor(_)
             | Command::Completions { .. } => Backend::Flex,
@@ -108,6 +111,19 @@ pub struct EngineArgs {
     /// Keys and values in memory: bf16, or f32 for twice the bytes; default: bf16
     #[arg(long, env = "BITNET_KV_CACHE", value_name = "FORMAT")]
     pub kv_cache: Option<FloatFormat>,
+    /// What ternary layers of a model file do to their inputs: int8 (rounded for each token) or float; default: what the file
+    /// says, and int8 if it says nothing
+    #[arg(long, value_name = "KIND")]
+    pub activations: Option<Activations>,
+}
+
+/// What ternary layers do to their inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Activations {
+    /// Rounded to int8 for each token
+    Int8,
+    /// As they are; the weights are then held as floats
+    Float,
 }
 
 impl EngineArgs {
@@ -119,6 +135,7 @@ impl EngineArgs {
             ("--layout", self.layout.is_some()),
             ("--head", self.head.is_some()),
             ("--kv-cache", self.kv_cache.is_some()),
+            ("--activations", self.activations.is_some()),
         ];
         flags
             .into_iter()
@@ -361,7 +378,7 @@ pub enum Linear {
 
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// Run directory
+    /// Run directory, .gguf file or folder of transformers
     #[arg(conflicts_with = "arch")]
     pub model: Option<PathBuf>,
     /// Config file of a model's shape, which gets random weights
@@ -424,6 +441,22 @@ pub struct BenchArgs {
     pub engine: EngineArgs,
     #[command(flatten)]
     pub activations: DtypeArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct LogitsArgs {
+    /// Run directory, .gguf file or folder of transformers
+    pub model: PathBuf,
+    /// Token ids, as in --tokens 1,2,3
+    #[arg(long, value_delimiter = ',', required = true, value_name = "ID,…")]
+    pub tokens: Vec<u32>,
+    /// CPU threads; 0 takes all cores
+    #[arg(short, long, env = "BITNET_THREADS", default_value_t = 0, value_name = "N", value_parser = thread_count)]
+    pub threads: usize,
+    #[command(flatten)]
+    pub engine: EngineArgs,
     #[command(flatten)]
     pub output: OutputArgs,
 }

@@ -147,6 +147,16 @@ pub fn asks_for_engine(backend: Backend, args: &EngineArgs) -> anyhow::Result<bo
     }
 }
 
+/// A run's activations are those that it was trained with.
+pub fn refuse_activations(args: &EngineArgs) -> anyhow::Result<()> {
+    match args.activations {
+        Some(_) => bail!(
+            "--activations is for model files that do not say what they were made for; a run does (quant.activations)"
+        ),
+        None => Ok(()),
+    }
+}
+
 /// The engine runs exported models only.
 pub fn refuse_latent_engine(latent: bool, args: &EngineArgs) -> anyhow::Result<()> {
     match args.given() {

@@ -221,7 +221,7 @@ fn floats_and_rope_go_to_gguf() {
     // Llama 3.1's RoPE is a tensor of factors in GGUF: 1 for the fastest pair, the whole factor for the slowest.
     let llama = ModelFile::open(folder.path().join("hf-llama-float.gguf")).unwrap();
     let scaling = llama.source().description().rope.value.scaling.clone();
-    let Some(bitnet_formats::model::RopeScaling::Factors(factors)) = scaling else {
+    let Some(bitnet_formats::model::RopeScaling::Factors { factors }) = scaling else {
         panic!("{scaling:?}");
     };
     assert_eq!((factors.len(), factors[0], factors[3]), (4, 1.0, 8.0));

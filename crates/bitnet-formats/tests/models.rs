@@ -351,7 +351,7 @@ fn gguf_metadata_becomes_a_description() {
         "the order is not silent"
     );
     let scaling = gguf("llama-float").description().rope.value.scaling.clone();
-    assert!(matches!(scaling, Some(RopeScaling::Factors(factors)) if factors.len() == 8));
+    assert!(matches!(scaling, Some(RopeScaling::Factors { factors }) if factors.len() == 8));
 }
 
 #[test]

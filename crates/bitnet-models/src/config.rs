@@ -1,6 +1,6 @@
 //! The shape of a Transformer, in Hugging Face's field names, so that a `config.json` deserialises directly.
 
-use bitnet_nn::float::Gate;
+use bitnet_nn::float::{Gate, RopeScaling};
 use bitnet_nn::{
     ActivationQuantizer, Granularity, LinearKind, Quantization, WeightQuantizer, device_limits,
     words_per_row,
@@ -109,6 +109,10 @@ pub struct ModelConfig {
     pub max_position_embeddings: usize,
     /// Base of the rotary position embedding.
     pub rope_theta: f64,
+    /// How its frequencies are changed for longer contexts, in transformers' keys: `{ rope_type = "linear", factor = 2.0 }`;
+    /// absent means not at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rope_scaling: Option<RopeScaling>,
     /// Rotary or sinusoidal positions.
     pub position: PositionKind,
     /// Gated or plain feed-forward block.
@@ -143,6 +147,7 @@ impl Default for ModelConfig {
             qk_norm: false,
             max_position_embeddings: 256,
             rope_theta: 10_000.0,
+            rope_scaling: None,
             position: PositionKind::Rotary,
             mlp: MlpKind::Gated,
             hidden_act: HiddenAct::Silu,
@@ -347,6 +352,58 @@ impl ModelConfig {
         }
     }
 
+    /// Factors are numbers, and as many as there are frequencies.
+    fn check_rope_scaling(&self) -> Result<(), ConfigError> {
+        let (numbers, count): (Vec<f64>, _) = match &self.rope_scaling {
+            None => return Ok(()),
+            Some(RopeScaling::Linear { factor }) => (vec![*factor], None),
+            Some(RopeScaling::Llama3 {
+                factor,
+                low_freq_factor,
+                high_freq_factor,
+                original_max_position_embeddings: original,
+            }) => {
+                let ramp = high_freq_factor - low_freq_factor;
+                (
+                    vec![*factor, *low_freq_factor, ramp, *original as f64],
+                    None,
+                )
+            }
+            Some(RopeScaling::Yarn {
+                factor,
+                original_max_position_embeddings: original,
+                attention_factor,
+                beta_fast,
+                beta_slow,
+            }) => {
+                let amplitude = attention_factor.unwrap_or(1.0);
+                let numbers = vec![*factor, *original as f64, amplitude, *beta_fast, *beta_slow];
+                (numbers, None)
+            }
+            Some(RopeScaling::Factors { factors }) => {
+                let numbers = factors.iter().map(|factor| f64::from(*factor)).collect();
+                (numbers, Some(factors.len()))
+            }
+        };
+        if let Some(found) = count
+            && found != self.head_width() / 2
+        {
+            return Err(ConfigError::Range {
+                field: "rope_scaling",
+                value: format!("{found} factors"),
+                expected: "one for each pair of a head (model.head_dim / 2)",
+            });
+        }
+        match numbers.iter().find(|x| !(x.is_finite() && **x > 0.0)) {
+            None => Ok(()),
+            Some(x) => Err(ConfigError::Range {
+                field: "rope_scaling",
+                value: x.to_string(),
+                expected: "finite numbers above 0, high_freq_factor above low_freq_factor",
+            }),
+        }
+    }
+
     /// Checks that the model can be built. A `vocab_size` of 0 is allowed: it is filled in from the tokenizer.
     ///
     /// # Errors
@@ -412,6 +469,7 @@ impl ModelConfig {
                 divisor_value: self.kv_heads(),
             });
         }
+        self.check_rope_scaling()?;
         let head = self.head_width();
         if head == 0 || !head.is_multiple_of(2) {
             return Err(ConfigError::OddHead(head));

@@ -17,14 +17,14 @@ pub struct Positions {
 
 impl Positions {
     pub(crate) fn new(model: &ModelConfig, device: &Device) -> Self {
-        let (positions, width) = (model.max_position_embeddings, model.head_width());
+        let positions = model.max_position_embeddings;
         match model.position {
             PositionKind::Rotary => Self {
-                rotary: RotaryEmbedding::new(positions, width, model.rope_theta, device),
+                rotary: RotaryEmbedding::new(model, device),
                 table: None,
             },
             PositionKind::Sinusoidal => Self {
-                rotary: RotaryEmbedding::identity(positions, width, device),
+                rotary: RotaryEmbedding::identity(positions, model.head_width(), device),
                 table: Some(sinusoids(positions, model.hidden_size, device)),
             },
         }

@@ -1,11 +1,13 @@
 //! Rotary position embedding, rotate-half (NeoX) form, as in Hugging Face's LLaMA and BitNet.
 //!
 //! Dimension `i` of the first half of a head and dimension `i` of the second half are rotated together by the angle
-//! `p · θ^(−2i/d)` at position `p`. (Burn's `RotaryEncoding` pairs neighbours instead: other weights, not this model.)
+//! `p · θ^(−2i/d)` at position `p`, or by another that a scaling makes of it. (Burn's `RotaryEncoding` pairs neighbours instead: other weights, not this model.)
 
-use bitnet_nn::float::rope;
+use bitnet_nn::float::{rope, rope_frequencies};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::ModelConfig;
 
 /// Tables of cosines and sines, `[positions, head_dim]`; the second half repeats the first.
 #[derive(Module, Debug)]
@@ -15,18 +17,17 @@ pub struct RotaryEmbedding {
 }
 
 impl RotaryEmbedding {
-    /// Tables for positions `0..positions`. Angles are computed in f64.
-    pub fn new(positions: usize, head_dim: usize, theta: f64, device: &Device) -> Self {
-        let half = head_dim / 2;
+    /// Tables for all positions of a model. Angles are computed in f64.
+    pub fn new(model: &ModelConfig, device: &Device) -> Self {
+        let (positions, head_dim) = (model.max_position_embeddings, model.head_width());
+        let (frequencies, amplitude) =
+            rope_frequencies(model.rope_theta, head_dim, model.rope_scaling.as_ref());
         let table = |f: fn(f64) -> f64| {
-            let values: Vec<f32> = (0..positions)
-                .flat_map(|p| {
-                    (0..head_dim).map(move |d| {
-                        let exponent = -2.0 * (d % half) as f64 / head_dim as f64;
-                        f(p as f64 * theta.powf(exponent)) as f32
-                    })
-                })
-                .collect();
+            let of_position = |p: usize| {
+                let halves = frequencies.iter().chain(&frequencies);
+                halves.map(move |frequency| (f(p as f64 * frequency) * amplitude) as f32)
+            };
+            let values: Vec<f32> = (0..positions).flat_map(of_position).collect();
             Tensor::from_data(TensorData::new(values, [positions, head_dim]), device)
         };
         Self {

@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use anyhow::bail;
 use bitnet_config::Task;
-use bitnet_kernels::{Granularity, probe};
+use bitnet_kernels::probe;
+use bitnet_load::Checkpoint;
 use bitnet_models::engine::{Engine, RandomWeights};
 use bitnet_models::{
     EngineRunner, LinearKind, ModelConfig, Network, QuantConfig, Runner, TensorRunner, Transformer,
@@ -23,6 +24,7 @@ use serde::Serialize;
 
 use super::Outcome;
 use crate::args::{BenchArgs, ConfigArgs, Dtype, Format, Linear};
+use crate::location::{self, Location};
 use crate::{output, setup};
 
 /// One line of the result.
@@ -66,20 +68,20 @@ pub fn run(args: BenchArgs) -> anyhow::Result<Outcome> {
     let Some(longest) = longest else {
         bail!("there is nothing to measure: every -p and -n is 0");
     };
-    let (model, quant) = match &args.arch {
-        Some(_) => {
-            let (model, quant, _) = arch(&args)?;
-            (model, quant)
+    let subject = Subject::open(&args)?;
+    let uses_engine = match &subject {
+        Subject::Arch(model, quant) => {
+            setup::uses_engine(args.backend, &args.engine, model, quant)?
         }
-        None => {
-            let config = trained(&args)?.config()?;
-            (config.model, config.quant)
+        Subject::Run(run) => {
+            let config = run.config()?;
+            setup::uses_engine(args.backend, &args.engine, &config.model, &config.quant)?
         }
+        Subject::File(_) => location::engine_only(args.backend)?,
     };
-    let rows = if setup::uses_engine(args.backend, &args.engine, &model, &quant)? {
-        on_engine(&args, &tests, longest, quant.granularity)?
-    } else {
-        on_device(&args, &tests, longest)?
+    let rows = match uses_engine {
+        true => on_engine(&args, &tests, longest, &subject)?,
+        false => on_device(&args, &tests, longest, &subject)?,
     };
     match args.output.output {
         Format::Json => output::json(&rows)?,
@@ -112,27 +114,33 @@ fn on_engine(
     args: &BenchArgs,
     tests: &[Test],
     longest: usize,
-    granularity: Granularity,
+    subject: &Subject,
 ) -> anyhow::Result<Vec<Row>> {
     setup::refuse_dtype(args.activations, "is for GPUs; the CPU computes in f32")?;
     setup::set_threads(args.threads[0])?;
     let first = setup::engine_options(&args.engine, args.threads[0])?;
-    let (engine, linear) = match &args.arch {
-        Some(_) => {
-            let (model, quant, linear) = arch(args)?;
+    let (engine, linear) = match subject {
+        Subject::Arch(model, quant) => {
             check(longest, model.max_position_embeddings)?;
-            let shape = model.engine_shape(&quant)?;
+            let shape = model.engine_shape(quant)?;
             let weights = RandomWeights {
                 shape: shape.clone(),
-                ternary: (linear == LinearKind::Ternary).then_some(granularity),
+                ternary: (model.linear == LinearKind::Ternary).then_some(quant.granularity),
                 seed: 1,
             };
-            (Engine::new(shape, &weights, first)?, linear)
+            (Engine::new(shape, &weights, first)?, model.linear)
         }
-        None => {
-            let run = trained(args)?;
-            let model: Transformer = load_exported(&run, &args.backend.device(args.device)?)?;
+        Subject::Run(run) => {
+            let model: Transformer = load_exported(run, &args.backend.device(args.device)?)?;
             (model.engine(first)?, model.config().linear)
+        }
+        Subject::File(checkpoint) => {
+            let engine = location::engine(checkpoint, &args.engine, args.threads[0])?;
+            let linear = match engine.layout() {
+                Some(_) => LinearKind::Ternary,
+                None => LinearKind::Float,
+            };
+            (engine, linear)
         }
     };
     let mut runner = EngineRunner::new(engine);
@@ -179,7 +187,12 @@ fn on_engine(
 }
 
 /// On a Burn backend.
-fn on_device(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result<Vec<Row>> {
+fn on_device(
+    args: &BenchArgs,
+    tests: &[Test],
+    longest: usize,
+    subject: &Subject,
+) -> anyhow::Result<Vec<Row>> {
     let &[threads] = &args.threads[..] else {
         bail!(
             "several --threads are for the flex backend, not for {}",
@@ -188,16 +201,13 @@ fn on_device(args: &BenchArgs, tests: &[Test], longest: usize) -> anyhow::Result
     };
     setup::set_threads(threads)?;
     let device = args.backend.device(args.device)?;
-    let model = match &args.arch {
-        Some(_) => {
-            let (config, quant, _) = arch(args)?;
+    let model = match subject {
+        Subject::Arch(config, quant) => {
             check(longest, config.max_position_embeddings)?;
-            random(&config, &quant, &device)?
+            random(config, quant, &device)?
         }
-        None => {
-            let run = trained(args)?;
-            load_exported(&run, &device)?
-        }
+        Subject::Run(run) => load_exported(run, &device)?,
+        Subject::File(_) => bail!("model files run on the CPU engine"),
     };
     let model = setup::with_dtype(model, args.activations, args.backend, &device)?;
     let linear = model.config().linear;
@@ -233,24 +243,49 @@ impl ModuleVisitor for Bytes {
     }
 }
 
-/// The run that was given instead of `--arch`.
-fn trained(args: &BenchArgs) -> anyhow::Result<RunDir> {
-    let Some(path) = &args.model else {
-        bail!("there is nothing to measure: give a run directory, or a shape with --arch CONFIG");
-    };
-    if args.linear.is_some() || !args.set.is_empty() {
-        bail!("--linear and --set are for a shape (--arch); a trained model is measured as it is");
+/// What is measured.
+enum Subject {
+    /// A shape with random weights.
+    Arch(ModelConfig, QuantConfig),
+    Run(RunDir),
+    File(Box<Checkpoint>),
+}
+
+impl Subject {
+    fn open(args: &BenchArgs) -> anyhow::Result<Self> {
+        let Some(path) = &args.model else {
+            if args.arch.is_none() {
+                bail!(
+                    "there is nothing to measure: give a run directory, a model file, or a shape with --arch CONFIG"
+                );
+            }
+            setup::refuse_activations(&args.engine)?;
+            let (model, quant) = arch(args)?;
+            return Ok(Self::Arch(model, quant));
+        };
+        if args.linear.is_some() || !args.set.is_empty() {
+            bail!(
+                "--linear and --set are for a shape (--arch); a trained model is measured as it is"
+            );
+        }
+        let run = match Location::open(path)? {
+            Location::File(checkpoint) => {
+                let checkpoint = location::with_activations(*checkpoint, &args.engine);
+                return Ok(Self::File(Box::new(checkpoint)));
+            }
+            Location::Run(run) => run,
+        };
+        setup::refuse_activations(&args.engine)?;
+        let task = run.config()?.task;
+        if task != Task::Lm {
+            bail!(
+                "bench measures language models; {} has task = \"{}\", which `bitnet experiment` times",
+                path.display(),
+                task.name()
+            );
+        }
+        Ok(Self::Run(run))
     }
-    let run = RunDir::open(path)?;
-    let task = run.config()?.task;
-    if task != Task::Lm {
-        bail!(
-            "bench measures language models; {} has task = \"{}\", which `bitnet experiment` times",
-            path.display(),
-            task.name()
-        );
-    }
-    Ok(run)
 }
 
 /// Weights 0 in packed layers: a product takes as long as with any others.
@@ -266,7 +301,7 @@ fn random(
 }
 
 /// The shape of `--arch`, with `--linear`.
-fn arch(args: &BenchArgs) -> anyhow::Result<(ModelConfig, QuantConfig, LinearKind)> {
+fn arch(args: &BenchArgs) -> anyhow::Result<(ModelConfig, QuantConfig)> {
     let overrides = ConfigArgs {
         set: args.set.clone(),
         seed: None,
@@ -282,9 +317,9 @@ fn arch(args: &BenchArgs) -> anyhow::Result<(ModelConfig, QuantConfig, LinearKin
     if config.model.vocab_size == 0 {
         bail!("model.vocab_size is missing; a shape without data must name it");
     }
-    let linear = config.model.linear;
-    bitnet_train::check_running(&config.model, linear == LinearKind::Ternary, args.backend)?;
-    Ok((config.model, config.quant, linear))
+    let ternary = config.model.linear == LinearKind::Ternary;
+    bitnet_train::check_running(&config.model, ternary, args.backend)?;
+    Ok((config.model, config.quant))
 }
 
 fn check(longest: usize, context: usize) -> anyhow::Result<()> {

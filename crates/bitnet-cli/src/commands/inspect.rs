@@ -28,9 +28,9 @@ fn text(report: &Report) -> String {
     let bits = 8.0 * report.bytes as f64 / report.params.max(1) as f64;
     let mut row = |name: &str, value: &str, evidence: &str| {
         // Writing to a string cannot fail.
-        let _ = writeln!(out, "{name:<14}{value}");
+        let _ = writeln!(out, "{name:<23} {value}");
         if !evidence.is_empty() {
-            let _ = writeln!(out, "{:<14}  from {evidence}", "");
+            let _ = writeln!(out, "{:<23}   from {evidence}", "");
         }
     };
     row("file", &report.format, "");

@@ -9,6 +9,7 @@ pub mod eval;
 pub mod experiment;
 pub mod generate;
 pub mod inspect;
+pub mod logits;
 pub mod measure;
 pub mod train;
 

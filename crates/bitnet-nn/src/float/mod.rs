@@ -12,7 +12,9 @@ mod ops;
 mod reference;
 mod tensor;
 
-pub use bitnet_kernels::float::{AdamWStep, Gate, GradientPieces, Numerics, Precision};
+pub use bitnet_kernels::float::{
+    AdamWStep, Gate, GradientPieces, Numerics, Precision, RopeScaling, rope_frequencies,
+};
 pub use ops::FloatBackend;
 pub use tensor::{
     adamw, cached_attention, causal_attention, cross_entropy, embedding, gated, linear, rms_norm,
