@@ -194,7 +194,7 @@ impl Matrix {
     pub(crate) fn layout(&self) -> Option<Layout> {
         match self {
             Matrix::Ternary(w) | Matrix::TernaryInt4(w) => Some(w.layout()),
-            Matrix::Dense(_) => None,
+            Matrix::Dense(_) | Matrix::Blocks(_) => None,
         }
     }
 
@@ -307,8 +307,8 @@ impl Inputs {
         self.ready = [false; 3];
     }
 
-    /// Calls `each(i, input)` for every layer, with `norm(x[rows])` made ready for it, through the norm of its own if it has one; what is ready
-    /// from the task before stays. `x` is `[.., width]`, with `width` the layers' columns.
+    /// Calls `each(i, input)` for every layer, with `norm(x[rows])` made ready for it, through the norm of its own if it has
+    /// one; what is ready from the task before stays. `x` is `[.., width]`, with `width` the layers' columns.
     pub(crate) fn each_of<const N: usize>(
         &mut self,
         layers: [&Linear; N],

@@ -1,7 +1,8 @@
 //! Rotary position embedding, rotate-half (NeoX) form, as in Hugging Face's LLaMA and BitNet.
 //!
 //! Dimension `i` of the first half of a head and dimension `i` of the second half are rotated together by the angle
-//! `p · θ^(−2i/d)` at position `p`, or by another that a scaling makes of it. (Burn's `RotaryEncoding` pairs neighbours instead: other weights, not this model.)
+//! `p · θ^(−2i/d)` at position `p`, or by another that a scaling makes of it. (Burn's `RotaryEncoding` pairs neighbours
+//! instead: other weights, not this model.)
 
 use bitnet_nn::float::{rope, rope_frequencies};
 use burn::module::Module;
