@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bitnet_kernels::Strategy;
 use bitnet_train::Backend;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
