@@ -2,7 +2,7 @@
 
 use bitnet_engine::{
     ActivationQuantizer, DenseFormat, Engine, FloatFormat, Gate, Kernel, LayerWeights,
-    LinearWeights, Norms, Options, RandomWeights, Shape, Source, SourceError, Weights,
+    LinearWeights, Norms, Options, RandomWeights, Shape, Source, SourceError, Table, Weights,
 };
 use bitnet_kernels::{BLOCK, BlockFormat, BlockMatrix, DenseMatrix};
 
@@ -31,10 +31,11 @@ fn shape() -> Shape {
         head_dim: 16,
         max_position_embeddings: 60,
         rope_theta: 500.0,
+        rope_scaling: None,
         rms_norm_eps: 1e-5,
         gate: Gate::Silu,
         activations: ActivationQuantizer::Int8,
-        norms: Norms::Pre,
+        norms: Norms::PRE,
         qk_norm: false,
         tie_word_embeddings: true,
     }
@@ -92,12 +93,8 @@ impl Stored {
 }
 
 impl Source for Stored {
-    fn embedding_row(&self, token: usize, out: &mut [f32]) {
-        self.random.embedding_row(token, out);
-    }
-
-    fn head_row(&self, token: usize, out: &mut [f32]) {
-        self.random.head_row(token, out);
+    fn table_row(&self, table: Table, token: usize, out: &mut [f32]) {
+        self.random.table_row(table, token, out);
     }
 
     fn layer(&self, index: usize) -> Result<LayerWeights, SourceError> {
