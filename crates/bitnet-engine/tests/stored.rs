@@ -133,7 +133,7 @@ fn engine(form: Form, as_floats: bool, kernel: Kernel, threads: usize) -> Engine
         threads,
         kernel,
         strategy: bitnet_engine::Strategy::Dot,
-        layout: bitnet_engine::Layout::TwoBit,
+        layout: None,
         head: DenseFormat::F32,
         cache: FloatFormat::F32,
     };
@@ -197,11 +197,8 @@ fn blocks_compute_the_same_bits_on_all_kernels_threads_and_cuts() {
 fn a_matrix_of_another_shape_is_refused() {
     struct Wrong(Stored);
     impl Source for Wrong {
-        fn embedding_row(&self, token: usize, out: &mut [f32]) {
-            self.0.embedding_row(token, out);
-        }
-        fn head_row(&self, token: usize, out: &mut [f32]) {
-            self.0.head_row(token, out);
+        fn table_row(&self, table: Table, token: usize, out: &mut [f32]) {
+            self.0.table_row(table, token, out);
         }
         fn layer(&self, index: usize) -> Result<LayerWeights, SourceError> {
             let mut layer = self.0.layer(index)?;
