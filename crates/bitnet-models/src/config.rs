@@ -2,11 +2,21 @@
 
 use bitnet_nn::float::{Gate, RopeScaling};
 use bitnet_nn::{
-    ActivationQuantizer, Granularity, LinearKind, Quantization, WeightQuantizer, device_limits,
-    words_per_row,
+    ActivationQuantizer, Granularity, Quantization, WeightQuantizer, device_limits, words_per_row,
 };
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
+
+/// What the linear layers of a model are: the switch between a model and its twin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinearKind {
+    /// Ternary weights and quantised activations.
+    #[default]
+    Ternary,
+    /// Float weights and activations, `y = x · Wᵀ`.
+    Float,
+}
 
 /// The activation of the feed-forward block; of a gated one, applied to the gate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,8 +14,7 @@ use burn::module::{Param, ParamId};
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData, f16};
 
 use crate::{
-    ActivationQuantizer, Granularity, HiddenAct, LinearKind, Network, Projection, Transformer,
-    device_limits,
+    ActivationQuantizer, Granularity, HiddenAct, Network, Projection, Transformer, device_limits,
 };
 
 /// A model or device that cannot have activations of 16 bits.
@@ -56,8 +55,8 @@ impl Transformer {
         }
         let takes = |projection: &Projection| {
             let scheme = match projection {
-                Projection::Latent(linear) if linear.kind == LinearKind::Float => return true,
-                Projection::Latent(linear) => linear.quantization,
+                Projection::Float(_) => return true,
+                Projection::Ternary(linear) => linear.quantization,
                 Projection::Packed(linear) => linear.quantization,
             };
             let groups = matches!(scheme.granularity, Granularity::Group(_));
@@ -77,9 +76,7 @@ impl Transformer {
             *head = half(head, device)?;
         }
         for projection in self.projections_mut() {
-            if let Projection::Latent(linear) = projection
-                && linear.kind == LinearKind::Float
-            {
+            if let Projection::Float(linear) = projection {
                 linear.weight = half(&linear.weight, device)?;
             }
         }

@@ -10,6 +10,7 @@ mod feed_forward;
 mod generate;
 mod half;
 mod init;
+mod linear;
 mod mlp;
 mod network;
 mod perceptron;
@@ -27,13 +28,14 @@ pub use attention::MultiHeadAttention;
 pub use bitnet_engine as engine;
 pub use bitnet_nn::float;
 pub use bitnet_nn::{
-    ActivationQuantizer, DeviceLimits, Granularity, LinearKind, Quantization, TernaryWord,
-    WeightQuantizer, device_limits,
+    ActivationQuantizer, DeviceLimits, Granularity, Quantization, TernaryWord, WeightQuantizer,
+    device_limits,
 };
 pub use cache::KvCache;
 pub use classifier::Classifier;
 pub use config::{
-    ConfigError, HiddenAct, MlpKind, ModelConfig, NormPlacement, PositionKind, QuantConfig,
+    ConfigError, HiddenAct, LinearKind, MlpKind, ModelConfig, NormPlacement, PositionKind,
+    QuantConfig,
 };
 pub use dropout::{Dropout, DropoutState};
 pub use encoder::{Encoder, EncoderLayer, Sequences};
@@ -41,6 +43,7 @@ pub use feed_forward::{FeedForward, PlainMlp};
 pub use generate::{GenerateError, Generation, Stop, check_prompt, generate};
 pub use half::HalfError;
 pub use init::Init;
+pub use linear::Linear;
 pub use network::Network;
 pub use perceptron::{HiddenLayer, Perceptron, SingleLayer};
 pub use positions::Positions;

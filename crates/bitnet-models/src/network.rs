@@ -63,7 +63,7 @@ pub trait Network: Module {
     /// Sets the share of the quantised operands in every ternary projection (see `BitLinear::set_lambda`).
     fn set_lambda(&mut self, lambda: f32) {
         for projection in self.projections_mut() {
-            if let Projection::Latent(linear) = projection {
+            if let Projection::Ternary(linear) = projection {
                 linear.set_lambda(lambda);
             }
         }

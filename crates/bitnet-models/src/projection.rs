@@ -1,21 +1,25 @@
-//! A linear map of the Transformer, in the form that its use asks for.
+//! A linear layer of a model, in the form that the model's kind and its use ask for.
 
 use bitnet_nn::{
-    ActivationQuantizer, BitLinear, BitLinearConfig, LinearKind, PackError, PackedBitLinear,
+    ActivationQuantizer, BitLinear, BitLinearConfig, PackError, PackedBitLinear,
     PackedBitLinearConfig, QuantizedActivations,
 };
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
-use crate::NormPlacement;
 use crate::init::Init;
+use crate::linear::Linear;
+use crate::{LinearKind, NormPlacement};
 
-/// A linear layer: latent while it trains (ternary or float), packed for ternary inference.
+/// A linear layer. The names of the variants stand in the paths of saved parameters (`….q_proj.Ternary.weight`): to rename
+/// one, see `names.rs` of bitnet-train.
 #[derive(Module, Debug)]
 pub enum Projection {
-    /// Float weights: latent ones of a ternary layer, or the layer's own.
-    Latent(BitLinear),
-    /// Two bits per weight.
+    /// Float weights that are used as they are.
+    Float(Linear),
+    /// Ternary weights in training: latent float ones, quantised in every forward pass.
+    Ternary(BitLinear),
+    /// Ternary weights for inference: two bits each.
     Packed(PackedBitLinear),
 }
 
@@ -33,21 +37,29 @@ impl Init<'_> {
     }
 
     fn scaled(&self, d_input: usize, d_output: usize, factor: f64) -> Projection {
-        let norm_eps =
-            (self.quant.norm == NormPlacement::Inside).then_some(self.model.rms_norm_eps);
+        let inside = self.quant.norm == NormPlacement::Inside;
+        let norm_eps = inside.then_some(self.model.rms_norm_eps);
         if self.packed {
             let config = PackedBitLinearConfig::new(d_input, d_output)
                 .with_quantization(self.quant.quantization())
                 .with_norm_eps(norm_eps);
             return Projection::Packed(config.init(self.device));
         }
-        let config = BitLinearConfig::new(d_input, d_output)
-            .with_kind(self.model.linear)
-            .with_quantization(self.quant.quantization())
-            .with_norm_eps(norm_eps);
-        let mut linear = config.init(self.device);
-        linear.weight = self.normal([d_output, d_input], factor);
-        Projection::Latent(linear)
+        let weight = self.normal([d_output, d_input], factor);
+        match self.model.linear {
+            LinearKind::Float => Projection::Float(Linear {
+                weight,
+                norm: inside.then(|| self.norm(d_input)),
+            }),
+            LinearKind::Ternary => {
+                let config = BitLinearConfig::new(d_input, d_output)
+                    .with_quantization(self.quant.quantization())
+                    .with_norm_eps(norm_eps);
+                let mut linear = config.init(self.device);
+                linear.weight = weight;
+                Projection::Ternary(linear)
+            }
+        }
     }
 }
 
@@ -55,7 +67,8 @@ impl Projection {
     /// `[..., d_input]` → `[..., d_output]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         match self {
-            Projection::Latent(linear) => linear.forward(x),
+            Projection::Float(linear) => linear.forward(x),
+            Projection::Ternary(linear) => linear.forward(x),
             Projection::Packed(linear) => linear.forward(x),
         }
     }
@@ -63,7 +76,8 @@ impl Projection {
     /// How the layer quantises its input, if it takes input that is quantised already.
     fn accepted(&self) -> Option<ActivationQuantizer> {
         let (accepts, scheme) = match self {
-            Projection::Latent(linear) => (linear.accepts_quantized(), linear.quantization),
+            Projection::Float(_) => return None,
+            Projection::Ternary(linear) => (linear.accepts_quantized(), linear.quantization),
             Projection::Packed(linear) => (linear.accepts_quantized(), linear.quantization),
         };
         accepts.then_some(scheme.activations)
@@ -82,7 +96,8 @@ impl Projection {
             return layers.map(|layer| layer.forward(x.clone()));
         };
         layers.map(|layer| match layer {
-            Projection::Latent(linear) => linear.forward_quantized(&x),
+            Projection::Float(linear) => linear.forward(x.values().clone()),
+            Projection::Ternary(linear) => linear.forward_quantized(&x),
             Projection::Packed(linear) => linear.forward_quantized(&x),
         })
     }
@@ -90,10 +105,8 @@ impl Projection {
     /// The packed form of a ternary layer; a float or packed layer stays as it is.
     pub fn pack(&self) -> Projection {
         match self {
-            Projection::Latent(linear) if linear.kind == LinearKind::Ternary => {
-                Projection::Packed(linear.pack())
-            }
-            other => other.clone(),
+            Projection::Ternary(linear) => Projection::Packed(linear.pack()),
+            Projection::Float(_) | Projection::Packed(_) => self.clone(),
         }
     }
 
@@ -103,34 +116,33 @@ impl Projection {
     /// Names the first bad code or scale.
     pub fn check(&self) -> Result<(), PackError> {
         match self {
-            Projection::Latent(_) => Ok(()),
+            Projection::Float(_) | Projection::Ternary(_) => Ok(()),
             Projection::Packed(linear) => linear.check(),
         }
     }
 
     /// Inputs and outputs.
     pub fn dims(&self) -> (usize, usize) {
-        match self {
-            Projection::Latent(linear) => {
-                let [outputs, inputs] = linear.weight.dims();
-                (inputs, outputs)
-            }
-            Projection::Packed(linear) => (linear.d_input, linear.words.dims()[0]),
-        }
+        let [outputs, inputs] = match self {
+            Projection::Float(linear) => linear.weight.dims(),
+            Projection::Ternary(linear) => linear.weight.dims(),
+            Projection::Packed(linear) => [linear.words.dims()[0], linear.d_input],
+        };
+        (inputs, outputs)
     }
 
     /// Number of weights.
     pub fn weights(&self) -> usize {
-        match self {
-            Projection::Latent(linear) => linear.weight.dims().iter().product(),
-            Projection::Packed(linear) => linear.words.dims()[0] * linear.d_input,
-        }
+        let (inputs, outputs) = self.dims();
+        inputs * outputs
     }
 
     /// Bytes that the weights take in memory, scales included.
     pub fn weight_bytes(&self) -> usize {
+        let floats = |weight: &Param<Tensor<2>>| weight.val().dtype().size() * self.weights();
         match self {
-            Projection::Latent(linear) => linear.weight.val().dtype().size() * self.weights(),
+            Projection::Float(linear) => floats(&linear.weight),
+            Projection::Ternary(linear) => floats(&linear.weight),
             Projection::Packed(linear) => linear.weight_bytes(),
         }
     }

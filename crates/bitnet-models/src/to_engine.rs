@@ -8,7 +8,7 @@ use bitnet_engine::{
     Engine, EngineError, LayerWeights, LinearWeights, Norms, Options, Shape, Source, SourceError,
     Table, Weights,
 };
-use bitnet_nn::LinearKind;
+use bitnet_nn::PackedBitLinear;
 use burn::nn::RmsNorm;
 use burn::tensor::Tensor;
 
@@ -237,13 +237,16 @@ impl Source for Host<'_> {
 }
 
 fn linear(layer: &Projection) -> Result<LinearWeights, SourceError> {
-    Ok(match layer.pack() {
-        Projection::Packed(packed) => LinearWeights {
+    let ternary = |packed: &PackedBitLinear| -> Result<LinearWeights, SourceError> {
+        Ok(LinearWeights {
             weights: Weights::Ternary(packed.to_packed()?),
             norm: gamma(&packed.norm)?,
-        },
-        Projection::Latent(linear) => {
-            debug_assert_eq!(linear.kind, LinearKind::Float, "`pack` leaves floats alone");
+        })
+    };
+    Ok(match layer {
+        Projection::Packed(packed) => ternary(packed)?,
+        Projection::Ternary(latent) => ternary(&latent.pack())?,
+        Projection::Float(linear) => {
             let [rows, cols] = linear.weight.dims();
             LinearWeights {
                 weights: Weights::Float {

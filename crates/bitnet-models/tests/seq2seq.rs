@@ -293,11 +293,13 @@ fn zero(net: &mut impl Network, which: impl Fn(&str) -> bool) {
         .map(|(name, _)| name)
         .collect();
     for (name, projection) in names.iter().zip(net.projections_mut()) {
-        let Projection::Latent(linear) = projection else {
-            continue;
+        let weight = match projection {
+            Projection::Float(linear) => &mut linear.weight,
+            Projection::Ternary(linear) => &mut linear.weight,
+            Projection::Packed(_) => continue,
         };
         if which(name) {
-            linear.weight = linear.weight.clone().map(|w| w.zeros_like());
+            *weight = weight.clone().map(|w| w.zeros_like());
         }
     }
 }
@@ -374,8 +376,8 @@ fn scores_are_scaled_by_the_width_of_a_head() {
     let weights = |name: &str| {
         let all = net.projections();
         let (_, projection) = all.iter().find(|(full, _)| full.ends_with(name)).unwrap();
-        let Projection::Latent(linear) = projection else {
-            panic!("{name} is packed")
+        let Projection::Float(linear) = projection else {
+            panic!("{name} is ternary")
         };
         rows(linear.weight.val())
     };
@@ -449,8 +451,8 @@ fn scales_come_from_the_weights_and_norms_are_trained() {
     let net = SingleLayer::new(&model, &quant, 10, &device).unwrap();
     let mut doubled = net.clone();
     for projection in doubled.projections_mut() {
-        let Projection::Latent(linear) = projection else {
-            continue;
+        let Projection::Ternary(linear) = projection else {
+            panic!("a float layer in a ternary model")
         };
         linear.weight = linear.weight.clone().map(|w| w * 2.0);
     }

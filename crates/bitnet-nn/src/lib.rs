@@ -44,9 +44,7 @@ mod ternary;
 pub use bitnet_kernels::{
     ActivationQuantizer, Granularity, Quantization, TernaryWord, WeightQuantizer, words_per_row,
 };
-pub use layers::{
-    BitLinear, BitLinearConfig, LinearKind, PackError, PackedBitLinear, PackedBitLinearConfig,
-};
+pub use layers::{BitLinear, BitLinearConfig, PackError, PackedBitLinear, PackedBitLinearConfig};
 pub use limits::{DeviceLimits, device_limits};
 pub use ternary::{
     QuantizedActivations, TernaryBackend, bitlinear, bitlinear_quantized, dequantize_activations,

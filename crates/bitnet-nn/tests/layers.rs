@@ -3,7 +3,7 @@
 mod common;
 
 use bitnet_nn::{
-    BitLinear, BitLinearConfig, Granularity, LinearKind, Quantization, WeightQuantizer, bitlinear,
+    BitLinear, BitLinearConfig, Granularity, Quantization, WeightQuantizer, bitlinear,
     float::rms_norm,
 };
 use burn::module::Param;
@@ -100,7 +100,6 @@ fn the_norm_stands_before_the_quantiser() {
 fn the_config_sets_shapes_and_switches() {
     let layer = BitLinearConfig::new(6, 4)
         .with_bias(true)
-        .with_kind(LinearKind::Float)
         .with_quantization(Quantization {
             weights: WeightQuantizer::AbsMedian,
             granularity: Granularity::Row,
@@ -111,7 +110,6 @@ fn the_config_sets_shapes_and_switches() {
         assert_eq!(layer.weight.dims(), [4, 6]);
         assert_eq!(layer.bias.as_ref().expect("a bias").dims(), [4]);
         assert!(layer.norm.is_none());
-        assert_eq!(layer.kind, LinearKind::Float);
         assert_eq!(layer.quantization.weights, WeightQuantizer::AbsMedian);
         assert_eq!(layer.quantization.granularity, Granularity::Row);
         let shown = format!("{layer}");
@@ -158,7 +156,6 @@ fn from_a_linear_with_either_layout_and_back_to_float() {
             let device = &target.device;
             let linear = float_linear([k, n], layout, device);
             let mut layer = BitLinear::from(linear.clone());
-            assert_eq!(layer.kind, LinearKind::Ternary);
             let w = floats(linear.weight.val().transpose());
             assert_eq!(floats(layer.weight.val()), w, "{}", target.name);
             let x = tensor(&Random::new(24).dyadics(2 * k), [2, 1, k], device);
@@ -168,7 +165,7 @@ fn from_a_linear_with_either_layout_and_back_to_float() {
             let (y, same) = (layer.forward(x.clone()), same.forward(x.clone()));
             assert_eq!(floats(y), floats(same), "{}", target.name);
 
-            layer.kind = LinearKind::Float;
+            layer.set_lambda(0.0);
             let (y, expected) = (layer.forward(x.clone()), linear.forward(x));
             assert_eq!(floats(y), floats(expected), "{}", target.name);
         }

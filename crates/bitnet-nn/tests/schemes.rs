@@ -5,9 +5,10 @@
 mod common;
 
 use bitnet_kernels::PackedTernary;
+use bitnet_nn::float::linear;
 use bitnet_nn::{
-    ActivationQuantizer, BitLinear, BitLinearConfig, Granularity, LinearKind, PackedBitLinear,
-    Quantization, WeightQuantizer,
+    ActivationQuantizer, BitLinear, BitLinearConfig, Granularity, PackedBitLinear, Quantization,
+    WeightQuantizer,
 };
 use burn::module::Param;
 use burn::tensor::{Device, Tensor};
@@ -217,14 +218,13 @@ fn lambda_leads_from_float_to_ternary() {
     let device = Device::flex();
     for scheme in schemes() {
         let mut layer = layer(scheme, &w, &device);
-        let mut at = |lambda: f32, kind| {
+        let mut at = |lambda: f32| {
             layer.set_lambda(lambda);
-            layer.kind = kind;
             let input: Tensor<2> = tensor(&x, [M, K], &device);
             floats(layer.forward(input))
         };
-        let float = at(1.0, LinearKind::Float);
-        assert_eq!(at(0.0, LinearKind::Ternary), float, "{scheme:?}");
+        let float: Tensor<2> = linear(tensor(&x, [M, K], &device), tensor(&w, [N, K], &device));
+        assert_eq!(at(0.0), floats(float), "{scheme:?}");
         let blend = |v: Vec<f32>, v_hat: Vec<f32>, lambda: f32| -> Vec<f32> {
             v.iter()
                 .zip(v_hat)
@@ -235,18 +235,10 @@ fn lambda_leads_from_float_to_ternary() {
             let x_l = blend(x.clone(), x_hat(scheme, &x), lambda);
             let w_l = blend(w.clone(), w_hat(scheme, &w), lambda);
             let expected = product(&x_l, &w_l, |m, k, n| (m * K + k, n * K + k), [M, K, N]);
-            near(
-                &at(lambda, LinearKind::Ternary),
-                &expected,
-                &format!("{lambda} {scheme:?}"),
-            );
+            near(&at(lambda), &expected, &format!("{lambda} {scheme:?}"));
         }
-        let quantised = at(1.0, LinearKind::Ternary);
-        near(
-            &at(0.999_999, LinearKind::Ternary),
-            &quantised,
-            &format!("{scheme:?}"),
-        );
+        let quantised = at(1.0);
+        near(&at(0.999_999), &quantised, &format!("{scheme:?}"));
     }
 }
 

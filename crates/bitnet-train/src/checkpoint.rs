@@ -12,6 +12,7 @@ use burn::optim::ModuleOptimizer;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
+use crate::names::read_record;
 use crate::run_dir::{RunDir, write_atomic};
 
 /// Checkpoints that stay on disk; older ones are removed.
@@ -145,8 +146,8 @@ pub(crate) fn save_record<M: Module>(module: M, path: &Path) -> Result<(), Train
 /// Loads a module's parameters.
 pub(crate) fn load_record<M: Module>(module: M, path: &Path) -> Result<M, TrainError> {
     require(path)?;
-    module
-        .try_load_file(path)
+    read_record(path, &module)
+        .and_then(|record| module.try_load_record(record))
         .map_err(|error| damaged(path.to_owned(), &error))
 }
 

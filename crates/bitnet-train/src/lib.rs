@@ -10,6 +10,7 @@ mod evaluate;
 mod export;
 mod loss;
 mod memory;
+mod names;
 mod numerics;
 mod optimizer;
 mod run_dir;

@@ -6,9 +6,9 @@ use burn::module::{Content, DisplaySettings, Module, ModuleDisplay, Param};
 use burn::nn::{Initializer, Linear, RmsNorm, RmsNormConfig};
 use burn::tensor::{Device, Tensor};
 
+use super::PackedBitLinear;
 use super::groups::{fake_quantized, groups, quantized, within};
 use super::packed::PackedParts;
-use super::{LinearKind, PackedBitLinear};
 use crate::float::{linear, rms_norm};
 use crate::ternary::{QuantizedActivations, bitlinear_quantized};
 
@@ -22,9 +22,6 @@ pub struct BitLinearConfig {
     /// Whether a bias is added, after the scales. Default: no, as in the paper.
     #[config(default = false)]
     pub bias: bool,
-    /// Ternary, or the float layer that is its twin.
-    #[config(default = "LinearKind::Ternary")]
-    pub kind: LinearKind,
     /// How weights and activations are quantised. Default: the paper's, one scale for the matrix and int8 activations.
     #[config(default = "Quantization::default()")]
     pub quantization: Quantization,
@@ -38,8 +35,7 @@ pub struct BitLinearConfig {
 /// A linear layer with ternary weights and int8 activations, trained through latent float weights.
 ///
 /// `y = x̂ · ŵᵀ + b` with `x̂ = q(x · s_x) / s_x` per token and `ŵ = q(W · s_w) / s_w`; both quantisers are
-/// straight-through in the backward pass. With [`LinearKind::Float`] it is `y = x · Wᵀ + b`, so that one model
-/// definition serves both twins.
+/// straight-through in the backward pass.
 ///
 /// Made by [`BitLinearConfig::init`], or from a [`burn::nn::Linear`].
 #[derive(Module, Debug)]
@@ -51,9 +47,6 @@ pub struct BitLinear {
     pub bias: Option<Param<Tensor<1>>>,
     /// RMSNorm in front of the quantiser.
     pub norm: Option<RmsNorm>,
-    /// Ternary or float.
-    #[module(skip)]
-    pub kind: LinearKind,
     /// How weights and activations are quantised.
     #[module(skip)]
     pub quantization: Quantization,
@@ -84,7 +77,6 @@ impl BitLinearConfig {
                     .with_epsilon(eps)
                     .init(device)
             }),
-            kind: self.kind,
             quantization: self.quantization,
             lambda: 1.0,
         }
@@ -104,14 +96,10 @@ impl BitLinear {
             Some(norm) => rms_norm(norm, x),
             None => x,
         };
-        let bias = self.bias.as_ref().map(Param::val);
-        match self.kind {
-            LinearKind::Float => add_bias(linear(x, self.weight.val()), bias),
-            LinearKind::Ternary => add_bias(self.ternary(x), bias),
-        }
+        add_bias(self.ternary(x), self.bias.as_ref().map(Param::val))
     }
 
-    /// Sets the share λ of the quantised operands in a ternary forward pass, 0 to 1: `x + λ(x̂ − x)` and `w + λ(ŵ − w)`.
+    /// Sets the share λ of the quantised operands in the forward pass, 0 to 1: `x + λ(x̂ − x)` and `w + λ(ŵ − w)`.
     /// Below 1 the product is a float one; a training that starts from float raises it to 1, which is the default.
     pub fn set_lambda(&mut self, lambda: f32) {
         self.lambda = lambda;
@@ -153,8 +141,7 @@ impl BitLinear {
 
     /// Whether the layer takes input that is quantised already, see [`forward_quantized`](Self::forward_quantized).
     pub fn accepts_quantized(&self) -> bool {
-        self.kind == LinearKind::Ternary
-            && self.norm.is_none()
+        self.norm.is_none()
             && self.lambda >= 1.0
             && self.quantization.activations != ActivationQuantizer::Float
     }
@@ -175,7 +162,7 @@ impl BitLinear {
 
     /// Quantises the latent weights once and for all, to 2 bits each.
     ///
-    /// The packed layer computes exactly what this one does in [`LinearKind::Ternary`].
+    /// The packed layer computes exactly what this one does with λ = 1.
     pub fn pack(&self) -> PackedBitLinear {
         let [_, d_input] = self.weight.dims();
         let weight = self.weight.val().inner();
@@ -215,7 +202,6 @@ impl From<Linear> for BitLinear {
             weight: Param::from_tensor(linear.weight.val().transpose().detach()),
             bias: linear.bias,
             norm: None,
-            kind: LinearKind::Ternary,
             quantization: Quantization::default(),
             lambda: 1.0,
         }
@@ -242,7 +228,6 @@ impl ModuleDisplay for BitLinear {
             .add("d_input", &d_input)
             .add("d_output", &d_output)
             .add("bias", &self.bias.is_some())
-            .add_debug_attribute("kind", &self.kind)
             .add_debug_attribute("weights", &self.quantization.weights)
             .add("granularity", &self.quantization.granularity.to_string())
             .add_debug_attribute("activations", &self.quantization.activations)

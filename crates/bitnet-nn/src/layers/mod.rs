@@ -2,9 +2,7 @@
 
 mod bit_linear;
 mod groups;
-mod kind;
 mod packed;
 
 pub use bit_linear::{BitLinear, BitLinearConfig};
-pub use kind::LinearKind;
 pub use packed::{PackError, PackedBitLinear, PackedBitLinearConfig};
