@@ -216,3 +216,24 @@ fn what_cannot_be_measured() {
         &["--dtype f16 on ndarray"],
     );
 }
+
+/// Shapes of encoders, which the CPU engine was asked to run: the setting, the reason and the remedy.
+#[test]
+fn what_the_engine_does_not_run() {
+    let place = Place::new();
+    place.write("shape.toml", format!("task = \"synthetic\"\n{TINY}"));
+    for (set, reason) in [
+        ("model.position=sinusoidal", "it rotates queries and keys"),
+        ("model.mlp=plain", "its feed-forward blocks are gated"),
+        ("quant.norm=post", "its norms stand before"),
+    ] {
+        let (field, value) = set.split_once('=').unwrap();
+        let shape = ["bench", "--arch", "shape.toml", "--set", set];
+        for flag in [["--kernel", "scalar"], ["--head", "f32"]] {
+            let setting = format!("{field} = \"{value}\"");
+            let remedy = "leave out the engine's flags";
+            let says = ["the CPU engine does not run", &setting, reason, remedy];
+            place.fails(&[&shape[..], &flag].concat(), &says);
+        }
+    }
+}

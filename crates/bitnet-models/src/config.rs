@@ -32,11 +32,12 @@ pub enum HiddenAct {
 }
 
 impl HiddenAct {
-    /// The gate of the fused operation; ReLU has none, and configurations that ask for it are refused.
-    pub(crate) fn gate(self) -> Gate {
+    /// The gate of the fused operation; ReLU has none.
+    pub(crate) fn gate(self) -> Option<Gate> {
         match self {
-            HiddenAct::Silu => Gate::Silu,
-            HiddenAct::Relu2 | HiddenAct::Relu => Gate::Relu2,
+            HiddenAct::Silu => Some(Gate::Silu),
+            HiddenAct::Relu2 => Some(Gate::Relu2),
+            HiddenAct::Relu => None,
         }
     }
 }
@@ -432,7 +433,7 @@ impl ModelConfig {
                 return Err(ConfigError::Zero { field });
             }
         }
-        if self.mlp == MlpKind::Gated && self.hidden_act == HiddenAct::Relu {
+        if self.mlp == MlpKind::Gated && self.hidden_act.gate().is_none() {
             return Err(ConfigError::Form {
                 field: "model.hidden_act",
                 value: "relu",

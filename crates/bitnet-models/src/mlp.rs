@@ -1,13 +1,13 @@
 //! The gated feed-forward block: `down(act(gate(x)) · up(x))`; SwiGLU with SiLU, or ReLU² as in BitNet b1.58 2B4T.
 
-use bitnet_nn::float::{gated, rms_norm};
+use bitnet_nn::float::{Gate, gated, rms_norm};
 use burn::module::Module;
 use burn::nn::RmsNorm;
 use burn::tensor::Tensor;
 
+use crate::NormPlacement;
 use crate::init::Init;
 use crate::projection::Projection;
-use crate::{HiddenAct, NormPlacement};
 
 /// Feed-forward part of one block.
 #[derive(Module, Debug)]
@@ -21,10 +21,12 @@ pub struct Mlp {
     /// The sub-norm before the down projection ("SubLN").
     pub ffn_sub_norm: Option<RmsNorm>,
     #[module(skip)]
-    pub(crate) act: HiddenAct,
+    pub(crate) gate: Gate,
 }
 
 impl Mlp {
+    /// # Panics
+    /// If the activation has no gate; [`ModelConfig::validate`](crate::ModelConfig::validate) refuses such a configuration.
     pub(crate) fn new(init: &Init<'_>) -> Self {
         let config = init.model;
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
@@ -33,13 +35,13 @@ impl Mlp {
             up_proj: init.linear(hidden, inner),
             down_proj: init.residual(inner, hidden),
             ffn_sub_norm: (init.quant.norm == NormPlacement::Sub).then(|| init.norm(inner)),
-            act: config.hidden_act,
+            gate: config.hidden_act.gate().expect("an activation of a gate"),
         }
     }
 
     pub(crate) fn forward(&self, x_btm: Tensor<3>) -> Tensor<3> {
         let [gate, up] = Projection::forward_shared([&self.gate_proj, &self.up_proj], x_btm);
-        let inner = gated(gate, up, self.act.gate());
+        let inner = gated(gate, up, self.gate);
         let inner = match &self.ffn_sub_norm {
             Some(norm) => rms_norm(norm, inner),
             None => inner,

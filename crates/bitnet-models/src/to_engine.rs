@@ -106,6 +106,10 @@ impl ModelConfig {
             let reason = "its feed-forward blocks are gated";
             return refuse("model.mlp", "plain", reason);
         }
+        let Some(gate) = hidden_act.gate() else {
+            let reason = "its gates are silu and relu2";
+            return refuse("model.hidden_act", "relu", reason);
+        };
         Ok(Shape {
             vocab_size: *vocab_size,
             hidden_size: *hidden_size,
@@ -118,7 +122,7 @@ impl ModelConfig {
             rope_theta: *rope_theta,
             rope_scaling: rope_scaling.clone(),
             rms_norm_eps: *rms_norm_eps as f32,
-            gate: hidden_act.gate(),
+            gate,
             activations: *activations,
             norms: match norm {
                 NormPlacement::Pre => Norms::PRE,
@@ -212,7 +216,7 @@ impl Source for Host<'_> {
             down_proj,
             ffn_sub_norm,
             // In the shape.
-            act: _,
+            gate: _,
         } = mlp;
         Ok(LayerWeights {
             input_layernorm: gamma(input_layernorm)?,
@@ -271,4 +275,84 @@ fn floats<const D: usize>(values: Tensor<D>) -> Result<Vec<f32>, SourceError> {
     Ok(data
         .try_to_vec::<f32>()
         .map_err(|error| error.to_string())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::HiddenAct;
+
+    /// A model of language with one setting that the engine does not run: the setting, and the reason, of each kind.
+    #[test]
+    fn what_the_engine_does_not_run_is_refused_by_name() {
+        let model = ModelConfig::default;
+        let quant = QuantConfig::default;
+        let cases = [
+            (
+                ModelConfig {
+                    position: PositionKind::Sinusoidal,
+                    ..model()
+                },
+                quant(),
+                "model.position = \"sinusoidal\": it rotates queries and keys",
+            ),
+            (
+                ModelConfig {
+                    mlp: MlpKind::Plain,
+                    ..model()
+                },
+                quant(),
+                "model.mlp = \"plain\": its feed-forward blocks are gated",
+            ),
+            (
+                ModelConfig {
+                    hidden_act: HiddenAct::Relu,
+                    ..model()
+                },
+                quant(),
+                "model.hidden_act = \"relu\": its gates are silu and relu2",
+            ),
+            (
+                model(),
+                QuantConfig {
+                    norm: NormPlacement::Post,
+                    ..quant()
+                },
+                "quant.norm = \"post\": its norms stand before what they norm for",
+            ),
+        ];
+        for (model, quant, says) in cases {
+            let error = model.engine_shape(&quant).unwrap_err().to_string();
+            let says =
+                format!("the CPU engine does not run {says}; run the model on Burn's tensors: ");
+            assert!(error.starts_with(&says), "{error}");
+            assert!(error.contains("leave out the engine's flags"), "{error}");
+        }
+    }
+
+    /// Of all other settings the engine's shape tells one from the other.
+    #[test]
+    fn what_the_engine_runs_reaches_its_shape() {
+        let shape = |model: ModelConfig, quant| model.engine_shape(&quant).unwrap();
+        let norms = [
+            (NormPlacement::Pre, Norms::Pre),
+            (NormPlacement::Inside, Norms::Inside),
+            (NormPlacement::Sub, Norms::Sub),
+        ];
+        for (norm, expected) in norms {
+            let quant = QuantConfig {
+                norm,
+                ..QuantConfig::default()
+            };
+            assert_eq!(shape(ModelConfig::default(), quant).norms, expected);
+        }
+        for hidden_act in [HiddenAct::Silu, HiddenAct::Relu2] {
+            let model = ModelConfig {
+                hidden_act,
+                ..ModelConfig::default()
+            };
+            let gate = shape(model, QuantConfig::default()).gate;
+            assert_eq!(Some(gate), hidden_act.gate());
+        }
+    }
 }
