@@ -67,14 +67,6 @@ impl Operand for Int8Codes<'_> {
         self.depth
     }
 
-    fn pieces(&self) -> usize {
-        1
-    }
-
-    fn along(&self) -> Along {
-        Along::Outer
-    }
-
     fn check(&self) {
         assert_eq!(self.codes.len(), self.depth * self.outer, "codes");
     }
@@ -98,14 +90,6 @@ impl Operand for TernaryCodes<'_> {
 
     fn depth(&self) -> usize {
         self.depth
-    }
-
-    fn pieces(&self) -> usize {
-        1
-    }
-
-    fn along(&self) -> Along {
-        Along::Outer
     }
 
     fn check(&self) {

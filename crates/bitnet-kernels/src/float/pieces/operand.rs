@@ -29,11 +29,15 @@ pub(in crate::float) trait Operand: Sync {
     /// Elements of a sum.
     fn depth(&self) -> usize;
 
-    /// Pieces of an element: 1 to 3.
-    fn pieces(&self) -> usize;
+    /// Pieces of an element, 1 to 3; codes are exact in one.
+    fn pieces(&self) -> usize {
+        1
+    }
 
-    /// The form in which lines are read.
-    fn along(&self) -> Along;
+    /// The form in which lines are read; codes lie `[depth, outer]`.
+    fn along(&self) -> Along {
+        Along::Outer
+    }
 
     /// Checks that every element of the shape exists.
     ///
