@@ -50,7 +50,7 @@ pub use positions::Positions;
 pub use projection::Projection;
 pub use residual::Residual;
 pub use runner::{EngineRunner, Runner, TensorRunner};
-pub use sample::{Sampler, Sampling, SamplingError};
+pub use sample::{Sampler, Sampling, SamplingError, argmax};
 pub use seq2seq::{BeamSearch, Decoder, DecoderLayer, Decoding, EncoderDecoder, Hypothesis};
 pub use to_engine::{NotOnEngine, ToEngineError};
 pub use transformer::{Block, Transformer};

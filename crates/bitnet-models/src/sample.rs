@@ -181,8 +181,8 @@ impl Sampler {
     }
 }
 
-/// The first of the highest; NaN only if all are.
-fn argmax(logits: &[f32]) -> u32 {
+/// The token with the highest logit, the first of several; token 0 if all are NaN.
+pub fn argmax(logits: &[f32]) -> u32 {
     // In lanes, so that the compiler vectorises the pass over a large vocabulary; finding the place is cheap then.
     let mut tops = [f32::NEG_INFINITY; 16];
     let (blocks, tail) = logits.as_chunks::<16>();

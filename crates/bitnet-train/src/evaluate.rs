@@ -2,7 +2,7 @@
 
 use bitnet_data::{Corpus, evaluation_windows};
 use bitnet_models::engine::Engine;
-use bitnet_models::{GenerateError, Transformer};
+use bitnet_models::{GenerateError, Transformer, argmax};
 use bitnet_results::Evaluation;
 use burn::tensor::{Device, Int, Tensor};
 
@@ -53,7 +53,7 @@ pub fn evaluate_engine(
         let inputs: Vec<u32> = batch.inputs.iter().map(|id| *id as u32).collect();
         session.truncate(0);
         let score = |index: usize, logits: &[f32]| {
-            let (target, likeliest) = (batch.targets[index] as usize, argmax(logits));
+            let (target, likeliest) = (batch.targets[index] as usize, argmax(logits) as usize);
             let top = f64::from(logits[likeliest]);
             let sum: f64 = logits.iter().map(|y| (f64::from(*y) - top).exp()).sum();
             loss += sum.ln() + top - f64::from(logits[target]);
@@ -97,12 +97,6 @@ pub(crate) fn at_most(max_batches: usize) -> usize {
         0 => usize::MAX,
         n => n,
     }
-}
-
-/// The first of the highest.
-fn argmax(values: &[f32]) -> usize {
-    let better = |best: usize, i: usize| if values[i] > values[best] { i } else { best };
-    (0..values.len()).fold(0, better)
 }
 
 /// One float from the device.
