@@ -302,7 +302,10 @@ fn tables_may_be_larger_than_a_binding() {
     let limit = bitnet_nn::device_limits(&device).unwrap().binding_bytes;
     const WIDTH: usize = 1000;
     if limit > 1 << 30 {
-        // A table of gigabytes is too much for a test; the blocks are tested on adapters of the common limit.
+        // A table of gigabytes is too much for a test. The project's own checks run on an adapter of the common limit.
+        let message = format!("the WGPU adapter binds {limit} bytes at once, too many for a test");
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{message}");
+        common::skipped(&message);
         return;
     }
     let halves = device.supports_dtype(FloatDType::F16);

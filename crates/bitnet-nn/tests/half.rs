@@ -17,11 +17,7 @@ fn gpu() -> Option<Device> {
     let device = wgpu()?;
     if !device.supports_dtype(FloatDType::F16) {
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "no f16");
-        use std::io::Write as _;
-        let _ = writeln!(
-            std::io::stderr(),
-            "SKIPPED: the WGPU adapter has no 16-bit floats"
-        );
+        skipped("the WGPU adapter has no 16-bit floats");
         return None;
     }
     Some(device)

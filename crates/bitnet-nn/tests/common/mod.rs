@@ -93,6 +93,10 @@ pub fn targets() -> Vec<Target> {
             device,
         }
     }));
+    assert!(
+        !targets.is_empty() || cfg!(feature = "wgpu"),
+        "no backend is compiled in, and nothing would be tested; add --features flex"
+    );
     targets
 }
 
@@ -106,10 +110,14 @@ pub fn wgpu() -> Option<Device> {
     if device.is_none() {
         let message = "no WGPU adapter (a software one: Debian's mesa-vulkan-drivers)";
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{message}");
-        // Not `eprintln`, which the test harness hides when the test passes.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: {message}");
+        skipped(message);
     }
     device
+}
+
+/// Says what this machine cannot run. Not by `eprintln`, which the test harness hides when the test passes.
+pub fn skipped(message: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {message}");
 }
 
 /// Seeded numbers (xorshift64*), the same on every machine.
