@@ -57,6 +57,8 @@ mod gemm;
 mod isa;
 mod quantize;
 pub mod reference;
+#[cfg(all(test, target_arch = "x86_64"))]
+mod skipped;
 mod system;
 
 pub use blocks::{BLOCK, BlockFormat, BlockMatrix, BlockRow, BlockRows};

@@ -10,7 +10,7 @@
 //! | keys and values | instruction set | how |
 //! |---|---|---|
 //! | any | any | two products of [`Panels`] in f32, one softmax over all positions |
-//! | bf16, heads a multiple of 32 wide | with tiles | a running softmax between products of bf16 (`isa::amx::attention`) |
+//! | bf16, heads a multiple of 32 wide | `amx` | a running softmax between products of bf16 (`isa::amx::attention`) |
 //!
 //! The second sums in another order, from two pieces of bf16 of each query and weight; its error has a bound there.
 
@@ -18,7 +18,7 @@ use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use crate::isa::amx::{self, attention::Softmax};
-use crate::{FloatFormat, GROUP, Kernel, Panels, softmax};
+use crate::{GROUP, Kernel, Panels, softmax};
 
 /// Keys and values of one head.
 #[derive(Clone, Copy, Debug)]
@@ -50,13 +50,6 @@ impl KeysValues<'_> {
 
     /// Query rows at a time in f32: two tiles of the float kernels. The scores of a block at 4,096 positions take 400 KiB.
     const FLOAT_ROWS: usize = 24;
-
-    /// Whether a kernel computes this head on tiles.
-    fn on_tiles(&self, kernel: Kernel) -> bool {
-        let format =
-            self.keys.format == FloatFormat::Bf16 && self.values.format == FloatFormat::Bf16;
-        format && self.width.is_multiple_of(Self::POSITIONS) && kernel.loops().isa().tiles
-    }
 }
 
 impl Attention {
@@ -78,7 +71,7 @@ impl Attention {
         let stride = head.width.next_multiple_of(GROUP);
         grow(&mut self.out, rows * stride);
         #[cfg(target_arch = "x86_64")]
-        if head.on_tiles(kernel)
+        if amx::attention::takes(kernel, &head)
             && let Ok(tiles) = amx::Tiles::get()
         {
             let (unit, softmax) = (tiles.configure_rows(rows), Softmax::detect());

@@ -44,8 +44,6 @@ pub(crate) struct Isa {
     pub(crate) lookup: Option<ManyRows>,
     /// Float and int8 products.
     pub(crate) dense: DenseLoops,
-    /// Whether attention to keys and values in bf16 runs on tiles (`amx::attention`), in sums of another order.
-    pub(crate) tiles: bool,
     /// Runs so many rounds of independent dot products on registers and returns the multiply-adds of one round; `None`
     /// without a dot product.
     pub(crate) peak: Option<unsafe fn(usize) -> usize>,

@@ -5,7 +5,7 @@
 
 #![allow(dead_code)] // every test file has its own copy, and needs a part of it
 
-use std::sync::Once;
+use std::{io::Write as _, sync::Once};
 
 use bitnet_kernels::{Kernel, Layout, PackedView, Strategy};
 
@@ -43,13 +43,15 @@ impl Random {
 pub fn kernels() -> Vec<Kernel> {
     static SAID: Once = Once::new();
     SAID.call_once(|| {
+        // Not `eprintln`, which the test harness hides when the test passes.
+        let mut stderr = std::io::stderr();
         for kernel in Kernel::ALL {
             if let Err(error) = kernel.require() {
-                println!("SKIPPED: {error}");
+                let _ = writeln!(stderr, "SKIPPED: {error}");
             }
         }
         if std::env::var("CI").is_ok_and(|ci| ci == "true") {
-            println!("kernels tested: {:?}", Kernel::available());
+            let _ = writeln!(stderr, "kernels tested: {:?}", Kernel::available());
         }
     });
     if let Ok(demanded) = std::env::var("BITNET_TEST_KERNELS") {

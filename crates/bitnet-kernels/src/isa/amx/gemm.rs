@@ -222,6 +222,7 @@ mod tests {
         Granularity, Kernel, PackedTernary, PrepackedTernary, QuantizedRows,
         isa::amx::{Model, Tiles},
         reference,
+        skipped::skipped,
     };
 
     /// All sums, and how often each was written.
@@ -317,7 +318,7 @@ mod tests {
     fn the_instructions_agree() {
         let tiles = match Tiles::get() {
             Ok(tiles) => tiles,
-            Err(refusal) => return println!("SKIPPED: no tiles here: {}", refusal.reason()),
+            Err(refusal) => return skipped(refusal.reason()),
         };
         let unit = tiles.configure();
         check_shapes(&unit, &SHAPES);

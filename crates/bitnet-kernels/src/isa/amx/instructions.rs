@@ -59,6 +59,45 @@ macro_rules! multiply {
     };
 }
 
+/// The accumulators from the block or from zero, and the head of the loop over the steps.
+macro_rules! begin {
+    () => {
+        concat!(
+            "test {add:e}, {add:e}\n",
+            "jz 2f\n",
+            "tileloadd tmm0, [{c} + {c_row}]\n",
+            "tileloadd tmm1, [{c} + {c_row} + 64]\n",
+            "tileloadd tmm2, [{c} + {c_row} + 2048]\n",
+            "tileloadd tmm3, [{c} + {c_row} + 2112]\n",
+            "jmp 3f\n",
+            "2:\n",
+            "tilezero tmm0\n",
+            "tilezero tmm1\n",
+            "tilezero tmm2\n",
+            "tilezero tmm3\n",
+            "3:\n",
+            "test {steps}, {steps}\n",
+            "jz 5f\n",
+            "4:\n"
+        )
+    };
+}
+
+/// The foot of the loop, and the accumulators to the block.
+macro_rules! end {
+    () => {
+        concat!(
+            "dec {steps}\n",
+            "jnz 4b\n",
+            "5:\n",
+            "tilestored [{c} + {c_row}], tmm0\n",
+            "tilestored [{c} + {c_row} + 64], tmm1\n",
+            "tilestored [{c} + {c_row} + 2048], tmm2\n",
+            "tilestored [{c} + {c_row} + 2112], tmm3\n"
+        )
+    };
+}
+
 /// The loop over k of a 32 × 32 block: `$step` for every `$of_a` pairs of A and `$of_b` of B.
 macro_rules! block {
     ($of_a:literal $of_b:literal, [$($step:expr),+], $a:expr, $b:expr, $start:expr, $c:expr) => {{
@@ -70,32 +109,11 @@ macro_rules! block {
         // 0 and 64 of its rows 0 and 16. Tile registers and the counters are the only other things that change.
         unsafe {
             asm!(
-                "test {add:e}, {add:e}",
-                "jz 2f",
-                "tileloadd tmm0, [{c} + {c_row}]",
-                "tileloadd tmm1, [{c} + {c_row} + 64]",
-                "tileloadd tmm2, [{c} + {c_row} + 2048]",
-                "tileloadd tmm3, [{c} + {c_row} + 2112]",
-                "jmp 3f",
-                "2:",
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
-                "3:",
-                "test {steps}, {steps}",
-                "jz 5f",
-                "4:",
+                begin!(),
                 $($step,)+
                 concat!("add {a}, 2048 * ", $of_a),
                 concat!("add {b}, 2048 * ", $of_b),
-                "dec {steps}",
-                "jnz 4b",
-                "5:",
-                "tilestored [{c} + {c_row}], tmm0",
-                "tilestored [{c} + {c_row} + 64], tmm1",
-                "tilestored [{c} + {c_row} + 2048], tmm2",
-                "tilestored [{c} + {c_row} + 2112], tmm3",
+                end!(),
                 add = in(reg) i32::from($start == Start::Add),
                 steps = inout(reg) a.len() / $of_a => _,
                 a = inout(reg) a.as_ptr() => _,
@@ -122,33 +140,12 @@ macro_rules! strided {
         // `holds` has found within its lines.
         unsafe {
             asm!(
-                "test {add:e}, {add:e}",
-                "jz 2f",
-                "tileloadd tmm0, [{c} + {c_row}]",
-                "tileloadd tmm1, [{c} + {c_row} + 64]",
-                "tileloadd tmm2, [{c} + {c_row} + 2048]",
-                "tileloadd tmm3, [{c} + {c_row} + 2112]",
-                "jmp 3f",
-                "2:",
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
-                "3:",
-                "test {steps}, {steps}",
-                "jz 5f",
-                "4:",
+                begin!(),
                 $($step,)+
                 concat!("add {a}, 2048 * ", $of_a),
                 "add {b}, {b_step}",
                 "add {b_second}, {b_step}",
-                "dec {steps}",
-                "jnz 4b",
-                "5:",
-                "tilestored [{c} + {c_row}], tmm0",
-                "tilestored [{c} + {c_row} + 64], tmm1",
-                "tilestored [{c} + {c_row} + 2048], tmm2",
-                "tilestored [{c} + {c_row} + 2112], tmm3",
+                end!(),
                 add = in(reg) i32::from($start == Start::Add),
                 steps = inout(reg) steps => _,
                 a = inout(reg) a.as_ptr() => _,
@@ -304,6 +301,7 @@ mod tests {
         super::{Model, Tile, Tiles},
         *,
     };
+    use crate::skipped::skipped;
 
     fn pairs(steps: usize, mut byte: impl FnMut() -> u8) -> Vec<Pair> {
         let mut pairs = vec![Pair::ZERO; steps];
@@ -331,7 +329,7 @@ mod tests {
     /// The processor's tiles, or a line that says that it has none.
     fn tiles() -> Option<Tiles> {
         Tiles::get()
-            .inspect_err(|refusal| println!("SKIPPED: no tiles here: {}", refusal.reason()))
+            .inspect_err(|refusal| skipped(refusal.reason()))
             .ok()
     }
 

@@ -64,6 +64,5 @@ pub(crate) static ISA: Isa = Isa {
     }),
     lookup: avx512::LOOKUP,
     dense: avx512::DENSE,
-    tiles: true,
     peak: Some(instructions::dots),
 };

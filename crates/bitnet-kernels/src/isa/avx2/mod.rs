@@ -36,7 +36,6 @@ pub(crate) static ISA: Isa = Isa {
     many_rows: None,
     lookup: None,
     dense: DENSE,
-    tiles: false,
     peak: Some(dots),
 };
 

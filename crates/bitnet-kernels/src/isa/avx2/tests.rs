@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::{Kernel, SUM_BLOCK, gemm::blocking::Sums, isa::Loops, system::shared_out::Rectangle};
+use crate::{Kernel, SUM_BLOCK, gemm::blocking::Sums, isa::Loops, skipped::skipped, system::shared_out::Rectangle};
 
 /// Floats that hurt: ties of ±k/2, tiny, huge, and ordinary ones.
 fn floats(len: std::ops::Range<usize>) -> impl Strategy<Value = Vec<f32>> {
@@ -32,7 +32,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
 fn loops() -> Option<(Loops, Loops)> {
     let avx2 = "avx2".parse::<Kernel>();
     if let Err(error) = &avx2 {
-        println!("SKIPPED: {error}");
+        skipped(error);
     }
     Some((Kernel::SCALAR.loops(), avx2.ok()?.loops()))
 }

@@ -30,7 +30,6 @@ pub(crate) static ISA: Isa = Isa {
     many_rows: None,
     lookup: LOOKUP,
     dense: DENSE,
-    tiles: false,
     peak: Some(dots),
 };
 

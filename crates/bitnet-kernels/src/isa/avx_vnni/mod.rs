@@ -31,7 +31,6 @@ pub(crate) static ISA: Isa = Isa {
         blocks: blocks::blocks,
         ..avx2::DENSE
     },
-    tiles: false,
     peak: Some(dots),
 };
 
@@ -83,12 +82,13 @@ mod tests {
             base_three::Blocks,
             blocking::{Lanes, Sixteen},
         },
+        skipped::skipped,
     };
 
     #[test]
     fn agrees_with_scalar() {
         if "avx512-vnni".parse::<Kernel>().is_err() {
-            println!("SKIPPED: the dot product of AVX-VNNI in the encoding of AVX-512: no AVX-512 VNNI");
+            skipped("AVX-VNNI in the encoding of AVX-512: no AVX-512 VNNI here");
             return;
         }
         let scalar = Kernel::SCALAR.loops();

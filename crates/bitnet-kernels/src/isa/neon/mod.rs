@@ -41,7 +41,6 @@ pub(crate) static ISA: Isa = Isa {
         blocks: blocks::blocks,
         ..scalar::DENSE
     },
-    tiles: false,
     peak: Some(dots),
 };
 

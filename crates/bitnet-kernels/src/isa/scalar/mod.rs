@@ -29,7 +29,6 @@ pub(crate) static ISA: Isa = Isa {
     many_rows: None,
     lookup: None,
     dense: DENSE,
-    tiles: false,
     peak: None,
 };
 
@@ -167,6 +166,8 @@ fn each_output(
     mut out: Rectangle<'_, f32>,
     write: impl Fn(&mut f32, f32),
 ) {
+    let (rows, width) = (sums.rows(), sums.width());
+    assert!(out.rows() == rows && out.width() == width && sx.len() == rows);
     for (row, sx) in sx.iter().enumerate() {
         let excess = excess.map_or(0, |excess| excess[row]);
         let terms = out.row(row).iter_mut().zip(sums.row(row));

@@ -3,6 +3,7 @@
 use super::*;
 use crate::float::pieces::{Floats, Int8Codes, TernaryCodes};
 use crate::isa::amx::{Model, Tile};
+use crate::skipped::skipped;
 
 /// Packs element by element, and multiplies with the model of the instruction: on every processor.
 #[derive(Clone, Copy)]
@@ -80,9 +81,7 @@ fn numbers(len: usize, seed: u64) -> Vec<f32> {
 
 fn machine() -> Option<Tiled> {
     Tiled::get()
-        .inspect_err(|reason| {
-            println!("SKIPPED on the processor, the model of the instruction ran: {reason}")
-        })
+        .inspect_err(|reason| skipped(format!("{reason}; the model of the instruction ran")))
         .ok()
 }
 

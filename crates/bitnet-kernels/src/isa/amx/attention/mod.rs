@@ -29,8 +29,8 @@ mod softmax;
 use softmax::Rows;
 pub(crate) use softmax::Softmax;
 
-use super::{Block, Pair, Passes, SIDE, Start, Strided, Unit};
-use crate::{KeysValues, system::shared_out::fetch};
+use super::{Block, ISA, Pair, Passes, SIDE, Start, Strided, Unit};
+use crate::{FloatFormat, Kernel, KeysValues, system::shared_out::fetch};
 
 /// Query rows at a time.
 pub(crate) const ROWS: usize = SIDE;
@@ -75,8 +75,13 @@ pub(crate) struct Attention {
     sums: Vec<Block<f32>>,
 }
 
-/// Whether heads of this width can be computed: whole steps of k.
-pub(crate) fn takes(width: usize) -> bool {
+/// Whether `kernel` attends to such keys and values here: it is `amx`, they are bf16, and a head is whole steps of k wide.
+pub(crate) fn takes(kernel: Kernel, head: &KeysValues<'_>) -> bool {
+    let bf16 = [head.keys, head.values].map(|panels| panels.format == FloatFormat::Bf16);
+    std::ptr::eq(kernel.loops().isa(), &ISA) && bf16 == [true; 2] && whole_steps(head.width)
+}
+
+fn whole_steps(width: usize) -> bool {
     width > 0 && width.is_multiple_of(SIDE)
 }
 
@@ -87,7 +92,7 @@ impl Attention {
     ///
     /// # Panics
     ///
-    /// If `width` is not taken (see [`takes`]), or a slice is too short.
+    /// If `width` is no whole number of steps, or a slice is too short.
     pub(crate) fn attend(
         &mut self,
         unit: &impl Unit,
@@ -103,7 +108,7 @@ impl Attention {
             width,
         } = head;
         assert!(
-            takes(width) && out.len().is_multiple_of(width),
+            whole_steps(width) && out.len().is_multiple_of(width),
             "rows of {width}"
         );
         let rows = out.len() / width;

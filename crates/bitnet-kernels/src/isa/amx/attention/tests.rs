@@ -1,8 +1,9 @@
 use super::*;
 use crate::{
-    FloatFormat, GROUP, Panels,
+    GROUP, Panels,
     dense::Line,
     isa::amx::{Model, Tiles},
+    skipped::skipped,
 };
 
 fn random(seed: u64) -> impl FnMut() -> f32 {
@@ -163,10 +164,10 @@ fn a_nan_shows_in_its_row_alone() {
 fn the_instructions_agree_bit_for_bit() {
     let vectors = Softmax::detect();
     if let Softmax::Portable = vectors {
-        println!("SKIPPED: no AVX-512 here");
+        skipped("no AVX-512 here");
     }
     let tiles = Tiles::get()
-        .inspect_err(|refusal| println!("SKIPPED: no tiles here: {}", refusal.reason()));
+        .inspect_err(|refusal| skipped(refusal.reason()));
     for (width, positions, rows) in [(32, 32, 32), (64, 300, 31), (96, 129, 1), (128, 260, 17)] {
         let head = Head::new(width, positions, 2.0, 11);
         let mut random = random(13);
