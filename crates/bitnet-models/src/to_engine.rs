@@ -335,9 +335,9 @@ mod tests {
     fn what_the_engine_runs_reaches_its_shape() {
         let shape = |model: ModelConfig, quant| model.engine_shape(&quant).unwrap();
         let norms = [
-            (NormPlacement::Pre, Norms::Pre),
-            (NormPlacement::Inside, Norms::Inside),
-            (NormPlacement::Sub, Norms::Sub),
+            (NormPlacement::Pre, Norms::PRE),
+            (NormPlacement::Inside, Norms::INSIDE),
+            (NormPlacement::Sub, Norms::SUB),
         ];
         for (norm, expected) in norms {
             let quant = QuantConfig {
