@@ -30,7 +30,8 @@ fn devices(backend: &Value) -> usize {
     backend["devices"].as_array().unwrap().len()
 }
 
-/// The first WGPU adapter, as `doctor` shows it. A user's machine may have none; the project's own checks may not go without.
+/// The first WGPU adapter, as `doctor` shows it. A user's machine may have none; the project's own checks may not go
+/// without.
 #[cfg(feature = "wgpu")]
 fn adapter() -> Option<Value> {
     let wgpu = backend("wgpu");

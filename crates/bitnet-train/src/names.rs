@@ -3,7 +3,8 @@
 //! A parameter is saved under its path in the model, and the path through a `Projection` names the variant. A ternary layer
 //! in training and a float layer were both called `Latent`, they are `Ternary` and `Float` now. Files with the old name are
 //! read as long as there are such runs: their parameters are renamed on the way in, in this place alone, so that models know
-//! one name. The model that is loaded tells which of the two a layer is; the ids, by which the optimiser's state is kept, stay.
+//! one name. The model that is loaded tells which of the two a layer is. The ids, by which the optimiser's state is kept,
+//! stay.
 
 use std::collections::HashMap;
 use std::path::Path;
