@@ -57,7 +57,8 @@ pub fn engine(
              (--activations float does not)",
         );
     }
-    Ok(checkpoint.engine(setup::engine_options(args, threads)?)?)
+    let options = setup::engine_options(args, threads)?;
+    Ok(checkpoint.engine(options)?)
 }
 
 /// Whether a model file runs on a backend: on the CPU engine, which serves flex.
@@ -73,6 +74,10 @@ pub fn engine_only(backend: Backend) -> anyhow::Result<bool> {
 
 /// A model file with the activations that were asked for.
 pub fn with_activations(checkpoint: Checkpoint, args: &EngineArgs) -> Checkpoint {
+    let checkpoint = match args.head {
+        Some(_) => checkpoint.with_chosen_head(),
+        None => checkpoint,
+    };
     match args.activations {
         None => checkpoint,
         Some(args::Activations::Int8) => checkpoint.with_activations(ActivationQuantizer::Int8),

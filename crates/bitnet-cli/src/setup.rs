@@ -110,10 +110,11 @@ pub fn describe_engine(engine: &Engine) -> String {
         kernel,
         strategy,
         layout: _,
-        head,
+        head: _,
         cache,
         threads: _,
     } = engine.options();
+    let head = engine.head();
     match engine.layout() {
         Some(layout) => {
             format!("{kernel}, {strategy} products, {layout}, {head} head, {cache} cache")

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bitnet_kernels::{
-    DenseFormat, DenseMatrix, FloatFormat, GROUP, Kernel, KeysValues, Layout, MAX_INT8_COLS,
-    PackedTernary, Strategy, unpack_scaled_f32,
+    BlockMatrix, DenseFormat, DenseMatrix, FloatFormat, GROUP, Kernel, KeysValues, Layout,
+    MAX_INT8_COLS, PackedTernary, Strategy, unpack_scaled_f32,
 };
 
 use crate::{
@@ -78,6 +78,7 @@ pub(crate) struct Model {
 #[derive(Debug)]
 pub(crate) enum Embedding {
     Dense(Arc<DenseMatrix>),
+    Blocks(Arc<BlockMatrix>),
     Ternary(PackedTernary),
 }
 
@@ -86,6 +87,7 @@ impl Embedding {
     pub(crate) fn row(&self, token: usize, out: &mut [f32]) {
         match self {
             Embedding::Dense(matrix) => matrix.row(token, out),
+            Embedding::Blocks(matrix) => matrix.row(token, out),
             Embedding::Ternary(packed) => unpack_scaled_f32(packed.view().row(token), out),
         }
     }
@@ -93,6 +95,7 @@ impl Embedding {
     fn bytes(&self) -> usize {
         match self {
             Embedding::Dense(matrix) => matrix.bytes(),
+            Embedding::Blocks(matrix) => matrix.bytes(),
             Embedding::Ternary(packed) => packed.bytes(),
         }
     }
@@ -154,33 +157,53 @@ impl Engine {
             let table = DenseMatrix::from_rows(vocab, hidden, options.head, kernel, fill);
             Ok(Arc::new(table))
         };
-        let ternary = |table: Table| source.ternary_table(table).map_err(EngineError::Source);
         let norm = source.final_norm().map_err(EngineError::Source)?;
         check_norm("model.norm", Some(&norm), true, hidden, &placement(&shape))?;
-        let ternary_head = |name: &str, packed: PackedTernary| {
+        let linear = |name: &'static str, weights: Weights| {
             let layer = LinearWeights {
-                weights: Weights::Ternary(packed),
+                weights,
                 norm: Some(norm.clone()),
             };
             let name = || name.to_owned();
             Linear::new(&name, layer, [vocab, hidden], shape.activations, &options)
         };
-        let dense_head = |matrix: Arc<DenseMatrix>| Linear {
-            matrix: Matrix::Dense(matrix),
+        let given = |table| source.table(table).map_err(EngineError::Source);
+        let head_of = |matrix: Matrix| Linear {
+            matrix,
             norm: Some(norm.clone()),
         };
-        let embedding = match ternary(Table::Embedding)? {
-            Some(packed) => Embedding::Ternary(packed),
-            None => Embedding::Dense(dense(Table::Embedding)?),
-        };
-        let head = match (&embedding, shape.tie_word_embeddings) {
-            (Embedding::Dense(matrix), true) => dense_head(Arc::clone(matrix)),
-            (Embedding::Ternary(packed), true) => {
-                ternary_head("model.embed_tokens", packed.clone())?
+        // What the head is, if it is the embedding.
+        let (embedding, tied) = match given(Table::Embedding)? {
+            Some(Weights::Ternary(packed)) => {
+                let tied = match shape.tie_word_embeddings {
+                    true => Some(Weights::Ternary(packed.clone())),
+                    false => None,
+                };
+                let tied = tied.map(|weights| linear("model.embed_tokens", weights));
+                (Embedding::Ternary(packed), tied.transpose()?)
             }
-            (_, false) => match ternary(Table::Head)? {
-                Some(packed) => ternary_head("lm_head", packed)?,
-                None => dense_head(dense(Table::Head)?),
+            Some(weights) => {
+                let table = linear("model.embed_tokens", weights)?;
+                let embedding = match &table.matrix {
+                    Matrix::Blocks(matrix) => Embedding::Blocks(Arc::clone(matrix)),
+                    Matrix::Dense(matrix) => Embedding::Dense(Arc::clone(matrix)),
+                    Matrix::Ternary(_) | Matrix::TernaryInt4(_) => {
+                        unreachable!("floats do not become codes")
+                    }
+                };
+                (embedding, Some(table))
+            }
+            None => {
+                let matrix = dense(Table::Embedding)?;
+                let tied = head_of(Matrix::Dense(Arc::clone(&matrix)));
+                (Embedding::Dense(matrix), Some(tied))
+            }
+        };
+        let head = match (tied, shape.tie_word_embeddings) {
+            (Some(tied), true) => tied,
+            _ => match given(Table::Head)? {
+                Some(weights) => linear("lm_head", weights)?,
+                None => head_of(Matrix::Dense(dense(Table::Head)?)),
             },
         };
         let layers = (0..shape.num_hidden_layers)
@@ -290,6 +313,11 @@ impl Engine {
         self.options
     }
 
+    /// How its head is stored.
+    pub fn head(&self) -> String {
+        self.model.head.matrix.format()
+    }
+
     /// How its ternary weights are stored, the first matrix' of them; `None` of a float model.
     pub fn layout(&self) -> Option<Layout> {
         let mut linears = self.model.layers.iter().flat_map(Layer::linears);
@@ -300,6 +328,7 @@ impl Engine {
     pub fn weight_bytes(&self) -> usize {
         let own_embedding = match (&self.model.embedding, &self.model.head.matrix) {
             (Embedding::Dense(table), Matrix::Dense(head)) if Arc::ptr_eq(table, head) => 0,
+            (Embedding::Blocks(table), Matrix::Blocks(head)) if Arc::ptr_eq(table, head) => 0,
             (embedding, _) => embedding.bytes(),
         };
         self.read_bytes() + own_embedding

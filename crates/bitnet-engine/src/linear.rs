@@ -191,6 +191,15 @@ impl Matrix {
         }
     }
 
+    /// How it is stored, in a word.
+    pub(crate) fn format(&self) -> String {
+        match self {
+            Matrix::Ternary(w) | Matrix::TernaryInt4(w) => w.layout().to_string(),
+            Matrix::Dense(w) => w.format().to_string(),
+            Matrix::Blocks(w) => format!("{} blocks", w.format()),
+        }
+    }
+
     pub(crate) fn layout(&self) -> Option<Layout> {
         match self {
             Matrix::Ternary(w) | Matrix::TernaryInt4(w) => Some(w.layout()),

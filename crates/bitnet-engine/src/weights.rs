@@ -79,17 +79,19 @@ pub enum Table {
 
 /// A model to run.
 pub trait Source: Sync {
-    /// The codes of a table that is ternary; `None` of one whose rows are floats.
+    /// A table to be held as it is given; `None` of one whose rows are asked for and held as [`Options::head`] says.
     ///
     /// # Errors
     ///
     /// If it cannot be read.
-    fn ternary_table(&self, table: Table) -> Result<Option<PackedTernary>, SourceError> {
+    ///
+    /// [`Options::head`]: crate::Options::head
+    fn table(&self, table: Table) -> Result<Option<Weights>, SourceError> {
         let _ = table;
         Ok(None)
     }
 
-    /// Writes a row of a float table, `[hidden_size]`.
+    /// Writes a row of a table, `[hidden_size]`.
     fn table_row(&self, table: Table, token: usize, out: &mut [f32]);
 
     /// The block `index`.

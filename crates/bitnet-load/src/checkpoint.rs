@@ -6,12 +6,15 @@ use bitnet_engine::{ActivationQuantizer, Engine, Gate, Granularity, Norms, Optio
 use bitnet_formats::{
     ModelFile, model,
     model::{
-        Activation, ActivationFormat, LayerRole, ModelDescription, ModelShape, Projection, Role,
-        Rope, Tensor, WeightFormat,
+        Activation, ActivationFormat, Form, LayerRole, ModelDescription, ModelShape, Projection,
+        Role, Rope, Tensor, WeightFormat,
     },
 };
 
-use crate::{LoadError, weights::FileWeights};
+use crate::{
+    LoadError,
+    weights::{FileWeights, Holding},
+};
 
 /// What ternary layers do to their input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub enum Activations {
     /// int8 by absmax of each token, of which the file says nothing: the model was not made for it, and its answers move by
     /// the rounding. Peers do the same in blocks. [`Checkpoint::with_activations`] takes floats.
     AssumedInt8,
+    /// int8 in blocks of 32, for float weights that are stored in blocks of codes: what such files are made for.
+    Int8Blocks,
     /// Floats.
     Float,
 }
@@ -31,6 +36,8 @@ pub struct Checkpoint {
     path: PathBuf,
     file: ModelFile,
     activations: Activations,
+    /// Whether tables in blocks of codes stay so.
+    tables: bool,
 }
 
 impl Checkpoint {
@@ -44,10 +51,17 @@ impl Checkpoint {
         let file = ModelFile::open(path)?;
         let description = file.source().description();
         let ternary = description.weights.value != WeightFormat::Float;
+        let in_blocks = file.source().tensors().iter().any(|entry| {
+            let is_projection = matches!(entry.role, Role::Layer(_, LayerRole::Projection(_)));
+            is_projection && entry.form == Form::Blocks
+        });
         let activations = match description.activations.value {
             ActivationFormat::Int8 => Activations::Int8,
             ActivationFormat::Float | ActivationFormat::Unknown if ternary => {
                 Activations::AssumedInt8
+            }
+            ActivationFormat::Float | ActivationFormat::Unknown if in_blocks => {
+                Activations::Int8Blocks
             }
             ActivationFormat::Float | ActivationFormat::Unknown => Activations::Float,
         };
@@ -55,15 +69,24 @@ impl Checkpoint {
             path: path.to_owned(),
             file,
             activations,
+            tables: true,
         })
     }
 
-    /// The model with other activations than its file says. Ternary weights times floats are held as floats.
+    /// The model with other activations than its file says. Codes times floats are held as floats.
     pub fn with_activations(mut self, activations: ActivationQuantizer) -> Checkpoint {
+        let ternary = self.description().weights.value != WeightFormat::Float;
         self.activations = match activations {
             ActivationQuantizer::Float => Activations::Float,
-            ActivationQuantizer::Int8 | ActivationQuantizer::Int4 => Activations::Int8,
+            _ if ternary => Activations::Int8,
+            _ => Activations::Int8Blocks,
         };
+        self
+    }
+
+    /// The model with an embedding and a head as [`Options::head`] says, where they would be held as their file stores them.
+    pub fn with_chosen_head(mut self) -> Checkpoint {
+        self.tables = false;
         self
     }
 
@@ -166,7 +189,7 @@ impl Checkpoint {
             },
             activations: match self.activations {
                 Activations::Int8 | Activations::AssumedInt8 => ActivationQuantizer::Int8,
-                Activations::Float => ActivationQuantizer::Float,
+                Activations::Int8Blocks | Activations::Float => ActivationQuantizer::Float,
             },
             norms: Norms {
                 block: true,
@@ -184,7 +207,13 @@ impl Checkpoint {
     ///
     /// If a tensor is not what its type demands, the processor lacks the kernel, or no threads can be started.
     pub fn engine(&self, options: Options) -> Result<Engine, LoadError> {
-        let weights = FileWeights::new(self.file.source())?;
+        let blocks = self.activations != Activations::Float;
+        let holding = Holding {
+            kernel: options.kernel,
+            blocks,
+            tables: blocks && self.tables,
+        };
+        let weights = FileWeights::new(self.file.source(), holding)?;
         Engine::new(self.shape(), &weights, options).map_err(|error| match error {
             bitnet_engine::EngineError::Source(source) => {
                 match source.downcast::<bitnet_formats::Error>() {

@@ -2,13 +2,25 @@
 
 use bitnet_engine::{LayerWeights, LinearWeights, Source, SourceError, Table, Weights};
 use bitnet_formats::model::{
-    LayerRole, ModelDescription, Projection, Role, Tensor, TensorSource, WeightFormat,
+    Form, LayerRole, ModelDescription, Projection, Role, Stored, Tensor, TensorSource, WeightFormat,
 };
-use bitnet_kernels::{Granularity, PackedTernary, WeightQuantizer};
+use bitnet_kernels::{Granularity, Kernel, PackedTernary, WeightQuantizer};
+
+/// How float matrices are handed over.
+#[derive(Clone, Copy)]
+pub(crate) struct Holding {
+    /// The kernel that will run.
+    pub kernel: Kernel,
+    /// Matrices of codes in blocks as codes, whose products round activations; not as floats.
+    pub blocks: bool,
+    /// Tables too; not row by row.
+    pub tables: bool,
+}
 
 /// A file's tensors.
 pub(crate) struct FileWeights<'a> {
     source: &'a dyn TensorSource,
+    holding: Holding,
     /// Whether the rows of each table are ternary.
     ternary: [bool; 2],
 }
@@ -17,7 +29,10 @@ impl<'a> FileWeights<'a> {
     /// # Errors
     ///
     /// If the first row of a table cannot be read.
-    pub(crate) fn new(source: &'a dyn TensorSource) -> Result<Self, bitnet_formats::Error> {
+    pub(crate) fn new(
+        source: &'a dyn TensorSource,
+        holding: Holding,
+    ) -> Result<Self, bitnet_formats::Error> {
         let mut ternary = [false; 2];
         let description = source.description();
         for (table, ternary) in [Table::Embedding, Table::Head]
@@ -27,7 +42,11 @@ impl<'a> FileWeights<'a> {
             let absent = table == Table::Head && description.tied_head.value;
             *ternary = !absent && is_ternary(source, role_of(table))?;
         }
-        Ok(Self { source, ternary })
+        Ok(Self {
+            source,
+            holding,
+            ternary,
+        })
     }
 
     fn description(&self) -> &ModelDescription {
@@ -51,20 +70,42 @@ impl<'a> FileWeights<'a> {
         there.then(read).transpose()
     }
 
-    fn linear(&self, layer: usize, projection: Projection) -> Result<LinearWeights, SourceError> {
-        let weights = match self.read(Role::Layer(layer, LayerRole::Projection(projection)))? {
-            Tensor::Ternary(ternary) => Weights::Ternary(ternary.coarsened().into_packed()?),
-            Tensor::Float { values, .. } => {
-                let [rows, cols] = projection.shape(&self.description().shape);
-                if self.description().weights.value == WeightFormat::OnlineAbsMean {
-                    let (absmean, whole) = (WeightQuantizer::AbsMean, Granularity::Tensor);
-                    let packed = PackedTernary::from_latent(&values, rows, cols, absmean, whole)?;
-                    Weights::Ternary(packed)
-                } else {
-                    Weights::Float { values, rows, cols }
-                }
-            }
+    /// A matrix of floats as its file stores it, unless that would round activations and they are not to be.
+    fn stored(&self, role: Role) -> Result<Option<Weights>, SourceError> {
+        let Holding { kernel, blocks, .. } = self.holding;
+        let stored = self.source.read_stored(role, kernel)?;
+        let weights = match stored {
+            Some(Stored::Dense(matrix)) => Some(Weights::Dense(matrix)),
+            Some(Stored::Blocks(matrix)) if blocks => Some(Weights::Blocks(matrix)),
+            Some(Stored::Blocks(_)) | None => None,
         };
+        if weights.is_some() {
+            self.source.release(role);
+        }
+        Ok(weights)
+    }
+
+    fn projection(&self, role: Role, [rows, cols]: [usize; 2]) -> Result<Weights, SourceError> {
+        let format = self.description().weights.value;
+        if format == WeightFormat::Float
+            && let Some(weights) = self.stored(role)?
+        {
+            return Ok(weights);
+        }
+        Ok(match self.read(role)? {
+            Tensor::Ternary(ternary) => Weights::Ternary(ternary.coarsened().into_packed()?),
+            Tensor::Float { values, .. } if format == WeightFormat::OnlineAbsMean => {
+                let (absmean, whole) = (WeightQuantizer::AbsMean, Granularity::Tensor);
+                let packed = PackedTernary::from_latent(&values, rows, cols, absmean, whole)?;
+                Weights::Ternary(packed)
+            }
+            Tensor::Float { values, .. } => Weights::Float { values, rows, cols },
+        })
+    }
+
+    fn linear(&self, layer: usize, projection: Projection) -> Result<LinearWeights, SourceError> {
+        let role = Role::Layer(layer, LayerRole::Projection(projection));
+        let weights = self.projection(role, projection.shape(&self.description().shape))?;
         let inside = self.description().norms.value.projection_norms;
         let norm = self.norm(layer, LayerRole::InputNorm(projection), inside)?;
         Ok(LinearWeights { weights, norm })
@@ -72,14 +113,27 @@ impl<'a> FileWeights<'a> {
 }
 
 impl Source for FileWeights<'_> {
-    fn ternary_table(&self, table: Table) -> Result<Option<PackedTernary>, SourceError> {
-        if !self.ternary[table as usize] {
-            return Ok(None);
+    fn table(&self, table: Table) -> Result<Option<Weights>, SourceError> {
+        let role = role_of(table);
+        if self.ternary[table as usize] {
+            return Ok(match self.read(role)? {
+                Tensor::Ternary(ternary) => {
+                    Some(Weights::Ternary(ternary.coarsened().into_packed()?))
+                }
+                Tensor::Float { .. } => None,
+            });
         }
-        Ok(match self.read(role_of(table))? {
-            Tensor::Ternary(ternary) => Some(ternary.coarsened().into_packed()?),
-            Tensor::Float { .. } => None,
-        })
+        // Tables of floats are narrowed row by row, as the options say.
+        let entry = self
+            .source
+            .tensors()
+            .iter()
+            .find(|entry| entry.role == role);
+        let in_blocks = entry.is_some_and(|entry| entry.form == Form::Blocks);
+        if in_blocks && self.holding.tables {
+            return self.stored(role);
+        }
+        Ok(None)
     }
 
     fn table_row(&self, table: Table, token: usize, out: &mut [f32]) {
@@ -126,7 +180,7 @@ fn role_of(table: Table) -> Role {
 fn is_ternary(source: &dyn TensorSource, role: Role) -> Result<bool, bitnet_formats::Error> {
     let entry = source.tensors().iter().find(|entry| entry.role == role);
     match source.description().weights.value {
-        _ if entry.is_some_and(|entry| entry.ternary) => Ok(true),
+        _ if entry.is_some_and(|entry| entry.form == Form::Codes) => Ok(true),
         WeightFormat::TernaryValues { .. } => {
             let mut row = vec![0.0; source.description().shape.hidden_size];
             source.read_row(role, 0, &mut row)?;

@@ -137,3 +137,21 @@ fn int8_is_assumed_of_ternary_weights_and_said() {
     // value, which outweighs the typical one by a few times.
     assert!(error > 0.0 && error < 0.1, "{error}");
 }
+
+/// Blocks are held as codes: their products differ from those of the floats that they stand for by the rounding of
+/// activations alone.
+#[test]
+fn float_blocks_run_as_they_are_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = goldens().join("hf/llama-float");
+    let file = ModelFile::open(&source).unwrap();
+    let path = folder.path().join("llama.gguf");
+    convert(&file, Target::Gguf(bitnet_formats::TensorType::F16), &path).unwrap();
+    let halves = open(&path);
+    assert_eq!(halves.activations(), Activations::Float);
+    let expected = logits(&mut open(&source).engine(exact(1)).unwrap());
+    let found = logits(&mut halves.engine(exact(2)).unwrap());
+    let error = difference(&found, &expected, 48);
+    // Weights lose 13 bits: 2^-12 of each in the worst case, in seven products in turn.
+    assert!(error > 0.0 && error < 7.0 / 4096.0, "{error:e}");
+}

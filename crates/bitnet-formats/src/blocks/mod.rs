@@ -16,6 +16,7 @@
 //! | PQ2_0 | 142, once 42 | 128 | 34 | 2.125 | `q2_0`, ternary |
 //! | PTQ1_0 | 143 | 128 | 28 | 1.75 | `ptq1_0`, ternary |
 
+mod codes;
 mod float;
 mod i2_s;
 mod ptq1_0;
@@ -30,6 +31,7 @@ mod tq1_0;
 mod tq2_0;
 mod trits;
 
+pub(crate) use codes::{block_format, decode_row};
 pub use i2_s::I2sOrder;
 pub use tensor_type::{EncodeError, TensorType};
 pub(crate) use ternary::{decode_ternary, encode_ternary};

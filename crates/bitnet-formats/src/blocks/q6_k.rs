@@ -8,15 +8,24 @@ use super::f16_at;
 pub(super) const WEIGHTS: usize = 256;
 pub(super) const BYTES: usize = 210;
 
+/// Weights that share a scale.
+pub(super) const PER_SCALE: usize = 16;
+
 pub(super) fn decode(block: &[u8], out: &mut [f32]) {
-    let (ql, rest) = block.split_at(128);
-    let (qh, rest) = rest.split_at(64);
-    let d = f16_at(rest, 16).to_f32();
     for (e, out) in out.iter_mut().enumerate() {
-        let half = e / 128;
-        let low = ql[64 * half + e % 64] >> (4 * (e / 64 % 2)) & 15;
-        let high = qh[32 * half + e % 32] >> (2 * (e / 32 % 4)) & 3;
-        let scale = f32::from(rest[e / 16] as i8);
-        *out = d * scale * f32::from((low | high << 4) as i8 - 32);
+        *out = scale(block, e / PER_SCALE) * f32::from(code(block, e));
     }
+}
+
+/// `d · scales[index]`.
+pub(super) fn scale(block: &[u8], index: usize) -> f32 {
+    f16_at(block, BYTES - 2).to_f32() * f32::from(block[192 + index] as i8)
+}
+
+/// `q - 32` of weight `e`.
+pub(super) fn code(block: &[u8], e: usize) -> i8 {
+    let half = e / 128;
+    let low = block[64 * half + e % 64] >> (4 * (e / 64 % 2)) & 15;
+    let high = block[128 + 32 * half + e % 32] >> (2 * (e / 32 % 4)) & 3;
+    (low | high << 4) as i8 - 32
 }

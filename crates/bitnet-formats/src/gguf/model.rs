@@ -2,16 +2,19 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use bitnet_kernels::{BlockMatrix, DenseFormat, DenseMatrix, Kernel};
+
 use super::{
     describe::Metadata,
     file::{GgufFile, GgufTensor},
 };
 use crate::{
     Error, I2sOrder, TensorType,
+    blocks::{block_format, decode_row},
     error::{Fault, Place},
     model::{
-        Finding, LayerRole, ModelDescription, Names, Projection, Role, Tensor, TensorEntry,
-        TensorSource, WeightFormat, interleaved_row,
+        Finding, Form, LayerRole, ModelDescription, Names, Projection, Role, Stored, Tensor,
+        TensorEntry, TensorSource, WeightFormat, interleaved_row,
     },
 };
 
@@ -56,6 +59,15 @@ impl GgufModel {
         &self.file
     }
 
+    /// Where a file keeps a row.
+    fn row_in_file(&self, role: Role, row: usize) -> usize {
+        if self.is_interleaved(role) {
+            interleaved_row(row, self.description.shape.head_dim)
+        } else {
+            row
+        }
+    }
+
     fn stored(&self, role: Role) -> Result<(&TensorEntry, GgufTensor<'_>), Error> {
         let index = self.tensors.binary_search_by_key(&role, |entry| entry.role);
         let entry = index.ok().map(|index| &self.tensors[index]);
@@ -85,10 +97,9 @@ impl TensorSource for GgufModel {
 
     fn read(&self, role: Role) -> Result<Tensor, Error> {
         let (entry, tensor) = self.stored(role)?;
-        let head_dim = self.description.shape.head_dim;
         let rows: Option<Vec<usize>> = self.is_interleaved(role).then(|| {
             (0..entry.shape[0])
-                .map(|row| interleaved_row(row, head_dim))
+                .map(|row| self.row_in_file(role, row))
                 .collect()
         });
         if let Some(ternary) = tensor.to_ternary()? {
@@ -111,8 +122,39 @@ impl TensorSource for GgufModel {
         Ok(Tensor::Float { shape, values })
     }
 
+    fn read_stored(&self, role: Role, kernel: Kernel) -> Result<Option<Stored>, Error> {
+        let (entry, tensor) = self.stored(role)?;
+        let [rows, cols] = entry.shape[..] else {
+            return Ok(None);
+        };
+        let at = |row| self.row_in_file(role, row);
+        let ty = tensor.tensor_type();
+        if let Some(format) = block_format(ty) {
+            let size = tensor.bytes().len() / rows;
+            let matrix = BlockMatrix::from_rows(rows, cols, format, kernel, |row, to| {
+                decode_row(ty, &tensor.bytes()[at(row) * size..][..size], to);
+            });
+            let matrix = matrix
+                .map_err(|error| Fault::tensor(tensor.name(), error).within(self.file.path()))?;
+            return Ok(Some(Stored::Blocks(matrix)));
+        }
+        let format = match ty {
+            TensorType::F16 => DenseFormat::F16,
+            TensorType::Bf16 => DenseFormat::Bf16,
+            _ => return Ok(None),
+        };
+        let mut read = Ok(());
+        let matrix = DenseMatrix::from_rows(rows, cols, format, kernel, |row, out| {
+            if read.is_ok() {
+                read = tensor.row_to_f32(at(row), out);
+            }
+        });
+        read.map(|()| Some(Stored::Dense(matrix)))
+    }
+
     fn read_row(&self, role: Role, row: usize, out: &mut [f32]) -> Result<(), Error> {
-        self.stored(role)?.1.row_to_f32(row, out)
+        let tensor = self.stored(role)?.1;
+        tensor.row_to_f32(self.row_in_file(role, row), out)
     }
 
     fn release(&self, role: Role) {
@@ -215,7 +257,12 @@ fn entries(file: &GgufFile, description: &ModelDescription) -> Result<Vec<Tensor
             name: tensor.name().into(),
             shape,
             storage: tensor.tensor_type().to_string(),
-            ternary: tensor.tensor_type().is_ternary(),
+            form: match tensor.tensor_type() {
+                ty if ty.is_ternary() => Form::Codes,
+                TensorType::F16 | TensorType::Bf16 => Form::Half,
+                TensorType::F32 => Form::Full,
+                _ => Form::Blocks,
+            },
             bytes: tensor.bytes().len() as u64,
         });
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use bitnet_kernels::Granularity;
+use bitnet_kernels::{DenseFormat, DenseMatrix, Granularity, Kernel};
 
 use super::{
     config::{GenerationConfig, HfConfig},
@@ -17,7 +17,7 @@ use crate::{
     json,
     model::{
         ActivationFormat, Finding, LayerRole, ModelDescription, Names, Projection, Role,
-        SpecialTokens, Tensor, TensorEntry, TensorSource, WeightFormat, ternary_values,
+        SpecialTokens, Stored, Tensor, TensorEntry, TensorSource, WeightFormat, ternary_values,
     },
     safetensors::{Checkpoint, Dtype, SafeTensor},
 };
@@ -165,6 +165,26 @@ impl TensorSource for HfModel {
         }
         let shape = entry.shape.clone();
         Ok(Tensor::Float { shape, values })
+    }
+
+    fn read_stored(&self, role: Role, kernel: Kernel) -> Result<Option<Stored>, Error> {
+        let Some((entry, tensor)) = self.stored(role) else {
+            return Err(self.fault(&role.name(Names::HuggingFace), "the model has none"));
+        };
+        let (Dtype::F16 | Dtype::Bf16, [rows, cols]) = (tensor.dtype(), &entry.shape[..]) else {
+            return Ok(None);
+        };
+        let format = match tensor.dtype() {
+            Dtype::F16 => DenseFormat::F16,
+            _ => DenseFormat::Bf16,
+        };
+        let mut read = Ok(());
+        let matrix = DenseMatrix::from_rows(*rows, *cols, format, kernel, |row, out| {
+            if read.is_ok() {
+                read = tensor.decode_from(row * cols, out);
+            }
+        });
+        read.map(|()| Some(Stored::Dense(matrix)))
     }
 
     fn read_row(&self, role: Role, row: usize, out: &mut [f32]) -> Result<(), Error> {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::describe::Seen;
 use crate::{
     error::{Fault, Place},
-    model::{LayerRole, ModelDescription, Names, Projection, Role, TensorEntry, WeightFormat},
+    model::{
+        Form, LayerRole, ModelDescription, Names, Projection, Role, TensorEntry, WeightFormat,
+    },
     safetensors::{Checkpoint, Dtype, SafeTensor},
 };
 
@@ -113,7 +115,12 @@ pub(super) fn entries_of(
             role,
             shape,
             storage: tensor.dtype().to_string(),
-            ternary: tensor.dtype() == Dtype::U8,
+            form: match tensor.dtype() {
+                Dtype::F16 | Dtype::Bf16 => Form::Half,
+                Dtype::F32 => Form::Full,
+                // The only other type that a tensor may have, see `check_shape`.
+                _ => Form::Codes,
+            },
             bytes: tensor.bytes().len() as u64,
             name,
         });

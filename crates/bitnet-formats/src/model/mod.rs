@@ -12,7 +12,7 @@ pub use description::{
     SpecialTokens, TokenizerKind, WeightFormat,
 };
 pub use role::{LayerRole, Projection, Role};
-pub use source::{Tensor, TensorEntry, TensorSource};
+pub use source::{Form, Stored, Tensor, TensorEntry, TensorSource};
 
 pub(crate) use role::Names;
 pub(crate) use rope_rows::interleaved_row;
