@@ -43,7 +43,7 @@ mod tile;
 pub use format::BlockFormat;
 pub use matrix::{BlockMatrix, BlockRow};
 pub use rows::BlockRows;
-pub(crate) use rows::XBlock;
+pub(crate) use rows::{XBlock, quantize_blocks};
 pub(crate) use tile::{BlockOperands, block_product};
 
 /// Weights of a block, and activations that share a scale.

@@ -8,10 +8,10 @@
 //! has the codes 0 and the scale NaN, so that its own outputs are NaN and no other row's.
 
 use super::{BLOCK, QUADS};
-use crate::{Kernel, isa::Loops};
+use crate::Kernel;
 
 /// A block of activations.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub(crate) struct XBlock {
     /// Codes, four neighbours at a time.
@@ -24,6 +24,21 @@ pub(crate) struct XBlock {
     pub start: i32,
     /// The same of each half.
     pub starts: [i32; 2],
+}
+
+impl XBlock {
+    /// Without codes yet: d and `Σ q` of each half.
+    #[inline(always)]
+    pub(crate) fn new(scale: f32, sums: [i32; 2]) -> XBlock {
+        let total = sums[0] + sums[1];
+        XBlock {
+            codes: [[0; 4]; QUADS],
+            scale,
+            sum: scale * total as f32,
+            start: -8 * total,
+            starts: [-8 * sums[0], -8 * sums[1]],
+        }
+    }
 }
 
 /// Rows of activations for products with a [`BlockMatrix`](super::BlockMatrix) of any format; the buffers are reused.
@@ -48,10 +63,8 @@ impl BlockRows {
             x.len()
         );
         (self.cols, self.rows) = (cols, x.len() / cols);
-        let loops = kernel.loops();
-        self.blocks.clear();
-        self.blocks
-            .extend(x.as_chunks::<BLOCK>().0.iter().map(|x| block(loops, x)));
+        self.blocks.resize(x.len() / BLOCK, XBlock::default());
+        kernel.loops().quantize_blocks(x, &mut self.blocks);
     }
 
     /// Number of rows.
@@ -60,31 +73,57 @@ impl BlockRows {
     }
 }
 
-fn block(loops: Loops, x: &[f32; BLOCK]) -> XBlock {
-    let max = f32::from_bits(loops.max_abs_bits(x));
-    let mut codes = [[0; 4]; QUADS];
+/// Quantises whole blocks. Loops that a compiler turns into vectors of any width.
+#[inline(always)]
+pub(crate) fn quantize_blocks(x: &[f32], out: &mut [XBlock]) {
+    for (x, out) in x.as_chunks().0.iter().zip(out) {
+        *out = block(x);
+    }
+}
+
+#[inline(always)]
+fn block(x: &[f32; BLOCK]) -> XBlock {
+    /// Added to a float below 2^22 it leaves the nearest integer, ties to even, in the low bits of the sum.
+    const ROUND: f32 = 12_582_912.0;
+    // As bits without the sign: infinity is above all numbers and NaN above infinity.
+    let mut magnitudes = [0; BLOCK];
+    for (magnitude, x) in magnitudes.iter_mut().zip(x) {
+        *magnitude = x.to_bits() & 0x7fff_ffff;
+    }
+    let max = f32::from_bits(tree(magnitudes, u32::max));
     let inverse = 127.0 / max;
+    let mut codes = [0i32; BLOCK];
     let scale = if !max.is_finite() {
         f32::NAN
     } else if inverse.is_finite() {
-        loops.quantize_row(x, inverse, codes.as_flattened_mut());
+        for (code, x) in codes.iter_mut().zip(x) {
+            *code = (x * inverse + ROUND).to_bits() as i32 - ROUND.to_bits() as i32;
+        }
         max / 127.0
     } else {
         0.0
     };
-    let sum = |quads: &[[i8; 4]]| -> i32 {
-        let codes = quads.as_flattened().iter();
-        codes.map(|code| i32::from(*code)).sum()
-    };
-    let halves = [sum(&codes[..QUADS / 2]), sum(&codes[QUADS / 2..])];
-    let total = halves[0] + halves[1];
-    XBlock {
-        codes,
-        scale,
-        sum: scale * total as f32,
-        start: -8 * total,
-        starts: halves.map(|half| -8 * half),
+    let (halves, _) = codes.as_chunks::<{ BLOCK / 2 }>();
+    let halves = [halves[0], halves[1]].map(|half| tree(half, |a, b| a + b));
+    let mut block = XBlock::new(scale, halves);
+    let bytes = block.codes.as_flattened_mut().iter_mut();
+    for (byte, code) in bytes.zip(codes) {
+        *byte = code as i8;
     }
+    block
+}
+
+/// All values in one, halves of them side by side.
+#[inline(always)]
+fn tree<T: Copy, const N: usize>(mut values: [T; N], of: impl Fn(T, T) -> T) -> T {
+    let mut count = N / 2;
+    while count > 0 {
+        for i in 0..count {
+            values[i] = of(values[i], values[i + count]);
+        }
+        count /= 2;
+    }
+    values[0]
 }
 
 #[cfg(test)]

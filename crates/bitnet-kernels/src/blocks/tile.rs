@@ -2,7 +2,8 @@
 //!
 //! A tile is `R` rows of `x` by `G` groups of weights, as in `dense`: `R · G` float sums of 16 outputs live through all
 //! blocks, and as many integer ones through a block. Groups are the outer loop, so that the tile's weights stay in the
-//! level-two cache while all rows of `x` pass over them, and what unpacking codes takes is shared by `R` rows.
+//! level-two cache while all rows of `x` pass over them, and what unpacking codes takes is shared by `R` rows. One row reads
+//! one group at a time: of two or four side by side memory gives 80 to 96 % of what it gives of one stream.
 
 use super::XBlock;
 use crate::dense::Line;

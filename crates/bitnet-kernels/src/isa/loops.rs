@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::Isa;
 use crate::{
     BlockFormat,
-    blocks::BlockOperands,
+    blocks::{BlockOperands, XBlock},
     dense::{FloatOutput, Int8Output, Line, Operands},
     gemm::{
         activations::Rows,
@@ -118,6 +118,8 @@ loops! {
         dense_f16(operands: Operands<'_, f32>, groups: Range<usize>, out: FloatOutput<'_>);
         /// Products of int8 with int8.
         dense_int8(operands: Operands<'_, [i8; 4]>, groups: Range<usize>, out: Int8Output<'_>);
+        /// Activations to blocks.
+        quantize_blocks(x: &[f32], out: &mut [XBlock]);
         /// Products with weights in blocks.
         blocks(format: BlockFormat, operands: BlockOperands<'_>, groups: Range<usize>, out: FloatOutput<'_>);
         /// Replaces scores by `e^(s - max)` and returns their sum.

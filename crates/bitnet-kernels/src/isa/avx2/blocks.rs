@@ -4,7 +4,7 @@
 //! sign of `q`, at most `2 · 128 · 127 = 32512` a pair (a code of an activation never is -128). 4-bit codes are stored
 //! without a sign; the pairs of a whole block add up in int16: `8 · 2 · 15 · 127 = 30480`.
 
-use crate::blocks::block_product;
+use crate::blocks::{XBlock, block_product, quantize_blocks as quantize};
 
 /// The operations on 16 floats, which AVX-VNNI takes as they are.
 pub(crate) mod floats {
@@ -157,5 +157,11 @@ mod ops {
 
 block_product! {
     #[target_feature(enable = "avx2,fma,f16c")]
-    blocks, rows [4, 2, 1], wide 1, narrow 4, self::ops
+    blocks, rows [4, 2, 1], wide 1, narrow 1, self::ops
+}
+
+/// The quantiser of activations with 256-bit registers.
+#[target_feature(enable = "avx2")]
+pub(crate) fn quantize_blocks(x: &[f32], out: &mut [XBlock]) {
+    quantize(x, out);
 }

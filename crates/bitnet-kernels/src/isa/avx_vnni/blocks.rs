@@ -56,7 +56,7 @@ block_operations!(ops, "avx2,avxvnni", _mm256_dpbusd_avx_epi32);
 
 block_product! {
     #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
-    blocks, rows [4, 2, 1], wide 1, narrow 4, self::ops
+    blocks, rows [4, 2, 1], wide 1, narrow 1, self::ops
 }
 
 /// The same source with AVX-512's encoding of the instruction, on machines that have no other.
@@ -68,6 +68,6 @@ pub(crate) mod evex {
 
     block_product! {
         #[target_feature(enable = "avx2,fma,f16c,avx512vnni,avx512vl")]
-        blocks, rows [4, 2, 1], wide 1, narrow 4, self::ops
+        blocks, rows [4, 2, 1], wide 1, narrow 1, self::ops
     }
 }

@@ -145,5 +145,5 @@ mod ops {
 
 block_product! {
     #[target_feature(enable = "neon,dotprod")]
-    blocks, rows [2, 1], wide 1, narrow 2, self::ops
+    blocks, rows [2, 1], wide 1, narrow 1, self::ops
 }
