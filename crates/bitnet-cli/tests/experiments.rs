@@ -213,6 +213,11 @@ fn mistakes_are_named() {
             "model.linear",
         ),
         (
+            "model.linear=ternary",
+            "model.input_size=1000000000000",
+            "GB of memory",
+        ),
+        (
             "set = [\"model.linear=ternary\"]",
             "learning_rates = [1e-3]",
             "as many as",

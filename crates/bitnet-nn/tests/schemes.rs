@@ -19,11 +19,7 @@ const EPS: f32 = 1e-5;
 /// Every combination that a configuration can ask for.
 fn schemes() -> Vec<Quantization> {
     let mut all = Vec::new();
-    for weights in [
-        WeightQuantizer::AbsMean,
-        WeightQuantizer::AbsMedian,
-        WeightQuantizer::Sign,
-    ] {
+    for weights in WeightQuantizer::ALL {
         for granularity in [
             Granularity::Tensor,
             Granularity::Row,
@@ -69,7 +65,7 @@ fn w_hat(scheme: Quantization, w: &[f32]) -> Vec<f32> {
         let (low, high) = (sorted[(group.len() - 1) / 2], sorted[group.len() / 2]);
         let centre = match scheme.weights {
             WeightQuantizer::AbsMedian => (low + high) / 2.0,
-            _ => mean_abs,
+            WeightQuantizer::AbsMean | WeightQuantizer::Sign => mean_abs,
         };
         let s = 1.0 / centre.max(EPS);
         let code = |v: f32| match scheme.weights {

@@ -100,5 +100,6 @@ fn fifty_steps_of_adam_learn_a_ternary_teacher() {
         assert!(count > n * k / 10, "{count} weights are {code}");
     }
     let last = loss(packed.forward(x)).into_scalar::<f32>();
-    assert!(last < first / 3.0, "the loss went from {first} to {last}");
+    // One code of the teacher's missed in every output leaves 0.2² / 3, a 29th of the first loss.
+    assert!(last < first / 30.0, "the loss went from {first} to {last}");
 }

@@ -39,6 +39,11 @@ fn execute(args: ExperimentArgs) -> anyhow::Result<Outcome> {
         interrupted: interrupt::watch_quietly()?,
     };
     let all = plan.first_jobs()?;
+    // Before the first step of the first run.
+    for job in &all {
+        bitnet_train::check_training(&job.config, args.device.backend)
+            .with_context(|| format!("variant \"{}\"", plan.config.variants[job.variant].name))?;
+    }
     if let Some(file) = args.out.as_ref().filter(|out| out.is_file()) {
         bail!("--out {} is a file; give a folder", file.display());
     }

@@ -49,6 +49,11 @@ pub enum WeightQuantizer {
     Sign,
 }
 
+impl WeightQuantizer {
+    /// All of them. The tests of every crate take them from here.
+    pub const ALL: [WeightQuantizer; 3] = [Self::AbsMean, Self::AbsMedian, Self::Sign];
+}
+
 /// How a ternary layer quantises what it is given, one scale a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

@@ -7,7 +7,7 @@
 
 use std::{io::Write as _, sync::Once};
 
-use bitnet_kernels::{Kernel, Layout, PackedView, Strategy};
+use bitnet_kernels::{Kernel, Layout, PackedView, Strategy, WeightQuantizer};
 
 /// A small deterministic generator (xorshift), so that large inputs need no strategy of proptest.
 pub struct Random(pub u64);
@@ -62,6 +62,13 @@ pub fn kernels() -> Vec<Kernel> {
         }
     }
     Kernel::available()
+}
+
+/// The quantisers whose codes are `round(w · s)`.
+pub fn rounding() -> Vec<WeightQuantizer> {
+    let all = WeightQuantizer::ALL.into_iter();
+    all.filter(|quantizer| *quantizer != WeightQuantizer::Sign)
+        .collect()
 }
 
 /// Every kernel of this machine with each of its strategies.

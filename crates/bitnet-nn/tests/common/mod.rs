@@ -10,7 +10,6 @@ use bitnet_nn::{BitLinear, BitLinearConfig, Granularity, WeightQuantizer};
 use burn::module::Param;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
-pub const QUANTIZERS: [WeightQuantizer; 2] = [WeightQuantizer::AbsMean, WeightQuantizer::AbsMedian];
 pub const GRANULARITIES: [Granularity; 2] = [Granularity::Tensor, Granularity::Row];
 
 /// Features in: around the 4 activations and the 16 weights of a word.
@@ -27,9 +26,10 @@ pub const SHAPE: [usize; 3] = [8, 5, 33];
 /// host rounds by ½. A CPU backend gets none: it must be exact.
 pub const DIVISION_ULPS: u32 = 3;
 
+/// The quantisers whose codes are `round(w · s)`, with and without a scale a row.
 pub fn quantisers() -> impl Iterator<Item = (WeightQuantizer, Granularity)> {
-    QUANTIZERS
-        .into_iter()
+    let all = WeightQuantizer::ALL.into_iter();
+    all.filter(|quantizer| *quantizer != WeightQuantizer::Sign)
         .flat_map(|quantizer| GRANULARITIES.map(|granularity| (quantizer, granularity)))
 }
 
