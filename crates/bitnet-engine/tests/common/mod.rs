@@ -1,10 +1,27 @@
 //! The same Transformer in plain loops and f64.
 
+#![allow(dead_code)] // every test file has its own copy, and needs a part of it
+
 use bitnet_engine::{
-    ActivationQuantizer, Granularity, LayerWeights, LinearWeights, Norms, RandomWeights, Shape,
-    Source, SourceError, Table, Weights,
+    ActivationQuantizer, Granularity, LayerWeights, LinearWeights, Norms, Options, RandomWeights,
+    Shape, Source, SourceError, Table, Weights,
 };
-use bitnet_kernels::{float::Gate, quantize_activations, quantize_activations_int4};
+use bitnet_kernels::{
+    DenseFormat, FloatFormat, Kernel, Layout, Strategy, float::Gate, quantize_activations,
+    quantize_activations_int4,
+};
+
+/// One thread, dot products, and everything in f32.
+pub fn options() -> Options {
+    Options {
+        threads: 1,
+        kernel: Kernel::detect(),
+        strategy: Strategy::Dot,
+        layout: Some(Layout::TwoBit),
+        head: DenseFormat::F32,
+        cache: FloatFormat::F32,
+    }
+}
 
 /// Small and odd: widths that are no multiples of 16, shared key/value heads.
 pub fn shape(norms: Norms, gate: Gate, tied: bool) -> Shape {
