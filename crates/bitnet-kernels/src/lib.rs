@@ -21,7 +21,7 @@
 //! | `format` | the packed word and the matrix of such words, owned and borrowed; the line of run-time layouts |
 //! | `quantize` | the scheme; weights to words, activations to int8, both back to floats |
 //! | `gemm` | the integer products: `canonical` words for training, `prepacked` weights for inference; layouts, loop nests |
-//! | `isa` | which instruction set ([`Kernel`]), and the loops of each: `scalar`, `neon`, `avx2`, `avx_vnni`, `avx512`, `amx` |
+//! | `isa` | which instruction set ([`Kernel`]), and the loops of each: `scalar`, `neon`, `i8mm`, `avx2`, `avx_vnni`, `avx512`, `amx` |
 //! | `blocks` | products with float weights in blocks of 8- or 4-bit codes, as GGUF has them |
 //! | `dense` | float and int8 products for inference: the float twin, the head, attention |
 //! | `float` | the float operations around the products, one pass each |

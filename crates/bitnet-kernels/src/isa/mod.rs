@@ -117,6 +117,7 @@ macro_rules! table {
 table! {
     "scalar": scalar,
     "neon": neon on "aarch64",
+    "neon-i8mm": i8mm on "aarch64",
     "avx2": avx2 on "x86_64",
     "avx-vnni": avx_vnni on "x86_64",
     "avx512-vnni": avx512 on "x86_64",

@@ -27,21 +27,27 @@ pub(crate) static ISA: Isa = Isa {
     layout: Layout::TwoBit,
     // NEON is part of the baseline, for which plain loops are compiled anyway.
     rows: scalar::ROWS,
-    panels: PanelLoops {
-        two_bit,
-        base_three,
-        decode,
-        gemm,
-        signed: scalar::signed,
-        rows_at_a_time: ROWS,
-    },
+    panels: PANELS,
     many_rows: None,
     lookup: None,
-    dense: DenseLoops {
-        blocks: blocks::blocks,
-        ..scalar::DENSE
-    },
+    dense: DENSE,
     peak: Some(dots),
+};
+
+/// Prepacked products.
+pub(crate) const PANELS: PanelLoops = PanelLoops {
+    two_bit,
+    base_three,
+    decode,
+    gemm,
+    signed: scalar::signed,
+    rows_at_a_time: ROWS,
+};
+
+/// Dense products, of which those in blocks are NEON's own.
+pub(crate) const DENSE: DenseLoops = DenseLoops {
+    blocks: blocks::blocks,
+    ..scalar::DENSE
 };
 
 /// Rows of `x` at most in one call of [`gemm`].
@@ -216,7 +222,7 @@ fn first_digits(bytes: uint8x16_t) -> uint8x16_t {
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn load(line: &Line) -> [uint8x16_t; 4] {
+pub(crate) fn load(line: &Line) -> [uint8x16_t; 4] {
     let line = line.0.as_ptr().cast::<u8>();
     // SAFETY: a line is 64 bytes.
     unsafe {
