@@ -8,7 +8,7 @@
 //! Ids are row-major `[batch_size, context]`; `targets` are `inputs` shifted by one token.
 
 use crate::DataError;
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 /// Inputs and the tokens to predict from them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,8 +91,8 @@ impl<'a> BatchSampler<'a> {
     /// The batch of one step. Starts are uniform in `0..=len - context - 1`, so every token but the first can be a
     /// target, and windows may overlap or repeat.
     pub fn batch(&self, step: u64) -> Batch {
-        let mut dice = Dice::new(self.seed, step);
-        let starts = (0..self.batch_size).map(|_| dice.below(self.tokens.len() - self.context));
+        let mut rng = Rng::new(self.seed, step);
+        let starts = (0..self.batch_size).map(|_| rng.below(self.tokens.len() - self.context));
         Batch::gather(self.tokens, starts, self.context)
     }
 }

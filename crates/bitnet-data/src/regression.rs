@@ -1,8 +1,8 @@
 //! Examples of a random linear map, with noise: `y = W* x + σ ε` with `x, ε ~ N(0, 1)` and `W* ~ N(0, 1/inputs)`.
 
 use crate::DataError;
-use crate::dice::Dice;
 use crate::lines::check_split;
+use crate::rng::Rng;
 
 /// Inputs and outputs of a map.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,8 +27,8 @@ impl Regression {
         seed: u64,
     ) -> Self {
         let normals = |stream: u64, count: usize| -> Vec<f64> {
-            let mut dice = Dice::new(seed, stream);
-            (0..count).map(|_| dice.normal()).collect()
+            let mut rng = Rng::new(seed, stream);
+            (0..count).map(|_| rng.normal()).collect()
         };
         let teacher = normals(0, outputs * inputs);
         let x = normals(1, examples * inputs);

@@ -7,7 +7,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::DataError;
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 /// Batches that are sorted together.
 const POOL: usize = 50;
@@ -57,8 +57,8 @@ impl EpochSampler {
     }
 
     fn epoch(&self, epoch: u64) -> Vec<Vec<usize>> {
-        let mut dice = Dice::new(self.seed, epoch);
-        let mut order = dice.permutation(self.lengths.len());
+        let mut rng = Rng::new(self.seed, epoch);
+        let mut order = rng.permutation(self.lengths.len());
         for pool in order.chunks_mut(POOL.saturating_mul(self.batch_size)) {
             pool.sort_by_key(|example| self.lengths[*example]);
         }
@@ -66,7 +66,7 @@ impl EpochSampler {
             .chunks(self.batch_size)
             .map(<[usize]>::to_vec)
             .collect();
-        let shuffled = dice.permutation(batches.len());
+        let shuffled = rng.permutation(batches.len());
         shuffled.into_iter().map(|i| batches[i].clone()).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! Token ids for models that read and write whole sequences: four special ids in front of the tokenizer's, and batches
 //! padded to one width.
 
-use crate::dice::Dice;
+use crate::rng::Rng;
 use crate::{DataError, Tokenizer};
 
 /// Fills a row after its sequence.
@@ -108,11 +108,11 @@ impl PaddedBatch {
             return;
         }
         // A stream of its own beside that of the order of the examples.
-        let mut dice = Dice::new(seed, step | 1 << 63);
+        let mut rng = Rng::new(seed, step | 1 << 63);
         let limit = (share * f64::from(1u32 << 30)) as usize;
         for (row, length) in self.ids.chunks_mut(self.width).zip(&self.lengths) {
             for id in &mut row[..*length] {
-                if dice.below(1 << 30) < limit {
+                if rng.below(1 << 30) < limit {
                     *id = UNK as i32;
                 }
             }

@@ -38,7 +38,7 @@ mod words;
 
 pub use probes::{Probe, ProbeKind, probes};
 
-use crate::dice::Dice;
+use crate::rng::Rng;
 use plot::Story;
 
 /// Streams of one seed: what the corpus draws is independent of what the probes draw.
@@ -49,18 +49,18 @@ const PROBE_STREAM: u64 = 1;
 ///
 /// The text is plain ASCII and depends on `seed` only: a longer text of the same seed begins with the shorter one.
 pub fn generate(seed: u64, characters: usize) -> String {
-    let mut dice = Dice::new(seed, CORPUS_STREAM);
+    let mut rng = Rng::new(seed, CORPUS_STREAM);
     let mut text = String::new();
     let mut hero = None;
     let mut facts_due = 0;
     while text.len() < characters {
         if facts_due == 0 {
-            let story = Story::tell(&mut dice, hero);
+            let story = Story::tell(&mut rng, hero);
             text.push_str(&story.full_text());
             hero = Some(story.hero);
-            facts_due = 2 + dice.below(3);
+            facts_due = 2 + rng.below(3);
         } else {
-            text.push_str(&arithmetic::fact(&mut dice));
+            text.push_str(&arithmetic::fact(&mut rng));
             facts_due -= 1;
         }
         text.push('\n');

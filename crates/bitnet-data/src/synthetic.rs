@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dice::Dice;
+use crate::rng::Rng;
 use crate::{DataError, Pairs};
 
 /// What is asked of the source.
@@ -27,17 +27,16 @@ pub enum SyntheticTask {
 
 impl SyntheticTask {
     /// A source of letters, or of two numbers; a length is drawn for the letters, and for each of the numbers.
-    fn source(self, lengths: &RangeInclusive<usize>, dice: &mut Dice) -> String {
+    fn source(self, lengths: &RangeInclusive<usize>, rng: &mut Rng) -> String {
         let (shortest, longest) = (*lengths.start(), *lengths.end());
-        let length =
-            |dice: &mut Dice| shortest + dice.below((longest - shortest).saturating_add(1));
+        let length = |rng: &mut Rng| shortest + rng.below((longest - shortest).saturating_add(1));
         match self {
             SyntheticTask::Addition => {
-                let mut number = || number(length(dice), dice);
+                let mut number = || number(length(rng), rng);
                 format!("{}+{}", number(), number())
             }
-            _ => (0..length(dice))
-                .map(|_| char::from(b'a' + dice.below(26) as u8))
+            _ => (0..length(rng))
+                .map(|_| char::from(b'a' + rng.below(26) as u8))
                 .collect(),
         }
     }
@@ -87,7 +86,7 @@ pub fn splits(
         });
     }
     let name = format!("{} of length {shortest} to {longest}", task.name());
-    let mut dice = Dice::new(seed, 0);
+    let mut rng = Rng::new(seed, 0);
     let (mut seen, mut sources) = (HashSet::new(), Vec::new());
     // Where fewer than one draw in a hundred is new, the space is all but exhausted.
     let mut draws = wanted.saturating_mul(100);
@@ -97,7 +96,7 @@ pub fn splits(
             return Err(DataError::FewSources { name, have, wanted });
         }
         draws -= 1;
-        let source = task.source(&lengths, &mut dice);
+        let source = task.source(&lengths, &mut rng);
         if seen.insert(source.clone()) {
             sources.push(source);
         }
@@ -114,11 +113,11 @@ pub fn splits(
 }
 
 /// A number of exactly `digits` digits; a single digit may be 0.
-fn number(digits: usize, dice: &mut Dice) -> String {
+fn number(digits: usize, rng: &mut Rng) -> String {
     let digit =
-        |least: usize, dice: &mut Dice| char::from(b'0' + (least + dice.below(10 - least)) as u8);
-    let first = digit(usize::from(digits > 1), dice);
-    let rest: String = (1..digits).map(|_| digit(0, dice)).collect();
+        |least: usize, rng: &mut Rng| char::from(b'0' + (least + rng.below(10 - least)) as u8);
+    let first = digit(usize::from(digits > 1), rng);
+    let rest: String = (1..digits).map(|_| digit(0, rng)).collect();
     format!("{first}{rest}")
 }
 

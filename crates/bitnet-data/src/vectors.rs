@@ -6,8 +6,8 @@ use std::path::Path;
 use csv::StringRecord;
 
 use crate::classes::{check, unknown};
-use crate::dice::Dice;
 use crate::lines::{at, check_split, csv_error};
+use crate::rng::Rng;
 use crate::{DataError, file};
 
 /// Labelled vectors of one width.
@@ -145,7 +145,7 @@ impl Vectors {
 
     /// The same examples in an order that depends on the seed alone.
     pub fn shuffled(self, seed: u64) -> Self {
-        let order = Dice::new(seed, 0).permutation(self.labels.len());
+        let order = Rng::new(seed, 0).permutation(self.labels.len());
         let rows = order
             .iter()
             .flat_map(|i| &self.values[i * self.width..][..self.width]);

@@ -15,15 +15,15 @@
 //! |---|---|
 //! | `shape`, `weights`, `random` | what goes in |
 //! | `engine` | repacking at load; the public face |
-//! | `forward`, `heads` | the order of work of a pass; its attention |
+//! | `forward`, `attention` | the order of work of a pass; its attention |
 //! | `linear` | norm, quantiser and product of one layer |
 //! | `session`, `rope` | the key/value cache, positions |
 //! | `partition`, `lent` | tasks, and outputs that they write in parts |
 //! | `pool` | the threads |
+mod attention;
 mod engine;
 mod error;
 mod forward;
-mod heads;
 mod lent;
 mod linear;
 mod partition;

@@ -88,13 +88,12 @@ impl MultiHeadAttention {
         }
     }
 
-    /// Self-attention in both directions: `x` `[b, t, m]` → `[b, t, m]`. `hidden` `[b, 1, 1, t]` is true where there is only
-    /// padding.
+    /// Self-attention in both directions: `x` `[b, t, m]` → `[b, t, m]`. `mask_pad` `[b, 1, 1, t]` is true at padding.
     pub(crate) fn bidirectional(
         &self,
         x_btm: Tensor<3>,
         positions: &Positions,
-        hidden: Option<&Tensor<4, Bool>>,
+        mask_pad: Option<&Tensor<4, Bool>>,
     ) -> Tensor<3> {
         let [q, k, v] = self.own(x_btm);
         let q_bhtd = positions.rotate(q, 0).swap_dims(1, 2);
@@ -102,7 +101,7 @@ impl MultiHeadAttention {
             keys: positions.rotate(k, 0).swap_dims(1, 2),
             values: v.swap_dims(1, 2),
         };
-        self.attend(q_bhtd, memory, hidden)
+        self.attend(q_bhtd, memory, mask_pad)
     }
 
     /// Self-attention of each position to itself and those before it. Padding at the end needs no mask: nothing before it
@@ -153,9 +152,9 @@ impl MultiHeadAttention {
             return self.output(cached_attention(q_bthd, keys, values, offset));
         }
         let (keys, values) = cache.visible(offset + time);
-        let hidden = cache.mask(time, offset).unsqueeze();
+        let mask = cache.mask(time, offset).unsqueeze();
         let memory = KeysValues { keys, values };
-        self.attend(q_bthd.swap_dims(1, 2), memory, Some(&hidden))
+        self.attend(q_bthd.swap_dims(1, 2), memory, Some(&mask))
     }
 
     /// Cross-attention: queries from `x` `[b, t, m]`, keys and values from the other sequence.
@@ -163,10 +162,10 @@ impl MultiHeadAttention {
         &self,
         x_btm: Tensor<3>,
         memory: KeysValues,
-        hidden: Option<&Tensor<4, Bool>>,
+        mask_pad: Option<&Tensor<4, Bool>>,
     ) -> Tensor<3> {
         let q_bthd = self.queries(self.q_proj.forward(x_btm));
-        self.attend(q_bthd.swap_dims(1, 2), memory, hidden)
+        self.attend(q_bthd.swap_dims(1, 2), memory, mask_pad)
     }
 
     /// Keys and values of the sequence that [`cross`](Self::cross) attends to, `[b, s, m]`.
@@ -202,20 +201,20 @@ impl MultiHeadAttention {
         &self,
         q_bhtd: Tensor<4>,
         memory: KeysValues,
-        hidden: Option<&Tensor<4, Bool>>,
+        mask: Option<&Tensor<4, Bool>>,
     ) -> Tensor<3> {
         let scale = 1.0 / (self.head_width as f64).sqrt();
-        let k_bhsd = share(memory.keys, self.heads);
-        let v_bhsd = share(memory.values, self.heads);
+        let k_bhsd = repeat_kv(memory.keys, self.heads);
+        let v_bhsd = repeat_kv(memory.values, self.heads);
         let dtype = q_bhtd.dtype();
         let scores_bhts = q_bhtd.mul_scalar(scale).matmul(k_bhsd.transpose());
         let scores_bhts = in_f32(scores_bhts);
-        let scores_bhts = match hidden {
-            Some(hidden) => scores_bhts.mask_fill(hidden.clone(), f32::NEG_INFINITY),
+        let scores_bhts = match mask {
+            Some(mask) => scores_bhts.mask_fill(mask.clone(), f32::NEG_INFINITY),
             None => scores_bhts,
         };
-        let shares_bhts = in_dtype(softmax(scores_bhts, 3), dtype);
-        self.output(shares_bhts.matmul(v_bhsd).swap_dims(1, 2))
+        let probs_bhts = in_dtype(softmax(scores_bhts, 3), dtype);
+        self.output(probs_bhts.matmul(v_bhsd).swap_dims(1, 2))
     }
 
     /// Joins the heads, `[b, t, h, d]` → `[b, t, m]`.
@@ -253,7 +252,7 @@ fn normed<const D: usize>(norm: &Option<RmsNorm>, x: Tensor<D>) -> Tensor<D> {
 }
 
 /// Repeats each key/value head for the query heads that share it, `[b, g, s, d]` → `[b, h, s, d]`.
-pub(crate) fn share(x_bgsd: Tensor<4>, heads: usize) -> Tensor<4> {
+pub(crate) fn repeat_kv(x_bgsd: Tensor<4>, heads: usize) -> Tensor<4> {
     let [batch, kv_heads, time, width] = x_bgsd.dims();
     let group = heads / kv_heads;
     if group == 1 {
@@ -265,7 +264,7 @@ pub(crate) fn share(x_bgsd: Tensor<4>, heads: usize) -> Tensor<4> {
         .reshape([batch, heads, time, width])
 }
 
-/// True where a query may not look: queries stand at `offset..offset + time`, keys at `0..keys`.
+/// The causal mask, true at future positions: queries stand at `offset..offset + time`, keys at `0..keys`.
 pub(crate) fn causal_mask(
     time: usize,
     keys: usize,

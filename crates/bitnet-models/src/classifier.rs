@@ -43,8 +43,8 @@ impl Classifier {
         self.config.check_length(sequences.dims()[1]);
         let ids = sequences.ids.clone();
         let x_btm = embed(&self.embed_tokens, ids, &self.positions, 0, &self.dropout);
-        let hidden = sequences.hidden.as_ref();
-        let x_btm = self.encoder.forward(x_btm, &self.positions, hidden);
+        let mask_pad = sequences.mask_pad.as_ref();
+        let x_btm = self.encoder.forward(x_btm, &self.positions, mask_pad);
         let x_bm = self.dropout.forward(sequences.mean(x_btm));
         linear(x_bm, self.head.val())
     }

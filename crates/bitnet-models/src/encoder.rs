@@ -20,7 +20,7 @@ pub struct Sequences {
     /// Token ids `[b, t]`.
     pub ids: Tensor<2, Int>,
     /// `[b, 1, 1, t]`, true where there is only padding; none if no sequence is padded.
-    pub hidden: Option<Tensor<4, Bool>>,
+    pub mask_pad: Option<Tensor<4, Bool>>,
     lengths: Vec<usize>,
 }
 
@@ -33,17 +33,17 @@ impl Sequences {
         let rows = lengths.len();
         assert_eq!(ids.len(), rows * width, "ids are not {rows} x {width}");
         let padded = lengths.iter().any(|length| *length < width);
-        let hidden = padded.then(|| {
-            let hidden: Vec<bool> = lengths
+        let mask_pad = padded.then(|| {
+            let mask_pad: Vec<bool> = lengths
                 .iter()
                 .flat_map(|length| (0..width).map(move |t| t >= *length))
                 .collect();
-            Tensor::from_data(TensorData::new(hidden, [rows, 1, 1, width]), device)
+            Tensor::from_data(TensorData::new(mask_pad, [rows, 1, 1, width]), device)
         });
         let ids = TensorData::new(ids.to_vec(), [rows, width]);
         Self {
             ids: Tensor::from_data(ids, (device, DType::I32)),
-            hidden,
+            mask_pad,
             lengths: lengths.to_vec(),
         }
     }
@@ -113,11 +113,11 @@ impl Encoder {
         &self,
         mut x_btm: Tensor<3>,
         positions: &Positions,
-        hidden: Option<&Tensor<4, Bool>>,
+        mask_pad: Option<&Tensor<4, Bool>>,
     ) -> Tensor<3> {
         for layer in &self.layers {
             x_btm = layer.self_attn_residual.around(x_btm, |x| {
-                layer.self_attn.bidirectional(x, positions, hidden)
+                layer.self_attn.bidirectional(x, positions, mask_pad)
             });
             x_btm = layer.mlp_residual.around(x_btm, |x| layer.mlp.forward(x));
         }

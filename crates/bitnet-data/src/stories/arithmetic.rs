@@ -1,6 +1,6 @@
 //! Facts about the numbers from 0 to 20: sums, differences and comparisons.
 
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 /// The largest number; no operand and no result exceeds it.
 pub(super) const LARGEST: usize = 20;
@@ -13,9 +13,9 @@ pub(super) struct Equation {
 }
 
 impl Equation {
-    pub(super) fn draw(dice: &mut Dice) -> Self {
-        let (small, large) = ordered_pair(dice);
-        match dice.one_in(2) {
+    pub(super) fn draw(rng: &mut Rng) -> Self {
+        let (small, large) = ordered_pair(rng);
+        match rng.one_in(2) {
             // small <= large, so that large - small and small + (large - small) both stay in range.
             true => Self {
                 left: format!("{small} + {} =", large - small),
@@ -32,15 +32,15 @@ impl Equation {
 /// One line without its end: "7 + 5 = 12.", "12 - 5 = 7.", "9 is more than 4." or "4 is less than 9."
 ///
 /// Three in four are equations; comparisons are rarer since they leave less to learn.
-pub(super) fn fact(dice: &mut Dice) -> String {
-    if !dice.one_in(4) {
-        let Equation { left, result } = Equation::draw(dice);
+pub(super) fn fact(rng: &mut Rng) -> String {
+    if !rng.one_in(4) {
+        let Equation { left, result } = Equation::draw(rng);
         return format!("{left} {result}.");
     }
     loop {
-        let (small, large) = ordered_pair(dice);
+        let (small, large) = ordered_pair(rng);
         if small < large {
-            return match dice.one_in(2) {
+            return match rng.one_in(2) {
                 true => format!("{large} is more than {small}."),
                 false => format!("{small} is less than {large}."),
             };
@@ -49,9 +49,9 @@ pub(super) fn fact(dice: &mut Dice) -> String {
 }
 
 /// Two numbers with `small <= large`, each of the 231 pairs equally likely.
-fn ordered_pair(dice: &mut Dice) -> (usize, usize) {
+fn ordered_pair(rng: &mut Rng) -> (usize, usize) {
     loop {
-        let (small, large) = (dice.below(LARGEST + 1), dice.below(LARGEST + 1));
+        let (small, large) = (rng.below(LARGEST + 1), rng.below(LARGEST + 1));
         if small <= large {
             return (small, large);
         }
@@ -97,8 +97,8 @@ mod tests {
 
     #[test]
     fn there_are_as_many_facts_as_documented() {
-        let mut dice = Dice::new(0, 0);
-        let facts: HashSet<String> = (0..40_000).map(|_| fact(&mut dice)).collect();
+        let mut rng = Rng::new(0, 0);
+        let facts: HashSet<String> = (0..40_000).map(|_| fact(&mut rng)).collect();
         assert_eq!(facts.len(), 231 + 231 + 210 + 210);
     }
 }

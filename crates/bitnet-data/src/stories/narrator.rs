@@ -7,7 +7,7 @@
 //! - "there" is the place mentioned last.
 
 use super::words::{LEADS, Person, Place, Thing};
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 /// The text so far, and what its short forms refer to.
 #[derive(Default)]
@@ -30,13 +30,13 @@ impl Narrator {
     }
 
     /// A person as the subject: by name, or every other time by pronoun where that is clear.
-    pub(super) fn subject(&mut self, dice: &mut Dice, person: Person) -> &'static str {
+    pub(super) fn subject(&mut self, rng: &mut Rng, person: Person) -> &'static str {
         let last = self
             .named
             .iter()
             .rev()
             .find(|named| named.pronoun == person.pronoun);
-        if last == Some(&person) && self.before.contains(&person) && dice.one_in(2) {
+        if last == Some(&person) && self.before.contains(&person) && rng.one_in(2) {
             self.now.push(person);
             return person.pronoun;
         }
@@ -56,16 +56,16 @@ impl Narrator {
     }
 
     /// A known thing, as "it" most of the time where that is clear.
-    pub(super) fn thing(&mut self, dice: &mut Dice, thing: Thing) -> String {
-        if self.thing == Some(thing) && !dice.one_in(3) {
+    pub(super) fn thing(&mut self, rng: &mut Rng, thing: Thing) -> String {
+        if self.thing == Some(thing) && !rng.one_in(3) {
             return "it".to_owned();
         }
         self.full_thing(thing)
     }
 
     /// Being at a place, as "there" every other time where that is clear.
-    pub(super) fn at(&mut self, dice: &mut Dice, place: Place) -> String {
-        if self.place == Some(place) && dice.one_in(2) {
+    pub(super) fn at(&mut self, rng: &mut Rng, place: Place) -> String {
+        if self.place == Some(place) && rng.one_in(2) {
             return "there".to_owned();
         }
         self.full_place(place)
@@ -84,9 +84,9 @@ impl Narrator {
     }
 
     /// Adds a sentence that tells what happened next, one time in three with a word that says so.
-    pub(super) fn then(&mut self, dice: &mut Dice, sentence: &str) {
-        match dice.one_in(3) {
-            true => self.say(&format!("{} {sentence}", dice.pick(&LEADS))),
+    pub(super) fn then(&mut self, rng: &mut Rng, sentence: &str) {
+        match rng.one_in(3) {
+            true => self.say(&format!("{} {sentence}", rng.pick(&LEADS))),
             false => self.say(sentence),
         }
     }

@@ -9,7 +9,7 @@ use super::words::{
     ADJECTIVES, GIVING, GRIEF, HIDING, JOY, LOSING, NOUNS, PEOPLE, PLACES, Person, Place, TIMES,
     Thing, WALKING,
 };
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 /// A finished story.
 pub(super) struct Story {
@@ -39,7 +39,7 @@ struct Deed {
 }
 
 struct Plot<'a> {
-    dice: &'a mut Dice,
+    rng: &'a mut Rng,
     narrator: Narrator,
     cast: [Person; 3],
     things: Vec<(Thing, Whereabouts)>,
@@ -48,27 +48,27 @@ struct Plot<'a> {
 
 impl Story {
     /// Tells a story whose hero is not the hero of the story before.
-    pub(super) fn tell(dice: &mut Dice, last_hero: Option<Person>) -> Self {
-        let cast = draw_cast(dice, last_hero);
+    pub(super) fn tell(rng: &mut Rng, last_hero: Option<Person>) -> Self {
+        let cast = draw_cast(rng, last_hero);
         let mut plot = Plot {
-            dice,
+            rng,
             narrator: Narrator::default(),
             cast,
             things: Vec::new(),
             deeds: Vec::new(),
         };
         plot.opening();
-        let events = match plot.dice.one_in(3) {
-            true => 2 + plot.dice.below(2),
+        let events = match plot.rng.one_in(3) {
+            true => 2 + plot.rng.below(2),
             false => {
                 plot.second_thing();
-                1 + plot.dice.below(3)
+                1 + plot.rng.below(3)
             }
         };
         for _ in 0..events {
             plot.event();
         }
-        let recap = plot.dice.one_in(6);
+        let recap = plot.rng.one_in(6);
         if recap {
             plot.recap();
         }
@@ -94,9 +94,9 @@ impl Story {
 }
 
 /// Three different people, the first of whom is not `avoid`.
-fn draw_cast(dice: &mut Dice, avoid: Option<Person>) -> [Person; 3] {
+fn draw_cast(rng: &mut Rng, avoid: Option<Person>) -> [Person; 3] {
     loop {
-        let cast = [(); 3].map(|()| dice.pick(&PEOPLE));
+        let cast = [(); 3].map(|()| rng.pick(&PEOPLE));
         if cast[0] != cast[1] && cast[0] != cast[2] && cast[1] != cast[2] && Some(cast[0]) != avoid
         {
             return cast;
@@ -109,8 +109,8 @@ impl Plot<'_> {
     fn opening(&mut self) {
         let hero = self.cast[0];
         let thing = self.draw_thing();
-        let time = self.dice.pick(&TIMES);
-        let place = self.dice.pick(&PLACES);
+        let time = self.rng.pick(&TIMES);
+        let place = self.rng.pick(&PLACES);
         let (name, what) = (self.narrator.name(hero), self.narrator.new_thing(thing));
         let at = self.narrator.full_place(place);
         self.narrator
@@ -129,11 +129,11 @@ impl Plot<'_> {
 
     /// Something happens to one of the things.
     fn event(&mut self) {
-        let index = self.dice.below(self.things.len());
+        let index = self.rng.below(self.things.len());
         let (thing, whereabouts) = self.things[index];
         self.things[index].1 = match whereabouts {
             Whereabouts::At(place, owner) => self.find(thing, place, owner),
-            Whereabouts::With(holder) if self.dice.one_in(2) => self.give(thing, holder),
+            Whereabouts::With(holder) if self.rng.one_in(2) => self.give(thing, holder),
             Whereabouts::With(holder) => self.put_down(thing, holder),
         };
     }
@@ -141,17 +141,17 @@ impl Plot<'_> {
     /// "Ben found it there." or "Ben went to the river and found it there."
     fn find(&mut self, thing: Thing, place: Place, owner: Person) -> Whereabouts {
         let finder = self.someone_else(owner);
-        let who = self.narrator.subject(self.dice, finder);
-        let went = self.dice.one_in(3).then(|| self.dice.pick(&WALKING));
+        let who = self.narrator.subject(self.rng, finder);
+        let went = self.rng.one_in(3).then(|| self.rng.pick(&WALKING));
         let to = went.map(|went| format!("{went} {} and ", self.narrator.to(place)));
-        let what = self.narrator.thing(self.dice, thing);
+        let what = self.narrator.thing(self.rng, thing);
         let at = match to {
             Some(_) => "there".to_owned(),
-            None => self.narrator.at(self.dice, place),
+            None => self.narrator.at(self.rng, place),
         };
         let to = to.unwrap_or_default();
         self.narrator
-            .then(self.dice, &format!("{who} {to}found {what} {at}"));
+            .then(self.rng, &format!("{who} {to}found {what} {at}"));
         self.did(finder, "found", thing, "");
         self.mood(finder, &JOY);
         Whereabouts::With(finder)
@@ -160,12 +160,12 @@ impl Plot<'_> {
     /// "She gave it to Tom."
     fn give(&mut self, thing: Thing, giver: Person) -> Whereabouts {
         let receiver = self.someone_else(giver);
-        let verb = self.dice.pick(&GIVING);
-        let who = self.narrator.subject(self.dice, giver);
-        let what = self.narrator.thing(self.dice, thing);
+        let verb = self.rng.pick(&GIVING);
+        let who = self.narrator.subject(self.rng, giver);
+        let what = self.narrator.thing(self.rng, thing);
         let to = format!(" to {}", self.narrator.name(receiver));
         self.narrator
-            .then(self.dice, &format!("{who} {verb} {what}{to}"));
+            .then(self.rng, &format!("{who} {verb} {what}{to}"));
         self.did(giver, verb, thing, &to);
         self.mood(receiver, &JOY);
         Whereabouts::With(receiver)
@@ -173,23 +173,23 @@ impl Plot<'_> {
 
     /// "Tom walked to the market. He lost the red key there." or "Tom hid it under the bridge."
     fn put_down(&mut self, thing: Thing, holder: Person) -> Whereabouts {
-        let place = self.dice.pick(&PLACES);
-        let on_purpose = self.dice.one_in(2);
-        let verb = self.dice.pick(if on_purpose { &HIDING } else { &LOSING });
-        if self.dice.one_in(3) {
-            let walking = self.dice.pick(&WALKING);
+        let place = self.rng.pick(&PLACES);
+        let on_purpose = self.rng.one_in(2);
+        let verb = self.rng.pick(if on_purpose { &HIDING } else { &LOSING });
+        if self.rng.one_in(3) {
+            let walking = self.rng.pick(&WALKING);
             let (who, to) = (
-                self.narrator.subject(self.dice, holder),
+                self.narrator.subject(self.rng, holder),
                 self.narrator.to(place),
             );
             self.narrator
-                .then(self.dice, &format!("{who} {walking} {to}"));
+                .then(self.rng, &format!("{who} {walking} {to}"));
         }
-        let who = self.narrator.subject(self.dice, holder);
-        let what = self.narrator.thing(self.dice, thing);
-        let at = self.narrator.at(self.dice, place);
+        let who = self.narrator.subject(self.rng, holder);
+        let what = self.narrator.thing(self.rng, thing);
+        let at = self.narrator.at(self.rng, place);
         self.narrator
-            .then(self.dice, &format!("{who} {verb} {what} {at}"));
+            .then(self.rng, &format!("{who} {verb} {what} {at}"));
         self.did(holder, verb, thing, "");
         if !on_purpose {
             self.mood(holder, &GRIEF);
@@ -199,16 +199,16 @@ impl Plot<'_> {
 
     /// One time in three: "He smiled."
     fn mood(&mut self, person: Person, moods: &[&'static str; 4]) {
-        if self.dice.one_in(3) {
-            let mood = self.dice.pick(moods);
-            let who = self.narrator.subject(self.dice, person);
+        if self.rng.one_in(3) {
+            let mood = self.rng.pick(moods);
+            let who = self.narrator.subject(self.rng, person);
             self.narrator.say(&format!("{who} {mood}"));
         }
     }
 
     /// "Now Tom has the red key." or "Now the red key is by the river."
     fn recap(&mut self) {
-        let (thing, whereabouts) = self.things[self.dice.below(self.things.len())];
+        let (thing, whereabouts) = self.things[self.rng.below(self.things.len())];
         let what = self.narrator.full_thing(thing);
         let sentence = match whereabouts {
             Whereabouts::With(person) => format!("now {} has {what}", self.narrator.name(person)),
@@ -229,11 +229,11 @@ impl Plot<'_> {
                 .all(|other| other.what != deed.what || other.who == deed.who)
         };
         let deeds: Vec<&Deed> = self.deeds.iter().filter(unique).collect();
-        if !deeds.is_empty() && self.dice.one_in(3) {
-            let deed = deeds[self.dice.below(deeds.len())];
+        if !deeds.is_empty() && self.rng.one_in(3) {
+            let deed = deeds[self.rng.below(deeds.len())];
             return (format!("Who {}?", deed.what), format!("{}.", deed.who.name));
         }
-        let (thing, whereabouts) = self.things[self.dice.below(self.things.len())];
+        let (thing, whereabouts) = self.things[self.rng.below(self.things.len())];
         let what = self.narrator.full_thing(thing);
         match whereabouts {
             Whereabouts::With(person) => (format!("Who has {what}?"), format!("{}.", person.name)),
@@ -255,8 +255,8 @@ impl Plot<'_> {
     fn draw_thing(&mut self) -> Thing {
         loop {
             let thing = Thing {
-                adjective: self.dice.pick(&ADJECTIVES),
-                noun: self.dice.pick(&NOUNS),
+                adjective: self.rng.pick(&ADJECTIVES),
+                noun: self.rng.pick(&NOUNS),
             };
             if self.things.iter().all(|(known, _)| *known != thing) {
                 return thing;
@@ -266,7 +266,7 @@ impl Plot<'_> {
 
     fn someone_else(&mut self, person: Person) -> Person {
         loop {
-            let other = self.dice.pick(&self.cast);
+            let other = self.rng.pick(&self.cast);
             if other != person {
                 return other;
             }

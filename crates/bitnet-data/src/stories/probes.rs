@@ -3,7 +3,7 @@
 use super::PROBE_STREAM;
 use super::arithmetic::Equation;
 use super::plot::Story;
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 /// What a probe asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,18 +39,18 @@ impl Probe {
 /// as good as never in the corpus. Unlike some in the corpus, they never close with a recap ("Now Tom has the red
 /// key."). To judge a score: the person named last is the answer of fewer than half of the story probes.
 pub fn probes(seed: u64, n: usize) -> Vec<Probe> {
-    let mut dice = Dice::new(seed, PROBE_STREAM);
+    let mut rng = Rng::new(seed, PROBE_STREAM);
     (0..n)
         .map(|index| match index % 2 {
-            0 => story(&mut dice),
-            _ => equation(&mut dice),
+            0 => story(&mut rng),
+            _ => equation(&mut rng),
         })
         .collect()
 }
 
-fn story(dice: &mut Dice) -> Probe {
+fn story(rng: &mut Rng) -> Probe {
     loop {
-        let story = Story::tell(dice, None);
+        let story = Story::tell(rng, None);
         if !story.recap {
             let (prompt, answer) = (
                 format!("\n{}", story.prompt()),
@@ -65,8 +65,8 @@ fn story(dice: &mut Dice) -> Probe {
     }
 }
 
-fn equation(dice: &mut Dice) -> Probe {
-    let Equation { left, result } = Equation::draw(dice);
+fn equation(rng: &mut Rng) -> Probe {
+    let Equation { left, result } = Equation::draw(rng);
     Probe {
         kind: ProbeKind::Arithmetic,
         prompt: format!("\n{left}"),

@@ -161,7 +161,7 @@ fn linear(
     }
 }
 
-fn turn(x: &[f64], position: usize, theta: f64) -> Row {
+fn rotate(x: &[f64], position: usize, theta: f64) -> Row {
     let half = x.len() / 2;
     (0..x.len())
         .map(|d| {
@@ -197,7 +197,7 @@ pub fn logits(shape: &Shape, source: &impl Source, tokens: &[u32]) -> Vec<Row> {
             keys.push(
                 k.chunks(width)
                     .map(|k| rms_norm(&k.to_vec(), &layer.k_norm, eps))
-                    .flat_map(|k| turn(&k, position, shape.rope_theta))
+                    .flat_map(|k| rotate(&k, position, shape.rope_theta))
                     .collect::<Row>(),
             );
             values.push(linear(&layer.v_proj, &normed, scheme));
@@ -206,7 +206,7 @@ pub fn logits(shape: &Shape, source: &impl Source, tokens: &[u32]) -> Vec<Row> {
                 let kv = head / (shape.num_attention_heads / shape.num_key_value_heads);
                 let span = kv * width..(kv + 1) * width;
                 let q = rms_norm(&q.to_vec(), &layer.q_norm, eps);
-                let q = turn(&q, position, shape.rope_theta);
+                let q = rotate(&q, position, shape.rope_theta);
                 let scores: Row = keys
                     .iter()
                     .map(|k| dot(&q, &k[span.clone()]) / (width as f64).sqrt())

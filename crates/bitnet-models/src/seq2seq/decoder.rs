@@ -42,7 +42,7 @@ pub struct Decoder {
 #[derive(Clone, Debug)]
 pub struct Decoding {
     layers: Vec<LayerDecoding>,
-    hidden: Option<Tensor<4, Bool>>,
+    mask_pad: Option<Tensor<4, Bool>>,
     len: usize,
 }
 
@@ -74,9 +74,9 @@ impl Decoding {
                 })
                 .collect(),
             // As integers: not every backend selects booleans.
-            hidden: self
-                .hidden
-                .map(|hidden| hidden.int().select(0, rows.clone()).equal_elem(1)),
+            mask_pad: self
+                .mask_pad
+                .map(|mask_pad| mask_pad.int().select(0, rows.clone()).equal_elem(1)),
             len: self.len,
         }
     }
@@ -104,7 +104,7 @@ impl Decoder {
         mut x_btm: Tensor<3>,
         memory_bsm: &Tensor<3>,
         positions: &Positions,
-        hidden: Option<&Tensor<4, Bool>>,
+        mask_pad: Option<&Tensor<4, Bool>>,
     ) -> Tensor<3> {
         for layer in &self.layers {
             x_btm = layer
@@ -113,7 +113,7 @@ impl Decoder {
             let memory = layer.cross_attn.memory(memory_bsm.clone());
             x_btm = layer
                 .cross_attn_residual
-                .around(x_btm, |x| layer.cross_attn.cross(x, memory, hidden));
+                .around(x_btm, |x| layer.cross_attn.cross(x, memory, mask_pad));
             x_btm = layer.mlp_residual.around(x_btm, |x| layer.mlp.forward(x));
         }
         apply(&self.norm, x_btm)
@@ -122,7 +122,7 @@ impl Decoder {
     pub(crate) fn start(
         &self,
         memory_bsm: &Tensor<3>,
-        hidden: Option<Tensor<4, Bool>>,
+        mask_pad: Option<Tensor<4, Bool>>,
     ) -> Decoding {
         let layer = |layer: &DecoderLayer| LayerDecoding {
             memory: layer.cross_attn.memory(memory_bsm.clone()),
@@ -130,7 +130,7 @@ impl Decoder {
         };
         Decoding {
             layers: self.layers.iter().map(layer).collect(),
-            hidden,
+            mask_pad,
             len: 0,
         }
     }
@@ -142,7 +142,7 @@ impl Decoder {
         positions: &Positions,
         decoding: &mut Decoding,
     ) -> Tensor<3> {
-        let (offset, hidden) = (decoding.len, decoding.hidden.as_ref());
+        let (offset, mask_pad) = (decoding.len, decoding.mask_pad.as_ref());
         for (layer, state) in self.layers.iter().zip(&mut decoding.layers) {
             x_b1m = layer.self_attn_residual.around(x_b1m, |x| {
                 let past = &mut state.past;
@@ -151,7 +151,7 @@ impl Decoder {
             let memory = state.memory.clone();
             x_b1m = layer
                 .cross_attn_residual
-                .around(x_b1m, |x| layer.cross_attn.cross(x, memory, hidden));
+                .around(x_b1m, |x| layer.cross_attn.cross(x, memory, mask_pad));
             x_b1m = layer.mlp_residual.around(x_b1m, |x| layer.mlp.forward(x));
         }
         decoding.len += 1;

@@ -57,9 +57,12 @@ impl EncoderDecoder {
         self.config.check_length(target_bt.dims()[1]);
         let memory_bsm = self.encode(source);
         let x_btm = self.embed(target_bt, 0);
-        let x_btm =
-            self.decoder
-                .forward(x_btm, &memory_bsm, &self.positions, source.hidden.as_ref());
+        let x_btm = self.decoder.forward(
+            x_btm,
+            &memory_bsm,
+            &self.positions,
+            source.mask_pad.as_ref(),
+        );
         self.logits(x_btm)
     }
 
@@ -71,7 +74,7 @@ impl EncoderDecoder {
         self.config.check_length(source.dims()[1]);
         let x_bsm = self.embed(source.ids.clone(), 0);
         self.encoder
-            .forward(x_bsm, &self.positions, source.hidden.as_ref())
+            .forward(x_bsm, &self.positions, source.mask_pad.as_ref())
     }
 
     /// Begins to decode: the memory of `source`, and nothing written yet.
@@ -80,7 +83,7 @@ impl EncoderDecoder {
     /// If a sequence exceeds `max_position_embeddings`.
     pub fn start(&self, source: &Sequences) -> Decoding {
         let memory_bsm = self.encode(source);
-        self.decoder.start(&memory_bsm, source.hidden.clone())
+        self.decoder.start(&memory_bsm, source.mask_pad.clone())
     }
 
     /// Logits `[b, vocab]` of what follows, after one more target token a row, `[b, 1]`.

@@ -6,12 +6,12 @@
 //! do it between versions.
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::{Rng as _, SeedableRng};
 
 /// A source of bounded integers that depends on `(seed, stream)` only, on every platform.
-pub(crate) struct Dice(ChaCha8Rng);
+pub(crate) struct Rng(ChaCha8Rng);
 
-impl Dice {
+impl Rng {
     /// Streams of one seed are independent sequences; opening stream one million costs the same as opening stream 0.
     pub(crate) fn new(seed: u64, stream: u64) -> Self {
         let mut key = [0; 32];
@@ -67,8 +67,8 @@ mod tests {
     #[test]
     fn streams_and_seeds_give_different_sequences_and_repeat_exactly() {
         let draw = |seed, stream| {
-            let mut dice = Dice::new(seed, stream);
-            [(); 8].map(|()| dice.below(1_000_000))
+            let mut rng = Rng::new(seed, stream);
+            [(); 8].map(|()| rng.below(1_000_000))
         };
         assert_eq!(draw(1, 2), draw(1, 2));
         assert_ne!(draw(1, 2), draw(1, 3));
@@ -77,10 +77,10 @@ mod tests {
 
     #[test]
     fn every_face_turns_up_about_equally_often() {
-        let mut dice = Dice::new(0, 0);
+        let mut rng = Rng::new(0, 0);
         let mut counts = [0_i32; 6];
         for _ in 0..6000 {
-            counts[dice.below(6)] += 1;
+            counts[rng.below(6)] += 1;
         }
         // Five standard deviations of a binomial with n = 6000 and p = 1/6: 5 * sqrt(6000 * 5 / 36) = 144.
         assert!(counts.iter().all(|c| (c - 1000).abs() < 144), "{counts:?}");
