@@ -9,7 +9,7 @@ const ARROWS: [(&str, &str); 12] = [
     ("bitnet-formats", "bitnet-kernels"),
     ("bitnet-load", "bitnet-engine bitnet-formats bitnet-kernels"),
     ("bitnet-nn", "bitnet-kernels"),
-    ("bitnet-models", "bitnet-engine bitnet-nn"),
+    ("bitnet-models", "bitnet-engine bitnet-kernels bitnet-nn"),
     ("bitnet-config", "bitnet-models"),
     ("bitnet-data", ""),
     ("bitnet-results", ""),

@@ -39,7 +39,7 @@ pub enum Command {
     Logits(LogitsArgs),
     /// What a model's files hold: each convention with its evidence, the codes of each tensor, what is odd
     Inspect(InspectArgs),
-    /// Write a model as another format: hf, hf-packed, gguf-i2_s, gguf-tq1_0, gguf-tq2_0, gguf-q2_0 or gguf-f16
+    /// Write a model, a run's too, as another format: hf, hf-packed, gguf-i2_s, gguf-tq1_0, gguf-tq2_0, gguf-q2_0 or gguf-f16
     Convert(ConvertArgs),
     /// What this machine offers: backends, adapters, CPU features, the kernel chosen and why
     Doctor(DoctorArgs),
@@ -384,13 +384,16 @@ pub struct InspectArgs {
 
 #[derive(Debug, Args)]
 pub struct ConvertArgs {
-    /// A .gguf file, or a folder with config.json and safetensors
+    /// Run directory, .gguf file, or folder with config.json and safetensors
     pub model: PathBuf,
     /// The new file or folder, which must not exist
     pub path: PathBuf,
     /// hf, hf-packed, gguf-i2_s, gguf-tq1_0, gguf-tq2_0, gguf-q2_0 or gguf-f16
     #[arg(long, value_name = "FORMAT")]
     pub to: bitnet_formats::Target,
+    /// Read the new files back and compare the logits of 32 tokens with those of the model
+    #[arg(long)]
+    pub verify: bool,
     #[command(flatten)]
     pub output: OutputArgs,
 }

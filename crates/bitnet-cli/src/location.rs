@@ -85,7 +85,8 @@ pub fn with_activations(checkpoint: Checkpoint, args: &EngineArgs) -> Checkpoint
     }
 }
 
-fn note(text: &str) {
+/// A line on stderr.
+pub fn note(text: &str) {
     use std::io::Write;
     // A closed stderr is no reason to stop.
     let _ = writeln!(std::io::stderr(), "{text}");

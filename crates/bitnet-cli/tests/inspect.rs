@@ -14,14 +14,17 @@ fn golden(name: &str) -> String {
 fn conventions_are_shown_with_their_evidence() {
     let place = Place::new();
     let text = place.run(&["inspect", &golden("hf/bitnet")]).ok().stdout;
+    let evidence = |name: &str, value: &str, from: &str| {
+        format!("{name:<23} {value}\n{:<23}   from {from}", "")
+    };
     for line in [
-        "architecture  BitNet\n",
-        "scales        multiply\n                from linear_class autobitlinear",
-        "gate          relu2\n                from hidden_act relu2\n",
-        "head          the embedding\n",
-        "end tokens    [2, 7]\n",
+        evidence("scales", "multiply", "linear_class autobitlinear"),
+        evidence("gate", "relu2", "hidden_act relu2\n"),
+        format!("{:<23} BitNet\n", "architecture"),
+        format!("{:<23} the embedding\n", "head"),
+        format!("{:<23} [2, 7]\n", "end tokens"),
     ] {
-        assert!(text.contains(line), "{line:?} in {text}");
+        assert!(text.contains(&line), "{line:?} in {text}");
     }
     assert!(
         text.contains("model.layers.1.mlp.down_proj.weight"),

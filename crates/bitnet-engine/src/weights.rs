@@ -3,7 +3,7 @@
 //! A [`Source`] hands them out block by block, each to be repacked and dropped before the next is asked for: a model is
 //! never in memory twice. Float tables are read row by row, so that a large vocabulary need not exist as f32.
 
-use bitnet_kernels::{BlockMatrix, DenseMatrix, PackedTernary};
+use bitnet_kernels::{BlockMatrix, DenseMatrix, PackedTernary, unpack_scaled_f32};
 
 /// The weights of a linear layer, `[N, K]`.
 #[derive(Clone, Debug)]
@@ -27,13 +27,30 @@ pub enum Weights {
 
 impl Weights {
     /// Output and input features.
-    pub(crate) fn dims(&self) -> [usize; 2] {
+    pub fn dims(&self) -> [usize; 2] {
         match self {
             Weights::Ternary(packed) => [packed.rows(), packed.cols()],
             Weights::Float { rows, cols, .. } => [*rows, *cols],
             Weights::Dense(matrix) => [matrix.rows(), matrix.cols()],
             Weights::Blocks(matrix) => [matrix.rows(), matrix.cols()],
         }
+    }
+
+    /// The weights as floats, row-major; codes times their scales.
+    pub fn into_floats(self) -> Vec<f32> {
+        let [rows, cols] = self.dims();
+        let mut values = vec![0.0; rows * cols];
+        let by_row = |values: &mut [f32], row: &dyn Fn(usize, &mut [f32])| {
+            let all = values.chunks_exact_mut(cols.max(1)).enumerate();
+            all.for_each(|(index, out)| row(index, out));
+        };
+        match self {
+            Weights::Float { values, .. } => return values,
+            Weights::Ternary(packed) => unpack_scaled_f32(packed.view(), &mut values),
+            Weights::Dense(matrix) => by_row(&mut values, &|row, out| matrix.row(row, out)),
+            Weights::Blocks(matrix) => by_row(&mut values, &|row, out| matrix.row(row, out)),
+        }
+        values
     }
 }
 

@@ -2,7 +2,12 @@
 
 use std::path::Path;
 
-use crate::{Error, gguf::GgufModel, hf::HfModel, model::TensorSource};
+use crate::{
+    Error,
+    gguf::GgufModel,
+    hf::HfModel,
+    model::{MemoryModel, TensorSource},
+};
 
 /// A model of either container.
 #[derive(Debug)]
@@ -11,6 +16,8 @@ pub enum ModelFile {
     Gguf(GgufModel),
     /// A folder of transformers.
     HuggingFace(HfModel),
+    /// No file: what is in memory.
+    Memory(MemoryModel),
 }
 
 impl ModelFile {
@@ -33,6 +40,7 @@ impl ModelFile {
         match self {
             Self::Gguf(model) => model,
             Self::HuggingFace(model) => model,
+            Self::Memory(model) => model,
         }
     }
 
@@ -44,6 +52,7 @@ impl ModelFile {
                 1 => "safetensors, 1 file".into(),
                 n => format!("safetensors, {n} files"),
             },
+            Self::Memory(_) => "in memory".into(),
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use bitnet_engine::{ActivationQuantizer, Engine, Gate, Granularity, Norms, Options, Shape};
+use bitnet_engine::{
+    ActivationQuantizer, Engine, Gate, Granularity, Kernel, Norms, Options, Shape, Source,
+};
 use bitnet_formats::{
     ModelFile, model,
     model::{
@@ -201,6 +203,23 @@ impl Checkpoint {
         }
     }
 
+    /// The shape and the weights, as floats where they are not ternary. With `masters` the latent weights of a model that is
+    /// quantised when it runs stay as they are, to be trained on.
+    ///
+    /// # Errors
+    ///
+    /// If a table cannot be read.
+    pub fn source(&self, masters: bool) -> Result<(Shape, impl Source), LoadError> {
+        let holding = Holding {
+            kernel: Kernel::detect(),
+            stored: false,
+            blocks: false,
+            tables: false,
+            masters,
+        };
+        Ok((self.shape(), FileWeights::new(self.file.source(), holding)?))
+    }
+
     /// The model, ready to run.
     ///
     /// # Errors
@@ -210,8 +229,10 @@ impl Checkpoint {
         let blocks = self.activations != Activations::Float;
         let holding = Holding {
             kernel: options.kernel,
+            stored: true,
             blocks,
             tables: blocks && self.tables,
+            masters: false,
         };
         let weights = FileWeights::new(self.file.source(), holding)?;
         Engine::new(self.shape(), &weights, options).map_err(|error| match error {

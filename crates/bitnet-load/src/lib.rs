@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `checkpoint` | a file that is open: what the engine runs of it, and why not |
 //! | `weights` | its tensors, one at a time, as the engine takes them |
+//! | `export` | the other way: a model of the engine as one that can be written |
 //! | `error` | why a model was not loaded |
 //!
 //! A description is taken apart completely, so that a convention that `bitnet-formats` learns and nobody handles here does
@@ -23,7 +24,9 @@
 //! ```
 mod checkpoint;
 mod error;
+mod export;
 mod weights;
 
 pub use checkpoint::{Activations, Checkpoint};
 pub use error::LoadError;
+pub use export::export;

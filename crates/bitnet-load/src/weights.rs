@@ -11,10 +11,14 @@ use bitnet_kernels::{Granularity, Kernel, PackedTernary, WeightQuantizer};
 pub(crate) struct Holding {
     /// The kernel that will run.
     pub kernel: Kernel,
+    /// Matrices of 16 bits and of codes in blocks as they are stored; not as floats.
+    pub stored: bool,
     /// Matrices of codes in blocks as codes, whose products round activations; not as floats.
     pub blocks: bool,
     /// Tables too; not row by row.
     pub tables: bool,
+    /// Master weights as floats; not as the codes that they become.
+    pub masters: bool,
 }
 
 /// A file's tensors.
@@ -88,13 +92,16 @@ impl<'a> FileWeights<'a> {
     fn projection(&self, role: Role, [rows, cols]: [usize; 2]) -> Result<Weights, SourceError> {
         let format = self.description().weights.value;
         if format == WeightFormat::Float
+            && self.holding.stored
             && let Some(weights) = self.stored(role)?
         {
             return Ok(weights);
         }
         Ok(match self.read(role)? {
             Tensor::Ternary(ternary) => Weights::Ternary(ternary.coarsened().into_packed()?),
-            Tensor::Float { values, .. } if format == WeightFormat::OnlineAbsMean => {
+            Tensor::Float { values, .. }
+                if format == WeightFormat::OnlineAbsMean && !self.holding.masters =>
+            {
                 let (absmean, whole) = (WeightQuantizer::AbsMean, Granularity::Tensor);
                 let packed = PackedTernary::from_latent(&values, rows, cols, absmean, whole)?;
                 Weights::Ternary(packed)

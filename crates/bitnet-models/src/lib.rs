@@ -7,6 +7,7 @@ mod config;
 mod dropout;
 mod encoder;
 mod feed_forward;
+mod from_source;
 mod generate;
 mod half;
 mod init;
@@ -40,6 +41,7 @@ pub use config::{
 pub use dropout::{Dropout, DropoutState};
 pub use encoder::{Encoder, EncoderLayer, Sequences};
 pub use feed_forward::{FeedForward, PlainMlp};
+pub use from_source::{FromSourceError, Purpose};
 pub use generate::{GenerateError, Generation, Stop, check_prompt, generate};
 pub use half::HalfError;
 pub use init::Init;

@@ -146,6 +146,15 @@ impl Transformer {
     /// If the engine does not run such models, the weights cannot be read from the device, or the engine cannot run
     /// with these options.
     pub fn engine(&self, options: Options) -> Result<Engine, ToEngineError> {
+        let (shape, source) = self.source()?;
+        Ok(Engine::new(shape, &source, options)?)
+    }
+
+    /// The shape and the weights as the CPU engine takes them.
+    ///
+    /// # Errors
+    /// If the engine does not run such models, or the embedding or head cannot be read from the device.
+    pub fn source(&self) -> Result<(Shape, impl Source), ToEngineError> {
         let Transformer {
             embed_tokens,
             layers,
@@ -169,7 +178,7 @@ impl Transformer {
                 None => Vec::new(),
             },
         };
-        Ok(Engine::new(shape, &source, options)?)
+        Ok((shape, source))
     }
 }
 

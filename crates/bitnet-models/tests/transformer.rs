@@ -3,7 +3,7 @@
 use bitnet_models::engine::{DenseFormat, FloatFormat, Kernel, Layout, Options, Strategy};
 use bitnet_models::{
     ActivationQuantizer, EngineRunner, GenerateError, Granularity, HiddenAct, KvCache, LinearKind,
-    ModelConfig, Network, NormPlacement, QuantConfig, Runner, Sampler, Sampling, Stop,
+    ModelConfig, Network, NormPlacement, Purpose, QuantConfig, Runner, Sampler, Sampling, Stop,
     TensorRunner, Transformer, generate,
 };
 use burn::module::{Module, ModuleVisitor, Param};
@@ -300,6 +300,43 @@ fn the_engine_is_the_same_model() {
                 (LinearKind::Ternary, _) => 2e-2,
             };
             assert!(error < bound, "{model:?} {quant:?}: {error:e}");
+        }
+    }
+}
+
+/// A model, as the engine takes it, made into modules again.
+#[test]
+fn a_model_comes_back_from_its_source() {
+    let device = Device::flex();
+    let groups = QuantConfig {
+        granularity: Granularity::Group(16),
+        ..QuantConfig::default()
+    };
+    let more = (config(LinearKind::Ternary), groups);
+    for (model, quant) in variants().into_iter().chain([more]) {
+        let mut transformer = Transformer::new(&model, &quant, 8, &device).unwrap();
+        uneven_qk_norms(&mut transformer);
+        let (shape, source) = transformer.source().unwrap();
+        let (found, scheme) =
+            ModelConfig::of_shape(&shape, model.linear, quant.granularity).unwrap();
+        assert_eq!(found.engine_shape(&scheme), model.engine_shape(&quant));
+        let text: Vec<u32> = tokens(40).iter().map(|t| *t as u32).collect();
+        let logits = |model: &Transformer| {
+            let mut runner = TensorRunner::new(model, &device);
+            runner.start(40).unwrap();
+            runner.read(&text).unwrap().to_vec()
+        };
+        let expected = logits(&transformer.pack());
+        for purpose in [Purpose::Inference, Purpose::Training] {
+            let back =
+                Transformer::from_source(&found, &scheme, &source, purpose, &device).unwrap();
+            let error = distance(&logits(&back), &expected);
+            // Latent weights made of codes are quantised again, whose scale is the mean of fewer magnitudes: another model.
+            let bound = match (model.linear, purpose) {
+                (LinearKind::Ternary, Purpose::Training) => f64::INFINITY,
+                _ => 0.0,
+            };
+            assert!(error <= bound, "{model:?} {purpose:?}: {error:e}");
         }
     }
 }

@@ -2,16 +2,18 @@
 
 use std::path::Path;
 
+use bitnet_kernels::float::rope_frequencies;
+
 use super::{Converted, check_ternary, is_projection, read};
 use crate::{
     Error, FileBytes, ModelFile, TensorType,
     error::{Fault, Place},
     gguf::{GgufStream, GgufWriter, Value},
     model::{
-        Activation, Family, LayerRole, ModelDescription, Names, Projection, Role, RopeScaling,
-        Tensor, TensorEntry, TensorSource, interleaved_row,
+        Activation, Family, LayerRole, MemoryModel, ModelDescription, Names, Pieces, Projection,
+        Role, RopeScaling, Tensor, TensorEntry, TensorSource, interleaved_row,
     },
-    tokenizer::ByteLevelBpe,
+    tokenizer::{ByteLevelBpe, pieces},
 };
 
 pub(super) fn write(model: &ModelFile, ty: TensorType, path: &Path) -> Result<Converted, Error> {
@@ -146,6 +148,7 @@ fn tokenizer(writer: &mut GgufWriter, model: &ModelFile) -> Result<Vec<String>, 
             }
             return Ok(Vec::new());
         }
+        ModelFile::Memory(model) => return pieces_of(writer, model),
     };
     let description = model.description();
     if let Some(template) = &description.chat_template {
@@ -162,6 +165,28 @@ fn tokenizer(writer: &mut GgufWriter, model: &ModelFile) -> Result<Vec<String>, 
         Ok(bpe) => {
             bpe.write_gguf(&description.special_tokens, writer);
             Ok(Vec::new())
+        }
+        Err(reason) => Ok(vec![format!("the tokenizer is not written: {reason}")]),
+    }
+}
+
+/// The keys of what a model in memory has.
+fn pieces_of(writer: &mut GgufWriter, model: &MemoryModel) -> Result<Vec<String>, Error> {
+    let description = model.description();
+    let json = match model.pieces() {
+        None => return Ok(vec!["the tokenizer is not written: there is none".into()]),
+        Some(Pieces::Bytes(pieces)) => {
+            pieces::write_gguf(pieces, writer);
+            return Ok(Vec::new());
+        }
+        Some(Pieces::Json(json)) => json,
+    };
+    match ByteLevelBpe::from_json(json.as_bytes(), description.shape.vocab_size) {
+        Ok(bpe) => {
+            bpe.write_gguf(&description.special_tokens, writer);
+            let warning = "no token ends a text: llama.cpp takes the one with id 11 for it";
+            let ends = !description.special_tokens.eos.is_empty();
+            Ok((!ends).then(|| warning.into()).into_iter().collect())
         }
         Err(reason) => Ok(vec![format!("the tokenizer is not written: {reason}")]),
     }
@@ -223,41 +248,20 @@ fn with_pairs(tensor: Tensor, head_dim: usize) -> Tensor {
     }
 }
 
-/// What each frequency is divided by, where that is written as a tensor.
-///
-/// Llama 3.1, with the wavelength `λ = 2π / f`, the first context `n`, `low = n / low_freq_factor`, `high = n /
-/// high_freq_factor`: 1 below `high`, `factor` above `low`, and between them `1 / ((1 - t) / factor + t)`, `t = (n / λ -
-/// low_freq_factor) / (high_freq_factor - low_freq_factor)`.
+/// What each frequency is divided by, where that is written as a tensor: a file's own factors, and Llama 3.1's scaling.
 fn rope_factors(description: &ModelDescription) -> Option<Vec<f32>> {
     let rope = &description.rope.value;
-    let (factor, low, high, original) = match &rope.scaling {
-        Some(RopeScaling::Factors { factors }) => return Some(factors.clone()),
-        Some(RopeScaling::Llama3 {
-            factor,
-            low_freq_factor,
-            high_freq_factor,
-            original_max_position_embeddings,
-        }) => (
-            *factor,
-            *low_freq_factor,
-            *high_freq_factor,
-            *original_max_position_embeddings as f64,
-        ),
-        _ => return None,
-    };
-    let head_dim = description.shape.head_dim;
-    let of = |pair: usize| {
-        let frequency = rope.theta.powf(-2.0 * pair as f64 / head_dim as f64);
-        let turns = original * frequency / std::f64::consts::TAU;
-        let divided = if turns > high {
-            1.0
-        } else if turns < low {
-            factor
-        } else {
-            let t = (turns - low) / (high - low);
-            1.0 / ((1.0 - t) / factor + t)
-        };
-        divided as f32
-    };
-    Some((0..head_dim / 2).map(of).collect())
+    match &rope.scaling {
+        Some(RopeScaling::Factors { factors }) => Some(factors.clone()),
+        Some(RopeScaling::Llama3 { .. }) => {
+            let of = |scaling| rope_frequencies(rope.theta, description.shape.head_dim, scaling).0;
+            let pairs = of(None).into_iter().zip(of(rope.scaling.as_ref()));
+            Some(
+                pairs
+                    .map(|(plain, scaled)| (plain / scaled) as f32)
+                    .collect(),
+            )
+        }
+        _ => None,
+    }
 }

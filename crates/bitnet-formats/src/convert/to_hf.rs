@@ -15,11 +15,11 @@ use crate::{
     error::{Fault, Place},
     hf::pack_rows,
     model::{
-        Activation, ActivationFormat, Family, ModelDescription, Names, RopeScaling, Tensor,
-        TensorSource, WeightFormat,
+        Activation, ActivationFormat, Family, ModelDescription, Names, Pieces, RopeScaling, Tensor,
+        TensorSource, TokenizerKind, WeightFormat,
     },
     safetensors::{Dtype, SINGLE_FILE, SafetensorsWriter},
-    tokenizer::ByteLevelBpe,
+    tokenizer::{ByteLevelBpe, pieces},
 };
 
 /// Files that are copied as they are from another folder of transformers.
@@ -330,13 +330,40 @@ fn tokenizer(model: &ModelFile, folder: &Path) -> Result<Vec<String>, Error> {
             }
             Ok(Vec::new())
         }
+        ModelFile::Memory(model) => {
+            let json = match model.pieces() {
+                None => return Ok(vec!["the tokenizer is not written: there is none".into()]),
+                Some(Pieces::Json(json)) => serde_json::from_str(json).map_err(|e| e.to_string()),
+                Some(Pieces::Bytes(pieces)) => pieces::to_json(pieces).map_err(|e| e.to_string()),
+            };
+            match json {
+                Ok(json) => {
+                    write_json(&folder.join("tokenizer.json"), &json)?;
+                    let class = json!({"tokenizer_class": "PreTrainedTokenizerFast"});
+                    write_json(&folder.join("tokenizer_config.json"), &class)?;
+                    Ok(Vec::new())
+                }
+                Err(reason) => Ok(vec![format!("the tokenizer is not written: {reason}")]),
+            }
+        }
         ModelFile::Gguf(model) => {
             let description = model.description();
             let special = &description.special_tokens;
             if let Some(template) = &description.chat_template {
                 write_file(&folder.join("chat_template.jinja"), template.as_bytes())?;
             }
-            match ByteLevelBpe::from_gguf(model.file(), &description.tokenizer.value) {
+            let kind = &description.tokenizer.value;
+            if *kind == TokenizerKind::GgufOther("rwkv".into()) {
+                let pieces = pieces::from_gguf(model.file());
+                return match pieces.and_then(|pieces| pieces::to_json(&pieces)) {
+                    Ok(json) => {
+                        write_json(&folder.join("tokenizer.json"), &json)?;
+                        Ok(Vec::new())
+                    }
+                    Err(reason) => Ok(vec![format!("the tokenizer is not written: {reason}")]),
+                };
+            }
+            match ByteLevelBpe::from_gguf(model.file(), kind) {
                 Ok(bpe) => {
                     write_json(&folder.join("tokenizer.json"), &bpe.to_json(special))?;
                     write_json(&folder.join("tokenizer_config.json"), &bpe.config(special))?;

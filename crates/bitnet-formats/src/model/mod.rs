@@ -1,6 +1,7 @@
 //! A decoder-only language model as its files describe it, whatever the container: shape, conventions, tensors by role.
 
 mod description;
+mod memory;
 mod role;
 mod rope_rows;
 mod source;
@@ -11,6 +12,7 @@ pub use description::{
     Activation, ActivationFormat, Family, Finding, ModelDescription, ModelShape, Norms, Rope,
     SpecialTokens, TokenizerKind, WeightFormat,
 };
+pub use memory::{MemoryModel, Pieces};
 pub use role::{LayerRole, Projection, Role};
 pub use source::{Form, Stored, Tensor, TensorEntry, TensorSource};
 

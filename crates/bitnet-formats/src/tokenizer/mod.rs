@@ -5,6 +5,7 @@
 
 mod gguf;
 mod json;
+pub(crate) mod pieces;
 mod pre;
 
 pub(crate) use pre::Pre;
