@@ -5,7 +5,7 @@ use bitnet_engine::{
     LayerWeights, LinearWeights, Norms, Shape, Source, SourceError, Table, Weights,
 };
 use bitnet_kernels::{PackedTernary, float::Gate};
-use bitnet_nn::{BitLinearConfig, Granularity, PackedBitLinear};
+use bitnet_nn::{BitLinearConfig, Granularity, PackedBitLinear, WeightQuantizer};
 use burn::module::{Module, Param};
 use burn::nn::RmsNorm;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -23,8 +23,8 @@ use crate::{
 pub enum Purpose {
     /// Packed, to run.
     Inference,
-    /// Latent float weights, to be trained. Codes become the floats that they stand for: that is where their training ended up,
-    /// not what it held, so the first steps flip more of them than the last ones of that training did.
+    /// Latent float weights, to be trained. Codes become weights that are quantised to them again: all of a group are equally
+    /// far from the next code, which those of a training are not, so the first steps flip few and then many at once.
     Training,
 }
 
@@ -343,11 +343,18 @@ impl Make<'_> {
                 Projection::Packed(linear)
             }
             (Projection::Packed(_) | Projection::Ternary(_), weights) => {
+                let values = match weights {
+                    Weights::Ternary(packed) => {
+                        let packed = refined(tensor, packed, self.quant.granularity)?;
+                        latents(packed, self.quant.weights)
+                    }
+                    weights => weights.into_floats(),
+                };
                 let config = BitLinearConfig::new(inputs, outputs)
                     .with_quantization(self.quant.quantization())
                     .with_norm_eps(own.as_ref().map(|_| self.norm_eps));
                 let mut linear = config.init(self.device);
-                linear.weight = self.matrix(weights.into_floats(), expected);
+                linear.weight = self.matrix(values, expected);
                 linear.norm = own;
                 let linear = Projection::Ternary(linear);
                 match self.purpose {
@@ -358,6 +365,34 @@ impl Make<'_> {
         };
         Ok(())
     }
+}
+
+/// Latent weights that are quantised to these codes with these scales.
+///
+/// absmean takes the mean of all magnitudes for its scale, zeros included: of weights ±γ with a share z of zeros it makes
+/// `γ · (1 − z)`, which is another model. So they are ±γ / (1 − z), in each group.
+fn latents(packed: PackedTernary, quantizer: WeightQuantizer) -> Vec<f32> {
+    let (rows, cols, granularity) = (packed.rows(), packed.cols(), packed.granularity());
+    let mut values = Weights::Ternary(packed).into_floats();
+    if quantizer != WeightQuantizer::AbsMean || cols == 0 {
+        return values;
+    }
+    let rescale = |group: &mut [f32]| {
+        let others = group.iter().filter(|w| **w != 0.0).count();
+        let factor = group.len() as f64 / others.max(1) as f64;
+        for w in group {
+            *w = (f64::from(*w) * factor) as f32;
+        }
+    };
+    match granularity {
+        Granularity::Tensor => rescale(&mut values[..rows * cols]),
+        Granularity::Row => values.chunks_mut(cols).for_each(rescale),
+        Granularity::Group(size) => {
+            let rows = values.chunks_mut(cols);
+            rows.for_each(|row| row.chunks_mut(size).for_each(rescale));
+        }
+    }
+    values
 }
 
 /// The same codes with a scale for each group of `granularity`.

@@ -331,9 +331,10 @@ fn a_model_comes_back_from_its_source() {
             let back =
                 Transformer::from_source(&found, &scheme, &source, purpose, &device).unwrap();
             let error = distance(&logits(&back), &expected);
-            // Latent weights made of codes are quantised again, whose scale is the mean of fewer magnitudes: another model.
+            // Latent weights made of codes have the same codes again, and a mean magnitude that is the scale but for its
+            // rounding, which may move an activation by one code, 1/127 of the largest of a row of 24.
             let bound = match (model.linear, purpose) {
-                (LinearKind::Ternary, Purpose::Training) => f64::INFINITY,
+                (LinearKind::Ternary, Purpose::Training) => 2e-2,
                 _ => 0.0,
             };
             assert!(error <= bound, "{model:?} {purpose:?}: {error:e}");
