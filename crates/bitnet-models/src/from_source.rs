@@ -23,7 +23,7 @@ use crate::{
 pub enum Purpose {
     /// Packed, to run.
     Inference,
-    /// Latent float weights, to be trained. Codes become weights that are quantised to them again: all of a group are equally
+    /// Latent float weights, to be trained. Codes become weights that are quantised to them again: all of a group are as
     /// far from the next code, which those of a training are not, so the first steps flip few and then many at once.
     Training,
 }

@@ -18,8 +18,8 @@ use crate::output;
 
 /// Token ids that `--verify` reads.
 const VERIFIED: usize = 32;
-/// Largest difference of logits that passes, as a share of their range. Formats with 16-bit scales round each by 2^-11, and a
-/// rounded scale may move an activation over the edge between two int8 codes.
+/// Largest difference of logits that passes, as a share of their range. Formats with 16-bit scales round each by 2^-11, and
+/// a rounded scale may move an activation over the edge between two int8 codes.
 const PASSES: f32 = 1e-2;
 
 /// The result, in JSON.
