@@ -31,7 +31,8 @@ impl Loops {
     }
 }
 
-/// Defines a table of functions, and calls of them on [`Loops`].
+/// Defines a table of functions, and calls of them on [`Loops`]. The functions are unsafe to call: they need what
+/// [`Isa::detect`] has found.
 macro_rules! loops {
     (
         $(#[$about:meta])*

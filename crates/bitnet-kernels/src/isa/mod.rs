@@ -45,7 +45,7 @@ pub(crate) struct Isa {
     /// Float and int8 products.
     pub(crate) dense: DenseLoops,
     /// Runs so many rounds of independent dot products on registers and returns the multiply-adds of one round; `None`
-    /// without a dot product.
+    /// without a dot product. As every function of a descriptor, it needs what [`Isa::detect`] has found.
     pub(crate) peak: Option<unsafe fn(usize) -> usize>,
 }
 
