@@ -12,6 +12,7 @@ const ARROWS: [(&str, &str); 12] = [
     ("bitnet-models", "bitnet-engine bitnet-kernels bitnet-nn"),
     ("bitnet-config", "bitnet-models"),
     ("bitnet-data", ""),
+    ("bitnet-text", "bitnet-data bitnet-formats"),
     ("bitnet-results", ""),
     ("bitnet-report", "bitnet-results"),
     (

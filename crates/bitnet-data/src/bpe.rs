@@ -5,7 +5,7 @@
 //! characters. GPT-2 writes a byte as a visible character; [`Bpe`] keeps for each id the bytes themselves.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use tokenizers::decoders::DecoderWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
@@ -79,14 +79,13 @@ impl Bpe {
                 "it is not byte-level: use one with a BPE model and a ByteLevel decoder".into(),
             );
         }
-        let bytes = bytes_of_characters();
         let added = tokenizer.get_added_tokens_decoder();
         let mut pieces = vec![None; tokenizer.get_vocab_size(true)];
         for (piece, id) in tokenizer.get_vocab(true) {
             // An added token stands for itself, any other is written in GPT-2's characters.
             let decoded = match added.contains_key(&id) {
                 true => Some(piece.as_bytes().to_vec()),
-                false => piece.chars().map(|c| bytes.get(&c).copied()).collect(),
+                false => byte_level_bytes(&piece),
             };
             let Some(decoded) = decoded else {
                 return failed(format!(
@@ -140,6 +139,12 @@ impl Bpe {
     }
 }
 
+/// The bytes that a piece in GPT-2's characters stands for; none if a character is not one of them.
+pub fn byte_level_bytes(piece: &str) -> Option<Vec<u8>> {
+    static BYTES: LazyLock<HashMap<char, u8>> = LazyLock::new(bytes_of_characters);
+    piece.chars().map(|c| BYTES.get(&c).copied()).collect()
+}
+
 /// GPT-2's table: printable Latin-1 characters stand for their own byte, the others for 256, 257, … in order.
 fn bytes_of_characters() -> HashMap<char, u8> {
     let printable = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
@@ -160,8 +165,6 @@ fn bytes_of_characters() -> HashMap<char, u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::LazyLock;
-
     use proptest::prelude::*;
 
     use super::*;

@@ -18,29 +18,52 @@ use crate::Tokenizer;
 #[derive(Debug, Clone)]
 pub struct Decoder {
     tokenizer: Tokenizer,
-    pending: Vec<u8>,
+    stream: Utf8Stream,
 }
 
 impl Decoder {
     pub(crate) fn new(tokenizer: Tokenizer) -> Self {
         Self {
             tokenizer,
-            pending: Vec::new(),
+            stream: Utf8Stream::default(),
         }
     }
 
     /// Takes one id and returns the text that is now certain; often one character, sometimes none.
     pub fn push(&mut self, token: u32) -> String {
-        self.tokenizer.push_bytes(token, &mut self.pending);
-        let held_back = incomplete_suffix(&self.pending);
-        let rest = self.pending.split_off(self.pending.len() - held_back);
-        let certain = std::mem::replace(&mut self.pending, rest);
-        String::from_utf8_lossy(&certain).into_owned()
+        self.tokenizer.push_bytes(token, &mut self.stream.pending);
+        self.stream.certain()
     }
 
     /// The end of the stream: what was held back, as U+FFFD since it cannot be completed any more.
     pub fn finish(self) -> String {
+        self.stream.finish()
+    }
+}
+
+/// Turns a stream of bytes into a stream of valid text, whatever the cuts.
+#[derive(Debug, Clone, Default)]
+pub struct Utf8Stream {
+    pending: Vec<u8>,
+}
+
+impl Utf8Stream {
+    /// Takes some bytes and returns the text that is now certain.
+    pub fn push(&mut self, bytes: &[u8]) -> String {
+        self.pending.extend_from_slice(bytes);
+        self.certain()
+    }
+
+    /// The end of the stream: what was held back, as U+FFFD.
+    pub fn finish(self) -> String {
         String::from_utf8_lossy(&self.pending).into_owned()
+    }
+
+    fn certain(&mut self) -> String {
+        let held_back = incomplete_suffix(&self.pending);
+        let rest = self.pending.split_off(self.pending.len() - held_back);
+        let certain = std::mem::replace(&mut self.pending, rest);
+        String::from_utf8_lossy(&certain).into_owned()
     }
 }
 

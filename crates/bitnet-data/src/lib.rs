@@ -61,9 +61,9 @@ mod vectors;
 mod vocabulary;
 
 pub use batches::{Batch, BatchSampler};
-pub use bpe::Bpe;
+pub use bpe::{Bpe, byte_level_bytes};
 pub use corpus::Corpus;
-pub use decoder::Decoder;
+pub use decoder::{Decoder, Utf8Stream};
 pub use error::DataError;
 pub use evaluation::{EvaluationWindows, evaluation_windows};
 pub use pairs::Pairs;

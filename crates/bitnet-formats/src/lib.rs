@@ -8,7 +8,7 @@
 //! | `hf` | folders of transformers: `config.json`, packed codes, the tokenizer's files |
 //! | `model` | a decoder-only model whatever the container: shape, conventions with their evidence, tensors by role |
 //! | `inspect` | all of it in words, with the codes and values of every tensor |
-//! | `tokenizer` | byte-level BPE as `tokenizer.json` and as the keys of GGUF |
+//! | `tokenizer` | byte-level BPE as `tokenizer.json` and as the keys of GGUF, SentencePiece of GGUF |
 //! | `convert` | a model written as another container |
 //! | `ternary` | codes and scales of a matrix as a file holds them |
 //! | `file_bytes`, `error` | a mapped file; what is wrong with it, in one line |
@@ -29,7 +29,7 @@ pub mod model;
 mod open;
 pub mod safetensors;
 mod ternary;
-mod tokenizer;
+pub mod tokenizer;
 
 pub use blocks::{EncodeError, I2sOrder, TensorType};
 pub use convert::{Converted, Target, UnknownTarget, convert};

@@ -6,6 +6,7 @@ use std::path::Path;
 use bitnet_results::statistics::Spread;
 use bitnet_results::{Experiment, Linear, Variant, write_atomic};
 use minijinja::context;
+use minijinja::value::Serde;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
@@ -100,7 +101,7 @@ pub fn index_markdown(experiments: &[Experiment]) -> String {
     });
     let entries: Vec<Entry> = entries.collect();
     templates::index(
-        context! { title => INDEX_TITLE, intro => INTRO, noise => NOISE, rows, experiments => entries },
+        context! { title => INDEX_TITLE, intro => INTRO, noise => NOISE, rows => Serde(rows), experiments => Serde(entries) },
     )
 }
 

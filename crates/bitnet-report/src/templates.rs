@@ -4,6 +4,8 @@
 //! unless it was marked as safe by one of the filters here: `authored` (text with code between backticks), `fenced` (a
 //! block of code).
 
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, State, Value, context};
 
 use crate::document::Document;
@@ -19,24 +21,24 @@ pub fn page(document: &Document) -> String {
     let style = svg::class_rules() + include_str!("../templates/page.css");
     render(
         "page.html",
-        context! { document, style => Value::from_safe_string(style) },
+        context! { document => Serde(document), style => Value::from_safe_string(style) },
     )
 }
 
 /// `report.md`: for a repository page or a terminal pager; pictures are files beside it.
 pub fn markdown(document: &Document) -> String {
-    render("report.md", context! { document })
+    render("report.md", context! { document => Serde(document) })
 }
 
 /// A table in Markdown.
 pub fn markdown_table(table: &Table) -> String {
-    render("table.md", context! { table })
+    render("table.md", context! { table => Serde(table) })
 }
 
 /// A table in HTML, as pages include it.
 #[cfg(test)]
 pub fn html_table(table: &Table) -> String {
-    render("table.html", context! { table })
+    render("table.html", context! { table => Serde(table) })
 }
 
 /// The index of a folder of experiments.
@@ -59,7 +61,7 @@ fn environment() -> Environment<'static> {
     let mut env = Environment::new();
     env.set_auto_escape_callback(|name| match name.ends_with(".html") {
         true => AutoEscape::Html,
-        false => AutoEscape::Custom(MARKDOWN),
+        false => AutoEscape::Custom(MARKDOWN.into()),
     });
     env.set_formatter(|out, state, value| {
         let text = value.to_string();
@@ -89,7 +91,8 @@ fn environment() -> Environment<'static> {
     env.add_filter("fenced", |text: &str, language: &str| {
         Value::from_safe_string(escape::fenced(language, text))
     });
-    env.set_keep_trailing_newline(true);
+    let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build();
+    env.set_syntax(syntax.unwrap_or_default());
     for (name, source) in [
         ("page.html", include_str!("../templates/page.html.j2")),
         ("report.md", include_str!("../templates/report.md.j2")),

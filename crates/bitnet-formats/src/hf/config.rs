@@ -82,6 +82,7 @@ pub struct GenerationConfig {
     pub temperature: Option<f64>,
     pub top_p: Option<f64>,
     pub top_k: Option<u32>,
+    pub min_p: Option<f64>,
     pub do_sample: Option<bool>,
     pub repetition_penalty: Option<f64>,
 }

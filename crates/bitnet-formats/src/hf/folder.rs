@@ -30,6 +30,7 @@ pub struct HfModel {
     checkpoint: Checkpoint,
     description: ModelDescription,
     generation: GenerationConfig,
+    special_texts: BTreeMap<String, String>,
     tensors: Vec<TensorEntry>,
     /// Names of `weight_scale`s.
     scales: BTreeMap<Role, String>,
@@ -72,6 +73,7 @@ impl HfModel {
             checkpoint,
             description,
             generation,
+            special_texts: tokenizer.special,
             tensors,
             scales,
         })
@@ -80,6 +82,11 @@ impl HfModel {
     /// `generation_config.json`; all keys absent if there is none.
     pub fn generation_config(&self) -> &GenerationConfig {
         &self.generation
+    }
+
+    /// The special tokens of `tokenizer_config.json`, as templates call them: `bos_token`, `eos_token`, ….
+    pub fn special_texts(&self) -> &BTreeMap<String, String> {
+        &self.special_texts
     }
 
     /// The files with the tensors.

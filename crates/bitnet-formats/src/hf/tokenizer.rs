@@ -1,6 +1,6 @@
 //! The tokenizer's files of a folder: which there are, how many ids they know, the chat template.
 
-use std::{fmt, path::Path};
+use std::{collections::BTreeMap, fmt, path::Path};
 
 use serde::{
     Deserialize, Deserializer,
@@ -24,6 +24,8 @@ pub(super) struct TokenizerFiles {
     pub(super) kind: Finding<TokenizerKind>,
     pub(super) chat_template: Option<String>,
     pub(super) add_bos: Option<bool>,
+    /// Texts of special tokens by their names: `bos_token`, `eos_token`, …
+    pub(super) special: BTreeMap<String, String>,
     /// The largest id, if a `tokenizer.json` was read.
     pub(super) max_id: Option<u64>,
 }
@@ -32,7 +34,7 @@ impl TokenizerFiles {
     pub(super) fn read(folder: &Path) -> Result<Self, Error> {
         let config: Option<TokenizerConfig> =
             json::read(&folder.join("tokenizer_config.json"), MAX_CONFIG)?;
-        let config = config.unwrap_or_default();
+        let mut config = config.unwrap_or_default();
         let path = folder.join("tokenizer.json");
         let tokenizer: Option<TokenizerJson> = json::read(&path, MAX_TOKENIZER)?;
         let max_id = tokenizer.as_ref().and_then(TokenizerJson::max_id);
@@ -59,9 +61,10 @@ impl TokenizerFiles {
             let text = std::fs::read_to_string(&template).map_err(Error::read(&template))?;
             Some(text)
         } else {
-            config.chat_template.0
+            config.chat_template.0.take()
         };
         Ok(Self {
+            special: config.special_texts(),
             kind,
             chat_template,
             add_bos: config.add_bos_token,
@@ -87,6 +90,36 @@ impl TokenizerFiles {
 struct TokenizerConfig {
     chat_template: ChatTemplate,
     add_bos_token: Option<bool>,
+    bos_token: Option<SpecialToken>,
+    eos_token: Option<SpecialToken>,
+    pad_token: Option<SpecialToken>,
+    unk_token: Option<SpecialToken>,
+}
+
+impl TokenizerConfig {
+    /// The special tokens that have a text, as templates call them.
+    fn special_texts(&self) -> BTreeMap<String, String> {
+        let named = [
+            ("bos_token", &self.bos_token),
+            ("eos_token", &self.eos_token),
+            ("pad_token", &self.pad_token),
+            ("unk_token", &self.unk_token),
+        ];
+        let texts = named.into_iter().filter_map(|(name, token)| {
+            let (SpecialToken::Text(text) | SpecialToken::Token { content: text }) =
+                token.as_ref()?;
+            Some((name.to_string(), text.clone()))
+        });
+        texts.collect()
+    }
+}
+
+/// A token's text, or an object that has it among others.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum SpecialToken {
+    Text(String),
+    Token { content: String },
 }
 
 /// The template: the only one, or the one named `default`.

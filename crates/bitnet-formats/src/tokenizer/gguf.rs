@@ -1,6 +1,6 @@
 //! `tokenizer.ggml.…`: read, and written.
 
-use super::{ByteLevelBpe, Kind, NoForm, Pre, no_form};
+use super::{ByteLevelBpe, NoForm, Pre, TokenKind, no_form};
 use crate::{
     gguf::{Array, GgufFile, GgufWriter, Value, ValueType},
     model::{SpecialTokens, TokenizerKind},
@@ -12,36 +12,21 @@ impl ByteLevelBpe {
         let TokenizerKind::GgufBpe { pre } = kind else {
             return no_form("the tokenizer is not byte-level BPE");
         };
-        let list = |name: &str| {
-            let value = file.get(&format!("tokenizer.ggml.{name}"));
-            let items = value.as_ref().and_then(|v| v.as_array());
-            items.map(|items| items.iter().map(owned).collect::<Vec<_>>())
-        };
-        let Some(texts) = list("tokens") else {
-            return no_form("tokenizer.ggml.tokens is missing");
-        };
-        let kinds = list("token_type").unwrap_or_default();
-        let kind_of = |index: usize| match kinds.get(index) {
-            Some(Item::Number(3)) => Kind::Control,
-            Some(Item::Number(4)) => Kind::UserDefined,
-            Some(Item::Number(5)) => Kind::Unused,
-            _ => Kind::Normal,
-        };
-        let mut tokens = Vec::with_capacity(texts.len());
-        for (index, text) in texts.into_iter().enumerate() {
-            match text {
-                Item::Text(text) => tokens.push((text, kind_of(index))),
-                Item::Number(_) => return no_form("tokenizer.ggml.tokens are not texts"),
-            }
-        }
+        let tokens = texts(file)?.into_iter().zip(kinds(file));
+        // A token for what is unknown never comes of bytes, all of which are known.
+        let tokens = tokens.map(|(text, kind)| match kind {
+            TokenKind::Unknown => (text, TokenKind::Control),
+            kind => (text, kind),
+        });
+        let tokens = tokens.collect();
         let mut merges = Vec::new();
-        for merge in list("merges").unwrap_or_default() {
+        for merge in list(file, "merges").unwrap_or_default() {
             match merge {
                 Item::Text(text) => match text.split_once(' ') {
                     Some((left, right)) => merges.push((left.into(), right.into())),
                     None => return no_form(format!("the merge {text:?} has one part")),
                 },
-                Item::Number(_) => return no_form("tokenizer.ggml.merges are not texts"),
+                _ => return no_form("tokenizer.ggml.merges are not texts"),
             }
         }
         let pre = Pre::from_name(pre)?;
@@ -90,15 +75,51 @@ impl ByteLevelBpe {
     }
 }
 
+/// The tokens' texts.
+pub(super) fn texts(file: &GgufFile) -> Result<Vec<String>, NoForm> {
+    let Some(items) = list(file, "tokens") else {
+        return no_form("tokenizer.ggml.tokens is missing");
+    };
+    let text = |item| match item {
+        Item::Text(text) => Ok(text),
+        _ => no_form("tokenizer.ggml.tokens are not texts"),
+    };
+    items.into_iter().map(text).collect()
+}
+
+/// What the tokens are; normal after the end of the list, or without one.
+pub(super) fn kinds(file: &GgufFile) -> impl Iterator<Item = TokenKind> {
+    let kind = |item| match item {
+        Item::Number(2.0) => TokenKind::Unknown,
+        Item::Number(3.0) => TokenKind::Control,
+        Item::Number(4.0) => TokenKind::UserDefined,
+        Item::Number(5.0) => TokenKind::Unused,
+        Item::Number(6.0) => TokenKind::Byte,
+        _ => TokenKind::Normal,
+    };
+    let kinds = list(file, "token_type").unwrap_or_default();
+    let rest = std::iter::repeat(TokenKind::Normal);
+    kinds.into_iter().map(kind).chain(rest)
+}
+
 /// An item of a list that outlives the file's value.
-enum Item {
+pub(super) enum Item {
     Text(String),
-    Number(u64),
+    Number(f64),
+}
+
+/// A list of `tokenizer.ggml`.
+pub(super) fn list(file: &GgufFile, name: &str) -> Option<Vec<Item>> {
+    let value = file.get(&format!("tokenizer.ggml.{name}"))?;
+    Some(value.as_array()?.iter().map(owned).collect())
 }
 
 fn owned(value: Value<'_>) -> Item {
     match value {
         Value::String(text) => Item::Text(text.into_owned()),
-        other => Item::Number(other.as_u64().unwrap_or_default()),
+        other => {
+            let number = other.as_u64().map(|number| number as f64);
+            Item::Number(number.or(other.as_f64()).unwrap_or_default())
+        }
     }
 }

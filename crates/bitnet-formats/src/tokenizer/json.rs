@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{ByteLevelBpe, Kind, NoForm, Pre, adds_bos, no_form, pre::PreTokenizer, token};
+use super::{ByteLevelBpe, NoForm, Pre, TokenKind, adds_bos, no_form, pre::PreTokenizer, token};
 use crate::model::SpecialTokens;
 
 #[derive(Deserialize)]
@@ -78,20 +78,20 @@ impl ByteLevelBpe {
             }
             _ => {}
         }
-        let unused = (0..vocab_size).map(|id| (format!("[PAD{id}]"), Kind::Unused));
+        let unused = (0..vocab_size).map(|id| (format!("[PAD{id}]"), TokenKind::Unused));
         let mut tokens: Vec<_> = unused.collect();
         let added = json.added_tokens.into_iter().map(|token| {
             let kind = if token.special {
-                Kind::Control
+                TokenKind::Control
             } else {
-                Kind::UserDefined
+                TokenKind::UserDefined
             };
             (token.id, token.content, kind)
         });
         let normal = model
             .vocab
             .into_iter()
-            .map(|(text, id)| (id, text, Kind::Normal));
+            .map(|(text, id)| (id, text, TokenKind::Normal));
         for (id, text, kind) in normal.chain(added) {
             match tokens.get_mut(id as usize) {
                 Some(token) => *token = (text, kind),
@@ -117,11 +117,11 @@ impl ByteLevelBpe {
         let ids = || self.tokens.iter().zip(0_u32..);
         // Added tokens too: one that is missing here gets the next free id when the file is loaded, not its own.
         let vocab: serde_json::Map<String, Value> = ids()
-            .filter(|((_, kind), _)| *kind != Kind::Unused)
+            .filter(|((_, kind), _)| *kind != TokenKind::Unused)
             .map(|((text, _), id)| (text.clone(), id.into()))
             .collect();
-        let added =
-            ids().filter(|((_, kind), _)| matches!(kind, Kind::Control | Kind::UserDefined));
+        let added = ids()
+            .filter(|((_, kind), _)| matches!(kind, TokenKind::Control | TokenKind::UserDefined));
         let added: Vec<Value> = added
             .map(|((text, kind), id)| {
                 json!({
@@ -131,7 +131,7 @@ impl ByteLevelBpe {
                     "lstrip": false,
                     "rstrip": false,
                     "normalized": false,
-                    "special": *kind == Kind::Control,
+                    "special": *kind == TokenKind::Control,
                 })
             })
             .collect();

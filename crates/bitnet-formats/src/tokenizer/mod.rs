@@ -1,44 +1,55 @@
-//! A byte-level BPE tokenizer in its two forms: `tokenizer.json` and the keys `tokenizer.ggml.…` of GGUF.
+//! Tokenizers as model files hold them: a `tokenizer.json`, or the keys `tokenizer.ggml.…` of GGUF.
 //!
-//! Tokens and merges are the same texts in both. How text is cut before merging is a regular expression in the one and a
-//! name in the other ([`Pre`]); a cut that is not known here has no name, and is refused rather than called `default`.
+//! A byte-level BPE has both forms. Tokens and merges are the same texts in both; how text is cut before merging is a
+//! regular expression in the one and a name in the other ([`Pre`]); a cut that is not known here has no name, and is refused
+//! rather than called `default`. SentencePiece ([`SentencePiece`]) is read from GGUF.
 
+mod file;
 mod gguf;
 mod json;
 pub(crate) mod pieces;
 mod pre;
+mod sentencepiece;
 
-pub(crate) use pre::Pre;
+pub use file::TokenizerFile;
+pub use pre::Pre;
+pub use sentencepiece::SentencePiece;
 
 use crate::model::SpecialTokens;
 
 /// The tokens of a vocabulary by id, and how text becomes them.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct ByteLevelBpe {
+pub struct ByteLevelBpe {
     /// Byte-level texts of normal tokens, plain texts of the others.
-    tokens: Vec<(String, Kind)>,
+    pub tokens: Vec<(String, TokenKind)>,
     /// Pairs in the order of their rank.
-    merges: Vec<(String, String)>,
-    pre: Pre,
+    pub merges: Vec<(String, String)>,
+    /// How text is cut before.
+    pub pre: Pre,
 }
 
 /// What a token is, by its number in GGUF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
-enum Kind {
+pub enum TokenKind {
+    /// A piece of text.
     Normal = 1,
+    /// What stands for text that has no token.
+    Unknown = 2,
     /// Never a part of text.
     Control = 3,
     /// Found in text before it is cut.
     UserDefined = 4,
     /// An id without a token.
     Unused = 5,
+    /// One byte, written `<0x0A>`.
+    Byte = 6,
 }
 
 /// Why a tokenizer has no other form, as a part of a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct NoForm(String);
+pub struct NoForm(String);
 
 fn no_form<T>(reason: impl Into<String>) -> Result<T, NoForm> {
     Err(NoForm(reason.into()))
@@ -88,7 +99,19 @@ mod tests {
         ByteLevelBpe::from_json(json.to_string().as_bytes(), rows)
     }
 
-    const ALL: [Pre; 4] = [Pre::Gpt2, Pre::SmolLm, Pre::Llama3, Pre::Qwen2];
+    /// Those that a `tokenizer.json` is told apart by.
+    const ALL: [Pre; 10] = [
+        Pre::Gpt2,
+        Pre::SmolLm,
+        Pre::Llama3,
+        Pre::Qwen2,
+        Pre::Falcon,
+        Pre::DeepSeekV3,
+        Pre::DeepSeekCoder,
+        Pre::Tekken,
+        Pre::Gpt4o,
+        Pre::Default,
+    ];
 
     #[test]
     fn both_forms_hold_the_same_tokenizer() {
@@ -102,9 +125,9 @@ mod tests {
         for pre in ALL {
             let bpe = read(&file(pre), 8).unwrap();
             assert_eq!(bpe.tokens.len(), 8);
-            assert_eq!(bpe.tokens[3], ("ab".into(), Kind::Normal));
-            assert_eq!(bpe.tokens[4], ("[PAD4]".into(), Kind::Unused));
-            assert_eq!(bpe.tokens[6], ("<tool>".into(), Kind::UserDefined));
+            assert_eq!(bpe.tokens[3], ("ab".into(), TokenKind::Normal));
+            assert_eq!(bpe.tokens[4], ("[PAD4]".into(), TokenKind::Unused));
+            assert_eq!(bpe.tokens[6], ("<tool>".into(), TokenKind::UserDefined));
             assert_eq!(
                 (bpe.pre, &bpe.merges[..]),
                 (pre, &[("a".into(), "b".into())][..])
@@ -182,5 +205,6 @@ mod tests {
             assert!(reason.contains(expected), "{pointer}: {reason}");
         }
         assert!(Pre::from_name("deepseek-llm").is_err());
+        assert_eq!(Pre::from_name("falcon3").unwrap(), Pre::Llama3);
     }
 }

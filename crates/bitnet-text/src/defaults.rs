@@ -1,0 +1,97 @@
+//! How the authors of a model sample from it: `generation_config.json`, or the keys `general.sampling.…` of GGUF.
+
+use bitnet_formats::{ModelFile, hf::GenerationConfig};
+
+/// Sampling settings that a model's files suggest. What is absent they do not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct GenerationDefaults {
+    /// Logits are divided by it; 0 is greedy.
+    pub temperature: Option<f32>,
+    /// Only the `k` likeliest tokens.
+    pub top_k: Option<usize>,
+    /// Only the likeliest tokens that reach this probability together.
+    pub top_p: Option<f32>,
+    /// Only tokens at least so many times as likely as the likeliest.
+    pub min_p: Option<f32>,
+    /// Logits of tokens in the text are divided by it.
+    pub repetition_penalty: Option<f32>,
+}
+
+impl GenerationDefaults {
+    pub(crate) fn of(model: &ModelFile) -> Self {
+        let found = match model {
+            ModelFile::HuggingFace(model) => Self::from_config(model.generation_config()),
+            ModelFile::Gguf(model) => {
+                let float = |name: &str| {
+                    let value = model.file().get(&format!("general.sampling.{name}"))?;
+                    Some(value.as_f64()? as f32)
+                };
+                let top_k = model.file().get("general.sampling.top_k");
+                Self {
+                    temperature: float("temp"),
+                    top_k: top_k.and_then(|v| usize::try_from(v.as_u64()?).ok()),
+                    top_p: float("top_p"),
+                    min_p: float("min_p"),
+                    repetition_penalty: float("penalty_repeat"),
+                }
+            }
+        };
+        found.within_range()
+    }
+
+    fn from_config(config: &GenerationConfig) -> Self {
+        let float = |value: Option<f64>| value.map(|value| value as f32);
+        Self {
+            // Without sampling the highest logit counts, whatever the temperature beside it.
+            temperature: match config.do_sample {
+                Some(false) => Some(0.0),
+                _ => float(config.temperature),
+            },
+            top_k: config.top_k.and_then(|k| usize::try_from(k).ok()),
+            top_p: float(config.top_p),
+            min_p: float(config.min_p),
+            repetition_penalty: float(config.repetition_penalty),
+        }
+    }
+
+    /// A suggestion that no sampler takes is none.
+    fn within_range(self) -> Self {
+        let positive = |value: &f32| value.is_finite() && *value > 0.0;
+        Self {
+            temperature: self.temperature.filter(|t| t.is_finite() && *t >= 0.0),
+            top_k: self.top_k,
+            top_p: self.top_p.filter(|p| positive(p) && *p <= 1.0),
+            min_p: self.min_p.filter(|p| (0.0..=1.0).contains(p)),
+            repetition_penalty: self.repetition_penalty.filter(positive),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_taken_as_far_as_it_makes_sense() {
+        let config = GenerationConfig {
+            temperature: Some(0.6),
+            top_p: Some(0.0),
+            top_k: Some(20),
+            repetition_penalty: Some(f64::NAN),
+            ..GenerationConfig::default()
+        };
+        let found = GenerationDefaults::from_config(&config).within_range();
+        let expected = GenerationDefaults {
+            temperature: Some(0.6),
+            top_k: Some(20),
+            ..GenerationDefaults::default()
+        };
+        assert_eq!(found, expected);
+        let greedy = GenerationConfig {
+            do_sample: Some(false),
+            ..config
+        };
+        let temperature = GenerationDefaults::from_config(&greedy).temperature;
+        assert_eq!(temperature, Some(0.0));
+    }
+}

@@ -1,0 +1,40 @@
+//! Text of language models: from text to token ids and back with the tokenizer of any model file, chat templates,
+//! conversations, and where an answer ends.
+//!
+//! | file | concept |
+//! |---|---|
+//! | `model` | all that a model's files say of its text: [`TextModel`] |
+//! | `tokenizer` | one type over the kinds: [`Tokenizer`] |
+//! | `hugging_face`, `sentencepiece` | the kinds: `tokenizer.json` and byte-level BPE; SentencePiece of GGUF |
+//! | `pieces`, `decoder` | the bytes of each id; ids to text while they are generated |
+//! | `template`, `python` | chat templates in Jinja; what of Python they use |
+//! | `conversation` | turns, and the prompt that they make |
+//! | `stop` | why an answer ended, and stop strings |
+//! | `defaults` | how the model's authors would sample |
+//!
+//! Nothing here knows a model's weights: a prompt is a list of ids, an answer is one. Special tokens are parsed in text only
+//! where asked: what a user types stays text, what a template writes is tokens.
+
+mod conversation;
+mod decoder;
+mod defaults;
+mod error;
+mod hugging_face;
+mod model;
+mod pieces;
+mod python;
+mod sentencepiece;
+mod specials;
+mod stop;
+mod template;
+mod tokenizer;
+
+pub use conversation::{Conversation, Message};
+pub use decoder::TextDecoder;
+pub use defaults::GenerationDefaults;
+pub use error::TextError;
+pub use model::TextModel;
+pub use pieces::PieceKind;
+pub use stop::{StopReason, StopStrings};
+pub use template::{ChatTemplate, Render, TemplateValue};
+pub use tokenizer::{Encode, Tokenizer};

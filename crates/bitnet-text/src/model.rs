@@ -1,0 +1,166 @@
+//! All that the files of a model say of its text.
+
+use std::collections::BTreeMap;
+
+use bitnet_formats::{ModelFile, tokenizer::TokenizerFile};
+
+use crate::{
+    ChatTemplate, Encode, GenerationDefaults, Message, Render, TextError, Tokenizer,
+    specials::{Special, Specials},
+    stop,
+};
+
+/// The text side of a model: its tokenizer, what ends its answers, its chat template and sampling settings.
+#[derive(Clone, Debug)]
+pub struct TextModel {
+    /// From text to ids and back.
+    pub tokenizer: Tokenizer,
+    /// Tokens that end an answer.
+    pub eos: Vec<u32>,
+    /// How its authors sample.
+    pub defaults: GenerationDefaults,
+    /// The template's source.
+    template: Option<String>,
+    /// Texts of special tokens, by the names that templates use.
+    special_texts: BTreeMap<String, String>,
+}
+
+impl TextModel {
+    /// Of a GGUF file or a folder of transformers.
+    ///
+    /// # Errors
+    /// If there is no tokenizer, or it is damaged or of a kind that is not for generating text.
+    pub fn from_model_file(model: &ModelFile) -> Result<Self, TextError> {
+        let description = model.source().description();
+        let special = &description.special_tokens;
+        let tokenizer = Tokenizer::from_file(&TokenizerFile::open(model)?, special)?;
+        let mut eos = special.eos.clone();
+        let ends = tokenizer.special_tokens();
+        eos.extend(
+            ends.filter(|(text, _)| stop::ENDS.contains(text))
+                .map(|(_, id)| id),
+        );
+        let text_of = |id: u32| {
+            let bytes = tokenizer.piece(id)?;
+            str::from_utf8(bytes).ok().map(String::from)
+        };
+        let special_texts = match model {
+            // What a folder leaves out has no text there.
+            ModelFile::HuggingFace(model) if !model.special_texts().is_empty() => {
+                model.special_texts().clone()
+            }
+            _ => [
+                ("bos_token", special.bos),
+                ("eos_token", special.eos.first().copied()),
+                ("pad_token", special.pad),
+            ]
+            .into_iter()
+            .filter_map(|(name, id)| Some((name.to_owned(), text_of(id?)?)))
+            .collect(),
+        };
+        let named = special_texts.get("eos_token");
+        let named = tokenizer
+            .special_tokens()
+            .filter(|(text, _)| named.is_some_and(|eos| eos == text));
+        eos.extend(named.map(|(_, id)| id));
+        eos.sort_unstable();
+        eos.dedup();
+        Ok(Self {
+            eos,
+            defaults: GenerationDefaults::of(model),
+            template: description.chat_template.clone(),
+            special_texts,
+            tokenizer,
+        })
+    }
+
+    /// Of a run: its models were trained on plain text, and end nowhere.
+    pub fn from_run(tokenizer: bitnet_data::Tokenizer) -> Self {
+        Self {
+            tokenizer: Tokenizer::from_run(tokenizer),
+            eos: Vec::new(),
+            defaults: GenerationDefaults::default(),
+            template: None,
+            special_texts: BTreeMap::new(),
+        }
+    }
+
+    /// The same with another template.
+    pub fn with_template(self, source: Option<String>) -> Self {
+        Self {
+            template: source,
+            ..self
+        }
+    }
+
+    /// The template's source; none if the model has none.
+    pub fn template_source(&self) -> Option<&str> {
+        self.template.as_deref()
+    }
+
+    /// The compiled template; none if the model has none.
+    ///
+    /// # Errors
+    /// If it is not Jinja.
+    pub fn chat_template(&self) -> Result<Option<ChatTemplate>, TextError> {
+        let compile = |source| ChatTemplate::new(source, self.special_texts.clone());
+        self.template.as_deref().map(compile).transpose()
+    }
+
+    /// The ids of a text that the model is to continue: with its start, special tokens as text.
+    ///
+    /// # Errors
+    /// If the text has a character that a run's tokenizer does not know.
+    pub fn encode_prompt(&self, text: &str, parse_special: bool) -> Result<Vec<u32>, TextError> {
+        let ids = self.tokenizer.encode(
+            text,
+            Encode {
+                parse_special,
+                add_special: false,
+            },
+        )?;
+        Ok(self.with_start(ids))
+    }
+
+    /// The ids of a conversation: the template's marks as tokens, what stands in messages as text.
+    ///
+    /// # Errors
+    /// If the template refuses the messages or does not end.
+    pub fn encode_chat(
+        &self,
+        template: &ChatTemplate,
+        messages: &[Message],
+        how: &Render,
+    ) -> Result<Vec<u32>, TextError> {
+        let special = self.tokenizer.special_tokens();
+        let special = Specials::new(special.map(|(text, id)| (text, Special::plain(id))))?;
+        if !messages.iter().any(|m| special.is_in(&m.content)) {
+            let text = template.render(messages, how)?;
+            let how = Encode {
+                parse_special: true,
+                add_special: false,
+            };
+            return Ok(self.with_start(self.tokenizer.encode(&text, how)?));
+        }
+        // A message looks like a mark: it is broken up by a character that nobody wrote (Unicode keeps 32 for such uses),
+        // and put together again when the template's own marks have been found.
+        let free = |mark: &char| messages.iter().all(|m| !m.content.contains(*mark));
+        let mark = ('\u{fdd0}'..='\u{fdef}').find(free).unwrap_or('\u{fdd0}');
+        let broken = |m: &Message| Message {
+            role: m.role.clone(),
+            content: special.break_up(&m.content, mark),
+        };
+        let broken: Vec<Message> = messages.iter().map(broken).collect();
+        let text = template.render(&broken, how)?;
+        Ok(self.with_start(self.tokenizer.encode_marked(&text, mark)?))
+    }
+
+    /// Puts what every text starts with in front, unless it is there.
+    fn with_start(&self, ids: Vec<u32>) -> Vec<u32> {
+        let prefix = self.tokenizer.prefix();
+        match ids.starts_with(prefix) {
+            true => ids,
+            false => [prefix, &ids].concat(),
+        }
+    }
+}
