@@ -3,7 +3,7 @@
 use std::{error::Error, fs, io, path::Path, process::Command};
 
 /// The internal crates that each library may depend on. Binaries may depend on any.
-const ARROWS: [(&str, &str); 12] = [
+const ARROWS: [(&str, &str); 13] = [
     ("bitnet-kernels", ""),
     ("bitnet-engine", "bitnet-kernels"),
     ("bitnet-formats", "bitnet-kernels"),

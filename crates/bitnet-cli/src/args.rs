@@ -8,9 +8,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 mod compute;
+mod text;
 
 use compute::thread_count;
 pub use compute::{Activations, DeviceArgs, Dtype, DtypeArgs, EngineArgs};
+pub use text::{ChatArgs, GenerateArgs, PromptArgs, SamplingArgs, TokenizeArgs};
 
 /// Train ternary (BitNet b1.58) and float models side by side, compare them, and run them.
 #[derive(Debug, Parser)]
@@ -30,6 +32,10 @@ pub enum Command {
     Eval(EvalArgs),
     /// Continue a prompt, or translate it
     Generate(GenerateArgs),
+    /// Talk with a model: line by line in a terminal, or each line of stdin a turn
+    Chat(ChatArgs),
+    /// The token ids of a text and the piece that each stands for
+    Tokenize(TokenizeArgs),
     /// Train many variants of a run under many seeds, compare them and write a report
     #[command(subcommand)]
     Experiment(ExperimentCommand),
@@ -61,11 +67,13 @@ impl Command {
             Command::Compare(args) => args.device.backend,
             Command::Eval(args) => args.device.backend,
             Command::Generate(args) => args.device.backend,
+            Command::Chat(args) => args.device.backend,
             Command::Bench(args) => args.backend,
             Command::Measure(args) => args.device.backend,
             Command::Experiment(ExperimentCommand::Run(args)) => args.device.backend,
             Command::Experiment(ExperimentCommand::Render(_)) => Backend::Flex,
             Command::Logits(_)
+            | Command::Tokenize(_)
             | Command::Inspect(_)
             | Command::Convert(_)
             | Command::Doctor(_)
@@ -212,73 +220,6 @@ pub struct EvalArgs {
     pub activations: DtypeArgs,
     #[command(flatten)]
     pub output: OutputArgs,
-}
-
-#[derive(Debug, Args)]
-#[command(allow_negative_numbers = true)]
-pub struct GenerateArgs {
-    /// Run directory
-    pub model: PathBuf,
-    /// Text to continue
-    #[arg(long, value_name = "TEXT")]
-    pub prompt: String,
-    /// Most tokens to write
-    #[arg(long, default_value_t = Self::NEW_TOKENS, value_name = "N")]
-    pub max_new_tokens: usize,
-    /// Divide the logits by T; 0 is greedy
-    #[arg(long, default_value_t = Self::TEMPERATURE, value_name = "T")]
-    pub temperature: f32,
-    /// Only the K likeliest tokens; 0 is off
-    #[arg(long, default_value_t = 0, value_name = "K")]
-    pub top_k: usize,
-    /// Only the likeliest tokens that reach probability P together; 1 is off
-    #[arg(long, default_value_t = 1.0, value_name = "P")]
-    pub top_p: f32,
-    /// Only tokens at least P times as likely as the likeliest; 0 is off
-    #[arg(long, default_value_t = 0.0, value_name = "P")]
-    pub min_p: f32,
-    /// Make tokens of the text so far less likely; 1 is off
-    #[arg(long, default_value_t = 1.0, value_name = "R")]
-    pub repetition_penalty: f32,
-    /// End before this text (repeatable)
-    #[arg(long, value_name = "TEXT")]
-    pub stop: Vec<String>,
-    /// Seed of the draws
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    pub seed: u64,
-    /// Use the latent weights with fake quantisation, not the packed model
-    #[arg(long)]
-    pub latent: bool,
-    #[command(flatten)]
-    pub device: DeviceArgs,
-    #[command(flatten)]
-    pub engine: EngineArgs,
-    #[command(flatten)]
-    pub activations: DtypeArgs,
-    #[command(flatten)]
-    pub output: OutputArgs,
-}
-
-impl GenerateArgs {
-    const NEW_TOKENS: usize = 128;
-    const TEMPERATURE: f32 = 0.8;
-
-    /// The first flag that only a language model heeds and that is not at its default.
-    pub fn language_model_flag(&self) -> Option<&'static str> {
-        let flags = [
-            ("--max-new-tokens", self.max_new_tokens != Self::NEW_TOKENS),
-            ("--temperature", self.temperature != Self::TEMPERATURE),
-            ("--top-k", self.top_k != 0),
-            ("--top-p", self.top_p != 1.0),
-            ("--min-p", self.min_p != 0.0),
-            ("--repetition-penalty", self.repetition_penalty != 1.0),
-            ("--stop", !self.stop.is_empty()),
-            ("--seed", self.seed != 0),
-        ];
-        flags
-            .into_iter()
-            .find_map(|(flag, set)| set.then_some(flag))
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

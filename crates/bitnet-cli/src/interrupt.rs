@@ -20,6 +20,15 @@ pub fn watch_quietly() -> anyhow::Result<&'static AtomicBool> {
     watch_and(|| ())
 }
 
+/// Watches for Ctrl-C from now on, where it ends an answer and not the process. Whoever begins another answer lowers the
+/// flag; while it is up, Ctrl-C ends the process.
+///
+/// # Errors
+/// As [`watch`].
+pub fn watch_answers() -> anyhow::Result<&'static AtomicBool> {
+    watch_and(|| ())
+}
+
 fn watch_and(say: impl Fn() + Send + 'static) -> anyhow::Result<&'static AtomicBool> {
     ctrlc::set_handler(move || {
         if INTERRUPTED.swap(true, Ordering::Relaxed) {

@@ -4,6 +4,7 @@
 #![recursion_limit = "256"]
 
 mod allocator;
+mod answer;
 mod args;
 mod commands;
 mod contention;
@@ -11,9 +12,12 @@ mod guard;
 mod interrupt;
 mod location;
 mod machine;
+mod model;
 mod output;
 mod process;
 mod progress;
+mod prompt;
+mod sampling;
 mod setup;
 mod task;
 mod worker;
@@ -53,6 +57,8 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Compare(args) => commands::compare::run(args),
         Command::Eval(args) => commands::eval::run(args),
         Command::Generate(args) => commands::generate::run(args),
+        Command::Chat(args) => commands::chat::run(args),
+        Command::Tokenize(args) => commands::tokenize::run(args),
         Command::Bench(args) => commands::bench::run(args),
         Command::Logits(args) => commands::logits::run(args),
         Command::Inspect(args) => commands::inspect::run(args),

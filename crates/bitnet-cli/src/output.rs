@@ -1,6 +1,7 @@
 //! Writing results to stdout.
 
-use std::io::{self, Write};
+use std::borrow::Cow;
+use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -25,6 +26,15 @@ pub fn piece(text: &str) -> anyhow::Result<()> {
     out.write_all(text.as_bytes())?;
     out.flush()?;
     Ok(())
+}
+
+/// Text of a model as it may be shown: on a terminal without control characters, which would be commands to it.
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    let is_command = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    match io::stdout().is_terminal() && text.contains(is_command) {
+        true => text.replace(is_command, "\u{fffd}").into(),
+        false => text.into(),
+    }
 }
 
 /// Writes a value as one JSON document.

@@ -190,12 +190,12 @@ pub fn with_dtype(
 }
 
 /// The model as generation uses it.
-pub fn runner<'a>(
-    model: &'a Transformer,
+pub fn runner(
+    model: &Transformer,
     device: &Device,
     args: &DeviceArgs,
     engine: &EngineArgs,
-) -> anyhow::Result<Box<dyn Runner + 'a>> {
+) -> anyhow::Result<Box<dyn Runner>> {
     Ok(
         match uses_engine(args.backend, engine, model.config(), model.quant())? {
             true => {

@@ -65,9 +65,9 @@ impl KvCache {
         self.capacity
     }
 
-    /// Forgets all tokens; the buffers stay.
-    pub fn clear(&mut self) {
-        self.len = 0;
+    /// Forgets all tokens but the first `len`; the buffers stay.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
     }
 
     pub(crate) fn advance(&mut self, tokens: usize) {

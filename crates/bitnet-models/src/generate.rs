@@ -1,5 +1,6 @@
 //! Text generation at the level of token ids: prefill once, then one token at a time through the KV cache.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bitnet_engine::EngineError;
@@ -11,8 +12,10 @@ use crate::{Runner, Sampler};
 pub enum Stop {
     /// As many tokens as were asked for.
     Length,
-    /// The callback said so.
+    /// The callback said so, or somebody interrupted.
     Asked,
+    /// The model wrote a token that ends a text.
+    EndToken,
     /// The context is full.
     ContextFull,
 }
@@ -20,10 +23,12 @@ pub enum Stop {
 /// What was generated, and how long it took.
 #[derive(Clone, Debug)]
 pub struct Generation {
-    /// The new tokens.
+    /// The new tokens, without one that ended the text.
     pub tokens: Vec<u32>,
     /// Why it ended.
     pub stop: Stop,
+    /// Tokens of the prompt that had been read before.
+    pub reused: usize,
     /// Until the first token: prefill of the prompt and one draw.
     pub time_to_first_token: Duration,
     /// The whole of it.
@@ -98,54 +103,205 @@ pub enum GenerateError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// Weights or activations are broken: no token is the likeliest.
+    #[error(
+        "after {position} tokens {count} of the model's {of} logits are not finite: its weights hold NaN or overflow \
+         (`bitnet inspect` counts them in a model's files; with --dtype f16, try f32)"
+    )]
+    NotFinite {
+        /// Tokens read.
+        position: usize,
+        /// Logits that are NaN or infinite.
+        count: usize,
+        /// All logits.
+        of: usize,
+    },
     /// The logits could not be read back.
     #[error("the logits could not be read from the device: {0}")]
     Read(String),
 }
 
+/// Where a generation ends, besides the callback.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits<'a> {
+    /// Most tokens to write.
+    pub max_new_tokens: usize,
+    /// Tokens that end a text.
+    pub end: &'a [u32],
+    /// Ids from here on have no token and are never chosen; rows of an embedding may be more.
+    pub vocab_size: usize,
+    /// Ends the generation when it becomes true, also between two pieces of a long prompt.
+    pub interrupted: Option<&'a AtomicBool>,
+}
+
+impl Limits<'_> {
+    /// A number of tokens, and nothing else.
+    pub fn tokens(max_new_tokens: usize) -> Self {
+        Self {
+            max_new_tokens,
+            end: &[],
+            vocab_size: usize::MAX,
+            interrupted: None,
+        }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupted
+            .is_some_and(|flag| flag.load(Ordering::Relaxed))
+    }
+}
+
 /// Continues `prompt` by up to `max_new_tokens`, which `on_token` sees one by one; it ends the text by returning false.
 ///
 /// # Errors
-/// If the prompt is empty, too long or holds unknown tokens, or the device fails.
+/// If the prompt is empty, too long or holds unknown tokens, the logits are not finite, or the device fails.
 pub fn generate(
     model: &mut dyn Runner,
     prompt: &[u32],
     max_new_tokens: usize,
     sampler: &mut Sampler,
-    mut on_token: impl FnMut(u32) -> bool,
+    on_token: impl FnMut(u32) -> bool,
 ) -> Result<Generation, GenerateError> {
     check_prompt(model, prompt)?;
-    let context = model.context();
-    let start = Instant::now();
-    model.start(context.min(prompt.len().saturating_add(max_new_tokens)))?;
-    let mut text = prompt.to_vec();
-    let mut tokens = Vec::new();
-    let mut first = None;
-    let mut stop = Stop::Length;
-    let mut read = 0;
-    while tokens.len() < max_new_tokens {
-        if text.len() > context {
-            stop = Stop::ContextFull;
-            break;
+    let capacity = model
+        .context()
+        .min(prompt.len().saturating_add(max_new_tokens));
+    let limits = Limits::tokens(max_new_tokens);
+    PrefixCache::new(model, capacity)?.generate(prompt, limits, sampler, on_token)
+}
+
+/// A prompt that may be interrupted is read in pieces of so many tokens: a second or less each.
+const PIECE: usize = 256;
+
+/// A model and the tokens that it has read: a prompt that begins like them costs only the rest.
+pub struct PrefixCache<'a> {
+    model: &'a mut dyn Runner,
+    /// What the model has read.
+    read: Vec<u32>,
+    capacity: usize,
+}
+
+impl<'a> PrefixCache<'a> {
+    /// Nothing read, with room for texts of `capacity` tokens.
+    ///
+    /// # Errors
+    /// If the model takes fewer.
+    pub fn new(model: &'a mut dyn Runner, capacity: usize) -> Result<Self, GenerateError> {
+        model.start(capacity)?;
+        Ok(Self {
+            model,
+            read: Vec::new(),
+            capacity,
+        })
+    }
+
+    /// Most tokens of a text.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// What the model has read.
+    pub fn tokens(&self) -> &[u32] {
+        &self.read
+    }
+
+    /// Continues `prompt`, whose tokens `on_token` sees one by one; it ends the text by returning false.
+    ///
+    /// # Errors
+    /// If the prompt is empty, too long or holds unknown tokens, the logits are not finite, or the device fails.
+    pub fn generate(
+        &mut self,
+        prompt: &[u32],
+        limits: Limits<'_>,
+        sampler: &mut Sampler,
+        mut on_token: impl FnMut(u32) -> bool,
+    ) -> Result<Generation, GenerateError> {
+        check_prompt(self.model, prompt)?;
+        if prompt.len() > self.capacity {
+            return Err(GenerateError::PromptTooLong {
+                tokens: prompt.len(),
+                context: self.capacity,
+            });
         }
-        let logits = model.read(&text[read..])?;
-        read = text.len();
-        let token = sampler.sample(logits, &text);
-        first.get_or_insert_with(|| start.elapsed());
-        text.push(token);
-        tokens.push(token);
-        if !on_token(token) {
-            stop = Stop::Asked;
-            break;
+        let start = Instant::now();
+        let reused = self.keep(prompt);
+        let mut text = prompt.to_vec();
+        let mut generation = Generation {
+            tokens: Vec::new(),
+            stop: Stop::Length,
+            reused,
+            time_to_first_token: Duration::ZERO,
+            total: Duration::ZERO,
+        };
+        let mut first = None;
+        while generation.tokens.len() < limits.max_new_tokens {
+            if text.len() > self.capacity {
+                generation.stop = Stop::ContextFull;
+                break;
+            }
+            let Some(logits) = self.read(&text, limits)? else {
+                generation.stop = Stop::Asked;
+                break;
+            };
+            let token = sampler.sample(logits, &text);
+            first.get_or_insert_with(|| start.elapsed());
+            if limits.end.contains(&token) {
+                generation.stop = Stop::EndToken;
+                break;
+            }
+            text.push(token);
+            generation.tokens.push(token);
+            if !on_token(token) || limits.is_interrupted() {
+                generation.stop = Stop::Asked;
+                break;
+            }
+        }
+        generation.total = start.elapsed();
+        generation.time_to_first_token = first.unwrap_or(generation.total);
+        Ok(generation)
+    }
+
+    /// Forgets what a prompt does not begin with, and says how much is kept: never all, or there would be no logits.
+    fn keep(&mut self, prompt: &[u32]) -> usize {
+        let pairs = self.read.iter().zip(prompt);
+        let shared = pairs.take_while(|(read, token)| read == token).count();
+        let kept = shared.min(prompt.len() - 1);
+        self.read.truncate(kept);
+        self.model.truncate(kept);
+        kept
+    }
+
+    /// Reads the rest of `text` and returns the logits after it; none if that was interrupted.
+    fn read(&mut self, text: &[u32], limits: Limits<'_>) -> Result<Option<&[f32]>, GenerateError> {
+        let piece = match limits.interrupted {
+            Some(_) => PIECE,
+            None => usize::MAX,
+        };
+        while text.len() - self.read.len() > piece {
+            if limits.is_interrupted() {
+                return Ok(None);
+            }
+            let next = &text[self.read.len()..][..piece];
+            self.model.read(next)?;
+            self.read.extend_from_slice(next);
+        }
+        if limits.is_interrupted() {
+            return Ok(None);
+        }
+        let next = &text[self.read.len()..];
+        let logits = self.model.read(next)?;
+        self.read.extend_from_slice(next);
+        let logits = &logits[..logits.len().min(limits.vocab_size)];
+        let count = logits.iter().filter(|logit| !logit.is_finite()).count();
+        match count {
+            0 => Ok(Some(logits)),
+            _ => Err(GenerateError::NotFinite {
+                position: self.read.len(),
+                count,
+                of: logits.len(),
+            }),
         }
     }
-    let total = start.elapsed();
-    Ok(Generation {
-        tokens,
-        stop,
-        time_to_first_token: first.unwrap_or(total),
-        total,
-    })
 }
 
 /// Checks that the model can take `prompt`.

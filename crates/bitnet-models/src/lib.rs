@@ -42,7 +42,7 @@ pub use dropout::{Dropout, DropoutState};
 pub use encoder::{Encoder, EncoderLayer, Sequences};
 pub use feed_forward::{FeedForward, PlainMlp};
 pub use from_source::{FromSourceError, Purpose};
-pub use generate::{GenerateError, Generation, Stop, check_prompt, generate};
+pub use generate::{GenerateError, Generation, Limits, PrefixCache, Stop, check_prompt, generate};
 pub use half::HalfError;
 pub use init::Init;
 pub use linear::Linear;

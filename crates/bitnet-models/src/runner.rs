@@ -18,6 +18,17 @@ pub trait Runner {
     /// Number of token ids.
     fn vocab_size(&self) -> usize;
 
+    /// Number of tokens of the text so far.
+    fn len(&self) -> usize;
+
+    /// Whether there is no text yet.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets all tokens of the text but the first `len`.
+    fn truncate(&mut self, len: usize);
+
     /// Forgets the text and makes room for one of `capacity` tokens.
     ///
     /// # Errors
@@ -34,20 +45,20 @@ pub trait Runner {
 /// Most tokens that a device reads at once: scores take `heads · PIECE · positions` floats, and a GPU binds only so much.
 const PIECE: usize = 512;
 
-/// A [`Transformer`] on its device.
+/// A [`Transformer`] on its device. It shares the model's tensors.
 #[derive(Debug)]
-pub struct TensorRunner<'a> {
-    model: &'a Transformer,
+pub struct TensorRunner {
+    model: Transformer,
     device: Device,
     cache: Option<KvCache>,
     logits: Vec<f32>,
 }
 
-impl<'a> TensorRunner<'a> {
+impl TensorRunner {
     /// A runner without a text.
-    pub fn new(model: &'a Transformer, device: &Device) -> Self {
+    pub fn new(model: &Transformer, device: &Device) -> Self {
         Self {
-            model,
+            model: model.clone(),
             device: device.clone(),
             cache: None,
             logits: Vec::new(),
@@ -55,7 +66,7 @@ impl<'a> TensorRunner<'a> {
     }
 }
 
-impl Runner for TensorRunner<'_> {
+impl Runner for TensorRunner {
     fn context(&self) -> usize {
         self.model.config().max_position_embeddings
     }
@@ -64,9 +75,19 @@ impl Runner for TensorRunner<'_> {
         self.model.config().vocab_size
     }
 
+    fn len(&self) -> usize {
+        self.cache.as_ref().map_or(0, KvCache::len)
+    }
+
+    fn truncate(&mut self, len: usize) {
+        if let Some(cache) = &mut self.cache {
+            cache.truncate(len);
+        }
+    }
+
     fn start(&mut self, capacity: usize) -> Result<(), GenerateError> {
         check_capacity(self, capacity)?;
-        let bytes = KvCache::buffer_bytes(self.model, capacity);
+        let bytes = KvCache::buffer_bytes(&self.model, capacity);
         if let Some(limits) = device_limits(&self.device)
             && bytes > limits.binding_bytes
         {
@@ -77,8 +98,8 @@ impl Runner for TensorRunner<'_> {
             });
         }
         match &mut self.cache {
-            Some(cache) if cache.capacity() == capacity => cache.clear(),
-            cache => *cache = Some(KvCache::new(self.model, 1, capacity, &self.device)),
+            Some(cache) if cache.capacity() == capacity => cache.truncate(0),
+            cache => *cache = Some(KvCache::new(&self.model, 1, capacity, &self.device)),
         }
         Ok(())
     }
@@ -136,6 +157,16 @@ impl Runner for EngineRunner {
 
     fn vocab_size(&self) -> usize {
         self.engine.shape().vocab_size
+    }
+
+    fn len(&self) -> usize {
+        self.session.as_ref().map_or(0, Session::len)
+    }
+
+    fn truncate(&mut self, len: usize) {
+        if let Some(session) = &mut self.session {
+            session.truncate(len);
+        }
     }
 
     fn start(&mut self, capacity: usize) -> Result<(), GenerateError> {

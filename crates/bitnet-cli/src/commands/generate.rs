@@ -2,24 +2,30 @@
 
 use std::time::Instant;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use bitnet_config::{RunConfig, Task as Kind};
 use bitnet_data::SequenceVocabulary;
-use bitnet_models::{
-    EncoderDecoder, Runner, Sampler, Sampling, TensorRunner, Transformer, check_prompt, generate,
-};
+use bitnet_models::{EncoderDecoder, PrefixCache, check_prompt};
+use bitnet_text::{Conversation, StopReason};
 use bitnet_train::{RunDir, load_exported, load_latent, translate};
 use serde::Serialize;
 
 use super::Outcome;
+use crate::answer::{self, Request};
 use crate::args::{Format, GenerateArgs};
-use crate::{output, setup};
+use crate::model::{self, HowToRun};
+use crate::{output, prompt, sampling, setup};
+
+const NEW_TOKENS: usize = 128;
 
 #[derive(Serialize)]
 struct Generated {
     prompt_tokens: usize,
     tokens: usize,
     text: String,
+    /// Of a language model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop: Option<StopReason>,
     ttft_ms: f64,
     tpot_ms: Option<f64>,
 }
@@ -28,78 +34,80 @@ pub fn run(args: GenerateArgs) -> anyhow::Result<Outcome> {
     if matches!(args.output.output, Format::Md | Format::Csv) {
         bail!("`bitnet generate` writes text or json");
     }
-    let run = RunDir::open(&args.model)?;
-    let config = run.config()?;
-    match config.task {
-        Kind::Lm => {}
-        Kind::Translate | Kind::Synthetic => return translate_prompt(&args, &run, &config),
-        task => bail!(
-            "a run with task = \"{}\" writes no text; `bitnet eval` scores it",
-            task.name()
-        ),
-    }
-    setup::refuse_latent_engine(args.latent, &args.engine)?;
-    let tokenizer = run.tokenizer()?;
-    let prompt = tokenizer.encode(&args.prompt)?;
-    let device = setup::open_device(&args.device)?;
-    let model: Transformer = if args.latent {
-        load_latent(&run, &device)?
-    } else {
-        load_exported(&run, &device)?
-    };
-    let model = setup::with_dtype(model, args.activations, args.device.backend, &device)?;
-    let mut model: Box<dyn Runner + '_> = match args.latent {
-        true => Box::new(TensorRunner::new(&model, &device)),
-        false => setup::runner(&model, &device, &args.device, &args.engine)?,
-    };
-    check_prompt(&*model, &prompt)?;
-    let mut sampler = Sampler::new(Sampling {
-        temperature: args.temperature,
-        top_k: args.top_k,
-        top_p: args.top_p,
-        min_p: args.min_p,
-        repetition_penalty: args.repetition_penalty,
-        seed: args.seed,
-    })?;
-    let streaming = args.output.output == Format::Text;
-    let mut text = Stopped::new(args.stop);
-    let mut decoder = tokenizer.decoder();
-    let mut failure = None;
-    if streaming {
-        output::piece(&args.prompt)?;
-    }
-    let mut show = |piece: &str| {
-        if streaming && failure.is_none() {
-            failure = output::piece(piece).err();
+    let text = prompt::read(&args.prompt, args.escape)?;
+    if let Some(run) = model::as_run(&args.model)? {
+        let config = run.config()?;
+        if matches!(config.task, Kind::Translate | Kind::Synthetic) {
+            return translate_prompt(&args, &text, &run, &config);
         }
-        failure.is_none()
-    };
-    let generation = generate(
-        &mut *model,
-        &prompt,
-        args.max_new_tokens,
-        &mut sampler,
-        |token| {
-            let piece = text.push(&decoder.push(token));
-            show(&piece) && !text.stopped
-        },
-    )?;
-    let rest = text.finish(&decoder.finish());
-    show(&rest);
-    if let Some(error) = failure {
-        return Err(error);
     }
+    let how = HowToRun {
+        latent: args.latent,
+        device: &args.device,
+        engine: &args.engine,
+        activations: args.activations,
+    };
+    let mut opened = model::open(&args.model, &how)?;
+    let prompt = match args.chat {
+        true => {
+            let mut conversation = Conversation::new(&opened.text, args.system.clone())?;
+            if !conversation.has_template() {
+                bail!("the model has no chat template; leave out --chat to continue the prompt");
+            }
+            conversation.push("user", text.as_str());
+            conversation.prompt(&opened.text)?
+        }
+        false => opened.text.encode_prompt(&text, args.special)?,
+    };
+    check_prompt(&*opened.runner, &prompt)?;
+    let mut sampler = sampling::sampler(&args.sampling, opened.text.defaults)?;
+    let max_new_tokens = args.sampling.max_new_tokens.unwrap_or(NEW_TOKENS);
+    let capacity = prompt.len().saturating_add(max_new_tokens);
+    let capacity = opened.runner.context().min(capacity);
+    let mut cache = PrefixCache::new(&mut *opened.runner, capacity)?;
+    let streaming = args.output.output == Format::Text;
+    if streaming && !args.chat {
+        output::piece(&output::harmless(&text))?;
+    }
+    let request = Request {
+        prompt: &prompt,
+        max_new_tokens,
+        stop: &args.sampling.stop,
+        show_special: args.special,
+        interrupted: None,
+    };
+    let answer =
+        answer::write(
+            &mut cache,
+            &opened.text,
+            &request,
+            &mut sampler,
+            |piece| match streaming {
+                true => output::piece(&output::harmless(piece)),
+                false => Ok(()),
+            },
+        )?;
+    let generation = &answer.generation;
+    let stop = answer.stop.context("nobody interrupts a generation")?;
     if streaming {
         output::line("")?;
+        if !args.output.quiet {
+            eprintln!(
+                "stopped at {} after {} tokens",
+                stop.describe(),
+                generation.tokens.len()
+            );
+        }
     } else {
         output::json(&Generated {
             prompt_tokens: prompt.len(),
             tokens: generation.tokens.len(),
-            text: text.all,
+            stop: Some(stop),
             ttft_ms: generation.time_to_first_token.as_secs_f64() * 1e3,
             tpot_ms: generation
                 .time_per_output_token()
                 .map(|time| time.as_secs_f64() * 1e3),
+            text: answer.text,
         })?;
     }
     Ok(Outcome::Done)
@@ -108,6 +116,7 @@ pub fn run(args: GenerateArgs) -> anyhow::Result<Outcome> {
 /// Writes what an encoder–decoder makes of the prompt, by beam search as its configuration says.
 fn translate_prompt(
     args: &GenerateArgs,
+    prompt: &str,
     run: &RunDir,
     config: &RunConfig,
 ) -> anyhow::Result<Outcome> {
@@ -125,10 +134,7 @@ fn translate_prompt(
         );
     }
     let vocabulary = SequenceVocabulary::new(run.tokenizer()?);
-    let (tokens, most) = (
-        vocabulary.encode(&args.prompt).len(),
-        config.data.max_length - 1,
-    );
+    let (tokens, most) = (vocabulary.encode(prompt).len(), config.data.max_length - 1);
     if tokens == 0 || tokens > most {
         bail!(
             "the prompt has {tokens} tokens, the model reads 1 to {most} (data.max_length, with the end mark)"
@@ -140,7 +146,7 @@ fn translate_prompt(
         false => load_exported(run, &device)?,
     };
     let begin = Instant::now();
-    let mut outputs = translate(&model, &vocabulary, config, &[&args.prompt], &device)?;
+    let mut outputs = translate(&model, &vocabulary, config, &[prompt], &device)?;
     let text = outputs.pop().unwrap_or_default();
     match args.output.output {
         Format::Json => {
@@ -149,6 +155,7 @@ fn translate_prompt(
                 prompt_tokens: tokens,
                 tokens: vocabulary.encode(&text).len(),
                 text,
+                stop: None,
                 // A beam search shows nothing before it is done.
                 ttft_ms: milliseconds,
                 tpot_ms: None,
@@ -157,95 +164,4 @@ fn translate_prompt(
         _ => output::line(&text)?,
     }
     Ok(Outcome::Done)
-}
-
-/// Text up to the first stop string. What could be the beginning of one is held back until it is decided.
-struct Stopped {
-    stops: Vec<String>,
-    held: String,
-    all: String,
-    stopped: bool,
-}
-
-impl Stopped {
-    fn new(stops: Vec<String>) -> Self {
-        Self {
-            stops: stops.into_iter().filter(|stop| !stop.is_empty()).collect(),
-            held: String::new(),
-            all: String::new(),
-            stopped: false,
-        }
-    }
-
-    /// Adds text and returns what may be shown.
-    fn push(&mut self, piece: &str) -> String {
-        if self.stopped {
-            return String::new();
-        }
-        self.held.push_str(piece);
-        let stop = self.stops.iter().filter_map(|s| self.held.find(s)).min();
-        let shown = match stop {
-            Some(at) => {
-                self.stopped = true;
-                at
-            }
-            None => self.held.len() - self.pending(),
-        };
-        let rest = self.held.split_off(shown);
-        let out = std::mem::replace(&mut self.held, rest);
-        self.all.push_str(&out);
-        out
-    }
-
-    /// The end of the text: nothing is held back any more.
-    fn finish(&mut self, piece: &str) -> String {
-        let mut out = self.push(piece);
-        if !self.stopped {
-            let held = std::mem::take(&mut self.held);
-            self.all.push_str(&held);
-            out.push_str(&held);
-        }
-        out
-    }
-
-    /// Length of the longest end of the held text that begins a stop string.
-    fn pending(&self) -> usize {
-        self.held
-            .char_indices()
-            .map(|(at, _)| &self.held[at..])
-            .find(|end| self.stops.iter().any(|stop| stop.starts_with(end)))
-            .map_or(0, str::len)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run(stops: &[&str], pieces: &[&str]) -> (Vec<String>, String) {
-        let mut text = Stopped::new(stops.iter().map(|s| s.to_string()).collect());
-        let mut shown: Vec<String> = pieces.iter().map(|piece| text.push(piece)).collect();
-        shown.push(text.finish(""));
-        (shown, text.all)
-    }
-
-    #[test]
-    fn a_stop_string_split_over_pieces_is_never_shown() {
-        let (shown, all) = run(&["END"], &["abc E", "N", "D more"]);
-        assert_eq!(shown, ["abc ", "", "", ""]);
-        assert_eq!(all, "abc ");
-    }
-
-    #[test]
-    fn what_only_looked_like_a_stop_is_shown_late() {
-        let (shown, all) = run(&["END"], &["E", "Nx", "EN"]);
-        assert_eq!(shown, ["", "ENx", "", "EN"]);
-        assert_eq!(all, "ENxEN");
-    }
-
-    #[test]
-    fn without_stops_everything_is_shown_at_once() {
-        let (shown, _) = run(&[""], &["é", "a"]);
-        assert_eq!(shown, ["é", "a", ""]);
-    }
 }

@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub mod bench;
+pub mod chat;
 pub mod compare;
 pub mod completions;
 pub mod convert;
@@ -11,6 +12,7 @@ pub mod generate;
 pub mod inspect;
 pub mod logits;
 pub mod measure;
+pub mod tokenize;
 pub mod train;
 
 /// How a command that ran ended.

@@ -1,0 +1,67 @@
+//! A model's answer to a prompt, shown while it is written.
+
+use std::sync::atomic::AtomicBool;
+
+use bitnet_models::{Generation, Limits, PrefixCache, Sampler, Stop};
+use bitnet_text::{StopReason, StopStrings, TextModel};
+
+/// What is asked of an answer.
+pub struct Request<'a> {
+    pub prompt: &'a [u32],
+    pub max_new_tokens: usize,
+    /// It ends before one of these.
+    pub stop: &'a [String],
+    /// Whether special tokens are shown, and end nothing but the answer's own end.
+    pub show_special: bool,
+    /// Ends the answer when it becomes true.
+    pub interrupted: Option<&'a AtomicBool>,
+}
+
+/// An answer and how it came about.
+pub struct Answer {
+    pub text: String,
+    pub generation: Generation,
+    /// Why it ended; none if somebody interrupted it.
+    pub stop: Option<StopReason>,
+}
+
+/// Writes an answer. `show` gets its text piece by piece, whole characters only.
+pub fn write(
+    cache: &mut PrefixCache<'_>,
+    model: &TextModel,
+    request: &Request<'_>,
+    sampler: &mut Sampler,
+    mut show: impl FnMut(&str) -> anyhow::Result<()>,
+) -> anyhow::Result<Answer> {
+    let mut text = StopStrings::new(request.stop.to_vec());
+    let mut decoder = model.tokenizer.decoder(request.show_special);
+    let mut failure = None;
+    let limits = Limits {
+        max_new_tokens: request.max_new_tokens,
+        end: &model.eos,
+        vocab_size: model.tokenizer.vocab_size(),
+        interrupted: request.interrupted,
+    };
+    let generation = cache.generate(request.prompt, limits, sampler, |token| {
+        let piece = text.push(&decoder.push(token));
+        failure = show(&piece).err();
+        failure.is_none() && !text.stopped()
+    })?;
+    let rest = text.finish(&decoder.finish());
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    show(&rest)?;
+    let stop = match generation.stop {
+        _ if text.stopped() => Some(StopReason::Stop),
+        Stop::EndToken => Some(StopReason::Eos),
+        Stop::Length => Some(StopReason::Length),
+        Stop::ContextFull => Some(StopReason::Context),
+        Stop::Asked => None,
+    };
+    Ok(Answer {
+        text: text.text().to_owned(),
+        generation,
+        stop,
+    })
+}
