@@ -5,11 +5,13 @@ use std::path::Path;
 use anyhow::bail;
 use bitnet_config::Task;
 use bitnet_formats::ModelFile;
-use bitnet_models::{Runner, TensorRunner, Transformer};
+use bitnet_load::Checkpoint;
+use bitnet_models::{EngineRunner, Runner, TensorRunner, Transformer};
 use bitnet_text::TextModel;
 use bitnet_train::{RunDir, load_exported, load_latent};
 
 use crate::args::{DeviceArgs, DtypeArgs, EngineArgs};
+use crate::location::{self, Location};
 use crate::setup;
 
 /// A language model that is ready to run.
@@ -30,14 +32,14 @@ pub struct HowToRun<'a> {
 }
 
 /// Opens a language model.
-pub fn open(path: &Path, how: &HowToRun<'_>) -> anyhow::Result<Opened> {
-    if as_run(path)?.is_none() {
-        bail!(
-            "{}: only runs of `bitnet train` are run so far; `bitnet inspect` and `bitnet tokenize` read this model",
-            path.display()
-        );
+pub fn open(location: Location, how: &HowToRun<'_>) -> anyhow::Result<Opened> {
+    match location {
+        Location::Run(run) => open_run(&run, how),
+        Location::File(checkpoint) => open_file(*checkpoint, how),
     }
-    let run = RunDir::open(path)?;
+}
+
+fn open_run(run: &RunDir, how: &HowToRun<'_>) -> anyhow::Result<Opened> {
     let task = run.config()?.task;
     if task != Task::Lm {
         bail!(
@@ -45,13 +47,14 @@ pub fn open(path: &Path, how: &HowToRun<'_>) -> anyhow::Result<Opened> {
             task.name()
         );
     }
+    setup::refuse_activations(how.engine)?;
     setup::refuse_latent_engine(how.latent, how.engine)?;
     let text = TextModel::from_run(run.tokenizer()?);
     let device = setup::open_device(how.device)?;
     let model: Transformer = if how.latent {
-        load_latent(&run, &device)?
+        load_latent(run, &device)?
     } else {
-        load_exported(&run, &device)?
+        load_exported(run, &device)?
     };
     let model = setup::with_dtype(model, how.activations, how.device.backend, &device)?;
     let runner: Box<dyn Runner> = match how.latent {
@@ -61,19 +64,30 @@ pub fn open(path: &Path, how: &HowToRun<'_>) -> anyhow::Result<Opened> {
     Ok(Opened { runner, text })
 }
 
-/// The text side of a model alone.
-pub fn open_text(path: &Path) -> anyhow::Result<TextModel> {
-    match as_run(path)? {
-        Some(run) => Ok(TextModel::from_run(run.tokenizer()?)),
-        None => Ok(TextModel::from_model_file(&ModelFile::open(path)?)?),
+fn open_file(checkpoint: Checkpoint, how: &HowToRun<'_>) -> anyhow::Result<Opened> {
+    if how.latent {
+        bail!("--latent is for runs; a model file has the weights that it has");
     }
+    setup::refuse_dtype(
+        how.activations,
+        "is for GPUs; model files run on the CPU engine",
+    )?;
+    location::engine_only(how.device.backend)?;
+    let text = TextModel::from_model_file(checkpoint.file())?;
+    setup::set_threads(how.device.threads)?;
+    let checkpoint = location::with_activations(checkpoint, how.engine);
+    let engine = location::engine(&checkpoint, how.engine, how.device.threads)?;
+    Ok(Opened {
+        runner: Box::new(EngineRunner::new(engine)),
+        text,
+    })
 }
 
-/// The run at a path; none if it is a model of another program. An error if there is nothing.
-pub fn as_run(path: &Path) -> anyhow::Result<Option<RunDir>> {
-    let is_other = path.is_file() || path.join("config.json").is_file();
-    match is_other {
-        true => Ok(None),
-        false => Ok(Some(RunDir::open(path)?)),
+/// The text side of a model alone, also of one that does not run here.
+pub fn open_text(path: &Path) -> anyhow::Result<TextModel> {
+    let is_file = path.is_file() || path.join("config.json").exists();
+    if is_file && !path.join("config.toml").exists() {
+        return Ok(TextModel::from_model_file(&ModelFile::open(path)?)?);
     }
+    Ok(TextModel::from_run(RunDir::open(path)?.tokenizer()?))
 }

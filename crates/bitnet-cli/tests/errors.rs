@@ -175,12 +175,12 @@ fn devices_that_are_not_there() {
 fn folders_that_are_no_run() {
     let place = Place::new();
     fs::create_dir(place.path("folder")).unwrap();
-    for path in ["folder", "nowhere"] {
+    for (path, says) in [
+        ("folder", "neither config.toml"),
+        ("nowhere", "not a run directory"),
+    ] {
         place.fails(&["eval", path], &[path, "not a run directory"]);
-        place.fails(
-            &["generate", path, "--prompt", "a"],
-            &[path, "not a run directory"],
-        );
+        place.fails(&["generate", path, "--prompt", "a"], &[path, says]);
         place.fails(
             &["train", DEBUG, "--run-dir", path, "--resume", "auto"],
             &[path],

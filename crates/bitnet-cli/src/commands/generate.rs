@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::Outcome;
 use crate::answer::{self, Request};
 use crate::args::{Format, GenerateArgs};
+use crate::location::Location;
 use crate::model::{self, HowToRun};
 use crate::{output, prompt, sampling, setup};
 
@@ -35,10 +36,11 @@ pub fn run(args: GenerateArgs) -> anyhow::Result<Outcome> {
         bail!("`bitnet generate` writes text or json");
     }
     let text = prompt::read(&args.prompt, args.escape)?;
-    if let Some(run) = model::as_run(&args.model)? {
+    let location = Location::open(&args.model)?;
+    if let Location::Run(run) = &location {
         let config = run.config()?;
         if matches!(config.task, Kind::Translate | Kind::Synthetic) {
-            return translate_prompt(&args, &text, &run, &config);
+            return translate_prompt(&args, &text, run, &config);
         }
     }
     let how = HowToRun {
@@ -47,7 +49,7 @@ pub fn run(args: GenerateArgs) -> anyhow::Result<Outcome> {
         engine: &args.engine,
         activations: args.activations,
     };
-    let mut opened = model::open(&args.model, &how)?;
+    let mut opened = model::open(location, &how)?;
     let prompt = match args.chat {
         true => {
             let mut conversation = Conversation::new(&opened.text, args.system.clone())?;
