@@ -68,7 +68,7 @@ fn a_prompt_comes_from_a_flag_a_file_or_stdin() {
             &["--prompt", "a", "--prompt-file", "b"][..],
             "cannot be used with",
         ),
-        (&[], "--prompt"),
+        (&[], "required arguments were not provided"),
         (&["--prompt-file", "none.txt"], "none.txt"),
         (
             &["--prompt-file", "bytes.txt"],
@@ -79,7 +79,10 @@ fn a_prompt_comes_from_a_flag_a_file_or_stdin() {
             "--escape: a backslash before 'q'",
         ),
         (&["--prompt", "a", "--chat"], "no chat template"),
-        (&["--prompt", "a", "--system", "b"], "--chat"),
+        (
+            &["--prompt", "a", "--system", "b"],
+            "required arguments were not provided",
+        ),
     ] {
         place.fails(&with(more), &[says]);
     }
@@ -196,7 +199,9 @@ fn lines_of_a_pipe_are_turns() {
         chat(&["-q"], "One\\\nday").ok().stdout,
         generate("One\nday") + "\n"
     );
-    assert_eq!(chat(&["-q"], "//One").ok().stdout, generate("/One") + "\n");
+    // Two slashes say one to the model, which has no such character.
+    let slash = chat(&["-q"], "//One");
+    assert!(slash.stderr.contains("'/' at position 0"), "{slash:#?}");
 }
 
 #[test]
