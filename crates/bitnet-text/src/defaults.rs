@@ -21,6 +21,7 @@ impl GenerationDefaults {
     pub(crate) fn of(model: &ModelFile) -> Self {
         let found = match model {
             ModelFile::HuggingFace(model) => Self::from_config(model.generation_config()),
+            ModelFile::Memory(_) => Self::default(),
             ModelFile::Gguf(model) => {
                 let float = |name: &str| {
                     let value = model.file().get(&format!("general.sampling.{name}"))?;

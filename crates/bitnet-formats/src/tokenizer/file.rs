@@ -1,5 +1,7 @@
 //! The tokenizer that a model's files bring.
 
+use std::path::Path;
+
 use super::{ByteLevelBpe, SentencePiece};
 use crate::{
     Error, FileBytes, ModelFile,
@@ -28,6 +30,12 @@ impl TokenizerFile {
         let (path, description) = match model {
             ModelFile::HuggingFace(model) => (model.checkpoint().path(), model.description()),
             ModelFile::Gguf(model) => (model.file().path(), model.description()),
+            ModelFile::Memory(_) => {
+                let place = Place::Header;
+                let remedy = "a model in memory is a run's, and so is its tokenizer";
+                let fault = Fault::unsupported(place, "there is no tokenizer", remedy);
+                return Err(fault.within(Path::new("memory")));
+            }
         };
         let refuse = |place: &str, reason: String, remedy: &str| {
             let place = Place::Key(place.into());
@@ -52,7 +60,7 @@ impl TokenizerFile {
                 );
                 return Err(fault.within(&path.with_file_name("tokenizer.model")));
             }
-            (ModelFile::HuggingFace(_), _) => {
+            (ModelFile::HuggingFace(_) | ModelFile::Memory(_), _) => {
                 let fault = Fault::unsupported(
                     Place::File,
                     "the model has no tokenizer",
