@@ -2,7 +2,8 @@
 //!
 //! A multiply-add takes 4 cycles (5 for `vpdpbusd`) and one or two start each cycle, so a tile needs 4 to 10 accumulators
 //! to keep them busy. 12 rows by 2 groups use 24 of the 32 registers, with 2 loads of lines and 12 broadcasts for 24
-//! multiply-adds: below the 2 loads a cycle that the processor sustains.
+//! multiply-adds: below the 2 loads a cycle that the processor sustains. Lines of 16-bit floats are two steps, of which the
+//! compiler keeps all operands at hand: 8 rows, or it spills.
 //!
 //! `vpdpbusd` multiplies unsigned by signed bytes. The weights become unsigned by flipping their sign bit, which adds
 //! 128; [`int8`] subtracts `128 · Σx` at the end. The sums stay below `4 · 255 · 127 · K/4 < 2^31` for `K ≤ 2^16`.
@@ -110,11 +111,11 @@ product! {
 }
 product! {
     #[target_feature(enable = "avx512f")]
-    bf16(f32) -> f32 => FloatOutput, steps 2, rows [12, 4, 2, 1], wide 2, narrow 4, zero, load_bf16, fma, store
+    bf16(f32) -> f32 => FloatOutput, steps 2, rows [8, 4, 2, 1], wide 2, narrow 4, zero, load_bf16, fma, store
 }
 product! {
     #[target_feature(enable = "avx512f")]
-    f16(f32) -> f32 => FloatOutput, steps 2, rows [12, 4, 2, 1], wide 2, narrow 4, zero, load_f16, fma, store
+    f16(f32) -> f32 => FloatOutput, steps 2, rows [8, 4, 2, 1], wide 2, narrow 4, zero, load_f16, fma, store
 }
 product! {
     #[target_feature(enable = "avx512f,avx512vnni")]
