@@ -246,7 +246,7 @@ impl ModuleVisitor for Bytes {
 /// What is measured.
 enum Subject {
     /// A shape with random weights.
-    Arch(ModelConfig, QuantConfig),
+    Arch(Box<ModelConfig>, QuantConfig),
     Run(RunDir),
     File(Box<Checkpoint>),
 }
@@ -261,7 +261,7 @@ impl Subject {
             }
             setup::refuse_activations(&args.engine)?;
             let (model, quant) = arch(args)?;
-            return Ok(Self::Arch(model, quant));
+            return Ok(Self::Arch(Box::new(model), quant));
         };
         if args.linear.is_some() || !args.set.is_empty() {
             bail!(
