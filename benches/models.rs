@@ -144,7 +144,7 @@ fn train(kind: &str) -> Result<(f64, RunConfig), Box<dyn Error>> {
         task: &task,
         run: &run,
         device: &device,
-        resume: None,
+        resume: Vec::new(),
         interrupt: &interrupt,
     };
     // As the command does: on a thread of the pool.

@@ -1,8 +1,9 @@
-//! What a GPU backend says by panicking becomes an error.
+//! What is said by panicking becomes an error.
 //!
-//! Burn has no error for a device that runs out of memory, refuses a kernel or is lost: its threads panic, and so may the
-//! command. Here such a panic is kept silent, its message remembered, and the command ends as on any other error. Set
-//! `RUST_BACKTRACE` to see the panics as well.
+//! Burn has no error for a GPU that runs out of memory, refuses a kernel or is lost: its threads panic, and so may the
+//! command. Here such a panic is kept silent, its message remembered, and the command ends as on any other error. On the
+//! CPU a panic is a mistake of this program; it ends with the code of an error too. Set `RUST_BACKTRACE` to see the panics
+//! as well.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -19,9 +20,7 @@ pub fn run(
     backend: Backend,
     command: impl FnOnce() -> anyhow::Result<Outcome>,
 ) -> anyhow::Result<Outcome> {
-    if matches!(backend, Backend::Flex | Backend::NdArray) {
-        return command();
-    }
+    let on_cpu = matches!(backend, Backend::Flex | Backend::NdArray);
     let first: Arc<Mutex<Option<String>>> = Arc::default();
     let seen = Arc::clone(&first);
     let default = panic::take_hook();
@@ -39,6 +38,11 @@ pub fn run(
     let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (result, first) {
         (Ok(Ok(outcome)), _) => Ok(outcome),
+        (Ok(Err(error)), _) if on_cpu => Err(error),
+        (_, message) if on_cpu => Err(anyhow!(
+            "the program failed where it should not have: {}; set RUST_BACKTRACE=1 to see where and report it",
+            message.unwrap_or_default()
+        )),
         (Ok(Err(error)), None) if remedy(&format!("{error:#}")).is_none() => Err(error),
         (Ok(Err(error)), None) => Err(failure(backend, &format!("{error:#}"))),
         (_, message) => Err(failure(backend, &message.unwrap_or_default())),
@@ -103,6 +107,12 @@ mod tests {
         assert!(!text.contains("available"), "{text}");
         assert!(fail("something else").contains("RUST_BACKTRACE"));
 
+        let mistake = run(Backend::Flex, || panic!("index out of bounds"));
+        let text = mistake.expect_err("it panics").to_string();
+        assert!(
+            text.contains("index out of bounds") && text.contains("report"),
+            "{text}"
+        );
         let done = run(Backend::Wgpu, || Ok(Outcome::Done));
         assert!(matches!(done, Ok(Outcome::Done)));
         let refused = run(Backend::Wgpu, || Err(anyhow!("no such file")));

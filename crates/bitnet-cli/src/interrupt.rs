@@ -1,18 +1,24 @@
-//! Ctrl-C: the first asks the run to save and end, the second ends the process at once.
+//! Ctrl-C, SIGTERM and SIGHUP (a closed terminal): the first asks the run to save and end, the second ends the process at
+//! once. Children have process groups of their own, so that a signal reaches each of them once: from here.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+#[cfg(unix)]
+use nix::sys::signal::{SigHandler, Signal, signal};
+
+use crate::{output, process};
+
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Watches for Ctrl-C from now on, and says so when it comes.
+/// Watches for the signals from now on, and says so when one comes.
 ///
 /// # Errors
 /// If the handler cannot be installed.
 pub fn watch() -> anyhow::Result<&'static AtomicBool> {
-    watch_and(|| eprintln!("\ninterrupted: saving; press Ctrl-C again to stop at once"))
+    watch_and(|| output::say("\ninterrupted: saving; once more to stop at once"))
 }
 
-/// Watches for Ctrl-C from now on, in a process whose children are told too and speak for themselves.
+/// Watches for the signals from now on, in a process whose children are told too and speak for themselves.
 ///
 /// # Errors
 /// As [`watch`].
@@ -26,15 +32,42 @@ pub fn watch_quietly() -> anyhow::Result<&'static AtomicBool> {
 /// # Errors
 /// As [`watch`].
 pub fn watch_answers() -> anyhow::Result<&'static AtomicBool> {
-    watch_and(|| ())
+    let flag = watch_and(|| ());
+    // Who is told to end is not in the middle of anything.
+    #[cfg(unix)]
+    for signal in [Signal::SIGTERM, Signal::SIGHUP] {
+        set(signal, SigHandler::SigDfl)?;
+    }
+    flag
+}
+
+/// Whether a signal came.
+pub fn requested() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
 }
 
 fn watch_and(say: impl Fn() + Send + 'static) -> anyhow::Result<&'static AtomicBool> {
+    #[cfg(unix)]
+    let ignores_hangup = matches!(set(Signal::SIGHUP, SigHandler::SigIgn)?, SigHandler::SigIgn);
     ctrlc::set_handler(move || {
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+        let again = INTERRUPTED.swap(true, Ordering::Relaxed);
+        process::interrupt_children();
+        if again {
             std::process::exit(130);
         }
         say();
     })?;
+    #[cfg(unix)]
+    if ignores_hangup {
+        // `nohup` has it ignored, and is to be heeded.
+        set(Signal::SIGHUP, SigHandler::SigIgn)?;
+    }
     Ok(&INTERRUPTED)
+}
+
+/// Has a signal ignored or do what it does by default, and tells what was done with it before.
+#[cfg(unix)]
+fn set(of: Signal, to: SigHandler) -> nix::Result<SigHandler> {
+    // SAFETY: no code of ours runs for a signal that is ignored or that ends the process.
+    unsafe { signal(of, to) }
 }

@@ -9,7 +9,7 @@ use bitnet_models::engine::Engine;
 use bitnet_train::{Backend, RunDir};
 
 use crate::args::{self, EngineArgs};
-use crate::setup;
+use crate::{output, setup};
 
 /// What MODEL names.
 pub enum Location {
@@ -49,10 +49,10 @@ pub fn engine(
     threads: usize,
 ) -> anyhow::Result<Engine> {
     for warning in &checkpoint.description().warnings {
-        note(&format!("warning: {warning}"));
+        output::say(format_args!("warning: {warning}"));
     }
     if checkpoint.activations() == Activations::AssumedInt8 {
-        note(
+        output::say(
             "note: the file does not say how layers treat their inputs: they are rounded to int8 for each token \
              (--activations float does not)",
         );
@@ -83,11 +83,4 @@ pub fn with_activations(checkpoint: Checkpoint, args: &EngineArgs) -> Checkpoint
         Some(args::Activations::Int8) => checkpoint.with_activations(ActivationQuantizer::Int8),
         Some(args::Activations::Float) => checkpoint.with_activations(ActivationQuantizer::Float),
     }
-}
-
-/// A line on stderr.
-pub fn note(text: &str) {
-    use std::io::Write;
-    // A closed stderr is no reason to stop.
-    let _ = writeln!(std::io::stderr(), "{text}");
 }

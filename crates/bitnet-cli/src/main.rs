@@ -1,6 +1,7 @@
 //! The `bitnet` command line. Results go to stdout, progress and errors to stderr.
 //!
-//! Exit codes: 0 done; 1 ran, but a check failed; 2 usage, configuration or input error; 130 interrupted, state saved.
+//! Exit codes: 0 done; 1 ran, but a check failed; 2 usage, configuration or input error; 3 the loss of a training diverged;
+//! 130 interrupted, state saved.
 #![recursion_limit = "256"]
 
 mod allocator;
@@ -41,10 +42,11 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::CheckFailed) => ExitCode::from(1),
+        Ok(Outcome::Diverged) => ExitCode::from(process::DIVERGED),
         Ok(Outcome::Interrupted) => ExitCode::from(130),
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            output::say(format_args!("error: {error:#}"));
             ExitCode::from(2)
         }
     }

@@ -54,6 +54,7 @@ fn open_run(run: &RunDir, how: &HowToRun<'_>) -> anyhow::Result<Opened> {
     let model: Transformer = if how.latent {
         load_latent(run, &device)?
     } else {
+        setup::note_of_export(run)?;
         load_exported(run, &device)?
     };
     let model = setup::with_dtype(model, how.activations, how.device.backend, &device)?;

@@ -1,4 +1,4 @@
-//! Writing results to stdout.
+//! Writing results to stdout, and everything else to stderr.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
@@ -35,6 +35,11 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
         true => text.replace(is_command, "\u{fffd}").into(),
         false => text.into(),
     }
+}
+
+/// Writes a line to stderr. Nobody may be there to read it (a closed pipe, a full disk): the work goes on without.
+pub fn say(text: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// Writes a value as one JSON document.

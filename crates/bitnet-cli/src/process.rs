@@ -1,11 +1,19 @@
 //! This binary again, as a child: a run of its own has a peak memory of its own.
 
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, bail};
 use serde::de::DeserializeOwned;
 
 use crate::args::DeviceArgs;
+use crate::interrupt;
+
+/// Exit code of a training whose loss is no number any more; what was done is on stdout.
+pub const DIVERGED: u8 = 3;
+
+/// The children that run.
+static CHILDREN: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
 /// This binary again. The settings travel in the config file, not in the environment.
 pub fn child(device: &DeviceArgs, threads: usize) -> anyhow::Result<Command> {
@@ -25,19 +33,57 @@ pub fn child(device: &DeviceArgs, threads: usize) -> anyhow::Result<Command> {
 
 /// Runs a child and reads its JSON answer; its progress goes to our stderr. `None` if it was interrupted.
 pub fn answer<T: DeserializeOwned>(mut command: Command, name: &str) -> anyhow::Result<Option<T>> {
-    let output = command
+    command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("the process of {name} does not start"))?;
+        .stderr(Stdio::inherit());
+    let output =
+        run(&mut command).with_context(|| format!("the process of {name} does not start"))?;
     match output.status.code() {
         Some(0) => {}
+        Some(code) if code == i32::from(DIVERGED) => {}
         Some(130) => return Ok(None),
+        // Told to end before it listened for that.
+        _ if interrupt::requested() => return Ok(None),
         Some(code) => bail!("{name} failed with exit code {code}; its message is above"),
         None => bail!("the process of {name} was killed (out of memory?)"),
     }
     let answer = serde_json::from_slice(&output.stdout)
         .with_context(|| format!("the answer of {name} is not understood"))?;
     Ok(Some(answer))
+}
+
+/// Runs a child to its end; meanwhile it can be interrupted from here.
+fn run(command: &mut Command) -> std::io::Result<Output> {
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(command, 0);
+    let child = {
+        // Under the lock, so that no signal falls between the start and the list.
+        let mut children = children();
+        let child = command.spawn()?;
+        children.push(child.id());
+        child
+    };
+    let id = child.id();
+    if interrupt::requested() {
+        interrupt_children();
+    }
+    let output = child.wait_with_output();
+    children().retain(|known| *known != id);
+    output
+}
+
+/// Asks every child to save and end.
+pub fn interrupt_children() {
+    #[cfg(unix)]
+    for id in children().iter() {
+        use nix::sys::signal::{Signal, kill};
+        let id = nix::unistd::Pid::from_raw(*id as i32);
+        // One that has just ended needs no signal.
+        let _ = kill(id, Signal::SIGTERM);
+    }
+}
+
+fn children() -> std::sync::MutexGuard<'static, Vec<u32>> {
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
 }

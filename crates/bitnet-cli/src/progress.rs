@@ -1,18 +1,19 @@
 //! Progress of a training run on stderr: a bar on a terminal, plain lines elsewhere.
 
-use std::fs::{File, OpenOptions};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use bitnet_results::Evaluation;
 use bitnet_train::{Checkpoint, Observer, Progress, RunDir};
 use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::output;
 
 /// Shows what a training run tells.
 pub struct Display {
     label: String,
     bar: Option<ProgressBar>,
     quiet: bool,
-    log: Option<File>,
+    run: RunDir,
 }
 
 impl Display {
@@ -32,22 +33,15 @@ impl Display {
             label: label.to_owned(),
             bar,
             quiet,
-            // The log repeats what metrics.jsonl holds: a run goes on without it.
-            log: OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(run.log_path())
-                .ok(),
+            run: run.clone(),
         }
     }
 
     fn print(&mut self, text: String) {
-        if let Some(log) = &mut self.log {
-            let _ = writeln!(log, "{text}");
-        }
+        self.run.log(&text);
         match &self.bar {
             Some(bar) => bar.println(text),
-            None if !self.quiet => eprintln!("{text}"),
+            None if !self.quiet => output::say(text),
             None => {}
         }
     }
@@ -92,6 +86,18 @@ impl Observer for Display {
             }
         }
         self.print(text);
+    }
+
+    /// Shown even when nothing else is: results depend on it.
+    fn note(&mut self, text: &str) {
+        let text = format!("{} note: {text}", self.label);
+        match &self.bar {
+            None if self.quiet => {
+                self.run.log(&text);
+                output::say(text);
+            }
+            _ => self.print(text),
+        }
     }
 
     fn checkpoint(&mut self, checkpoint: &Checkpoint) {

@@ -9,10 +9,11 @@ use bitnet_data::Corpus;
 use bitnet_kernels::{Kernel, Strategy};
 use bitnet_models::engine::{Engine, Options};
 use bitnet_models::{EngineRunner, Runner, TensorRunner, Transformer};
-use bitnet_train::{Backend, tokenizer_kind};
+use bitnet_train::{Backend, RunDir, tokenizer_kind};
 use burn::tensor::Device;
 
 use crate::args::{ConfigArgs, DeviceArgs, Dtype, DtypeArgs, EngineArgs};
+use crate::output;
 
 /// Stacks defaults, file (or the built-in quick start), environment, `--set` and flags.
 pub fn load_config(file: Option<&Path>, args: &ConfigArgs) -> anyhow::Result<RunConfig> {
@@ -189,6 +190,14 @@ pub fn with_dtype(
     }
 }
 
+/// Says on stderr where a run's exported model is not that of its last step.
+pub fn note_of_export(run: &RunDir) -> anyhow::Result<()> {
+    if let Some(note) = bitnet_train::export_note(run)? {
+        output::say(format_args!("note: {note}"));
+    }
+    Ok(())
+}
+
 /// The model as generation uses it.
 pub fn runner(
     model: &Transformer,
@@ -220,6 +229,28 @@ pub fn new_run_dir(asked: Option<PathBuf>, name: &str) -> PathBuf {
         .map(|n| Path::new("runs").join(format!("{name}-{n}")))
         .find(|path| !path.exists())
         .unwrap_or(base)
+}
+
+/// The same, made at once, so that of two processes each has its own.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn reserve_run_dir(asked: Option<PathBuf>, name: &str) -> anyhow::Result<PathBuf> {
+    if let Some(path) = asked {
+        return Ok(path);
+    }
+    loop {
+        let path = new_run_dir(None, name);
+        let parent = path.parent().unwrap_or(Path::new(""));
+        std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
+        match std::fs::create_dir(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => {
+                made.with_context(|| path.display().to_string())?;
+                return Ok(path);
+            }
+        }
+    }
 }
 
 /// The processor's name, as far as the system tells.

@@ -6,7 +6,7 @@ use bitnet_experiment::{Answer, Worker};
 use bitnet_results::{Measured, TrainSummary, Turns};
 
 use crate::args::DeviceArgs;
-use crate::process;
+use crate::{output, process};
 
 /// Trains and measures by `bitnet train` and `bitnet measure`.
 pub struct Processes<'a> {
@@ -25,7 +25,7 @@ pub struct Processes<'a> {
 impl Worker for Processes<'_> {
     fn begins(&self, name: &str, index: usize, of: usize) {
         if !self.quiet {
-            eprintln!("[{}/{of}] {name}", index + 1);
+            output::say(format_args!("[{}/{of}] {name}", index + 1));
         }
     }
 
@@ -50,7 +50,7 @@ impl Worker for Processes<'_> {
 
     fn turns(&self, runs: &[PathBuf]) -> Answer<Turns> {
         if !self.quiet {
-            eprintln!("timing {} models in turns", runs.len());
+            output::say(format_args!("timing {} models in turns", runs.len()));
         }
         let mut turns = process::child(self.device, self.device.threads)?;
         turns.arg("measure").arg("--turns").args(runs);

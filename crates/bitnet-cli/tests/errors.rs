@@ -73,17 +73,18 @@ fn prompts_that_no_model_reads() {
 #[test]
 fn sizes_beyond_the_machine() {
     let place = Place::new();
-    for set in [
-        "model.hidden_size=2000000000",
-        "model.intermediate_size=9000000000000",
-        "model.num_hidden_layers=1000000000000",
-        "model.max_position_embeddings=1000000000000",
-        "train.batch_size=1000000000000",
+    let memory = &["GB of memory", "this machine has", "smaller"][..];
+    let width = &["exceeds 1048576", "ternary layer", "smaller"][..];
+    for (set, says) in [
+        ("model.hidden_size=2000000000", width),
+        ("model.intermediate_size=9000000000000", width),
+        ("model.num_hidden_layers=1000000000000", memory),
+        ("model.max_position_embeddings=1000000000000", memory),
+        ("train.batch_size=1000000000000", memory),
     ] {
-        let says = ["GB of memory", "this machine has", "smaller"];
-        place.fails(&["train", DEBUG, "--set", set], &says);
-        place.fails(&["train", DEBUG, "--dry-run", "--set", set], &says);
-        place.fails(&["compare", DEBUG, "--set", set], &says);
+        place.fails(&["train", DEBUG, "--set", set], says);
+        place.fails(&["train", DEBUG, "--dry-run", "--set", set], says);
+        place.fails(&["compare", DEBUG, "--set", set], says);
     }
     let layers = "model.num_hidden_layers=1000000000000";
     let words = "model.vocab_size=1000000000000000";
@@ -102,7 +103,9 @@ fn sizes_beyond_the_machine() {
         "layer.toml",
         "task = \"layer\"\n[model]\ninput_size = 1000000000000\nnum_labels = 4\n",
     );
-    place.fails(&["train", "layer.toml"], &["GB of memory"]);
+    place.fails(&["train", "layer.toml"], &["model.input_size", "1048576"]);
+    let float = ["train", "layer.toml", "--set", "model.linear=float"];
+    place.fails(&float, &["GB of memory"]);
 }
 
 #[test]
@@ -307,12 +310,25 @@ fn a_loss_that_is_no_number_is_no_result() {
         "train.steps=2",
         "--set",
         "train.learning_rate=1e30",
+        "--set",
+        "train.checkpoint_interval=1",
+        "-o",
+        "json",
     ]);
-    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    let summary: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(
+        (&summary["diverged"], summary["val_loss"].is_null()),
+        (&true.into(), true)
+    );
     assert!(
         ran.stderr.contains("lower train.learning_rate"),
         "{}",
         ran.stderr
     );
     assert!(!place.path("run/packed.bpk").exists());
+    // Weights that are finite but give no number are not left as the newest: a lower rate goes on from before.
+    let checkpoint = |name: &str| place.path("run/checkpoints").join(name).exists();
+    assert!(checkpoint("step-00000001") || checkpoint("aside-step-00000001"));
+    assert!(!checkpoint("step-00000002"));
 }

@@ -184,6 +184,134 @@ fn an_interrupted_run_goes_on() {
     assert_eq!(again["variants"][0]["grid"], whole["variants"][0]["grid"]);
 }
 
+/// A rate that diverges is a result: the worst there is.
+#[test]
+fn a_rate_that_diverges_is_recorded_and_blocks_nothing() {
+    let place = place();
+    let diverging = EXPERIMENT.replace("[1e-3, 1e-2]", "[1e30, 1e-2]");
+    place.write("all/one/experiment.toml", &diverging);
+    let summary = place.run(&ARGS).json();
+    for variant in summary["variants"].as_array().unwrap() {
+        let grid = variant["grid"].as_array().unwrap();
+        assert!(
+            grid[0]["score"].is_null() && grid[1]["score"].is_number(),
+            "{grid:?}"
+        );
+        assert_eq!(variant["learning_rate"], 1e-2);
+        assert_eq!(variant["runs"].as_array().unwrap().len(), 3);
+        assert!(variant["speed"].is_object(), "{variant:#}");
+    }
+    let diverged = place.read("runs/experiments/one/float/lr-1e30-seed-0/summary.json");
+    let diverged: Value = serde_json::from_str(&diverged).unwrap();
+    assert_eq!(diverged["diverged"], true);
+    let before = written(&place);
+    place.run(&ARGS).ok();
+    assert_eq!(written(&place), before, "it is not tried again");
+    // Where all diverge there is nothing to choose, and that is said too.
+    place.write(
+        "all/one/experiment.toml",
+        EXPERIMENT.replace("[1e-3, 1e-2]", "[1e30, 1e29]"),
+    );
+    let ran = place.run(&[&ARGS[..], &["--run-dir", "other"]].concat());
+    let summary = ran.json();
+    let runs = summary["variants"][1]["runs"].as_array().unwrap();
+    assert!(runs.iter().all(|run| run["score"].is_null()), "{runs:?}");
+}
+
+/// What an experiment's process has started.
+#[cfg(target_os = "linux")]
+fn children(parent: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{parent}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let listed = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    let listed: String = listed.collect();
+    listed
+        .split_whitespace()
+        .map(|id| id.parse().unwrap())
+        .collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_killed_child_a_second_copy_and_a_signal_do_no_harm() {
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+    let place = place();
+    // Long enough to be met in the middle.
+    place.write(
+        "all/one/run.toml",
+        RUN.replace("steps = 20", "steps = 2000"),
+    );
+    place.write(
+        "all/one/experiment.toml",
+        EXPERIMENT.replace("[0, 1, 2]", "[0]"),
+    );
+    let whole = place
+        .run(&[&ARGS[..], &["--run-dir", "whole"]].concat())
+        .json();
+    let start = || {
+        let child = place
+            .command(&ARGS)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let begun = Instant::now();
+        let saved = place.path("runs/experiments/one/float");
+        let trains = || {
+            let runs = fs::read_dir(&saved).into_iter().flatten().flatten();
+            runs.into_iter().any(|run| {
+                run.path().join("checkpoints/step-00000010").exists()
+                    || fs::read_dir(run.path().join("checkpoints")).is_ok_and(|all| all.count() > 1)
+            })
+        };
+        while !trains() || children(child.id()).is_empty() {
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "it does not begin"
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        child
+    };
+    let send = |signal: &str, process: u32| {
+        let sent = Command::new("kill")
+            .args([signal, &process.to_string()])
+            .stderr(Stdio::null())
+            .status();
+        assert!(sent.is_ok());
+    };
+    // A child that the system kills.
+    let child = start();
+    children(child.id())
+        .into_iter()
+        .for_each(|id| send("-KILL", id));
+    let ran = common::Ran::from(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(2), "{ran:#?}");
+    assert!(ran.stderr.contains("was killed"), "{ran:#?}");
+    // A second copy, and then a signal to the first alone: its children are told.
+    let child = start();
+    let second = place.run(&ARGS);
+    assert_eq!(second.code, Some(2), "{second:#?}");
+    assert!(second.stderr.contains("in use"), "{second:#?}");
+    let told = children(child.id());
+    send("-TERM", child.id());
+    let ran = common::Ran::from(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(130), "{ran:#?}");
+    assert!(
+        told.iter()
+            .all(|id| !std::path::Path::new(&format!("/proc/{id}")).exists()),
+        "they go on"
+    );
+    let again = place.run(&ARGS).json();
+    for (variant, expected) in [0, 1].map(|i| (&again["variants"][i], &whole["variants"][i])) {
+        assert_eq!(variant["grid"], expected["grid"]);
+        assert_eq!(variant["runs"][0]["score"], expected["runs"][0]["score"]);
+    }
+}
+
 #[test]
 fn mistakes_are_named() {
     let place = place();

@@ -6,7 +6,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{DEBUG, Place, has_keys, losses, number};
+use common::{DEBUG, Place, has_keys, losses, number, untimed};
 use serde_json::Value;
 
 /// Everything in a summary that must not depend on chance or on threads.
@@ -85,7 +85,10 @@ fn a_training_run_learns_and_leaves_a_run_directory() {
     let printed = place
         .run_unchanged(&["train", "run/config.toml", "--print-config"])
         .ok();
-    assert_eq!(printed.stdout, place.read("run/config.toml"));
+    let config = place.read("run/config.toml");
+    let (seal, settings) = config.split_at(config.find("name =").unwrap());
+    assert_eq!(printed.stdout, settings);
+    assert!(seal.lines().all(|line| line.starts_with('#')), "{seal}");
 }
 
 #[test]
@@ -118,9 +121,16 @@ fn the_seed_decides_and_the_threads_do_not() {
             outcome(&first),
             "{more:?}"
         );
-        // Not the files' bytes: Burn gives parameters random identifiers.
-        let metrics = |dir: &str| losses(&place.read(&format!("{dir}/metrics.jsonl")));
+        let metrics = |dir: &str| untimed(&place.read(&format!("{dir}/metrics.jsonl")));
         assert_eq!(metrics(dir), metrics("a"), "{more:?}");
+        for file in [
+            "packed.bpk",
+            "checkpoints/step-00000020/model.bpk",
+            "checkpoints/step-00000020/optimizer.bpk",
+        ] {
+            let bytes = |dir: &str| fs::read(place.path(dir).join(file)).unwrap();
+            assert!(bytes(dir) == bytes("a"), "{file}, {more:?}");
+        }
     }
     let other = place.train("f", &["--seed", "1"]);
     assert_ne!(number(&other, "val_loss"), number(&first, "val_loss"));
@@ -206,8 +216,10 @@ fn ctrl_c_saves_and_the_run_goes_on() {
             .exists()
     );
 
+    // Saved, not scored: the validation split may be large, and somebody waits for the process to end.
+    assert!(summary["val_loss"].is_null(), "{summary:#}");
     let eval = place.run(&["eval", "run", "-o", "json"]).json();
-    assert!((number(&eval, "loss") - number(&summary, "val_loss")).abs() < 1e-9);
+    assert!(number(&eval, "loss") < 4.11, "{eval:#}");
 
     let steps = format!("train.steps={}", step + 7);
     let resumed = place.train("run", &["--resume", "auto", "--set", &steps]);

@@ -20,10 +20,21 @@ pub(crate) struct Layer {
 impl Layer {
     /// Parses a TOML document.
     pub(crate) fn parse(origin: Origin, text: &str) -> Result<Self, ConfigError> {
-        let syntax = |error: toml::de::Error| ConfigError::Syntax {
-            origin: origin.clone(),
-            line: error.span().map(|span| line_of(text, span.start)),
-            message: error.message().to_owned(),
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let syntax = |error: toml::de::Error| {
+            let line = error.span().map(|span| line_of(text, span.start));
+            let written = line.and_then(|line| text.lines().nth(line - 1));
+            let remedy = match written.is_some_and(|written| written.contains('\\')) {
+                true => {
+                    "; in double quotes a backslash begins an escape: write such a path in single quotes, or with slashes"
+                }
+                false => "",
+            };
+            ConfigError::Syntax {
+                origin: origin.clone(),
+                line,
+                message: format!("{}{remedy}", error.message()),
+            }
         };
         let table = toml::from_str(text).map_err(syntax)?;
         let mut lines = BTreeMap::new();

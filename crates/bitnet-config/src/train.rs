@@ -27,8 +27,12 @@ pub struct TrainConfig {
     pub eval_interval: usize,
     /// Batches of an evaluation during training; 0 is the whole validation split, as the last evaluation always is.
     pub eval_batches: usize,
-    /// Steps between two checkpoints; 0 writes one only at the end.
+    /// Steps between two checkpoints; 0 writes one at the end, and by time.
     pub checkpoint_interval: usize,
+    /// Minutes after which a checkpoint is written whatever the step; 0 writes none by time.
+    pub checkpoint_minutes: f64,
+    /// Newest checkpoints that stay on disk; the one with the lowest validation loss stays besides.
+    pub keep_checkpoints: usize,
     /// Steps between two lines of the log; 0 logs only evaluations.
     pub log_interval: usize,
     /// Fraction of the steps over which a ternary model goes from float to quantised: `λ` rises linearly from 0 to 1 in
@@ -70,6 +74,8 @@ impl Default for TrainConfig {
             eval_interval: 100,
             eval_batches: 16,
             checkpoint_interval: 0,
+            checkpoint_minutes: 10.0,
+            keep_checkpoints: 2,
             log_interval: 10,
             lambda_warmup: 0.0,
             label_smoothing: 0.0,

@@ -35,6 +35,7 @@ impl RunConfig {
                 )
             })?;
         }
+        validate_widths(self.task, &self.model)?;
         validate_train(&self.train, &self.model)?;
         match self.task {
             Task::Lm => {
@@ -72,6 +73,8 @@ fn validate_train(train: &TrainConfig, model: &ModelConfig) -> Check {
             )
         },
     )?;
+    non_negative("train.checkpoint_minutes", train.checkpoint_minutes)?;
+    positive("train.keep_checkpoints", train.keep_checkpoints)?;
     for (key, fraction) in [
         ("train.lambda_warmup", train.lambda_warmup),
         ("train.label_smoothing", train.label_smoothing),
@@ -164,6 +167,33 @@ fn validate_optim(optim: &OptimConfig, name: impl Fn(&str) -> String) -> Check {
         }
         (_, None) => Ok(()),
     }
+}
+
+/// Sums of a ternary product are whole numbers of 32 bits, which hold so many terms.
+const WIDEST: usize = 1 << 20;
+
+/// Widths that the products of ternary layers sum over.
+fn validate_widths(task: Task, model: &ModelConfig) -> Check {
+    if model.linear == LinearKind::Float {
+        return Ok(());
+    }
+    let widths: &[(&str, usize)] = match task {
+        Task::Layer => &[("model.input_size", model.input_size)],
+        Task::Vectors => &[
+            ("model.input_size", model.input_size),
+            ("model.hidden_size", model.hidden_size),
+        ],
+        _ => &[
+            ("model.hidden_size", model.hidden_size),
+            ("model.intermediate_size", model.intermediate_size),
+        ],
+    };
+    for (key, width) in widths {
+        ensure(*width <= WIDEST, key, width, || {
+            format!("exceeds {WIDEST}, which is what a ternary layer sums over; make it smaller")
+        })?;
+    }
+    Ok(())
 }
 
 /// What the tasks other than `lm` need of their data.
@@ -266,6 +296,9 @@ fn validate_vocabulary(data: &DataConfig) -> Check {
 
 fn validate_decode(decode: &DecodeConfig, model: &ModelConfig) -> Check {
     positive("decode.beam", decode.beam)?;
+    ensure(decode.beam <= 1024, "decode.beam", decode.beam, || {
+        "must be at most 1024; a wider search finds nothing better".into()
+    })?;
     positive("decode.max_length", decode.max_length)?;
     positive("decode.batch_size", decode.batch_size)?;
     non_negative("decode.length_penalty", decode.length_penalty)?;

@@ -60,6 +60,27 @@ fn not_toml() {
 }
 
 #[test]
+fn a_path_of_windows_in_double_quotes() {
+    for path in ["C:\\data\\x.txt", "C:\\Users\\x.txt", "C:\\new\\x.txt\\"] {
+        let text = format!("name = \"a\"\n[data]\npath = \"{path}\"");
+        let error = Loader::new().builtin("x", &text).unwrap_err().to_string();
+        assert!(
+            error.contains("(line 3)") && error.contains("single quotes"),
+            "{error}"
+        );
+    }
+    let single = Loader::new().builtin("x", "[data]\nkind = \"text\"\npath = 'C:\\data\\x.txt'");
+    let config = single.unwrap().finish().unwrap();
+    assert_eq!(config.data.path.unwrap().to_str(), Some("C:\\data\\x.txt"));
+}
+
+#[test]
+fn a_byte_order_mark_is_skipped() {
+    let marked = Loader::new().builtin("x", "\u{feff}[train]\nsteps = 3");
+    assert_eq!(marked.unwrap().finish().unwrap().train.steps, 3);
+}
+
+#[test]
 fn unknown_keys() {
     rejects_text(
         "[tarin]\nsteps = 1\nseed = 2",

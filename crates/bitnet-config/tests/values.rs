@@ -30,6 +30,22 @@ fn single_values_out_of_range() {
         ),
         ("train.context=0", "train.context = 0 must be at least 1"),
         (
+            "train.checkpoint_minutes=-1",
+            "train.checkpoint_minutes = -1 must be a finite number, 0 or more",
+        ),
+        (
+            "train.keep_checkpoints=0",
+            "train.keep_checkpoints = 0 must be at least 1",
+        ),
+        (
+            "decode.beam=1000000007",
+            "decode.beam = 1000000007 must be at most 1024; a wider search finds nothing better",
+        ),
+        (
+            "model.intermediate_size=1048592",
+            "model.intermediate_size = 1048592 exceeds 1048576, which is what a ternary layer sums over; make it smaller",
+        ),
+        (
             "train.learning_rate=-1",
             "train.learning_rate = -1 must be a finite number above 0",
         ),

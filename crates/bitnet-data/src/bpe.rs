@@ -54,9 +54,8 @@ impl Bpe {
                 .initial_alphabet(alphabet)
                 .build(),
         );
-        tokenizer
-            .train(&mut trainer, texts.iter().copied())
-            .map_err(failed)?;
+        let pieces = texts.iter().flat_map(|text| bounded(text));
+        tokenizer.train(&mut trainer, pieces).map_err(failed)?;
         Self::new(tokenizer)
     }
 
@@ -71,13 +70,36 @@ impl Bpe {
         Self::new(tokenizer)
     }
 
-    fn new(tokenizer: tokenizers::Tokenizer) -> Result<Self, DataError> {
+    /// Checks a tokenizer, and switches off what is for other uses of such a file: cutting a text short, and filling it up.
+    fn new(mut tokenizer: tokenizers::Tokenizer) -> Result<Self, DataError> {
+        let cut = tokenizer.with_truncation(None).map(drop);
+        tokenizer.with_padding(None);
         let failed = |problem: String| Err(DataError::Bpe { problem });
         let byte_level = matches!(tokenizer.get_decoder(), Some(DecoderWrapper::ByteLevel(_)));
         if !byte_level || !matches!(tokenizer.get_model(), ModelWrapper::BPE(_)) {
             return failed(
                 "it is not byte-level: use one with a BPE model and a ByteLevel decoder".into(),
             );
+        }
+        if let Err(error) = cut {
+            return failed(error.to_string());
+        }
+        if let ModelWrapper::BPE(model) = tokenizer.get_model()
+            && model.dropout.is_some_and(|share| share > 0.0)
+        {
+            return failed(
+                "its model.dropout cuts a text otherwise every time: set it to null in the file"
+                    .into(),
+            );
+        }
+        let normalizer = serde_json::to_string(&tokenizer.get_normalizer()).unwrap_or_default();
+        if let Some(kind) = ["Replace", "Prepend"]
+            .into_iter()
+            .find(|kind| normalizer.contains(&format!("\"{kind}\"")))
+        {
+            return failed(format!(
+                "its normalizer changes the text ({kind}), so that its bytes are others: use a file without"
+            ));
         }
         let added = tokenizer.get_added_tokens_decoder();
         let mut pieces = vec![None; tokenizer.get_vocab_size(true)];
@@ -143,6 +165,25 @@ impl Bpe {
 pub fn byte_level_bytes(piece: &str) -> Option<Vec<u8>> {
     static BYTES: LazyLock<HashMap<char, u8>> = LazyLock::new(bytes_of_characters);
     piece.chars().map(|c| BYTES.get(&c).copied()).collect()
+}
+
+/// Longest stretch without white space that pieces are learned from, in bytes. The time of training grows with the square
+/// of a word's length, and what occurs once at that length is no piece.
+const LONGEST: usize = 512;
+
+/// A text in parts without longer words: it is cut where one exceeds [`LONGEST`].
+fn bounded(text: &str) -> Vec<&str> {
+    let (mut parts, mut begin, mut word) = (Vec::new(), 0, 0);
+    for (at, character) in text.char_indices() {
+        if character.is_whitespace() {
+            word = at + character.len_utf8();
+        } else if at - word >= LONGEST {
+            parts.push(&text[begin..at]);
+            (begin, word) = (at, at);
+        }
+    }
+    parts.push(&text[begin..]);
+    parts
 }
 
 /// GPT-2's table: printable Latin-1 characters stand for their own byte, the others for 256, 257, … in order.
@@ -241,6 +282,60 @@ mod tests {
         let bpe = Bpe::from_json(&json.to_string()).unwrap();
         assert_eq!(bpe.piece(id as u32), Some("<é >".as_bytes()));
         assert_eq!(bpe.vocab_size(), id + 1);
+    }
+
+    #[test]
+    fn a_word_of_any_length_is_learned_from_in_time() {
+        let parts = bounded("ab cd");
+        assert_eq!(parts, ["ab cd"]);
+        let long = "aböc".repeat(1000);
+        let parts = bounded(&long);
+        assert!(parts.iter().all(|part| part.len() <= LONGEST + 4));
+        assert_eq!(parts.concat(), long);
+        // 200 kB without a space took 22 s.
+        let mut state = 1u64;
+        let letters = (0..200_000).map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            char::from(b'a' + (state >> 60) as u8)
+        });
+        let line: String = letters.collect();
+        let begin = std::time::Instant::now();
+        let bpe = Bpe::train(&[&line], 1000).unwrap();
+        assert_eq!(bpe.vocab_size(), 1000);
+        assert_eq!(decode(&bpe, &bpe.encode(&line).unwrap()), line.as_bytes());
+        assert!(begin.elapsed().as_secs() < 20, "{:?}", begin.elapsed());
+    }
+
+    #[test]
+    fn what_a_file_may_switch_on_is_off_or_refused() {
+        let mut file: serde_json::Value = serde_json::from_str(&small().to_json()).unwrap();
+        file["truncation"] = serde_json::json!({
+            "direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 5
+        });
+        file["padding"] = serde_json::json!({
+            "strategy": {"Fixed": 2_000_000_000}, "direction": "Right", "pad_to_multiple_of": null,
+            "pad_id": 0, "pad_type_id": 0, "pad_token": "!"
+        });
+        let bpe = Bpe::from_json(&file.to_string()).unwrap();
+        let text = "the cat sat on the mat";
+        assert_eq!(decode(&bpe, &bpe.encode(text).unwrap()), text.as_bytes());
+        assert_eq!(bpe, small());
+        file["model"]["dropout"] = 0.5.into();
+        let dropout = Bpe::from_json(&file.to_string()).unwrap_err().to_string();
+        assert!(
+            dropout.contains("dropout") && dropout.contains("null"),
+            "{dropout}"
+        );
+        file["model"]["dropout"] = serde_json::Value::Null;
+        file["normalizer"] = serde_json::json!({
+            "type": "Sequence", "normalizers": [
+                {"type": "NFC"}, {"type": "Replace", "pattern": {"String": "."}, "content": ". . ."}
+            ]
+        });
+        let replaces = Bpe::from_json(&file.to_string()).unwrap_err().to_string();
+        assert!(replaces.contains("Replace"), "{replaces}");
     }
 
     #[test]

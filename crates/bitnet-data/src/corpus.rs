@@ -74,6 +74,7 @@ impl Corpus {
         train_fraction: f64,
     ) -> Result<Self, DataError> {
         let name = name.into();
+        let bytes = file::without_mark(bytes);
         let tokenizer = match kind {
             _ if bytes.is_empty() => return Err(DataError::Empty { corpus: name }),
             TokenizerKind::Byte => Tokenizer::Byte,
@@ -118,6 +119,7 @@ impl Corpus {
         tokenizer: Tokenizer,
         train_length: impl FnOnce(usize) -> usize,
     ) -> Result<Self, DataError> {
+        let bytes = file::without_mark(bytes);
         if bytes.is_empty() {
             return Err(DataError::Empty { corpus: name });
         }
@@ -234,6 +236,33 @@ mod tests {
         fs::write(&path, "cab").unwrap();
         let again = Corpus::read_with(&path, corpus.tokenizer, 0.5).unwrap();
         assert_eq!((again.train, again.validation), (vec![2], vec![0, 1]));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("text.txt");
+        for kind in [
+            TokenizerKind::Byte,
+            TokenizerKind::Char,
+            TokenizerKind::Bpe { vocab_size: 260 },
+        ] {
+            let read = |text: &str| {
+                fs::write(&path, text).unwrap();
+                Corpus::read(&path, kind, 0.5).unwrap()
+            };
+            let (plain, marked) = (read("abab cdcd"), read("\u{feff}abab cdcd"));
+            assert_eq!(marked.tokenizer, plain.tokenizer);
+            assert_eq!(
+                (marked.train, marked.validation),
+                (plain.train, plain.validation)
+            );
+            let whole = Corpus::read_to_evaluate(&path, plain.tokenizer.clone()).unwrap();
+            assert_eq!(plain.tokenizer.decode(&whole.validation), "abab cdcd");
+        }
+        fs::write(&path, "\u{feff}").unwrap();
+        let empty = Corpus::read(&path, TokenizerKind::Byte, 0.5).unwrap_err();
+        assert!(matches!(empty, DataError::Empty { .. }), "{empty}");
     }
 
     #[test]

@@ -24,6 +24,11 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, DataError> {
     })
 }
 
+/// Bytes without the byte order mark that some editors begin a UTF-8 file with.
+pub(crate) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)
+}
+
 /// Bytes as text; `name` is the file they came from.
 pub(crate) fn utf8<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, DataError> {
     std::str::from_utf8(bytes).map_err(|error| {

@@ -42,6 +42,34 @@ pub(crate) fn check_split(name: &str, have: usize, count: usize) -> Result<usize
     }
 }
 
+/// What to do about a table whose only column holds another delimiter.
+pub(crate) fn other_delimiter(cells: &csv::StringRecord) -> Option<String> {
+    let line = cells.get(0).filter(|_| cells.len() == 1)?;
+    let [found, name] = [[";", "semicolons"], ["\t", "tabs"], ["|", "bars"]]
+        .into_iter()
+        .find(|[delimiter, _]| line.contains(delimiter))?;
+    let ending = match found {
+        "\t" => "; if it has no quotation marks, its name may end in .tsv instead",
+        _ => "",
+    };
+    Some(format!(
+        "has {name} where commas are expected: save it with commas between the columns{ending}"
+    ))
+}
+
+/// A file of tabs has no quotation marks, which a spreadsheet's export may count on.
+pub(crate) fn no_quotes(path: &Path) -> &'static str {
+    match path
+        .extension()
+        .is_some_and(|ending| ending.eq_ignore_ascii_case("tsv"))
+    {
+        true => {
+            "; in a .tsv file quotation marks are text, so a cell holds neither line feed nor tab: save such a table as CSV"
+        }
+        false => "",
+    }
+}
+
 /// What the CSV reader says, with the line.
 pub(crate) fn csv_error(path: &Path, error: &csv::Error) -> DataError {
     let line = error
@@ -54,7 +82,8 @@ pub(crate) fn csv_error(path: &Path, error: &csv::Error) -> DataError {
             path,
             line,
             format!(
-                "has {len} columns, the lines before it {expected_len}; a quotation mark or a delimiter may be missing"
+                "has {len} columns, the lines before it {expected_len}; a quotation mark or a delimiter may be missing{}",
+                no_quotes(path)
             ),
         ),
         _ => at(path, line, error.to_string()),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::DataError;
-use crate::lines::{at, check_split, read};
+use crate::lines::{at, check_split, no_quotes, read};
 
 /// Sources and their targets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,8 +54,9 @@ impl Pairs {
             let columns: Vec<&str> = line.split('\t').collect();
             let [source, target] = columns[..] else {
                 let problem = format!(
-                    "has {} columns; a source and a target with one tab between them are needed",
-                    columns.len()
+                    "has {} columns; a source and a target with one tab between them are needed{}",
+                    columns.len(),
+                    no_quotes(path)
                 );
                 return Err(at(path, number, problem));
             };

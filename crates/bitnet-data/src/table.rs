@@ -142,6 +142,23 @@ mod tests {
     }
 
     #[test]
+    fn empty_lines_of_json_are_no_rows_and_a_mark_is_no_text() {
+        let line = "{\"label\":\"a\",\"text\":\"x\"}";
+        let table = read(
+            "t.jsonl",
+            &format!("{line}\n\n{line}\n \n"),
+            &["text"],
+            "label",
+        )
+        .unwrap();
+        assert_eq!((table.texts.len(), &table.lines), (2, &vec![1, 3]));
+        let error = read("t.jsonl", "\n \n", &["text"], "label").unwrap_err();
+        assert!(error.to_string().contains("empty"), "{error}");
+        let table = read("t.csv", "\u{feff}x,a\n", &["1"], "2").unwrap();
+        assert_eq!(table.texts, ["x"]);
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_file_and_line() {
         for (name, content, texts, label, parts) in [
             (
@@ -157,6 +174,27 @@ mod tests {
                 ["body"],
                 "label",
                 ["t.csv", "line 1", "label, text"],
+            ),
+            (
+                "t.csv",
+                "label;text\na;b\n",
+                ["text"],
+                "label",
+                ["line 1", "semicolons", "save it with commas"],
+            ),
+            (
+                "t.csv",
+                "a;b\n",
+                ["2"],
+                "1",
+                ["line 1", "semicolons", "save it with commas"],
+            ),
+            (
+                "t.tsv",
+                "label\ttext\na\t\"one\ntwo\"\n",
+                ["text"],
+                "label",
+                ["line 3", "neither line feed", "as CSV"],
             ),
             ("t.csv", "a,\n", ["2"], "1", ["t.csv", "line 1", "no text"]),
             (

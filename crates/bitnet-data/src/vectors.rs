@@ -6,7 +6,7 @@ use std::path::Path;
 use csv::StringRecord;
 
 use crate::classes::{check, unknown};
-use crate::lines::{at, check_split, csv_error};
+use crate::lines::{at, check_split, csv_error, other_delimiter};
 use crate::rng::Rng;
 use crate::{DataError, file};
 
@@ -53,11 +53,11 @@ impl Vectors {
         };
         let columns = first.len();
         if columns < 2 {
-            return Err(at(
-                path,
-                1,
-                "has one column; a label and at least one number are needed, with commas between them",
-            ));
+            let problem = other_delimiter(&first).unwrap_or_else(|| {
+                "has one column; a label and at least one number are needed, with commas between them"
+                    .to_owned()
+            });
+            return Err(at(path, 1, problem));
         }
         let (place, named) = label_place(path, &first, label_column)?;
         let second = records.peek().and_then(|record| record.as_ref().ok());
@@ -292,6 +292,7 @@ mod tests {
             ("1,2,0\n1,2,\n", None, ["v.csv", "line 2", "no label"]),
             ("1,2,\n1,2,0\n", None, ["v.csv", "line 1", "no label"]),
             ("5\n6\n", None, ["v.csv", "line 1", "one column"]),
+            ("5;6\n", None, ["line 1", "semicolons", "commas"]),
             ("a,b\n1,2\n", Some("c"), ["v.csv", "line 1", "\"c\""]),
             ("", None, ["v.csv", "empty", ""]),
         ] {

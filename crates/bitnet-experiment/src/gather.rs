@@ -67,7 +67,11 @@ pub(crate) fn experiment(
         let grid = grid
             .into_iter()
             .filter_map(|(job, finished)| grid_point(job, finished));
-        let speed = speeds.next();
+        // A model that diverged was not timed.
+        let speed = match finished.train.diverged {
+            true => None,
+            false => speeds.next(),
+        };
         variants.push(variant(
             plan,
             settings,
@@ -99,7 +103,8 @@ pub(crate) fn experiment(
         machine: of.machine,
         backend: of.backend,
         data: tuned
-            .first()
+            .iter()
+            .find(|(_, finished)| !finished.train.diverged)
             .map_or(String::new(), |(_, f)| f.measured.data.clone()),
         metric,
         variants,

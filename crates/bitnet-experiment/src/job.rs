@@ -4,8 +4,10 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use bitnet_config::RunConfig;
-use bitnet_results::{Finished, Measured, TrainSummary, Turns, load_json, save_json, write_atomic};
-use bitnet_train::{Checkpoint, RunDir};
+use bitnet_results::{
+    Evaluation, Finished, Measured, TrainSummary, Turns, load_json, save_json, write_atomic,
+};
+use bitnet_train::{Checkpoint, RunDir, TrainError};
 
 use crate::ExperimentError;
 
@@ -35,6 +37,18 @@ pub trait Worker: Sync {
 
 /// What a [`Worker`] answers.
 pub type Answer<T> = Result<Option<T>, Box<dyn Error + Send + Sync>>;
+
+/// What stands for the measures of a run that diverged: no score, which is worse than any.
+fn unmeasured() -> Measured {
+    let score = Evaluation {
+        loss: f64::NAN,
+        ..Evaluation::default()
+    };
+    Measured {
+        score,
+        ..Measured::default()
+    }
+}
 
 /// One run of the plan.
 #[derive(Debug)]
@@ -76,14 +90,13 @@ impl Job {
         let file = self.config_path();
         write_atomic(&file, self.config.to_toml()?.as_bytes())
             .map_err(ExperimentError::io(&file))?;
-        let mut resume = false;
-        if self.dir.join("config.toml").exists() {
-            resume = Checkpoint::latest(&RunDir::open(&self.dir)?).is_ok();
-            if !resume {
-                // Stopped before its first checkpoint: begins again.
-                std::fs::remove_dir_all(&self.dir).map_err(ExperimentError::io(&self.dir))?;
-            }
-        }
+        // One that was stopped before its first checkpoint begins again, in the same folder.
+        let resume = self.dir.join("config.toml").exists()
+            && match Checkpoint::latest(&RunDir::open(&self.dir)?) {
+                Ok(_) => true,
+                Err(TrainError::NoCheckpoint(_)) => false,
+                Err(error) => return Err(error.into()),
+            };
         let failed = ExperimentError::Worker;
         let Some(train) = worker
             .train(name, &file, &self.dir, resume)
@@ -91,7 +104,12 @@ impl Job {
         else {
             return Ok(None);
         };
-        let Some(measured) = worker.measure(name, &self.dir).map_err(failed)? else {
+        let measured = match train.diverged {
+            // There is no model to measure, which is a result.
+            true => Some(unmeasured()),
+            false => worker.measure(name, &self.dir).map_err(failed)?,
+        };
+        let Some(measured) = measured else {
             return Ok(None);
         };
         let finished = Finished { train, measured };

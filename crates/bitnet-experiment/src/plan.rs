@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bitnet_config::{ConfigError, ExperimentConfig, RunConfig, Task, VariantConfig};
 use bitnet_results::{Evaluation, Experiment, Finished, Turns, load_json, save_json};
+use bitnet_train::FolderLock;
 use serde::{Deserialize, Serialize};
 
 use crate::gather::{self, Circumstances};
@@ -69,6 +70,9 @@ impl Plan<'_> {
         worker: &dyn Worker,
         of: Circumstances,
     ) -> Result<Option<Experiment>, ExperimentError> {
+        std::fs::create_dir_all(&self.runs).map_err(ExperimentError::io(&self.runs))?;
+        // A second experiment in the same folder would train the same runs.
+        let _lock = FolderLock::take(&self.runs)?;
         let (mut tuned, mut others) = (Done::new(), Done::new());
         let mut best = Best::new();
         // Those that learn from the runs of others come after them.
@@ -102,6 +106,7 @@ impl Plan<'_> {
             tuned
                 .iter()
                 .find(|(job, _)| job.variant == index && job.rate == chosen(index))
+                .filter(|(_, finished)| !finished.train.diverged)
         };
         let runs =
             (0..self.config.variants.len()).filter_map(|index| Some(first(index)?.0.dir.clone()));
@@ -232,6 +237,9 @@ impl Plan<'_> {
         }
         if self.interrupted.load(Ordering::Relaxed) {
             return Ok(None);
+        }
+        if runs.is_empty() {
+            return Ok(Some(Turns::default()));
         }
         let Some(turns) = worker.turns(&runs).map_err(ExperimentError::Worker)? else {
             return Ok(None);

@@ -13,7 +13,8 @@ use crate::error::ResultError;
 /// Writes `bytes` to `path` so that a reader sees the old content or the new, never a part.
 ///
 /// The bytes go to a temporary file in the same folder (a rename is atomic only within a file system), are
-/// flushed to the disk, and the file is renamed over `path`. On failure the temporary file is removed.
+/// flushed to the disk, and the file is renamed over `path`; then the folder is flushed too, so that a power cut does not
+/// bring the old file back. On failure the temporary file is removed.
 ///
 /// # Errors
 ///
@@ -30,12 +31,29 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = temporary_beside(path)?;
     let written = File::create_new(&temporary)
         .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
+        .and_then(|()| fs::rename(&temporary, path))
+        .and_then(|()| sync_folder(path.parent().unwrap_or(Path::new(""))));
     if written.is_err() {
         // The first error is the one worth reporting; a leftover file is harmless.
         let _ = fs::remove_file(&temporary);
     }
     written
+}
+
+/// Waits until what was made, renamed or removed in a folder is on the disk; the empty path is the working directory.
+///
+/// # Errors
+///
+/// Whatever the file system says. Where folders cannot be opened as files (Windows), nothing is done.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    let folder = match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    };
+    File::open(folder)?.sync_all()
 }
 
 /// A name no other call in this process, and no other process, is using.

@@ -55,7 +55,7 @@ pub use comparison::Comparison;
 pub use error::ResultError;
 pub use evaluation::Evaluation;
 pub use experiment::{Experiment, Machine, Metric};
-pub use files::{load_json, save_json, write_atomic};
+pub use files::{load_json, save_json, sync_folder, write_atomic};
 pub use measured::{Finished, Measured, Probes, Sample, Speed, TextMeasures, TokenMatch, Turns};
 pub use metrics::{
     Curves, HealthPoint, LayerHealth, LayerTelemetry, MetricsLine, NamedLayer, TrainPoint, ValPoint,

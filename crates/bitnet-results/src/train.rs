@@ -12,6 +12,9 @@ pub struct TrainSummary {
     pub run_dir: String,
     /// Whether the run was interrupted before its last step.
     pub interrupted: bool,
+    /// Whether the loss was no number any more.
+    #[serde(default)]
+    pub diverged: bool,
     /// Steps done.
     pub steps: usize,
     /// Tokens trained on; of vectors, examples.
@@ -39,6 +42,6 @@ pub struct TrainSummary {
     /// Validation loss after the last step, over the whole split.
     #[serde(deserialize_with = "nan_if_null")]
     pub val_loss: f64,
-    /// The whole of that evaluation.
+    /// The whole of that evaluation; an interrupted or diverged run has none.
     pub val: Evaluation,
 }

@@ -1,44 +1,26 @@
 //! Checkpoints: `checkpoints/step-00000200/{model.bpk, optimizer.bpk, state.json}`.
 //!
-//! A checkpoint is written beside its final place and renamed, so that a folder named `step-…` is always complete. The
-//! batch of a step is a pure function of the step, so the model, the optimiser and the step number resume a run exactly.
+//! A checkpoint is written beside its final place, synced and renamed, so that a folder named `step-…` is always complete.
+//! `state.json` has the checksums of the other two and one of itself. The batch of a step is a pure function of the step,
+//! so the model, what `optimizer.bpk` holds (the optimiser's moments, the losses since the last line of the log, the codes
+//! at the last reading of the telemetry) and the step number resume a run exactly.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use bitnet_models::Network;
 use burn::module::Module;
-use burn::optim::ModuleOptimizer;
-use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
-use crate::names::read_record;
-use crate::run_dir::{RunDir, write_atomic};
-
-/// Checkpoints that stay on disk; older ones are removed.
-const KEPT: usize = 2;
-
-/// Where a run stood.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct State {
-    /// Steps done.
-    pub step: usize,
-    /// Tokens trained on.
-    #[serde(default)]
-    pub tokens: usize,
-    /// Seconds spent on them, without evaluation.
-    pub seconds: f64,
-    /// Validation loss before the first step.
-    pub initial_val_loss: f64,
-    /// Peak resident memory of all processes that trained the run so far.
-    #[serde(default)]
-    pub peak_rss_bytes: Option<u64>,
-    /// Training loss as last reported.
-    pub train_loss: f64,
-}
+use crate::optimizer::AdamW;
+use crate::pack::{NotFinite, Packed, Packing};
+use crate::run_dir::{RunDir, sync_folder, write_atomic};
+use crate::state::{Files, State};
+use crate::telemetry::Telemetry;
+use crate::window::MeanLoss;
 
 /// One checkpoint on disk.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
     path: PathBuf,
 }
@@ -55,6 +37,19 @@ impl Checkpoint {
         }
     }
 
+    /// All checkpoints of a run, the newest first.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn newest_first(run: &RunDir) -> Result<Vec<Self>, TrainError> {
+        let found = all(run)?.into_iter().rev();
+        let found: Vec<Self> = found.map(|(_, path)| Self { path }).collect();
+        match found.is_empty() {
+            true => Err(TrainError::NoCheckpoint(run.path().to_owned())),
+            false => Ok(found),
+        }
+    }
+
     /// A checkpoint by its folder.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
@@ -68,11 +63,16 @@ impl Checkpoint {
     /// Where the run stood.
     ///
     /// # Errors
-    /// If `state.json` is missing or damaged.
+    /// If `state.json` is missing or damaged, or of another step than the folder says.
     pub fn state(&self) -> Result<State, TrainError> {
-        let path = self.path.join("state.json");
-        let json = fs::read_to_string(&path).map_err(TrainError::io(&path))?;
-        serde_json::from_str(&json).map_err(|error| damaged(path, &error))
+        let path = self.path.join(STATE);
+        let text = fs::read(&path).map_err(TrainError::io(&path))?;
+        let damaged = |problem: &str| crate::pack::damaged(&path, &problem);
+        let state = State::from_json(&text).map_err(|problem| damaged(&problem))?;
+        match step_of(&self.path) {
+            Some(step) if step != state.step => Err(damaged("its step is not that of its folder")),
+            _ => Ok(state),
+        }
     }
 
     /// Loads the latent weights into a model of the same shape.
@@ -80,109 +80,190 @@ impl Checkpoint {
     /// # Errors
     /// If the file is missing, damaged or of another shape.
     pub fn load_model<M: Module>(&self, model: M) -> Result<M, TrainError> {
-        load_record(model, &self.path.join("model.bpk"))
+        let files = self.state()?.files;
+        let known = files.as_ref().map(|files| files.model.as_str());
+        let (file, path) = self.file(MODEL, known)?;
+        file.load(model, &path)
     }
 
-    /// Loads the optimiser's state.
+    /// Opens `optimizer.bpk`.
     ///
     /// # Errors
     /// If the file is missing or damaged.
-    pub fn load_optimizer(
-        &self,
-        optimizer: ModuleOptimizer,
-    ) -> Result<ModuleOptimizer, TrainError> {
-        let path = self.path.join("optimizer.bpk");
-        require(&path)?;
-        optimizer.load(&path).map_err(|error| damaged(path, &error))
+    pub(crate) fn open_optimizer(&self, state: &State) -> Result<(Packed, PathBuf), TrainError> {
+        let known = state.files.as_ref().map(|files| files.optimizer.as_str());
+        self.file(OPTIMIZER, known)
+    }
+
+    /// A file whose checksum is to be `known`, and where it is.
+    fn file(&self, name: &str, known: Option<&str>) -> Result<(Packed, PathBuf), TrainError> {
+        let path = self.path.join(name);
+        let file = Packed::read(&path)?;
+        match known {
+            Some(known) if file.checksum() != Some(known) => {
+                let problem = "it is not the file that state.json was written with";
+                Err(crate::pack::damaged(&path, &problem))
+            }
+            _ => Ok((file, path)),
+        }
     }
 }
 
-/// Writes a checkpoint and removes those that are no longer kept.
+/// What is saved beside the weights.
+pub(crate) struct Progressing<'a> {
+    pub optimizer: &'a AdamW,
+    pub losses: &'a MeanLoss,
+    pub telemetry: &'a Telemetry,
+}
+
+/// Writes a checkpoint and removes those that are no longer kept: the newest `keep` stay, and the one whose validation
+/// loss is lowest.
+///
+/// # Errors
+/// If a file cannot be written, or a weight is not finite; then nothing has changed.
 pub(crate) fn save(
     run: &RunDir,
     state: &State,
     model: &impl Network,
-    optimizer: &ModuleOptimizer,
+    beside: &Progressing<'_>,
+    keep: usize,
 ) -> Result<Checkpoint, TrainError> {
     let folder = run.checkpoints_path();
-    let path = folder.join(format!("step-{:08}", state.step));
-    let partial = folder.join(format!("partial-{:08}", state.step));
-    if partial.exists() {
-        fs::remove_dir_all(&partial).map_err(TrainError::io(&partial))?;
+    let name = folder_name(state.step);
+    let (path, partial) = (folder.join(&name), folder.join(format!("partial-{name}")));
+    let written = write(run, state, model, beside, &partial);
+    if let Err(error) = written {
+        // The first error is the one worth reporting.
+        let _ = fs::remove_dir_all(&partial);
+        return Err(error);
     }
-    fs::create_dir_all(&partial).map_err(TrainError::io(&partial))?;
-    save_record(model.valid(), &partial.join("model.bpk"))?;
-    let optimizer_path = partial.join("optimizer.bpk");
-    optimizer
-        .save(&optimizer_path)
-        .map_err(|error| TrainError::Damaged {
-            path: optimizer_path,
-            problem: error.to_string(),
-        })?;
-    let json = serde_json::to_string(state).map_err(|e| TrainError::io(&partial)(e.into()))?;
-    write_atomic(&partial.join("state.json"), json.as_bytes())?;
-    if path.exists() {
-        fs::remove_dir_all(&path).map_err(TrainError::io(&path))?;
+    // A checkpoint of the same step makes way, and comes back if this one cannot take its place.
+    let replaced = folder.join(format!("replaced-{name}"));
+    let present = fs::symlink_metadata(&path).is_ok();
+    if present {
+        remove(&replaced)?;
+        fs::rename(&path, &replaced).map_err(TrainError::io(&path))?;
     }
-    fs::rename(&partial, &path).map_err(TrainError::io(&path))?;
+    if let Err(source) = fs::rename(&partial, &path) {
+        let _ = fs::rename(&replaced, &path);
+        return Err(TrainError::Io { path, source });
+    }
+    sync_folder(&folder)?;
+    if present {
+        remove(&replaced)?;
+    }
+    let checkpoint = Checkpoint { path };
+    retain(run, &checkpoint, keep)?;
+    Ok(checkpoint)
+}
+
+/// Writes the files into a folder of their own.
+fn write(
+    run: &RunDir,
+    state: &State,
+    model: &impl Network,
+    beside: &Progressing<'_>,
+    partial: &Path,
+) -> Result<(), TrainError> {
+    remove(partial)?;
+    fs::create_dir_all(partial).map_err(TrainError::io(partial))?;
+    let unfit = |NotFinite(name): NotFinite| TrainError::NotFinite { name };
+    let mut packing = Packing::default();
+    packing.module(&model.valid()).map_err(unfit)?;
+    let model = packing.write(&partial.join(MODEL))?;
+    let mut packing = Packing::default();
+    beside.optimizer.pack(&mut packing).map_err(unfit)?;
+    beside.losses.pack(&mut packing).map_err(unfit)?;
+    beside.telemetry.pack(&mut packing).map_err(unfit)?;
+    let optimizer = packing.write(&partial.join(OPTIMIZER))?;
+    let state = State {
+        files: Some(Files { model, optimizer }),
+        ..state.clone()
+    };
+    let path = partial.join(STATE);
+    let json = state
+        .to_json()
+        .map_err(|e| TrainError::io(&path)(e.into()))?;
+    write_atomic(&path, json.as_bytes())?;
+    run.sync_metrics()?;
+    sync_folder(partial)
+}
+
+/// Removes the checkpoints that are not kept; the one just written always is.
+fn retain(run: &RunDir, written: &Checkpoint, keep: usize) -> Result<(), TrainError> {
     let existing = all(run)?;
-    for (_, old) in &existing[..existing.len().saturating_sub(KEPT)] {
-        fs::remove_dir_all(old).map_err(TrainError::io(old))?;
-    }
-    Ok(Checkpoint { path })
-}
-
-/// Writes a module's parameters whole or not at all (Burn's writer renames).
-pub(crate) fn save_record<M: Module>(module: M, path: &Path) -> Result<(), TrainError> {
-    module
-        .into_record()
-        .save(path)
-        .map_err(|error| TrainError::Damaged {
-            path: path.to_owned(),
-            problem: error.to_string(),
+    let old = existing.len().saturating_sub(keep.max(1));
+    let best = (existing.iter())
+        .filter_map(|(_, path)| {
+            let state = Checkpoint::at(path).state().ok()?;
+            Some((state.val_loss?, path))
         })
+        .min_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, path)| path);
+    for (_, path) in &existing[..old] {
+        if *path != written.path && Some(path) != best {
+            remove(path)?;
+        }
+    }
+    Ok(())
 }
 
-/// Loads a module's parameters.
-pub(crate) fn load_record<M: Module>(module: M, path: &Path) -> Result<M, TrainError> {
-    require(path)?;
-    read_record(path, &module)
-        .and_then(|record| module.try_load_record(record))
-        .map_err(|error| damaged(path.to_owned(), &error))
+/// Renames what a run leaves behind that goes on from before step `first`: its checkpoints from there on become
+/// `aside-…`, and are not looked at any more.
+pub(crate) fn set_aside_from(run: &RunDir, first: usize) -> Result<Vec<String>, TrainError> {
+    let folder = run.checkpoints_path();
+    let mut names = Vec::new();
+    for (_, path) in all(run)?.into_iter().filter(|(at, _)| *at >= first) {
+        let name = format!("aside-{}", path.file_name().unwrap_or_default().display());
+        let aside = folder.join(&name);
+        remove(&aside)?;
+        fs::rename(&path, &aside).map_err(TrainError::io(&path))?;
+        names.push(name);
+    }
+    if !names.is_empty() {
+        sync_folder(&folder)?;
+    }
+    Ok(names)
 }
 
-/// All checkpoints, oldest first.
+/// All checkpoints, oldest first: the folders named `step-…`.
 fn all(run: &RunDir) -> Result<Vec<(usize, PathBuf)>, TrainError> {
     let folder = run.checkpoints_path();
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(TrainError::io(&folder))?,
+    };
     let mut found = Vec::new();
-    for entry in fs::read_dir(&folder).map_err(TrainError::io(&folder))? {
+    for entry in entries {
         let path = entry.map_err(TrainError::io(&folder))?.path();
-        let step = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .and_then(|name| name.strip_prefix("step-")?.parse().ok());
-        found.extend(step.map(|step| (step, path)));
+        if let Some(step) = step_of(&path).filter(|_| path.is_dir()) {
+            found.push((step, path));
+        }
     }
     found.sort();
     Ok(found)
 }
 
-fn require(path: &Path) -> Result<(), TrainError> {
-    match fs::metadata(path) {
-        Ok(_) => Ok(()),
-        Err(source) => Err(TrainError::Io {
-            path: path.to_owned(),
-            source,
-        }),
-    }
+/// The step in a folder's name.
+fn step_of(path: &Path) -> Option<usize> {
+    let name = path.file_name()?.to_str()?;
+    name.strip_prefix("step-")?.parse().ok()
 }
 
-fn damaged(path: PathBuf, error: &dyn std::fmt::Display) -> TrainError {
-    TrainError::Damaged {
-        path,
-        problem: format!("damaged, or of another model: {error}; restore the file, or train again"),
-    }
+fn folder_name(step: usize) -> String {
+    format!("step-{step:08}")
 }
+
+/// Removes a file or a folder, if there is one.
+fn remove(path: &Path) -> Result<(), TrainError> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(_) => Ok(()),
+    };
+    removed.map_err(TrainError::io(path))
+}
+
+const MODEL: &str = "model.bpk";
+const OPTIMIZER: &str = "optimizer.bpk";
+const STATE: &str = "state.json";

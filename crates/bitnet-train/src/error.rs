@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use bitnet_data::DataError;
 use bitnet_models::{ConfigError, GenerateError, SamplingError};
 
+use bitnet_results::TrainSummary;
+
 use crate::DeviceError;
 
 /// A run that cannot start or go on.
@@ -39,7 +41,8 @@ pub enum TrainError {
     Device(String),
     /// The loss is not a number any more.
     #[error(
-        "the loss is {loss} at step {step}; lower train.learning_rate (now {learning_rate:.2e}) or set train.grad_clip"
+        "the loss is {loss} at step {step}; lower train.learning_rate (now {learning_rate:.2e}) or set train.grad_clip{}",
+        go_on(resumable.as_ref())
     )]
     Diverged {
         /// Step at which it was seen.
@@ -48,6 +51,16 @@ pub enum TrainError {
         loss: f64,
         /// The learning rate of that step.
         learning_rate: f64,
+        /// The newest checkpoint, from before.
+        resumable: Option<PathBuf>,
+        /// What was done until then.
+        summary: Box<TrainSummary>,
+    },
+    /// A weight or a moment is not a number any more.
+    #[error("{name} holds values that are not finite")]
+    NotFinite {
+        /// Its path in the model.
+        name: String,
     },
     /// The machine is too small.
     #[error(
@@ -95,6 +108,19 @@ pub enum TrainError {
         /// What is wrong, and the remedy.
         problem: String,
     },
+    /// A file of the run cannot be written.
+    #[error("cannot write {}: {problem}", path.display())]
+    Unwritten {
+        /// The file.
+        path: PathBuf,
+        /// What the writer says.
+        problem: String,
+    },
+    /// Another process trains in the folder.
+    #[error(
+        "{0} is in use: another process trains there; wait for it, or choose another --run-dir"
+    )]
+    InUse(PathBuf),
     /// The folder holds another run.
     #[error(
         "{0} holds a run already; choose another --run-dir, continue it with --resume auto, or remove it"
@@ -109,7 +135,9 @@ pub enum TrainError {
         problem: &'static str,
     },
     /// The run has no checkpoint to load or resume.
-    #[error("{0} holds no checkpoint; train it first (`bitnet train`)")]
+    #[error(
+        "{0} holds no checkpoint yet; begin it (`bitnet train CONFIG --run-dir {0}`, without --resume)"
+    )]
     NoCheckpoint(PathBuf),
     /// The checkpoint belongs to another configuration, or the data is not what it was.
     #[error("{path}: cannot resume: {problem}")]
@@ -119,6 +147,16 @@ pub enum TrainError {
         /// What differs.
         problem: String,
     },
+}
+
+/// How to go on after a divergence.
+fn go_on(resumable: Option<&PathBuf>) -> String {
+    resumable.map_or(String::new(), |path| {
+        format!(
+            "; {} is from before, and --resume auto with --set train.learning_rate=… goes on from it",
+            path.display()
+        )
+    })
 }
 
 impl TrainError {

@@ -1,9 +1,10 @@
 //! Memory: the peak of this process, and whether the machine has what a run needs at least.
 
-use bitnet_config::{RunConfig, Task};
+use bitnet_config::{DataKind, LinearKind, RunConfig, Task};
 use bitnet_models::ModelConfig;
+use burn::tensor::Device;
 
-use crate::{Backend, TrainError};
+use crate::{Backend, TrainError, numerics};
 
 /// Bytes of a weight in training: itself, its gradient and two moments, in f32.
 const TRAINED_WEIGHT: f64 = 16.0;
@@ -37,30 +38,82 @@ fn machine_bytes() -> f64 {
 ///
 /// If the run needs more than the machine has.
 pub fn check_training(config: &RunConfig, backend: Backend) -> Result<(), TrainError> {
-    let (model, of) = (&config.model, |n: usize| n as f64);
-    let (hidden, layers) = (of(model.hidden_size), of(model.num_hidden_layers));
-    let (weights, other) = match config.task {
+    let of = |n: usize| n as f64;
+    let weights = weights(config);
+    let stream = match config.task {
         Task::Lm => {
             let tokens = of(config.train.batch_size) * of(config.train.context);
-            let stream = 4.0 * tokens * hidden * layers;
-            (model.matrix_weights(), stream + position_bytes(model))
+            4.0 * tokens * of(config.model.hidden_size) * of(config.model.num_hidden_layers)
         }
-        Task::Translate | Task::Classify | Task::Synthetic => {
-            (model.matrix_weights(), position_bytes(model))
+        _ => 0.0,
+    };
+    let other = stream + data_bytes(config) + positions(config);
+    let what = format!("training {weights:.2e} weights");
+    let remedy = "make `[model]`, train.batch_size or the sizes of `[data]` smaller";
+    let on_cpu = is_cpu(backend);
+    check(on_cpu, TRAINED_WEIGHT * weights + other, what, remedy)
+}
+
+/// Refuses a run's model that the machine cannot hold, before anything of it is made.
+pub(crate) fn check_loading(config: &RunConfig, device: &Device) -> Result<(), TrainError> {
+    let weights = weights(config);
+    let table = config.model.vocab_size as f64 * config.model.hidden_size as f64;
+    let bytes = match config.model.linear {
+        LinearKind::Ternary => PACKED_WEIGHT,
+        LinearKind::Float => 4.0,
+    };
+    let needed = bytes * (weights - table).max(0.0) + 4.0 * table + positions(config);
+    let what = format!("a model of {weights:.2e} weights");
+    let remedy = "the run's config.toml is not that of its files; copy it again from its run";
+    check(numerics::is_cpu(device), needed, what, remedy)
+}
+
+/// Weights of the matrices of a task's model.
+fn weights(config: &RunConfig) -> f64 {
+    let (model, of) = (&config.model, |n: usize| n as f64);
+    match config.task {
+        Task::Lm | Task::Classify => model.matrix_weights(),
+        Task::Translate | Task::Synthetic => {
+            let decoder = model.num_decoder_layers.unwrap_or(model.num_hidden_layers);
+            let blocks = model.num_hidden_layers.saturating_add(decoder);
+            let both = ModelConfig {
+                num_hidden_layers: blocks,
+                ..model.clone()
+            };
+            both.matrix_weights()
         }
         Task::Vectors => {
-            let inner = (layers - 1.0).max(0.0) * hidden;
-            (hidden * (of(model.input_size) + inner), 0.0)
+            let inner = (of(model.num_hidden_layers) - 1.0).max(0.0) * of(model.hidden_size);
+            of(model.hidden_size) * (of(model.input_size) + inner)
         }
-        Task::Layer => {
-            let (inputs, outputs) = (of(model.input_size), of(model.num_labels));
-            let data = of(config.data.examples) * (inputs + outputs);
-            (inputs * outputs, 8.0 * data)
+        Task::Layer => of(model.input_size) * of(model.num_labels),
+    }
+}
+
+/// Bytes of the tables of positions that a task's model has.
+fn positions(config: &RunConfig) -> f64 {
+    match config.task {
+        Task::Vectors | Task::Layer => 0.0,
+        _ => position_bytes(&config.model),
+    }
+}
+
+/// Bytes of data that is made, not read: a text and its tokens, the letters of pairs, the numbers of a regression.
+fn data_bytes(config: &RunConfig) -> f64 {
+    let (data, of) = (&config.data, |n: usize| n as f64);
+    let examples = of(data.examples) + of(data.validation_examples) + of(data.test_examples);
+    match (config.task, data.kind) {
+        (Task::Lm, DataKind::Stories) => 5.0 * of(data.characters),
+        (Task::Synthetic, _) => {
+            // Both sides as text and as tokens, of the mean length; the longest may have to be held at once.
+            let mean = (of(data.min_symbols) + of(data.max_symbols)) / 2.0;
+            10.0 * examples * mean
         }
-    };
-    let what = format!("training {weights:.2e} weights");
-    let remedy = "make `[model]` or train.batch_size smaller";
-    check(backend, TRAINED_WEIGHT * weights + other, what, remedy)
+        (Task::Layer, _) => {
+            4.0 * examples * (of(config.model.input_size) + of(config.model.num_labels))
+        }
+        _ => 0.0,
+    }
 }
 
 /// As [`check_training`], for a model that only runs.
@@ -78,7 +131,7 @@ pub fn check_running(
     let bytes = if ternary { PACKED_WEIGHT } else { 4.0 };
     let needed = bytes * (weights - table) + TABLE_WEIGHT * table + position_bytes(model);
     let what = format!("a model of {weights:.2e} weights");
-    check(backend, needed, what, "make `[model]` smaller")
+    check(is_cpu(backend), needed, what, "make `[model]` smaller")
 }
 
 /// Bytes of the tables of angles or of sines.
@@ -86,14 +139,12 @@ fn position_bytes(model: &ModelConfig) -> f64 {
     4.0 * model.max_position_embeddings as f64 * model.head_width() as f64
 }
 
-fn check(
-    backend: Backend,
-    needed: f64,
-    what: String,
-    remedy: &'static str,
-) -> Result<(), TrainError> {
-    // A GPU has memory of its own, and an error when it is used up.
-    let on_cpu = matches!(backend, Backend::Flex | Backend::NdArray);
+/// A GPU has memory of its own, and an error when it is used up.
+fn is_cpu(backend: Backend) -> bool {
+    matches!(backend, Backend::Flex | Backend::NdArray)
+}
+
+fn check(on_cpu: bool, needed: f64, what: String, remedy: &'static str) -> Result<(), TrainError> {
     let present = machine_bytes();
     match on_cpu && needed > present {
         true => Err(TrainError::Memory {

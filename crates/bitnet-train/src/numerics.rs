@@ -26,7 +26,8 @@ pub(crate) fn arithmetic(numerics: Numerics, device: &Device) -> String {
     }
 }
 
-fn is_cpu(device: &Device) -> bool {
+/// Whether a device is the CPU.
+pub(crate) fn is_cpu(device: &Device) -> bool {
     [Backend::Flex, Backend::NdArray]
         .into_iter()
         .filter_map(|backend| backend.devices().ok())

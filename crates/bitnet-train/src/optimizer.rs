@@ -1,163 +1,243 @@
 //! AdamW as the configuration asks for it: one fused operation per parameter, decoupled weight decay on matrices only.
 //!
 //! Burn's own AdamW computes the same from fourteen tensor operations, which on Flex is fourteen passes over the
-//! parameters on one thread, and it fixes the weight decay when it is built, where ternary training ends it midway.
+//! parameters on one thread; it fixes the weight decay when it is built, where ternary training ends it midway; and it
+//! keeps its state to itself, where a checkpoint has to check it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use bitnet_config::OptimConfig;
 use bitnet_models::float::{AdamWStep, adamw};
-use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
-use burn::optim::{
-    AdaptiveMomentumState, LearningRate, ModuleOptimizer, Optimizer, RecordState, StateSink,
-    StateSource,
-};
-use burn::tensor::{Device, Tensor};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::{DType, Device, Shape, Tensor, TensorData};
 
-/// What the training loop sets for a step and the optimiser reads.
-#[derive(Clone, Debug)]
-pub(crate) struct Setting<T>(Arc<Mutex<T>>);
+use crate::TrainError;
+use crate::names::earlier;
+use crate::pack::{NotFinite, Packed, Packing, damaged};
 
-impl<T: Clone> Setting<T> {
-    fn new(value: T) -> Self {
-        Self(Arc::new(Mutex::new(value)))
-    }
-
-    /// Sets the value for the next step.
-    pub fn set(&self, value: T) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = value;
-    }
-
-    fn get(&self) -> T {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-}
-
-/// The optimiser's settings that change from step to step.
-pub(crate) struct Settings {
+/// What changes from step to step.
+pub(crate) struct StepSettings {
+    /// The learning rate.
+    pub learning_rate: f64,
     /// Weight decay of the matrices. Vectors (the norms' weights) are never decayed.
-    pub weight_decay: Setting<f32>,
+    pub weight_decay: f64,
     /// What the gradients are multiplied by, `[1]`; none means 1.
-    pub factor: Setting<Option<Tensor<1>>>,
+    pub factor: Option<Tensor<1>>,
 }
 
-#[derive(Clone)]
-struct AdamW {
+/// The optimiser and its state: two moments of every parameter, known by the parameter's path in the model.
+pub(crate) struct AdamW {
     beta1: f32,
     beta2: f32,
     epsilon: f32,
-    weight_decay: Setting<f32>,
-    factor: Setting<Option<Tensor<1>>>,
+    moments: BTreeMap<String, Moments>,
 }
 
-/// The state of a parameter: Burn's, and recorded like Burn's, but read back on the host. Burn reads a record to its
-/// default device, which is a GPU wherever that backend is compiled in, and panics where there is none; the first step moves
-/// the state to its parameter in any case.
-#[derive(Clone)]
-struct Moments<const D: usize>(AdaptiveMomentumState<D>);
+/// The running means of a parameter's gradient and of its square, as vectors.
+struct Moments {
+    time: usize,
+    first: Tensor<1>,
+    second: Tensor<1>,
+    shape: Shape,
+}
 
-impl<const D: usize> RecordState for Moments<D> {
-    fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
-        self.0.state_flatten(prefix, out);
+impl AdamW {
+    /// Before the first step.
+    pub fn new(config: &OptimConfig) -> Self {
+        Self {
+            beta1: config.beta1 as f32,
+            beta2: config.beta2 as f32,
+            epsilon: config.eps as f32,
+            moments: BTreeMap::new(),
+        }
     }
 
-    fn state_unflatten(prefix: &str, src: &mut StateSource, device: &Device) -> Option<Self> {
-        let host = host_device(device);
-        AdaptiveMomentumState::state_unflatten(prefix, src, &host).map(Self)
+    /// Moves the parameters of a model along their gradients.
+    pub fn step<M: Module>(
+        &mut self,
+        settings: StepSettings,
+        model: M,
+        grads: GradientsParams,
+    ) -> M {
+        model.map(&mut Update {
+            path: Vec::new(),
+            optimizer: self,
+            settings,
+            grads,
+        })
     }
-}
 
-/// A CPU device if one is compiled in, or the one that Burn proposes.
-fn host_device(proposed: &Device) -> Device {
-    let _ = proposed;
-    #[cfg(feature = "flex")]
-    return Device::flex();
-    #[cfg(all(feature = "ndarray", not(feature = "flex")))]
-    return Device::ndarray();
-    #[cfg(not(any(feature = "flex", feature = "ndarray")))]
-    proposed.clone()
-}
+    /// Adds the state to what is to be written.
+    ///
+    /// # Errors
+    /// If a moment is not finite.
+    pub fn pack(&self, packing: &mut Packing) -> Result<(), NotFinite> {
+        for (path, moments) in &self.moments {
+            for (which, moment) in [(FIRST, &moments.first), (SECOND, &moments.second)] {
+                let (bytes, _, dtype) = moment.clone().into_data().into_parts();
+                let data = TensorData::from_bytes(bytes, moments.shape.clone(), dtype);
+                packing.tensor(format!("{path}.{which}"), data)?;
+            }
+            packing.number(format!("{path}.{TIME}"), moments.time as u64);
+        }
+        Ok(())
+    }
 
-impl Optimizer for AdamW {
-    type State<const D: usize> = Moments<D>;
-
-    fn step<const D: usize>(
-        &self,
-        learning_rate: LearningRate,
-        param: Tensor<D>,
-        grad: Tensor<D>,
-        state: Option<Self::State<D>>,
-    ) -> (Tensor<D>, Option<Self::State<D>>) {
-        let state = match state {
-            Some(Moments(state)) => state,
-            None => AdaptiveMomentumState::new(0, grad.zeros_like(), grad.zeros_like()),
+    /// Takes the state after `step` steps of `model` out of a file, which is at `path`.
+    ///
+    /// # Errors
+    /// If a parameter has none there, or of another shape or another step.
+    pub fn load(
+        config: &OptimConfig,
+        model: &impl Module,
+        file: &mut Packed,
+        step: usize,
+        path: &Path,
+    ) -> Result<Self, TrainError> {
+        if step == 0 {
+            return Ok(Self::new(config));
+        }
+        let mut load = Load {
+            path: Vec::new(),
+            // Burn names moments by random numbers of the parameters, and remarks which is which.
+            names: (file.remarks().iter())
+                .map(|(id, path)| (path.clone(), id.clone()))
+                .collect(),
+            file,
+            step,
+            moments: BTreeMap::new(),
+            failed: None,
         };
-        let time = state.time + 1;
+        model.visit(&mut load);
+        match load.failed {
+            Some(problem) => Err(damaged(path, &problem)),
+            None => Ok(Self {
+                moments: load.moments,
+                ..Self::new(config)
+            }),
+        }
+    }
+}
+
+const FIRST: &str = "moment_1";
+const SECOND: &str = "moment_2";
+const TIME: &str = "time";
+
+/// One step.
+struct Update<'a> {
+    path: Vec<String>,
+    optimizer: &'a mut AdamW,
+    settings: StepSettings,
+    grads: GradientsParams,
+}
+
+impl ModuleMapper for Update<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, value, mapper) = param.consume();
+        let Some(grad) = self.grads.remove::<D>(id) else {
+            return Param::from_mapped_value(id, value, mapper);
+        };
+        let trains = value.is_require_grad();
+        let (value, shape) = (value.inner(), grad.shape());
+        let path = self.path.join(".");
+        // Taken out, so that the step changes them in place.
+        let (time, first, second) = match self.optimizer.moments.remove(&path) {
+            Some(known) => (
+                known.time + 1,
+                known.first.reshape(shape.clone()),
+                known.second.reshape(shape.clone()),
+            ),
+            None => (1, grad.zeros_like(), grad.zeros_like()),
+        };
+        let settings = &self.settings;
         let step = AdamWStep {
-            learning_rate: learning_rate as f32,
-            weight_decay: self.weight_decay.get(),
-            beta1: self.beta1,
-            beta2: self.beta2,
-            epsilon: self.epsilon,
+            learning_rate: settings.learning_rate as f32,
+            weight_decay: match D > 1 {
+                true => settings.weight_decay as f32,
+                false => 0.0,
+            },
+            beta1: self.optimizer.beta1,
+            beta2: self.optimizer.beta2,
+            epsilon: self.optimizer.epsilon,
             time: i32::try_from(time).unwrap_or(i32::MAX),
         };
-        let moments = (state.moment_1, state.moment_2);
-        let factor = self
-            .factor
-            .get()
-            .unwrap_or_else(|| Tensor::ones([1], &grad.device()));
-        let (param, moment_1, moment_2) = adamw(param, grad, factor, moments, step);
-        let state = AdaptiveMomentumState::new(time, moment_1, moment_2);
-        (param, Some(Moments(state)))
-    }
-
-    fn to_device<const D: usize>(
-        Moments(state): Self::State<D>,
-        device: &Device,
-    ) -> Self::State<D> {
-        Moments(AdaptiveMomentumState::new(
-            state.time,
-            state.moment_1.to_device(device),
-            state.moment_2.to_device(device),
-        ))
+        let factor = settings.factor.clone();
+        let factor = factor.unwrap_or_else(|| Tensor::ones([1], &grad.device()));
+        let (value, first, second) = adamw(value, grad, factor, (first, second), step);
+        let moments = Moments {
+            time,
+            first: first.flatten(0, D - 1),
+            second: second.flatten(0, D - 1),
+            shape,
+        };
+        self.optimizer.moments.insert(path, moments);
+        let value = Tensor::from_inner(value).set_require_grad(trains);
+        Param::from_mapped_value(id, value, mapper)
     }
 }
 
-/// The optimiser for `model`, and the settings that may change between its steps.
-pub(crate) fn optimizer(model: &impl Module, config: &OptimConfig) -> (ModuleOptimizer, Settings) {
-    let settings = Settings {
-        weight_decay: Setting::new(0.0),
-        factor: Setting::new(None),
-    };
-    let with_decay = |weight_decay: Setting<f32>| AdamW {
-        beta1: config.beta1 as f32,
-        beta2: config.beta2 as f32,
-        epsilon: config.eps as f32,
-        weight_decay,
-        factor: settings.factor.clone(),
-    };
-    let mut matrices = Matrices { ids: Vec::new() };
-    model.visit(&mut matrices);
-    let optimizer = ModuleOptimizer::from(with_decay(Setting::new(0.0))).with_group(
-        ParamGroup::from_ids(matrices.ids),
-        with_decay(settings.weight_decay.clone()),
-        None,
-    );
-    (optimizer, settings)
+/// Reads the state of every parameter.
+struct Load<'a> {
+    path: Vec<String>,
+    names: BTreeMap<String, String>,
+    file: &'a mut Packed,
+    step: usize,
+    moments: BTreeMap<String, Moments>,
+    failed: Option<String>,
 }
 
-/// Collects the parameters with two or more dimensions.
-struct Matrices {
-    ids: Vec<ParamId>,
+impl Load<'_> {
+    fn read(&mut self, path: &str, shape: &Shape, device: &Device) -> Result<Moments, String> {
+        let known = self.names.get(path);
+        let known = known.or_else(|| self.names.get(&earlier(path)?));
+        let name = known.map_or(path, String::as_str);
+        let time = self.file.number(&format!("{name}.{TIME}"));
+        if time != Some(self.step as u64) {
+            let time = time.map_or("no".to_owned(), |time| time.to_string());
+            return Err(format!("{path} has seen {time} steps, not {}", self.step));
+        }
+        let mut moment = |which: &str| {
+            let data = (self.file).take(&format!("{name}.{which}"), DType::F32, Some(shape));
+            let (bytes, _, dtype) = data
+                .ok_or_else(|| format!("{which} of {path} is missing or of another shape"))?
+                .into_parts();
+            let data = TensorData::from_bytes(bytes, [shape.num_elements()], dtype);
+            Ok::<_, String>(Tensor::from_data(data, (device, dtype)))
+        };
+        Ok(Moments {
+            time: self.step,
+            first: moment(FIRST)?,
+            second: moment(SECOND)?,
+            shape: shape.clone(),
+        })
+    }
 }
 
-impl ModuleVisitor for Matrices {
+impl ModuleVisitor for Load<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if D > 1 {
-            self.ids.push(param.id);
+        let value = param.val().inner();
+        let path = self.path.join(".");
+        match self.read(&path, &value.shape(), &value.device()) {
+            Ok(moments) => drop(self.moments.insert(path, moments)),
+            Err(problem) => drop(self.failed.get_or_insert(problem)),
         }
     }
 }
@@ -202,7 +282,7 @@ mod tests {
             vector: Param::from_tensor(Tensor::from_floats(start, &device)),
         };
         let config = OptimConfig::default();
-        let (mut adamw, settings) = optimizer(&model, &config);
+        let mut adamw = AdamW::new(&config);
         let reference = start.map(|value| Reference {
             value: f64::from(value),
             m: 0.0,
@@ -217,15 +297,16 @@ mod tests {
         ];
         for (t, (rate, decay, factor)) in (1..).zip(steps) {
             let gradient = [1.0f32, -0.5, 0.125 * t as f32, -2.0];
-            settings.weight_decay.set(decay as f32);
-            settings
-                .factor
-                .set(factor.map(|factor| Tensor::from_floats([factor], &device.clone().inner())));
+            let settings = StepSettings {
+                learning_rate: rate,
+                weight_decay: decay,
+                factor: factor.map(|factor| Tensor::from_floats([factor], &device.clone().inner())),
+            };
             let scale = Tensor::<1>::from_floats(gradient, &device);
             let loss = (model.matrix.val() * scale.clone().unsqueeze()).sum()
                 + (model.vector.val() * scale).sum();
             let grads = GradientsParams::from_grads(loss.backward(), &model);
-            model = adamw.step(rate, model, grads);
+            model = adamw.step(settings, model, grads);
             for (i, gradient) in gradient.into_iter().enumerate() {
                 let gradient = f64::from(gradient) * f64::from(factor.unwrap_or(1.0));
                 matrix[i].step(&config, t, rate, decay, gradient);

@@ -1,10 +1,10 @@
 //! A run on disk: `config.toml`, `tokenizer.json`, `metrics.jsonl`, `checkpoints/`, `packed.bpk`, `summary.json`, `log.txt`.
 //!
 //! Every file is written whole or not at all (a temporary file, then a rename); only `metrics.jsonl` and `log.txt` grow
-//! line by line.
+//! line by line. Whoever trains holds the file `lock` locked, so that two processes never write one run.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use bitnet_config::{Loader, RunConfig};
@@ -12,40 +12,90 @@ use bitnet_data::Tokenizer;
 use serde::Serialize;
 
 use crate::TrainError;
+use crate::lock::FolderLock;
+use crate::seal::Seal;
 
 /// The folder of a run.
 #[derive(Clone, Debug)]
 pub struct RunDir {
     path: PathBuf,
+    /// Held by who trains; the last clone to go frees it.
+    _lock: Option<FolderLock>,
 }
 
 impl RunDir {
     /// Makes the folder of a new run and writes its configuration, its tokenizer and the names of its classes
-    /// (`labels.json`), where it has any.
+    /// (`labels.json`), where it has any. A run that was stopped before its first checkpoint makes way.
     ///
     /// # Errors
-    /// If the folder holds a run already, or cannot be written.
+    /// If the folder holds a run already, is in use, or cannot be written.
     pub fn create(
         path: impl Into<PathBuf>,
         config: &RunConfig,
         tokenizer: Option<&Tokenizer>,
         label_names: &[String],
     ) -> Result<Self, TrainError> {
-        let run = Self { path: path.into() };
+        let path = path.into();
+        fs::create_dir_all(&path).map_err(TrainError::io(&path))?;
+        let run = Self {
+            _lock: Some(FolderLock::take(&path)?),
+            path,
+        };
         if run.config_path().exists() {
-            return Err(TrainError::RunExists(run.path));
+            run.make_way()?;
         }
         let checkpoints = run.checkpoints_path();
         fs::create_dir_all(&checkpoints).map_err(TrainError::io(&checkpoints))?;
+        let mut seal = Seal::new(&run.path);
         if let Some(tokenizer) = tokenizer {
-            write_atomic(&run.tokenizer_path(), tokenizer.to_json().as_bytes())?;
+            let json = tokenizer.to_json();
+            write_atomic(&run.tokenizer_path(), json.as_bytes())?;
+            seal.tokenizer = Some(Seal::of(json.as_bytes()));
         }
         if !label_names.is_empty() {
             let path = run.labels_path();
-            write_atomic(&path, to_json(&label_names, &path)?.as_bytes())?;
+            let json = to_json(&label_names, &path)?;
+            write_atomic(&path, json.as_bytes())?;
+            seal.labels = Some(Seal::of(json.as_bytes()));
         }
         // Last, because its presence is what makes the folder a run.
-        write_atomic(&run.config_path(), config.to_toml()?.as_bytes())?;
+        run.write_sealed(config, seal)?;
+        Ok(run)
+    }
+
+    /// Removes what a run left that was stopped before its first checkpoint.
+    fn make_way(&self) -> Result<(), TrainError> {
+        let saved = crate::Checkpoint::latest(self);
+        let has_more = ["packed.bpk", "result.json"].map(|name| self.path.join(name).exists());
+        match saved {
+            Err(TrainError::NoCheckpoint(_)) if has_more == [false, false] => {}
+            Err(error @ TrainError::Io { .. }) => return Err(error),
+            _ => return Err(TrainError::RunExists(self.path.clone())),
+        }
+        // The configuration goes first: what is left without it is no run.
+        for path in [
+            self.config_path(),
+            self.metrics_path(),
+            self.log_path(),
+            self.tokenizer_path(),
+            self.labels_path(),
+            self.path.join("summary.json"),
+        ] {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                removed => removed.map_err(TrainError::io(&path))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The folder of an earlier run, to train on in it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and if another process trains in it.
+    pub fn open_to_train(path: impl Into<PathBuf>) -> Result<Self, TrainError> {
+        let mut run = Self::open(path)?;
+        run._lock = Some(FolderLock::take(&run.path)?);
         Ok(run)
     }
 
@@ -54,7 +104,10 @@ impl RunDir {
     /// # Errors
     /// If it is not one.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, TrainError> {
-        let run = Self { path: path.into() };
+        let run = Self {
+            path: path.into(),
+            _lock: None,
+        };
         let problem = if !run.path.exists() {
             "there is no such folder"
         } else if !run.path.is_dir() {
@@ -78,15 +131,40 @@ impl RunDir {
     /// The resolved configuration.
     ///
     /// # Errors
-    /// If the file cannot be read or is no valid configuration.
+    /// If the file cannot be read, is no valid configuration, or has changed since it was written.
     pub fn config(&self) -> Result<RunConfig, TrainError> {
+        self.seal()?;
         Ok(Loader::new().file(self.config_path())?.finish()?)
+    }
+
+    /// The seal of the configuration; none of a run of an older version, or whose owner removed it.
+    pub(crate) fn seal(&self) -> Result<Option<Seal>, TrainError> {
+        let path = self.config_path();
+        let text = fs::read(&path).map_err(TrainError::io(&path))?;
+        Seal::check(&text).map_err(|problem| TrainError::Damaged { path, problem })
+    }
+
+    /// Writes the configuration of a run that goes on with other settings, if it differs from the one there.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn write_config(&self, config: &RunConfig) -> Result<(), TrainError> {
+        let known = self.seal()?;
+        if known.is_some() && self.config()? == *config {
+            return Ok(());
+        }
+        self.write_sealed(config, known.unwrap_or_else(|| Seal::new(&self.path)))
+    }
+
+    fn write_sealed(&self, config: &RunConfig, seal: Seal) -> Result<(), TrainError> {
+        let text = seal.close(&config.to_toml()?);
+        write_atomic(&self.config_path(), text.as_bytes())
     }
 
     /// The tokenizer.
     ///
     /// # Errors
-    /// If the file cannot be read or is no tokenizer.
+    /// If the file cannot be read, is no tokenizer, or has changed since it was written.
     pub fn tokenizer(&self) -> Result<Tokenizer, TrainError> {
         let path = self.tokenizer_path();
         if !path.exists() {
@@ -95,11 +173,27 @@ impl RunDir {
                 problem: "tokenizer.json is missing",
             });
         }
-        let json = fs::read_to_string(&path).map_err(TrainError::io(&path))?;
-        Tokenizer::from_json(&json).map_err(|error| TrainError::Damaged {
-            path,
+        let known = self.seal()?.and_then(|seal| seal.tokenizer);
+        let json = read_sealed(&path, known)?;
+        let tokenizer = Tokenizer::from_json(&json).map_err(|error| TrainError::Damaged {
+            path: path.clone(),
             problem: error.to_string(),
-        })
+        })?;
+        let config = self.config()?;
+        let special = match config.task.reads_sequences() {
+            true => bitnet_data::SPECIALS as usize,
+            false => 0,
+        };
+        let (ids, size) = (tokenizer.vocab_size() + special, config.model.vocab_size);
+        if size != 0 && ids > size {
+            return Err(TrainError::Damaged {
+                path,
+                problem: format!(
+                    "it has {ids} ids, the model takes {size} (model.vocab_size); copy it again from its run"
+                ),
+            });
+        }
+        Ok(tokenizer)
     }
 
     /// The tokenizer, if the run has one.
@@ -132,7 +226,7 @@ impl RunDir {
         let path = self.labels_path();
         let known: Vec<String> = match path.exists() {
             true => {
-                let json = fs::read_to_string(&path).map_err(TrainError::io(&path))?;
+                let json = read_sealed(&path, self.seal()?.and_then(|seal| seal.labels))?;
                 serde_json::from_str(&json).map_err(|error| TrainError::Damaged {
                     path,
                     problem: error.to_string(),
@@ -166,27 +260,57 @@ impl RunDir {
             .map_err(TrainError::io(&path))
     }
 
-    /// Drops the metrics of steps after `step`, which a resumed run is about to repeat.
+    /// Drops the metrics that a resumed run is about to write again: those of steps after `step`, and of a run whose
+    /// last step it was those of its last evaluation. Lines that are none go too.
     ///
     /// # Errors
     /// If the file cannot be rewritten.
-    pub fn rewind_metrics(&self, step: usize) -> Result<(), TrainError> {
+    pub fn rewind_metrics(&self, step: usize, finished: bool) -> Result<(), TrainError> {
         let path = self.metrics_path();
-        if !path.exists() {
-            return Ok(());
-        }
-        let text = fs::read_to_string(&path).map_err(TrainError::io(&path))?;
-        let kept: String = text
-            .lines()
-            .filter(|line| {
-                serde_json::from_str::<serde_json::Value>(line)
-                    .ok()
-                    .and_then(|record| record.get("step")?.as_u64())
-                    .is_some_and(|at| at <= step as u64)
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            bytes => bytes.map_err(TrainError::io(&path))?,
+        };
+        let stays = |line: &&[u8]| {
+            let record: Option<serde_json::Value> = serde_json::from_slice(line).ok();
+            record.is_some_and(|record| {
+                let at = record["step"].as_u64().unwrap_or(u64::MAX);
+                let again = finished && record["kind"] != "train";
+                at < step as u64 || (at == step as u64 && !again)
             })
-            .flat_map(|line| [line, "\n"])
-            .collect();
-        write_atomic(&path, kept.as_bytes())
+        };
+        let mut kept = Vec::with_capacity(bytes.len());
+        for line in bytes.split_inclusive(|byte| *byte == b'\n').filter(stays) {
+            kept.extend_from_slice(line);
+            // A last line that lost only its end.
+            if !line.ends_with(b"\n") {
+                kept.push(b'\n');
+            }
+        }
+        match kept == bytes {
+            true => Ok(()),
+            false => write_atomic(&path, &kept),
+        }
+    }
+
+    /// Waits until the metrics so far are on the disk.
+    pub(crate) fn sync_metrics(&self) -> Result<(), TrainError> {
+        let path = self.metrics_path();
+        match File::open(&path).and_then(|file| file.sync_all()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(TrainError::io(path)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes a line to `log.txt`. The log repeats what is said elsewhere: a run goes on without it.
+    pub fn log(&self, text: &str) {
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log_path());
+        if let Ok(mut log) = log {
+            let _ = writeln!(log, "{text}");
+        }
     }
 
     /// Writes `summary.json`.
@@ -230,6 +354,26 @@ impl RunDir {
 
 fn to_json(record: &impl Serialize, path: &Path) -> Result<String, TrainError> {
     serde_json::to_string(record).map_err(|error| TrainError::io(path)(error.into()))
+}
+
+/// A file's text, if it is the one that the seal knows.
+fn read_sealed(path: &Path, known: Option<String>) -> Result<String, TrainError> {
+    let damaged = |problem: &str| TrainError::Damaged {
+        path: path.to_owned(),
+        problem: problem.to_owned(),
+    };
+    let bytes = fs::read(path).map_err(TrainError::io(path))?;
+    if known.is_some_and(|known| known != Seal::of(&bytes)) {
+        return Err(damaged(
+            "it is not what training wrote, its checksum is another; copy it again from its run",
+        ));
+    }
+    String::from_utf8(bytes).map_err(|_| damaged("it is no UTF-8; copy it again from its run"))
+}
+
+/// Waits until what was made, renamed or removed in a folder is on the disk.
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), TrainError> {
+    bitnet_results::sync_folder(folder).map_err(TrainError::io(folder))
 }
 
 /// [`bitnet_results::write_atomic`], whose errors name the file.

@@ -71,6 +71,9 @@ pub trait Task: Sync {
         &[]
     }
 
+    /// A checksum of all that is learned from: equal data gives equal ones.
+    fn data_checksum(&self) -> String;
+
     /// One line: what is learned from.
     fn description(&self) -> String;
 }

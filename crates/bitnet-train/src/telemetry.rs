@@ -7,7 +7,12 @@
 use bitnet_models::{Network, Projection, TernaryWord};
 use bitnet_results::{LayerHealth, NamedLayer};
 
+use burn::tensor::{DType, TensorData};
+
 use crate::TrainError;
+use crate::pack::{NotFinite, Packed, Packing};
+
+const STEP: &str = "codes.step";
 
 /// Remembers the codes of the last reading.
 #[derive(Default)]
@@ -16,6 +21,37 @@ pub(crate) struct Telemetry {
 }
 
 impl Telemetry {
+    /// Adds the codes of the last reading to what is to be written.
+    ///
+    /// # Errors
+    /// None; codes are whole numbers.
+    pub fn pack(&self, packing: &mut Packing) -> Result<(), NotFinite> {
+        let Some((step, layers)) = self.last.as_ref().filter(|(_, layers)| !layers.is_empty())
+        else {
+            return Ok(());
+        };
+        packing.number(STEP, *step as u64);
+        for (index, words) in layers.iter().enumerate() {
+            let data = TensorData::new(words.clone(), [words.len()]);
+            packing.tensor(format!("codes.{index:05}"), data)?;
+        }
+        Ok(())
+    }
+
+    /// Takes them out of a file, if it has them.
+    pub fn load(file: &mut Packed) -> Self {
+        let Some(step) = file.number(STEP) else {
+            return Self::default();
+        };
+        let layers = (0..).map_while(|index| {
+            let data = file.take(&format!("codes.{index:05}"), DType::U32, None)?;
+            data.try_to_vec::<u32>().ok()
+        });
+        Self {
+            last: Some((step as usize, layers.collect())),
+        }
+    }
+
     /// The layers of a model after `step` steps; none of a float model.
     pub fn read(
         &mut self,

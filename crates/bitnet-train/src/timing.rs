@@ -12,6 +12,7 @@ use burn::tensor::Device;
 use crate::TrainError;
 use crate::evaluate::read;
 use crate::numerics;
+use crate::optimizer::AdamW;
 use crate::task::Task;
 use crate::trainer::Stepper;
 
@@ -42,6 +43,7 @@ pub struct StepTimer<'a, T: Task> {
     task: &'a T,
     autodiff: Device,
     stepper: Stepper,
+    optimizer: AdamW,
     model: T::Model,
     step: usize,
 }
@@ -57,11 +59,11 @@ impl<'a, T: Task> StepTimer<'a, T> {
         let autodiff = device.clone().autodiff();
         let model = task.model(&autodiff)?;
         let optim = config.train.optim(config.model.linear);
-        let stepper = Stepper::new(&model, optim, config.train.steps);
         Ok(Self {
             task,
             autodiff,
-            stepper,
+            optimizer: AdamW::new(&optim),
+            stepper: Stepper::new(optim, config.train.steps),
             model,
             step: 0,
         })
@@ -80,10 +82,8 @@ impl<'a, T: Task> StepTimer<'a, T> {
                 .loss(&self.model, self.step as u64, &self.autodiff)
                 .mean;
             last = Some(loss.clone().inner());
-            let learning_rate = self.stepper.learning_rate(self.step);
-            self.model = self
-                .stepper
-                .step(self.model, loss, self.step, learning_rate);
+            let optimizer = &mut self.optimizer;
+            self.model = self.stepper.step(optimizer, self.model, loss, self.step);
             self.step += 1;
         }
         // Reading a value waits for the device.

@@ -1,25 +1,27 @@
 //! The training loop: one model, from its first step or a checkpoint to its last.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bitnet_config::{OptimConfig, RunConfig};
 use bitnet_models::{LinearKind, Network};
 use bitnet_results::{Evaluation, MetricsLine, TrainPoint, TrainSummary, ValPoint};
 use burn::module::Module;
-use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 
-use crate::checkpoint::{self, Checkpoint, State};
+use crate::checkpoint::{self, Checkpoint, Progressing};
 use crate::clip::clip_factor;
 use crate::energy::Meter;
-use crate::evaluate::read;
 use crate::memory::peak_rss_bytes;
-use crate::numerics;
-use crate::optimizer::{Settings, optimizer};
+use crate::optimizer::{AdamW, StepSettings};
+use crate::resume::{self, Identity};
+use crate::state::State;
 use crate::task::Task;
 use crate::telemetry::Telemetry;
-use crate::{RunDir, TrainError};
+use crate::window::MeanLoss;
+use crate::{RunDir, TrainError, numerics};
 
 /// What the loop tells while it runs.
 pub trait Observer: Send {
@@ -29,6 +31,8 @@ pub trait Observer: Send {
     fn evaluation(&mut self, _step: usize, _evaluation: &Evaluation, _batches: Option<usize>) {}
     /// A checkpoint on disk.
     fn checkpoint(&mut self, _checkpoint: &Checkpoint) {}
+    /// Something that whoever reads the results should know.
+    fn note(&mut self, _text: &str) {}
 }
 
 /// Observes nothing.
@@ -51,6 +55,20 @@ pub struct Progress {
     pub eta_seconds: f64,
 }
 
+impl Progress {
+    fn at(state: &State, steps: usize, loss: f64, learning_rate: f64) -> Self {
+        let left = steps.saturating_sub(state.step) as f64;
+        Self {
+            step: state.step,
+            steps,
+            loss,
+            learning_rate,
+            tokens_per_second: state.tokens as f64 / state.seconds.max(1e-9),
+            eta_seconds: left * state.seconds / state.step.max(1) as f64,
+        }
+    }
+}
+
 /// Everything a run needs.
 pub struct Training<'a, T> {
     /// The resolved configuration, with the sizes that the data decides.
@@ -61,13 +79,13 @@ pub struct Training<'a, T> {
     pub run: &'a RunDir,
     /// A plain (not autodiff) device.
     pub device: &'a Device,
-    /// Where to go on, if not from the start.
-    pub resume: Option<Checkpoint>,
+    /// Where to go on, if not from the start: the first of these that is whole.
+    pub resume: Vec<Checkpoint>,
     /// Becomes true when the run should save and end.
     pub interrupt: &'a AtomicBool,
 }
 
-/// The trained model, on the plain device, and the run's summary.
+/// The trained model, on the plain device, and the run's summary. An interrupted run has no evaluation in it.
 pub struct Trained<M> {
     /// The model with its latent weights.
     pub model: M,
@@ -75,187 +93,277 @@ pub struct Trained<M> {
     pub summary: TrainSummary,
 }
 
+/// What a step changes: all that a checkpoint holds.
+pub(crate) struct Moving<M> {
+    pub state: State,
+    pub model: M,
+    pub optimizer: AdamW,
+    pub losses: MeanLoss,
+    pub telemetry: Telemetry,
+}
+
 impl<T: Task> Training<'_, T> {
-    /// Trains to the last step, or until interrupted; both end with a checkpoint and `summary.json`.
+    /// Trains to the last step, evaluates and writes `summary.json`; or, when interrupted, saves and ends at once.
     ///
     /// # Errors
-    /// If a file cannot be written, a checkpoint does not fit, or the loss diverges.
+    /// If a file cannot be written, no checkpoint fits, or the loss diverges.
     pub fn run(self, observer: &mut dyn Observer) -> Result<Trained<T::Model>, TrainError> {
-        let Training {
+        let Self {
             config,
             task,
             run,
             device,
-            resume,
             interrupt,
+            ..
         } = self;
         let train = &config.train;
-        let optim = train.optim(config.model.linear);
-        let numerics = train.numerics();
-        numerics::apply(numerics, device)?;
-        let autodiff = device.clone().autodiff();
+        numerics::apply(train.numerics(), device)?;
         task.prepare(device)?;
-        let mut model = task.model(&autodiff)?;
-        let params = model.num_params();
-        let warms_up = config.model.linear == LinearKind::Ternary && train.lambda_warmup > 0.0;
-        // As it will be used: fully quantised, on the plain device.
-        let finished = |model: &T::Model| {
-            let mut model = model.valid();
-            model.set_lambda(1.0);
-            model
-        };
-        let mut state = State {
-            step: 0,
-            tokens: 0,
-            seconds: 0.0,
-            peak_rss_bytes: None,
-            initial_val_loss: f64::NAN,
-            train_loss: f64::NAN,
-        };
-        let mut stepper = Stepper::new(&model, optim.clone(), train.steps);
-        // What the evaluations on the way read, and the last point of the curve; None is the whole split.
-        let part = Some(train.eval_batches).filter(|batches| *batches > 0);
-        let mut telemetry = Telemetry::default();
-        match &resume {
-            Some(checkpoint) => {
-                state = checkpoint.state()?;
-                model = checkpoint.load_model(model)?.fork(&autodiff).train();
-                stepper = Stepper::new(&model, optim.clone(), train.steps);
-                stepper.optimizer = checkpoint.load_optimizer(stepper.optimizer)?;
-                run.rewind_metrics(state.step)?;
-            }
-            None => {
-                let model = finished(&model);
-                let first = task.evaluate(&model, train.eval_batches, device)?;
-                state.initial_val_loss = first.loss;
-                run.append_metrics(&val_line(&state, &first, part))?;
-                observer.evaluation(0, &first, part);
-                append_layers(run, &mut telemetry, &model, 0)?;
-            }
-        }
-
-        let mut saved = resume.map(|_| state.step);
-        let mut losses = MeanLoss::default();
         let meter = Meter::start();
-        let mut clock = Instant::now();
-        while state.step < train.steps && !interrupt.load(Ordering::Relaxed) {
-            if warms_up {
-                model.set_lambda(train.lambda_at(state.step));
-            }
-            if let Some(dropout) = model.dropout_state() {
-                // Masks are a function of the step, as the batch is.
-                let step = (state.step as u64).wrapping_mul(0x2545_f491_4f6c_dd1d);
-                dropout.seed(train.seed.wrapping_add(step));
-            }
-            let batch = task.loss(&model, state.step as u64, &autodiff);
-            let loss = batch.mean;
-            state.tokens += batch.tokens;
-            let learning_rate = optim.learning_rate_at(state.step, train.steps);
-            losses.add(loss.clone().inner());
-            model = stepper.step(model, loss, state.step, learning_rate);
-            state.step += 1;
-
-            let due = |interval: usize| interval > 0 && state.step.is_multiple_of(interval);
-            let last = state.step == train.steps;
-            let log = due(train.log_interval) || last;
-            let evaluation = due(train.eval_interval) && !last;
-            let save = due(train.checkpoint_interval) && !last;
-            if log || evaluation || save {
-                state.train_loss = losses.take()?;
-                state.seconds += clock.elapsed().as_secs_f64();
-                clock = Instant::now();
-                if !state.train_loss.is_finite() {
-                    return Err(TrainError::Diverged {
-                        step: state.step,
-                        loss: state.train_loss,
-                        learning_rate,
-                    });
-                }
-            }
-            if log {
-                let rate = state.tokens as f64 / state.seconds.max(1e-9);
-                let left = (train.steps - state.step) as f64;
-                run.append_metrics(&MetricsLine::Train(TrainPoint {
-                    step: state.step as u64,
-                    loss: state.train_loss,
-                    lr: Some(learning_rate),
-                    seconds: Some(state.seconds),
-                }))?;
-                observer.step(&Progress {
-                    step: state.step,
-                    steps: train.steps,
-                    loss: state.train_loss,
-                    learning_rate,
-                    tokens_per_second: rate,
-                    eta_seconds: left * state.seconds / state.step.max(1) as f64,
-                });
-            }
-            if evaluation {
-                let model = finished(&model);
-                let result = task.evaluate(&model, train.eval_batches, device)?;
-                run.append_metrics(&val_line(&state, &result, part))?;
-                observer.evaluation(state.step, &result, part);
-                append_layers(run, &mut telemetry, &model, state.step)?;
-            }
-            if save {
-                state.peak_rss_bytes = state.peak_rss_bytes.max(peak_rss_bytes());
-                let checkpoint = checkpoint::save(run, &state, &model, &stepper.optimizer)?;
-                saved = Some(state.step);
-                observer.checkpoint(&checkpoint);
-            }
-            if log || evaluation || save {
-                clock = Instant::now();
-            }
-        }
-        state.seconds += clock.elapsed().as_secs_f64();
-
-        state.peak_rss_bytes = state.peak_rss_bytes.max(peak_rss_bytes());
-        if saved != Some(state.step) {
-            let checkpoint = checkpoint::save(run, &state, &model, &stepper.optimizer)?;
-            observer.checkpoint(&checkpoint);
-        }
-        let energy_joules = meter.joules();
-        let model = finished(&model);
-        let val = task.evaluate(&model, 0, device)?;
-        // The training loss is that of the weights before the last step.
-        if !val.loss.is_finite() {
-            return Err(TrainError::Diverged {
-                step: state.step,
-                loss: val.loss,
-                learning_rate: optim.learning_rate_at(state.step.saturating_sub(1), train.steps),
-            });
-        }
-        // The summary is of the whole split; the last point of the curve is of the same `eval_batches` as the earlier ones.
-        let point = match part {
-            None => val,
-            Some(batches) => task.evaluate(&model, batches, device)?,
+        let autodiff = device.clone().autodiff();
+        let fresh = task.model(&autodiff)?;
+        let params = fresh.num_params();
+        let resumed = !self.resume.is_empty();
+        let mut now = match resumed {
+            true => resume::go_on(&self, fresh, &autodiff, observer)?,
+            false => self.begin(fresh, observer)?,
         };
-        run.append_metrics(&val_line(&state, &point, part))?;
-        if part.is_some() {
-            observer.evaluation(state.step, &point, part);
-        }
-        observer.evaluation(state.step, &val, None);
-        append_layers(run, &mut telemetry, &model, state.step)?;
-        let summary = TrainSummary {
+        let optim = train.optim(config.model.linear);
+        let mut stepper = Stepper::new(optim, train.steps);
+        let warms_up = config.model.linear == LinearKind::Ternary && train.lambda_warmup > 0.0;
+        let interval = Duration::try_from_secs_f64(60.0 * train.checkpoint_minutes);
+        let interval = interval.ok().filter(|interval| !interval.is_zero());
+        let mut saved = resumed.then_some(now.state.step);
+        let (mut last_save, mut clock) = (Instant::now(), Instant::now());
+        let summary = |state: &State, loss: f64, val: Evaluation| TrainSummary {
             run_dir: run.path().display().to_string(),
             interrupted: state.step < train.steps,
+            diverged: false,
             steps: state.step,
             tokens: state.tokens,
             seconds: state.seconds,
             tokens_per_second: state.tokens as f64 / state.seconds.max(1e-9),
             peak_rss_bytes: state.peak_rss_bytes,
-            energy_joules,
-            arithmetic: numerics::arithmetic(numerics, device),
+            energy_joules: meter.joules(),
+            arithmetic: numerics::arithmetic(train.numerics(), device),
             params,
-            train_loss: state.train_loss,
-            initial_val_loss: state.initial_val_loss,
+            train_loss: loss,
+            initial_val_loss: state.initial_val_loss.unwrap_or(f64::NAN),
             val_loss: val.loss,
             val,
         };
+        let diverged = |state: &State, loss: f64, learning_rate: f64| {
+            let summary = TrainSummary {
+                interrupted: false,
+                diverged: true,
+                ..summary(state, loss, NO_EVALUATION)
+            };
+            run.write_summary(&summary)?;
+            Err(TrainError::Diverged {
+                step: state.step,
+                loss,
+                learning_rate,
+                resumable: self.last_good(&autodiff),
+                summary: Box::new(summary),
+            })
+        };
+        while now.state.step < train.steps && !interrupt.load(Ordering::Relaxed) {
+            let step = now.state.step;
+            if warms_up {
+                now.model.set_lambda(train.lambda_at(step));
+            }
+            if let Some(dropout) = now.model.dropout_state() {
+                // Masks are a function of the step, as the batch is.
+                let step = (step as u64).wrapping_mul(0x2545_f491_4f6c_dd1d);
+                dropout.seed(train.seed.wrapping_add(step));
+            }
+            let batch = task.loss(&now.model, step as u64, &autodiff);
+            now.state.tokens += batch.tokens;
+            let learning_rate = stepper.learning_rate(step);
+            now.losses.add(batch.mean.clone().inner());
+            now.model = stepper.step(&mut now.optimizer, now.model, batch.mean, step);
+            let step = step + 1;
+            (now.state.step, now.state.val_loss) = (step, None);
+
+            let due = |interval: usize| interval > 0 && step.is_multiple_of(interval);
+            let last = step == train.steps;
+            let stops = last || interrupt.load(Ordering::Relaxed);
+            let log = due(train.log_interval) || last;
+            let evaluation = due(train.eval_interval) && !last;
+            let by_time = interval.is_some_and(|interval| last_save.elapsed() >= interval);
+            let save = (due(train.checkpoint_interval) || by_time) && !stops;
+            if !(log || evaluation || save || stops) {
+                continue;
+            }
+            let loss = now.losses.mean()?.unwrap_or(f64::NAN);
+            now.state.seconds += clock.elapsed().as_secs_f64();
+            if !loss.is_finite() {
+                return diverged(&now.state, loss, learning_rate);
+            }
+            if log {
+                now.losses.clear();
+                now.state.train_loss = Some(loss);
+                run.append_metrics(&MetricsLine::Train(TrainPoint {
+                    step: step as u64,
+                    loss,
+                    lr: Some(learning_rate),
+                    seconds: Some(now.state.seconds),
+                }))?;
+                observer.step(&Progress::at(&now.state, train.steps, loss, learning_rate));
+            }
+            if evaluation {
+                self.evaluate(&mut now, observer)?;
+            }
+            if save {
+                match self.save(&mut now, observer) {
+                    Err(TrainError::NotFinite { .. }) => {
+                        return diverged(&now.state, f64::NAN, learning_rate);
+                    }
+                    written => written?,
+                }
+                (saved, last_save) = (Some(step), Instant::now());
+            }
+            clock = Instant::now();
+        }
+
+        let learning_rate = stepper.learning_rate(now.state.step.saturating_sub(1));
+        if saved != Some(now.state.step) {
+            match self.save(&mut now, observer) {
+                Err(TrainError::NotFinite { .. }) => {
+                    return diverged(&now.state, f64::NAN, learning_rate);
+                }
+                written => written?,
+            }
+        }
+        let loss = match now.losses.mean()? {
+            Some(loss) => loss,
+            None => now.state.train_loss.unwrap_or(f64::NAN),
+        };
+        let model = finished(&now.model);
+        if now.state.step < train.steps {
+            let summary = summary(&now.state, loss, NO_EVALUATION);
+            run.write_summary(&summary)?;
+            return Ok(Trained { model, summary });
+        }
+        let val = task.evaluate(&model, 0, device)?;
+        // The training loss is that of the weights before the last step.
+        if !val.loss.is_finite() {
+            return diverged(&now.state, val.loss, learning_rate);
+        }
+        // The summary is of the whole split; the last point of the curve is of the same `eval_batches` as the earlier ones.
+        if train.eval_batches > 0 {
+            self.evaluate(&mut now, observer)?;
+            observer.evaluation(now.state.step, &val, None);
+        } else {
+            run.append_metrics(&val_line(&now.state, &val, None))?;
+            observer.evaluation(now.state.step, &val, None);
+            append_layers(run, &mut now.telemetry, &model, now.state.step)?;
+        }
+        let summary = summary(&now.state, loss, val);
         run.write_summary(&summary)?;
         Ok(Trained { model, summary })
     }
+
+    /// A run before its first step, evaluated.
+    fn begin(
+        &self,
+        model: T::Model,
+        observer: &mut dyn Observer,
+    ) -> Result<Moving<T::Model>, TrainError> {
+        let mut state = State::default();
+        Identity::of(self.run, self.task.data_checksum())?.mark(&mut state);
+        let optim = self.config.train.optim(self.config.model.linear);
+        let mut now = Moving {
+            state,
+            model,
+            optimizer: AdamW::new(&optim),
+            losses: MeanLoss::default(),
+            telemetry: Telemetry::default(),
+        };
+        self.evaluate(&mut now, observer)?;
+        now.state.initial_val_loss = now.state.val_loss;
+        Ok(now)
+    }
+
+    /// A point of the validation curve: the first `eval_batches` batches, and what the ternary layers do.
+    fn evaluate(
+        &self,
+        now: &mut Moving<T::Model>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainError> {
+        let batches = self.config.train.eval_batches;
+        // None is the whole split.
+        let part = Some(batches).filter(|batches| *batches > 0);
+        let model = finished(&now.model);
+        let result = self.task.evaluate(&model, batches, self.device)?;
+        let step = now.state.step;
+        self.run
+            .append_metrics(&val_line(&now.state, &result, part))?;
+        observer.evaluation(step, &result, part);
+        append_layers(self.run, &mut now.telemetry, &model, step)?;
+        now.state.val_loss = Some(result.loss).filter(|loss| loss.is_finite());
+        Ok(())
+    }
+
+    /// The newest checkpoint whose weights give a loss; those after it are set aside. Weights may be finite and still be
+    /// too large to compute with.
+    fn last_good(&self, autodiff: &Device) -> Option<PathBuf> {
+        let gives_a_loss = |checkpoint: &Checkpoint| -> Result<bool, TrainError> {
+            let model = checkpoint.load_model(self.task.model(autodiff)?)?;
+            let loss = self.task.evaluate(&finished(&model), 1, self.device)?.loss;
+            Ok(loss.is_finite())
+        };
+        let all = Checkpoint::newest_first(self.run).ok()?;
+        let good = all
+            .into_iter()
+            .find(|checkpoint| gives_a_loss(checkpoint).unwrap_or(false));
+        let step = good
+            .as_ref()
+            .and_then(|good| good.state().ok())
+            .map(|state| state.step);
+        // With none that is good, all are set aside.
+        let after = step.map_or(0, |step| step + 1);
+        let _ = checkpoint::set_aside_from(self.run, after);
+        good.map(|good| good.path().to_owned())
+    }
+
+    fn save(
+        &self,
+        now: &mut Moving<T::Model>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainError> {
+        let state = &mut now.state;
+        state.peak_rss_bytes = state.peak_rss_bytes.max(peak_rss_bytes());
+        let beside = Progressing {
+            optimizer: &now.optimizer,
+            losses: &now.losses,
+            telemetry: &now.telemetry,
+        };
+        let keep = self.config.train.keep_checkpoints;
+        let checkpoint = checkpoint::save(self.run, state, &now.model, &beside, keep)?;
+        observer.checkpoint(&checkpoint);
+        Ok(())
+    }
 }
+
+/// A model as it will be used: fully quantised, on the plain device.
+fn finished<M: Network>(model: &M) -> M {
+    let mut model = model.valid();
+    model.set_lambda(1.0);
+    model
+}
+
+/// What stands for an evaluation that was not made.
+const NO_EVALUATION: Evaluation = Evaluation {
+    tokens: 0,
+    loss: f64::NAN,
+    perplexity: None,
+    bits_per_byte: None,
+    accuracy: None,
+    macro_f1: None,
+    bleu: None,
+    exact_match: None,
+};
 
 /// Writes the health of the ternary layers, if there are any.
 fn append_layers(
@@ -284,68 +392,41 @@ fn val_line(state: &State, evaluation: &Evaluation, batches: Option<usize>) -> M
     })
 }
 
-/// The mean loss of the batches since it was last taken; it stays on the device until then.
-#[derive(Default)]
-struct MeanLoss {
-    sum: Option<Tensor<1>>,
-    steps: usize,
-}
-
-impl MeanLoss {
-    fn add(&mut self, loss: Tensor<1>) {
-        self.steps += 1;
-        self.sum = Some(match self.sum.take() {
-            Some(sum) => sum + loss,
-            None => loss,
-        });
-    }
-
-    fn take(&mut self) -> Result<f64, TrainError> {
-        let Self { sum, steps } = std::mem::take(self);
-        match sum {
-            Some(sum) => Ok(read(sum)? / steps as f64),
-            None => Ok(f64::NAN),
-        }
-    }
-}
-
-/// AdamW, its weight decay's schedule and gradient clipping.
+/// AdamW's rate and weight decay of a step, and gradient clipping.
 pub(crate) struct Stepper {
-    optimizer: ModuleOptimizer,
-    settings: Settings,
     config: OptimConfig,
     steps: usize,
 }
 
 impl Stepper {
-    pub fn new(model: &impl Network, config: OptimConfig, steps: usize) -> Self {
-        let (optimizer, settings) = optimizer(model, &config);
-        Self {
-            optimizer,
-            settings,
-            config,
-            steps,
-        }
+    /// Of a run of `steps` steps.
+    pub fn new(config: OptimConfig, steps: usize) -> Self {
+        Self { config, steps }
     }
 
+    /// The learning rate of a step, the first being 0.
     pub fn learning_rate(&self, step: usize) -> f64 {
         self.config.learning_rate_at(step, self.steps)
     }
 
+    /// The model after a step down the gradient of `loss`.
     pub fn step<M: Network>(
         &mut self,
+        optimizer: &mut AdamW,
         model: M,
         loss: Tensor<1>,
         step: usize,
-        learning_rate: f64,
     ) -> M {
-        let decay = self.config.weight_decay_at(step, self.steps) as f32;
-        self.settings.weight_decay.set(decay);
         let grads = GradientsParams::from_grads(loss.backward(), &model);
-        if self.config.grad_clip > 0.0 {
-            let factor = clip_factor(&model, &grads, self.config.grad_clip);
-            self.settings.factor.set(factor);
-        }
-        self.optimizer.step(learning_rate, model, grads)
+        let clips = self.config.grad_clip > 0.0;
+        let settings = StepSettings {
+            learning_rate: self.learning_rate(step),
+            weight_decay: self.config.weight_decay_at(step, self.steps),
+            factor: match clips {
+                true => clip_factor(&model, &grads, self.config.grad_clip),
+                false => None,
+            },
+        };
+        optimizer.step(settings, model, grads)
     }
 }

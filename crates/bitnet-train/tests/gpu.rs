@@ -120,6 +120,11 @@ impl Setup {
         let path = self.folder.path().join(name);
         let tokenizer = Some(&self.corpus.tokenizer);
         let run = RunDir::create(path.clone(), &self.config, tokenizer, &[]).unwrap();
+        // Without its seal the run does not say which it is, and takes the checkpoint of another.
+        let config = path.join("config.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with("# seal:"));
+        std::fs::write(&config, lines.collect::<Vec<_>>().join("\n")).unwrap();
         let interrupt = AtomicBool::new(false);
         let mut observer = Keeper {
             folder: self.kept(name, 0),
@@ -130,7 +135,7 @@ impl Setup {
             task: &LanguageModel::new(&self.config, &self.corpus).unwrap(),
             run: &run,
             device,
-            resume,
+            resume: resume.into_iter().collect(),
             interrupt: &interrupt,
         };
         let summary = training.run(&mut observer).unwrap().summary;

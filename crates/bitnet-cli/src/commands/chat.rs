@@ -54,10 +54,14 @@ pub fn run(args: ChatArgs) -> anyhow::Result<Outcome> {
     let mut sampler = sampling::sampler(&args.sampling, text.defaults)?;
     let interactive = io::stdin().is_terminal();
     if !conversation.has_template() {
-        eprintln!("the model has no chat template: it continues your text and its own as one");
+        output::say(format_args!(
+            "the model has no chat template: it continues your text and its own as one"
+        ));
     }
     if interactive && !args.quiet {
-        eprintln!("/help lists the commands; Ctrl-C stops an answer, Ctrl-D ends");
+        output::say(format_args!(
+            "/help lists the commands; Ctrl-C stops an answer, Ctrl-D ends"
+        ));
     }
     let mut chat = Chat {
         cache: PrefixCache::new(&mut *runner, context)?,
@@ -74,7 +78,7 @@ pub fn run(args: ChatArgs) -> anyhow::Result<Outcome> {
             Line::Text(line) => line,
             #[cfg(feature = "line-editing")]
             Line::Interrupted => {
-                eprintln!("Ctrl-D or /quit ends");
+                output::say(format_args!("Ctrl-D or /quit ends"));
                 continue;
             }
             Line::End => return Ok(Outcome::Done),
@@ -95,7 +99,7 @@ pub fn run(args: ChatArgs) -> anyhow::Result<Outcome> {
             Ok(()) => {}
             Err(error) if output::is_broken_pipe(&error) => return Err(error),
             // Somebody at a terminal can do something about it.
-            Err(error) if interactive => eprintln!("error: {error:#}"),
+            Err(error) if interactive => output::say(format_args!("error: {error:#}")),
             Err(error) => return Err(error),
         }
         if !interactive && chat.interrupted.load(Ordering::Relaxed) {
@@ -190,10 +194,10 @@ impl Chat<'_> {
         totals.reading += generation.time_to_first_token;
         totals.writing += generation.total - generation.time_to_first_token;
         if !self.args.quiet {
-            eprintln!("{}", summary(&answer, prompt.len()));
+            output::say(format_args!("{}", summary(&answer, prompt.len())));
         }
         if answer.stop == Some(StopReason::Context) {
-            eprintln!("{}", self.full());
+            output::say(format_args!("{}", self.full()));
         }
         Ok(answer)
     }

@@ -102,7 +102,7 @@ pub fn run(args: CompareArgs) -> anyhow::Result<Outcome> {
         .iter()
         .filter_map(|v| v.runs.first()?.text.as_ref()?.token_match);
     if matches.any(|found| found.equal != found.compared) {
-        eprintln!("error: the packed model does not answer as the trained one: see the report");
+        output::say("error: the packed model does not answer as the trained one: see the report");
         return Ok(Outcome::CheckFailed);
     }
     Ok(Outcome::Done)

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::Outcome;
 use crate::args::{ConvertArgs, Format};
-use crate::location::{self, Location};
+use crate::location::Location;
 use crate::output;
 
 /// Token ids that `--verify` reads.
@@ -49,7 +49,7 @@ pub fn run(args: ConvertArgs) -> anyhow::Result<Outcome> {
         Location::Run(run) => convert(&exported(run)?, args.to, &args.path)?,
     };
     for warning in &converted.warnings {
-        location::note(&format!("warning: {warning}"));
+        output::say(format_args!("warning: {warning}"));
     }
     let verified = match args.verify {
         true => Some(verify(&location, &args.path)?),

@@ -55,6 +55,7 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
     let model: Transformer = if args.latent {
         load_latent(&run, &device)?
     } else {
+        setup::note_of_export(&run)?;
         load_exported(&run, &device)?
     };
     let model = setup::with_dtype(model, args.activations, args.device.backend, &device)?;
@@ -68,7 +69,19 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
         Format::Json => output::json(&evaluation)?,
         _ => output::line(&text(&evaluation))?,
     }
-    Ok(Outcome::Done)
+    Ok(outcome(&evaluation))
+}
+
+/// A loss that is no number is no result.
+fn outcome(evaluation: &Evaluation) -> Outcome {
+    if evaluation.loss.is_finite() {
+        return Outcome::Done;
+    }
+    output::say(format_args!(
+        "error: the loss is {}: the model computes what is no number; take another checkpoint, or train again",
+        evaluation.loss
+    ));
+    Outcome::CheckFailed
 }
 
 /// Scores a run of another task on its test split.
@@ -100,7 +113,7 @@ fn score_task(
         Format::Json => output::json(&evaluation)?,
         _ => output::line(&task_text(config.task, &evaluation))?,
     }
-    Ok(Outcome::Done)
+    Ok(outcome(&evaluation))
 }
 
 struct Score<'a> {
@@ -115,7 +128,10 @@ impl task::Visitor for Score<'_> {
     fn visit<T: Task>(self, _config: &RunConfig, task: &T) -> anyhow::Result<Evaluation> {
         let model: T::Model = match self.latent {
             true => load_latent(self.run, self.device)?,
-            false => load_exported(self.run, self.device)?,
+            false => {
+                setup::note_of_export(self.run)?;
+                load_exported(self.run, self.device)?
+            }
         };
         Ok(task.score(&model, self.device)?)
     }

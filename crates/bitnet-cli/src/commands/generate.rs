@@ -94,11 +94,11 @@ pub fn run(args: GenerateArgs) -> anyhow::Result<Outcome> {
     if streaming {
         output::line("")?;
         if !args.output.quiet {
-            eprintln!(
+            output::say(format_args!(
                 "stopped at {} after {} tokens",
                 stop.describe(),
                 generation.tokens.len()
-            );
+            ));
         }
     } else {
         output::json(&Generated {
@@ -145,7 +145,10 @@ fn translate_prompt(
     let device = setup::open_device(&args.device)?;
     let model: EncoderDecoder = match args.latent {
         true => load_latent(run, &device)?,
-        false => load_exported(run, &device)?,
+        false => {
+            setup::note_of_export(run)?;
+            load_exported(run, &device)?
+        }
     };
     let begin = Instant::now();
     let mut outputs = translate(&model, &vocabulary, config, &[prompt], &device)?;

@@ -22,6 +22,8 @@ pub enum Outcome {
     Done,
     /// A check that the command was asked for failed.
     CheckFailed,
+    /// The loss of a training was no number any more.
+    Diverged,
     /// Ctrl-C; the state is saved.
     Interrupted,
 }

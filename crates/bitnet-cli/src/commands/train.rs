@@ -6,7 +6,9 @@ use anyhow::bail;
 use bitnet_config::{RunConfig, Task as Kind};
 use bitnet_models::LinearKind;
 use bitnet_results::TrainSummary;
-use bitnet_train::{Backend, Checkpoint, RunDir, Task, Training, export};
+use bitnet_train::{
+    Backend, Checkpoint, RunDir, Task, TrainError, Trained, Training, check_same, export,
+};
 use burn::module::Module;
 
 use super::Outcome;
@@ -70,22 +72,22 @@ impl task::Visitor for Train {
         }
         let (run, resume) = match (&args.resume, args.run_dir) {
             (Some(from), Some(path)) => {
-                let run = RunDir::open(path)?;
+                let run = RunDir::open_to_train(path)?;
                 check_same(&run, config)?;
                 run.check_data(task.tokenizer(), task.label_names())?;
-                let checkpoint = match from.as_str() {
-                    "auto" => Checkpoint::latest(&run)?,
+                let resume = match from.as_str() {
+                    "auto" => Checkpoint::newest_first(&run)?,
                     path if !Path::new(path).join("state.json").is_file() => bail!(
                         "--resume {path:?} is no checkpoint; give `auto`, or a folder RUN/checkpoints/step-…"
                     ),
-                    path => Checkpoint::at(path),
+                    path => vec![Checkpoint::at(path)],
                 };
-                (run, Some(checkpoint))
+                (run, resume)
             }
             (_, asked) => {
-                let path = setup::new_run_dir(asked, &config.name);
+                let path = setup::reserve_run_dir(asked, &config.name)?;
                 let run = RunDir::create(path, config, task.tokenizer(), task.label_names())?;
-                (run, None)
+                (run, Vec::new())
             }
         };
         let label = match config.model.linear {
@@ -103,49 +105,35 @@ impl task::Visitor for Train {
         };
         // On a thread of the pool itself: a step is hundreds of short parallel loops, and handing each one over from
         // outside the pool costs two switches of threads.
-        let trained = rayon::scope(|_| training.run(&mut display))?;
+        let trained = rayon::scope(|_| training.run(&mut display));
         drop(display);
-        if !trained.summary.interrupted {
-            export(&run, &trained.model)?;
+        let (summary, outcome) = match trained {
+            Ok(Trained { summary, .. }) if summary.interrupted => (summary, Outcome::Interrupted),
+            Ok(Trained { summary, model }) => {
+                export(&run, &model, summary.steps)?;
+                (summary, Outcome::Done)
+            }
+            Err(TrainError::Diverged { ref summary, .. }) => {
+                if let Err(error) = &trained {
+                    output::say(format_args!("error: {error}"));
+                }
+                ((**summary).clone(), Outcome::Diverged)
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match (args.output.output, outcome) {
+            (Format::Json, _) => output::json(&summary)?,
+            (_, Outcome::Diverged) => {}
+            (_, Outcome::Interrupted) => output::line(&format!(
+                "{dir}: interrupted after {} of {} steps, saved; `bitnet train {dir}/config.toml --run-dir {dir} --resume \
+                 auto` goes on",
+                summary.steps,
+                config.train.steps,
+                dir = summary.run_dir
+            ))?,
+            _ => output::line(&text(config, &summary))?,
         }
-        match args.output.output {
-            Format::Json => output::json(&trained.summary)?,
-            _ => output::line(&text(config, &trained.summary))?,
-        }
-        Ok(if trained.summary.interrupted {
-            Outcome::Interrupted
-        } else {
-            Outcome::Done
-        })
-    }
-}
-
-/// A resumed run must go on as it began; only its length and intervals may change.
-fn check_same(run: &RunDir, config: &RunConfig) -> anyhow::Result<()> {
-    let mut before = run.config()?;
-    before.train.steps = config.train.steps;
-    before.train.eval_interval = config.train.eval_interval;
-    before.train.eval_batches = config.train.eval_batches;
-    before.train.checkpoint_interval = config.train.checkpoint_interval;
-    before.train.log_interval = config.train.log_interval;
-    before.compare = config.compare.clone();
-    before.name.clone_from(&config.name);
-    let (old, new) = (before.to_toml()?, config.to_toml()?);
-    let differing = old
-        .lines()
-        .zip(new.lines())
-        .find(|(old, new)| old != new)
-        .map(|(old, new)| format!("it was begun with `{old}`, now `{new}`"));
-    match differing {
-        Some(problem) => bail!(
-            "{}: cannot resume: {problem}; use the run's own config.toml",
-            run.path().display()
-        ),
-        None if old != new => bail!(
-            "{}: cannot resume with another configuration; use the run's own config.toml",
-            run.path().display()
-        ),
-        None => Ok(()),
+        Ok(outcome)
     }
 }
 

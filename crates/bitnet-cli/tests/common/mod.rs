@@ -185,6 +185,18 @@ pub fn number(value: &Value, key: &str) -> f64 {
         .unwrap_or_else(|| panic!("`{key}` is no number in {value:#}"))
 }
 
+/// The lines of a run's `metrics.jsonl`, without the times.
+pub fn untimed(text: &str) -> Vec<Value> {
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let untimed = lines.map(|mut line| {
+        line.as_object_mut().unwrap().remove("seconds");
+        line
+    });
+    untimed.collect()
+}
+
 /// `(kind, step, loss)` of every line of a run's `metrics.jsonl` that has a loss; what else it has is the layers' health.
 pub fn losses(text: &str) -> Vec<(String, u64, f64)> {
     text.lines()

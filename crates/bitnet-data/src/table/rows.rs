@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::lines::{at, csv_error};
+use crate::lines::{at, csv_error, other_delimiter};
 use crate::{DataError, file, lines};
 
 /// One example and where it stands.
@@ -46,7 +46,7 @@ pub(super) fn delimited(
     label_column: &str,
 ) -> Result<Vec<Row>, DataError> {
     let bytes = file::read(path)?;
-    let text = file::utf8(&path.display().to_string(), &bytes)?;
+    let text = file::utf8(&path.display().to_string(), file::without_mark(&bytes))?;
     let names = || {
         text_columns
             .iter()
@@ -75,9 +75,10 @@ pub(super) fn delimited(
             .position(|column| column == name)
             .ok_or_else(|| {
                 let columns: Vec<&str> = header.iter().collect();
-                let problem = match columns.is_empty() {
-                    true => "the file is empty".to_owned(),
-                    false => format!("has no column {name:?}, but {}", columns.join(", ")),
+                let problem = match (columns.is_empty(), other_delimiter(header)) {
+                    (true, _) => "the file is empty".to_owned(),
+                    (_, Some(problem)) => problem,
+                    _ => format!("has no column {name:?}, but {}", columns.join(", ")),
                 };
                 at(path, 1, problem)
             }),
@@ -95,15 +96,14 @@ pub(super) fn delimited(
             .map_or(0, |position| position.line() as usize);
         let cell = |place: usize| {
             record.get(place).ok_or_else(|| {
-                at(
-                    path,
-                    line,
+                let problem = other_delimiter(&record).unwrap_or_else(|| {
                     format!(
                         "has {} columns, column {} is needed",
                         record.len(),
                         place + 1
-                    ),
-                )
+                    )
+                });
+                at(path, line, problem)
             })
         };
         let texts: Vec<&str> = text_places
@@ -115,7 +115,7 @@ pub(super) fn delimited(
     Ok(rows)
 }
 
-/// The rows of a file with one JSON object a line.
+/// The rows of a file with one JSON object a line; empty lines are none.
 pub(super) fn json_lines(
     path: &Path,
     text_fields: &[String],
@@ -123,6 +123,9 @@ pub(super) fn json_lines(
 ) -> Result<Vec<Row>, DataError> {
     let mut rows = Vec::new();
     for (line, number) in lines::read(path)?.iter().zip(1..) {
+        if line.trim().is_empty() {
+            continue;
+        }
         let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line)
             .map_err(|error| at(path, number, format!("is no JSON object: {error}")))?;
         let field = |name: &str| match object.get(name) {

@@ -11,6 +11,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::{argmax, from_data, given, labels, tokenizer_kind};
 use crate::TrainError;
+use crate::checksum::Checksum;
 use crate::evaluate::{at_most, read};
 use crate::task::{StepLoss, Task};
 
@@ -91,9 +92,7 @@ impl Classify {
             labels: table.labels.clone(),
         };
         let (train_split, validation, test) = (split(&train), split(&validation), split(&test));
-        if config.model.vocab_size == 0 {
-            config.model.vocab_size = vocabulary.size();
-        }
+        super::vocabulary(&mut config.model.vocab_size, vocabulary.size())?;
         let lengths = train_split.ids.iter().map(Vec::len).collect();
         let sampler = EpochSampler::new(lengths, config.train.batch_size, config.train.seed)?;
         Ok(Self {
@@ -192,6 +191,12 @@ impl Task for Classify {
 
     fn label_names(&self) -> &[String] {
         &self.label_names
+    }
+
+    fn data_checksum(&self) -> String {
+        let splits = [&self.train, &self.validation, &self.test];
+        let all = splits.map(|split| (&split.ids, &split.labels));
+        Checksum::default().add(&all).text()
     }
 
     fn description(&self) -> String {

@@ -9,6 +9,7 @@ use bitnet_results::Evaluation;
 use burn::tensor::Device;
 
 use super::distill::Teacher;
+use crate::checksum::Checksum;
 use crate::loss::{tensors, token_losses};
 use crate::task::{StepLoss, Task};
 use crate::{TrainError, evaluate};
@@ -98,6 +99,13 @@ impl Task for LanguageModel<'_> {
 
     fn tokenizer(&self) -> Option<&Tokenizer> {
         Some(&self.corpus.tokenizer)
+    }
+
+    fn data_checksum(&self) -> String {
+        let Corpus {
+            train, validation, ..
+        } = self.corpus;
+        Checksum::default().add(train).add(validation).text()
     }
 
     fn description(&self) -> String {

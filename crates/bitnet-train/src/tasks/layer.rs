@@ -8,6 +8,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::rows;
 use crate::TrainError;
+use crate::checksum::Checksum;
 use crate::evaluate::read;
 use crate::task::{StepLoss, Task};
 
@@ -110,6 +111,12 @@ impl Task for LayerRegression {
 
     fn score(&self, model: &SingleLayer, device: &Device) -> Result<Evaluation, TrainError> {
         self.evaluate_split(model, &self.test, device)
+    }
+
+    fn data_checksum(&self) -> String {
+        let splits = [&self.train, &self.validation, &self.test];
+        let add = |sum: Checksum, split: &&Regression| sum.floats(&split.x).floats(&split.y);
+        splits.iter().fold(Checksum::default(), add).text()
     }
 
     fn description(&self) -> String {

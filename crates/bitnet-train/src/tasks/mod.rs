@@ -54,6 +54,19 @@ pub(crate) fn from_data(
     Ok(())
 }
 
+/// Fills in `model.vocab_size` where the configuration leaves it open with 0; a larger one than the ids need is padding.
+pub(crate) fn vocabulary(size: &mut usize, ids: usize) -> Result<(), bitnet_config::ConfigError> {
+    if *size != 0 && *size < ids {
+        return Err(bitnet_config::ConfigError::Invalid {
+            key: "model.vocab_size".to_owned(),
+            value: size.to_string(),
+            problem: format!("is too small: the data has {ids} ids; leave it out to take that"),
+        });
+    }
+    *size = (*size).max(ids);
+    Ok(())
+}
+
 /// The chosen rows of `width` values each, `[examples, width]`, on a device.
 pub(crate) fn rows(values: &[f32], width: usize, examples: &[usize], device: &Device) -> Tensor<2> {
     let chosen: Vec<f32> = examples

@@ -10,6 +10,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use super::{given, tokenizer_kind};
 use crate::TrainError;
+use crate::checksum::Checksum;
 use crate::evaluate::{argmax_hits, at_most, read};
 use crate::loss::{smoothed, token_losses};
 use crate::task::{StepLoss, Task};
@@ -56,9 +57,7 @@ impl Translate {
             }
         };
         let vocabulary = SequenceVocabulary::new(tokenizer);
-        if config.model.vocab_size == 0 {
-            config.model.vocab_size = vocabulary.size();
-        }
+        super::vocabulary(&mut config.model.vocab_size, vocabulary.size())?;
         let longest = config.data.max_length;
         let before = train.len();
         let mut train = Split::new(train, &vocabulary);
@@ -267,6 +266,12 @@ impl Task for Translate {
 
     fn tokenizer(&self) -> Option<&Tokenizer> {
         Some(self.vocabulary.tokenizer())
+    }
+
+    fn data_checksum(&self) -> String {
+        let splits = [&self.train, &self.validation, &self.test];
+        let all = splits.map(|split| (&split.pairs.source, &split.pairs.target));
+        Checksum::default().add(&all).text()
     }
 
     fn description(&self) -> String {

@@ -9,6 +9,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::{argmax, from_data, given, labels, rows};
 use crate::TrainError;
+use crate::checksum::Checksum;
 use crate::evaluate::{at_most, read};
 use crate::task::{StepLoss, Task};
 
@@ -142,6 +143,12 @@ impl Task for ClassifyVectors {
 
     fn label_names(&self) -> &[String] {
         &self.train.label_names
+    }
+
+    fn data_checksum(&self) -> String {
+        let splits = [&self.train, &self.validation, &self.test];
+        let add = |sum: Checksum, split: &&Vectors| sum.floats(&split.values).add(&split.labels);
+        splits.iter().fold(Checksum::default(), add).text()
     }
 
     fn description(&self) -> String {

@@ -72,7 +72,7 @@ impl Command {
 impl Chat<'_> {
     pub fn run(&mut self, command: Command) -> anyhow::Result<()> {
         match command {
-            Command::Help => eprintln!("{HELP}"),
+            Command::Help => output::say(format_args!("{HELP}")),
             Command::Reset => self.conversation.reset(),
             Command::Save(path) => {
                 let saved = Saved {
@@ -86,10 +86,10 @@ impl Chat<'_> {
                 self.conversation.set_messages(load(&path)?);
                 for message in self.conversation.messages() {
                     let text = format!("{}: {}", message.role, message.content);
-                    eprintln!("{}", output::harmless(&text));
+                    output::say(format_args!("{}", output::harmless(&text)));
                 }
             }
-            Command::Stats => eprintln!("{}", self.stats()),
+            Command::Stats => output::say(format_args!("{}", self.stats())),
             // The loop ends before.
             Command::Quit => {}
         }
