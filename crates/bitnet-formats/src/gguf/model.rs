@@ -143,13 +143,10 @@ impl TensorSource for GgufModel {
             TensorType::Bf16 => DenseFormat::Bf16,
             _ => return Ok(None),
         };
-        let mut read = Ok(());
-        let matrix = DenseMatrix::from_rows(rows, cols, format, kernel, |row, out| {
-            if read.is_ok() {
-                read = tensor.row_to_f32(at(row), out);
-            }
+        let matrix = DenseMatrix::try_from_rows(rows, cols, format, kernel, |row, out| {
+            tensor.row_to_f32(at(row), out)
         });
-        read.map(|()| Some(Stored::Dense(matrix)))
+        matrix.map(|matrix| Some(Stored::Dense(matrix)))
     }
 
     fn read_row(&self, role: Role, row: usize, out: &mut [f32]) -> Result<(), Error> {

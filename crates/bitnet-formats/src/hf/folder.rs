@@ -185,13 +185,10 @@ impl TensorSource for HfModel {
             Dtype::F16 => DenseFormat::F16,
             _ => DenseFormat::Bf16,
         };
-        let mut read = Ok(());
-        let matrix = DenseMatrix::from_rows(*rows, *cols, format, kernel, |row, out| {
-            if read.is_ok() {
-                read = tensor.decode_from(row * cols, out);
-            }
+        let matrix = DenseMatrix::try_from_rows(*rows, *cols, format, kernel, |row, out| {
+            tensor.decode_from(row * cols, out)
         });
-        read.map(|()| Some(Stored::Dense(matrix)))
+        matrix.map(|matrix| Some(Stored::Dense(matrix)))
     }
 
     fn read_row(&self, role: Role, row: usize, out: &mut [f32]) -> Result<(), Error> {

@@ -1,6 +1,8 @@
 //! A dense weight matrix in the layout of `dense`, in one of four formats.
 
-use std::ops::Range;
+use std::{convert::Infallible, ops::Range};
+
+use rayon::prelude::*;
 
 use super::{DenseFormat, DenseRows, FloatFormat, FloatOutput, GROUP, Int8Output, Line, Operands};
 use crate::{Error, Kernel, isa::Loops, quantize_activations, system::pages::Lines};
@@ -46,7 +48,7 @@ impl DenseMatrix {
         })
     }
 
-    /// Takes one row at a time, so that the whole need never exist as f32: `fill(row, values)` writes `cols` values.
+    /// Takes one row at a time, as [`try_from_rows`](Self::try_from_rows), from what cannot fail.
     ///
     /// # Panics
     ///
@@ -56,8 +58,35 @@ impl DenseMatrix {
         cols: usize,
         format: DenseFormat,
         kernel: Kernel,
-        mut fill: impl FnMut(usize, &mut [f32]),
+        fill: impl Fn(usize, &mut [f32]) + Sync,
     ) -> Self {
+        let matrix = Self::try_from_rows(rows, cols, format, kernel, |row, values| {
+            fill(row, values);
+            Ok::<(), Infallible>(())
+        });
+        match matrix {
+            Ok(matrix) => matrix,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Takes one row at a time, on rayon's threads, so that the whole need never exist as f32: `fill(row, values)` writes
+    /// `cols` values.
+    ///
+    /// # Errors
+    ///
+    /// One of those that `fill` returned.
+    ///
+    /// # Panics
+    ///
+    /// As [`new`](Self::new).
+    pub fn try_from_rows<E: Send>(
+        rows: usize,
+        cols: usize,
+        format: DenseFormat,
+        kernel: Kernel,
+        fill: impl Fn(usize, &mut [f32]) -> Result<(), E> + Sync,
+    ) -> Result<Self, E> {
         assert!(cols > 0, "a matrix without columns");
         assert!(
             format != DenseFormat::Int8 || cols <= MAX_INT8_COLS,
@@ -67,35 +96,44 @@ impl DenseMatrix {
         let count = rows.div_ceil(GROUP).checked_mul(depth);
         let count = count.unwrap_or_else(|| panic!("a {rows} x {cols} matrix is too large"));
         let mut lines = Lines::filled(Line::ZERO, count);
-        let mut scales = vec![0.0; if format == DenseFormat::Int8 { rows } else { 0 }];
-        let (mut values, mut codes) = (vec![0.0; cols], vec![0; cols]);
-        for row in 0..rows {
-            fill(row, &mut values);
-            let (group, lane) = (&mut lines[row / GROUP * depth..][..depth], row % GROUP);
-            match format {
-                DenseFormat::F32 => write(FloatFormat::F32, group, lane, &values),
-                DenseFormat::Bf16 => write(FloatFormat::Bf16, group, lane, &values),
-                DenseFormat::F16 => {
-                    for (k, value) in values.iter().enumerate() {
-                        group[k / 2].set_f16(lane, k % 2, *value);
+        let mut scales = vec![0.0; rows];
+        let groups = lines.par_chunks_exact_mut(depth).enumerate();
+        let groups = groups.zip(scales.par_chunks_mut(GROUP));
+        groups.try_for_each_init(
+            || (vec![0.0; cols], vec![0; cols]),
+            |(values, codes), ((group, lines), scales)| {
+                for (lane, scale) in scales.iter_mut().enumerate() {
+                    fill(GROUP * group + lane, values)?;
+                    match format {
+                        DenseFormat::F32 => write(FloatFormat::F32, lines, lane, values),
+                        DenseFormat::Bf16 => write(FloatFormat::Bf16, lines, lane, values),
+                        DenseFormat::F16 => {
+                            for (k, value) in values.iter().enumerate() {
+                                lines[k / 2].set_f16(lane, k % 2, *value);
+                            }
+                        }
+                        DenseFormat::Int8 => {
+                            quantize_activations(values, cols, codes, std::slice::from_mut(scale));
+                            for (k, code) in codes.iter().enumerate() {
+                                lines[k / 4].set_i8(lane, k % 4, *code);
+                            }
+                        }
                     }
                 }
-                DenseFormat::Int8 => {
-                    quantize_activations(&values, cols, &mut codes, &mut scales[row..][..1]);
-                    for (k, code) in codes.iter().enumerate() {
-                        group[k / 4].set_i8(lane, k % 4, *code);
-                    }
-                }
-            }
+                Ok(())
+            },
+        )?;
+        if format != DenseFormat::Int8 {
+            scales = Vec::new();
         }
-        Self {
+        Ok(Self {
             kernel,
             format,
             rows,
             cols,
             lines,
             scales,
-        }
+        })
     }
 
     /// The same matrix for another kernel: the layout suits all of them.
@@ -401,6 +439,19 @@ mod tests {
     #[should_panic(expected = "a size that memory has")]
     fn sizes_past_the_addresses_are_refused() {
         DenseMatrix::from_rows(1 << 62, 1, DenseFormat::F32, Kernel::SCALAR, |_, _| {});
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_is_the_error() {
+        for format in DenseFormat::ALL {
+            let read = |row, out: &mut [f32]| {
+                out.fill(1.0);
+                if row == 37 { Err(row) } else { Ok(()) }
+            };
+            let of = |rows| DenseMatrix::try_from_rows(rows, 5, format, Kernel::SCALAR, read);
+            assert_eq!(of(40).unwrap_err(), 37);
+            assert_eq!(of(37).unwrap().rows(), 37);
+        }
     }
 
     #[test]
