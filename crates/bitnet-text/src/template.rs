@@ -88,6 +88,7 @@ impl ChatTemplate {
         environment.set_unknown_method_callback(method);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.add_filter("tojson", tojson);
+        environment.add_test("iterable", is_iterable);
         environment.add_function("raise_exception", |message: String| {
             Err::<Value, _>(
                 minijinja::Error::new(ErrorKind::InvalidOperation, message).with_source(Raised),
@@ -249,6 +250,15 @@ fn method(
         return Err(invalid("str.format: a width above 9999"));
     }
     pycompat::unknown_method_callback(state, value, name, args)
+}
+
+/// What Python iterates: not `none`, which templates are told where there are no tools.
+fn is_iterable(value: &Value) -> bool {
+    match value.kind() {
+        ValueKind::None | ValueKind::Bool | ValueKind::Number => false,
+        ValueKind::String | ValueKind::Undefined => true,
+        _ => value.try_iter().is_ok(),
+    }
 }
 
 /// `json.dumps` as transformers calls it: without escaping what is not ASCII, keys in their order.
