@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ChatTemplate, Render, TextError, TextModel};
+use crate::{ChatTemplate, Render, TextError, TextModel, model::Rendered};
 
 /// What somebody said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,13 +25,16 @@ impl Message {
 
 /// A conversation with a model.
 ///
-/// Every prompt is rendered anew from all messages, so that it is what the template makes of them; a prompt begins with most
-/// of the tokens of the one before, and a cache of keys and values keeps what they share.
+/// Every prompt is rendered anew from all messages, so that it is what the template makes of them. Where it begins with the
+/// prompt and the answer before, it has their tokens: a cache of keys and values keeps all of them, also where the model cut
+/// its answer otherwise than a tokenizer does.
 #[derive(Clone, Debug)]
 pub struct Conversation {
     template: Option<ChatTemplate>,
     system: Option<String>,
     messages: Vec<Message>,
+    /// The last prompt and, after an answer, that too: its text and its tokens.
+    known: Option<(Rendered, Vec<u32>)>,
     /// What the template is told besides.
     pub render: Render,
 }
@@ -46,6 +49,7 @@ impl Conversation {
             template: text.chat_template()?,
             system,
             messages: Vec::new(),
+            known: None,
             render: Render {
                 add_generation_prompt: true,
                 ..Render::default()
@@ -81,6 +85,23 @@ impl Conversation {
         self.messages.push(Message::new(role, content));
     }
 
+    /// Adds the model's answer to the last prompt: its text, and the tokens that it wrote.
+    pub fn answer(&mut self, text: &TextModel, content: impl Into<String>, tokens: &[u32]) {
+        let content = content.into();
+        let mut decoder = text.tokenizer.decoder(true);
+        let mut written: String = tokens.iter().map(|token| decoder.push(*token)).collect();
+        written.push_str(&decoder.finish());
+        match &mut self.known {
+            Some((rendered, known)) if written == content => {
+                rendered.text.push_str(&content);
+                known.extend_from_slice(tokens);
+            }
+            // Cut at a stop string, or with marks in it: it is cut anew.
+            _ => self.known = None,
+        }
+        self.push("assistant", content);
+    }
+
     /// Takes the last message back.
     pub fn pop(&mut self) -> Option<Message> {
         self.messages.pop()
@@ -91,13 +112,26 @@ impl Conversation {
     ///
     /// # Errors
     /// If the template refuses the messages or does not end, or a text has characters that the tokenizer does not know.
-    pub fn prompt(&self, text: &TextModel) -> Result<Vec<u32>, TextError> {
-        match &self.template {
-            Some(template) => text.encode_chat(template, &self.messages, &self.render),
-            None => {
-                let whole: String = self.messages.iter().map(|m| m.content.as_str()).collect();
-                text.encode_prompt(&whole, false)
+    pub fn prompt(&mut self, text: &TextModel) -> Result<Vec<u32>, TextError> {
+        let Some(template) = &self.template else {
+            let whole: String = self.messages.iter().map(|m| m.content.as_str()).collect();
+            return text.encode_prompt(&whole, false);
+        };
+        let rendered = text.render(template, &self.messages, &self.render)?;
+        let rest = match &self.known {
+            Some((known, tokens))
+                if known.mark == rendered.mark && rendered.text.starts_with(&known.text) =>
+            {
+                let rest = text.encode_rest(&rendered, known.text.len())?;
+                rest.map(|rest| [&tokens[..], &rest].concat())
             }
-        }
+            _ => None,
+        };
+        let ids = match rest {
+            Some(ids) => ids,
+            None => text.encode_rendered(&rendered)?,
+        };
+        self.known = Some((rendered, ids.clone()));
+        Ok(ids)
     }
 }

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `model` | all that a model's files say of its text: [`TextModel`] |
 //! | `tokenizer` | one type over the kinds: [`Tokenizer`] |
-//! | `hugging_face`, `sentencepiece` | the kinds: `tokenizer.json` and byte-level BPE; SentencePiece of GGUF |
+//! | `hugging_face`, `sentencepiece`, `longest` | the kinds: `tokenizer.json` and byte-level BPE; two more of GGUF |
 //! | `pieces`, `decoder` | the bytes of each id; ids to text while they are generated |
 //! | `template`, `python` | chat templates in Jinja; what of Python they use |
 //! | `conversation` | turns, and the prompt that they make |
@@ -20,6 +20,7 @@ mod decoder;
 mod defaults;
 mod error;
 mod hugging_face;
+mod longest;
 mod model;
 mod pieces;
 mod python;

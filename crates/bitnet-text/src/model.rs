@@ -25,6 +25,14 @@ pub struct TextModel {
     special_texts: BTreeMap<String, String>,
 }
 
+/// A conversation as its template writes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Rendered {
+    pub(crate) text: String,
+    /// What breaks up special tokens in messages.
+    pub(crate) mark: Option<char>,
+}
+
 impl TextModel {
     /// Of a GGUF file or a folder of transformers.
     ///
@@ -132,18 +140,22 @@ impl TextModel {
         messages: &[Message],
         how: &Render,
     ) -> Result<Vec<u32>, TextError> {
-        let special = self.tokenizer.special_tokens();
-        let special = Specials::new(special.map(|(text, id)| (text, Special::plain(id))))?;
+        self.encode_rendered(&self.render(template, messages, how)?)
+    }
+
+    /// The text of a conversation. What looks like a mark in a message is broken up by a character that nobody wrote
+    /// (Unicode keeps 32 for such uses); it is put together again when the template's own marks have been found.
+    pub(crate) fn render(
+        &self,
+        template: &ChatTemplate,
+        messages: &[Message],
+        how: &Render,
+    ) -> Result<Rendered, TextError> {
+        let special = self.specials()?;
         if !messages.iter().any(|m| special.is_in(&m.content)) {
             let text = template.render(messages, how)?;
-            let how = Encode {
-                parse_special: true,
-                add_special: false,
-            };
-            return Ok(self.with_start(self.tokenizer.encode(&text, how)?));
+            return Ok(Rendered { text, mark: None });
         }
-        // A message looks like a mark: it is broken up by a character that nobody wrote (Unicode keeps 32 for such uses),
-        // and put together again when the template's own marks have been found.
         let free = |mark: &char| messages.iter().all(|m| !m.content.contains(*mark));
         let mark = ('\u{fdd0}'..='\u{fdef}').find(free).unwrap_or('\u{fdd0}');
         let broken = |m: &Message| Message {
@@ -152,7 +164,46 @@ impl TextModel {
         };
         let broken: Vec<Message> = messages.iter().map(broken).collect();
         let text = template.render(&broken, how)?;
-        Ok(self.with_start(self.tokenizer.encode_marked(&text, mark)?))
+        let mark = Some(mark);
+        Ok(Rendered { text, mark })
+    }
+
+    /// The ids of a rendered conversation, with one start.
+    pub(crate) fn encode_rendered(&self, rendered: &Rendered) -> Result<Vec<u32>, TextError> {
+        Ok(self.with_start(self.encode_part(rendered, 0)?))
+    }
+
+    /// The ids of a rendered conversation from a byte on; none if they depend on what stands before, because no special
+    /// token stands there.
+    pub(crate) fn encode_rest(
+        &self,
+        rendered: &Rendered,
+        from: usize,
+    ) -> Result<Option<Vec<u32>>, TextError> {
+        let Some(rest) = rendered.text.get(from..) else {
+            return Ok(None);
+        };
+        match self.specials()?.starts(rest) {
+            true => self.encode_part(rendered, from).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    fn encode_part(&self, rendered: &Rendered, from: usize) -> Result<Vec<u32>, TextError> {
+        let text = &rendered.text[from..];
+        let how = Encode {
+            parse_special: true,
+            add_special: false,
+        };
+        match rendered.mark {
+            None => self.tokenizer.encode(text, how),
+            Some(mark) => self.tokenizer.encode_marked(text, mark),
+        }
+    }
+
+    fn specials(&self) -> Result<Specials, TextError> {
+        let special = self.tokenizer.special_tokens();
+        Specials::new(special.map(|(text, id)| (text, Special::plain(id))))
     }
 
     /// Puts what every text starts with in front, unless it is there.

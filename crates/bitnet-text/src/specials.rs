@@ -57,6 +57,12 @@ impl Specials {
         self.finder.is_match(text)
     }
 
+    /// Whether the text starts with one.
+    pub(crate) fn starts(&self, text: &str) -> bool {
+        let first = self.finder.find(text);
+        first.is_some_and(|found| found.start() == 0)
+    }
+
     /// Puts `mark` into every one that is in the text, after its first character, so that it is one no more.
     pub(crate) fn break_up(&self, text: &str, mark: char) -> String {
         let mut out = String::with_capacity(text.len());

@@ -8,7 +8,7 @@ use bitnet_formats::{
 };
 
 use crate::{
-    PieceKind, TextDecoder, TextError, hugging_face::HuggingFace, pieces::Pieces,
+    PieceKind, TextDecoder, TextError, hugging_face::HuggingFace, longest::Longest, pieces::Pieces,
     sentencepiece::SentencePieceBpe,
 };
 
@@ -45,6 +45,7 @@ enum Kind {
     Run(bitnet_data::Tokenizer),
     HuggingFace(HuggingFace),
     SentencePiece(SentencePieceBpe),
+    Longest(Longest),
 }
 
 impl Tokenizer {
@@ -126,6 +127,11 @@ impl Tokenizer {
             }
             TokenizerFile::ByteLevelBpe(bpe) => Self::from_byte_level(bpe, special),
             TokenizerFile::SentencePiece(file) => Self::from_sentencepiece(file, special),
+            TokenizerFile::Pieces(pieces) => {
+                let kind = Kind::Longest(Longest::new(pieces)?);
+                let text = pieces.iter().map(|piece| (piece, PieceKind::Text));
+                Ok(Self::new(kind, Pieces::new(text)))
+            }
         }
     }
 
@@ -172,6 +178,7 @@ impl Tokenizer {
             Kind::Run(tokenizer) => tokenizer.encode(text)?,
             Kind::HuggingFace(library) => library.encode(text, how.parse_special)?,
             Kind::SentencePiece(bpe) => bpe.encode(text, how.parse_special),
+            Kind::Longest(longest) => longest.encode(text)?,
         };
         if !how.add_special {
             return Ok(ids);
@@ -187,6 +194,7 @@ impl Tokenizer {
             Kind::Run(tokenizer) => Ok(tokenizer.encode(&text.replace(mark, ""))?),
             Kind::HuggingFace(library) => library.encode_marked(text, mark),
             Kind::SentencePiece(bpe) => Ok(bpe.encode_marked(text, mark)),
+            Kind::Longest(longest) => longest.encode(&text.replace(mark, "")),
         }
     }
 

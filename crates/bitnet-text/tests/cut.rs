@@ -167,12 +167,36 @@ fn a_prompt_goes_on_from_the_one_before() {
     assert!(chat.has_template());
     chat.push("user", "Hello");
     let first = chat.prompt(&model).unwrap();
-    let answer = model.tokenizer.encode("world", PLAIN).unwrap();
-    chat.push("assistant", "world");
+    // The model writes letter by letter what the tokenizer cuts into fewer pieces.
+    let encode = |text: &str| model.tokenizer.encode(text, PLAIN).unwrap();
+    let letters: Vec<u32> = ["w", "o", "r", "l", "d"]
+        .iter()
+        .flat_map(|c| encode(c))
+        .collect();
+    assert!(encode("world").len() < letters.len());
+    let asked = chat.clone();
+    chat.answer(&model, "world", &letters);
     chat.push("user", "again");
     let second = chat.prompt(&model).unwrap();
-    let kept = [&first[..], &answer].concat();
+    let kept = [&first[..], &letters].concat();
     assert_eq!(second[..kept.len()], kept);
+    assert_eq!(second[kept.len()], 421);
+    // An answer that was cut, at a stop string say, is what its text is.
+    let mut cut = asked.clone();
+    cut.answer(&model, "wor", &letters);
+    cut.push("user", "again");
+    let expected = [&first[..], &encode("wor"), &[421]].concat();
+    assert_eq!(cut.prompt(&model).unwrap()[..expected.len()], expected);
+    // What a template does not repeat as it was written is cut anew too.
+    let mut trimmed = asked;
+    trimmed.answer(
+        &model,
+        " world",
+        &[encode(" ")[..].to_vec(), letters].concat(),
+    );
+    let text = trimmed.prompt(&model).unwrap();
+    let expected = [&first[..], &encode("world"), &[421]].concat();
+    assert_eq!(text[..expected.len()], expected);
     chat.reset();
     assert_eq!(chat.messages(), [Message::new("system", "Be brief.")]);
 }

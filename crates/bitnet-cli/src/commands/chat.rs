@@ -160,7 +160,8 @@ impl Chat<'_> {
                 Ok(())
             }
             Ok(answer) => {
-                self.conversation.push("assistant", answer.text);
+                let tokens = &answer.generation.tokens;
+                self.conversation.answer(self.text, answer.text, tokens);
                 Ok(())
             }
             Err(error) => {

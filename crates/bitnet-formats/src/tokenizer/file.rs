@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{ByteLevelBpe, SentencePiece};
+use super::{ByteLevelBpe, SentencePiece, pieces};
 use crate::{
     Error, FileBytes, ModelFile,
     error::{Fault, Place},
@@ -18,6 +18,8 @@ pub enum TokenizerFile {
     ByteLevelBpe(ByteLevelBpe),
     /// SentencePiece of a GGUF file.
     SentencePiece(SentencePiece),
+    /// Byte strings of a GGUF file by id, of which the longest is taken (`rwkv`).
+    Pieces(Vec<Vec<u8>>),
 }
 
 impl TokenizerFile {
@@ -51,6 +53,9 @@ impl TokenizerFile {
             }
             (ModelFile::Gguf(gguf), TokenizerKind::GgufSentencePiece) => {
                 SentencePiece::from_gguf(gguf.file()).map(Self::SentencePiece)
+            }
+            (ModelFile::Gguf(gguf), TokenizerKind::GgufOther(name)) if name == "rwkv" => {
+                pieces::from_gguf(gguf.file()).map(Self::Pieces)
             }
             (_, TokenizerKind::SentencePiece) => {
                 let fault = Fault::unsupported(
