@@ -43,8 +43,8 @@ pub struct Tokenizer {
 #[derive(Debug)]
 enum Kind {
     Run(bitnet_data::Tokenizer),
-    HuggingFace(HuggingFace),
-    SentencePiece(SentencePieceBpe),
+    HuggingFace(Box<HuggingFace>),
+    SentencePiece(Box<SentencePieceBpe>),
     Longest(Longest),
 }
 
@@ -70,7 +70,7 @@ impl Tokenizer {
             Some(bos) if special.add_bos == Some(false) => prefix.retain(|id| *id != bos),
             _ => {}
         }
-        let tokenizer = Self::new(Kind::HuggingFace(library), pieces);
+        let tokenizer = Self::new(Kind::HuggingFace(Box::new(library)), pieces);
         Ok(Self {
             prefix,
             suffix,
@@ -86,7 +86,7 @@ impl Tokenizer {
         let (library, pieces) = HuggingFace::from_byte_level(bpe)?;
         let add_bos = special.add_bos.unwrap_or(bpe.pre.adds_bos());
         let prefix = special.bos.filter(|_| add_bos).into_iter().collect();
-        let tokenizer = Self::new(Kind::HuggingFace(library), pieces);
+        let tokenizer = Self::new(Kind::HuggingFace(Box::new(library)), pieces);
         Ok(Self {
             prefix,
             ..tokenizer
@@ -103,7 +103,7 @@ impl Tokenizer {
     ) -> Result<Self, TextError> {
         let add_bos = special.add_bos.unwrap_or(true);
         let prefix = special.bos.filter(|_| add_bos).into_iter().collect();
-        let kind = Kind::SentencePiece(SentencePieceBpe::new(file)?);
+        let kind = Kind::SentencePiece(Box::new(SentencePieceBpe::new(file)?));
         let tokenizer = Self::new(kind, SentencePieceBpe::pieces(file));
         Ok(Self {
             prefix,
