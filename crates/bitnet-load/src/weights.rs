@@ -6,6 +6,9 @@ use bitnet_formats::model::{
 };
 use bitnet_kernels::{Granularity, Kernel, PackedTernary, WeightQuantizer};
 
+/// Rows of a table whose pages stay in memory while it is read.
+const ROWS_KEPT: usize = 4096;
+
 /// How float matrices are handed over.
 #[derive(Clone, Copy)]
 pub(crate) struct Holding {
@@ -147,6 +150,10 @@ impl Source for FileWeights<'_> {
         if self.source.read_row(role_of(table), token, out).is_err() {
             // The first row was read when the source was made, and all have one type: a file that changed meanwhile.
             out.fill(f32::NAN);
+        }
+        // Rows are asked for one after the other: those before need not stay in memory.
+        if token % ROWS_KEPT == ROWS_KEPT - 1 {
+            self.source.release(role_of(table));
         }
     }
 
