@@ -268,6 +268,24 @@ impl Engine {
         Ok(())
     }
 
+    /// As [`Engine::score`], with the hidden state of every token after the final norm, `[hidden_size]`, in the place of its
+    /// logits: what embeddings of texts are made of.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::forward`].
+    pub fn hidden_states(
+        &mut self,
+        session: &mut Session,
+        tokens: &[u32],
+        each: impl FnMut(usize, &[f32]),
+    ) -> Result<(), EngineError> {
+        self.check(session, tokens)?;
+        self.work
+            .all_states(&self.model, session, tokens, self.options.kernel, each);
+        Ok(())
+    }
+
     fn check(&self, session: &Session, tokens: &[u32]) -> Result<(), EngineError> {
         let shape = &self.model.shape;
         if !session.fits(shape) {

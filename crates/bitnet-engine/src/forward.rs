@@ -14,7 +14,10 @@
 
 use std::time::Instant;
 
-use bitnet_kernels::{Attention, Kernel, float::gated_row};
+use bitnet_kernels::{
+    Attention, Kernel,
+    float::{gated_row, rms_norm_row},
+};
 
 use crate::{
     Session, Shape,
@@ -137,6 +140,33 @@ impl Workspace {
         let last = (tokens.len() - 1) % CHUNK;
         self.head(model, last, 1);
         &self.logits[..model.shape.vocab_size]
+    }
+
+    /// Reads tokens and hands out the hidden state of each, through the final norm: `each(index, state)`, `[hidden_size]`.
+    pub(crate) fn all_states(
+        &mut self,
+        model: &Model,
+        session: &mut Session,
+        tokens: &[u32],
+        kernel: Kernel,
+        mut each: impl FnMut(usize, &[f32]),
+    ) {
+        let hidden = model.shape.hidden_size;
+        let mut normed = vec![0.0; hidden];
+        for (chunk, tokens) in tokens.chunks(CHUNK).enumerate() {
+            self.blocks(model, session, tokens, kernel);
+            let states = self.rows.x.chunks_exact(hidden).take(tokens.len());
+            for (row, state) in states.enumerate() {
+                let state = match &model.head.norm {
+                    Some(gamma) => {
+                        rms_norm_row(state, gamma, model.shape.rms_norm_eps, &mut normed);
+                        &normed
+                    }
+                    None => state,
+                };
+                each(chunk * CHUNK + row, state);
+            }
+        }
     }
 
     /// Reads tokens and hands out the logits of each.

@@ -2,7 +2,9 @@
 
 mod common;
 
-use bitnet_engine::{ActivationQuantizer, Engine, EngineError, Granularity, Norms, Options, Shape};
+use bitnet_engine::{
+    ActivationQuantizer, Engine, EngineError, Granularity, Norms, Options, Shape, Source, Table,
+};
 use bitnet_kernels::{DenseFormat, FloatFormat, Kernel, Layout, Strategy, float::Gate};
 use common::{Uneven, logits, options, shape};
 
@@ -404,5 +406,37 @@ fn what_cannot_be_is_refused_and_nothing_is_lost() {
         change(&mut bad);
         let error = Engine::new(bad, &source, options()).unwrap_err();
         assert!(error.to_string().contains(field), "{error}");
+    }
+}
+
+/// The head of a hidden state is the logits: Σ_k h[k] · W[n, k], in another order of sums.
+#[test]
+fn hidden_states_are_what_the_head_reads() {
+    let shape = shape(Norms::PRE, Gate::Silu, false);
+    let source = Uneven::new(&shape, true);
+    let mut engine = Engine::new(shape.clone(), &source, options()).unwrap();
+    let text = tokens(9);
+    let mut session = engine.session(9).unwrap();
+    let mut states = Vec::new();
+    let each = |_: usize, state: &[f32]| states.push(state.to_vec());
+    engine.hidden_states(&mut session, &text, each).unwrap();
+    session.truncate(0);
+    let mut logits = Vec::new();
+    let each = |_: usize, row: &[f32]| logits.push(row.to_vec());
+    engine.score(&mut session, &text, each).unwrap();
+    let mut row = vec![0.0; shape.hidden_size];
+    for (state, logits) in states.iter().zip(&logits) {
+        for (token, logit) in logits.iter().enumerate() {
+            source.table_row(Table::Head, token, &mut row);
+            let terms = state
+                .iter()
+                .zip(&row)
+                .map(|(a, b)| f64::from(*a) * f64::from(*b));
+            let magnitude: f64 = terms.clone().map(f64::abs).sum();
+            // K roundings of 2^-24 each, at most.
+            let bound = shape.hidden_size as f64 * 2f64.powi(-24) * magnitude;
+            let error = (terms.sum::<f64>() - f64::from(*logit)).abs();
+            assert!(error <= bound, "{error:e} of {bound:e}");
+        }
     }
 }
