@@ -8,10 +8,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 mod compute;
+mod numbers;
 mod text;
 
 use compute::thread_count;
 pub use compute::{Activations, DeviceArgs, Dtype, DtypeArgs, EngineArgs};
+pub use numbers::{EmbedArgs, LogitsArgs, Pooling};
 pub use text::{ChatArgs, GenerateArgs, PromptArgs, SamplingArgs, TokenizeArgs};
 
 /// Train ternary (BitNet b1.58) and float models side by side, compare them, and run them.
@@ -43,6 +45,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// The logits of every position of some token ids
     Logits(LogitsArgs),
+    /// A vector for each line of a file, from the model's hidden states
+    Embed(EmbedArgs),
     /// What a model's files hold: each convention with its evidence, the codes of each tensor, what is odd
     Inspect(InspectArgs),
     /// Write a model, a run too, as another format: hf, hf-packed, gguf-i2_s, gguf-tq1_0, gguf-tq2_0, gguf-q2_0 or gguf-f16
@@ -73,6 +77,7 @@ impl Command {
             Command::Experiment(ExperimentCommand::Run(args)) => args.device.backend,
             Command::Experiment(ExperimentCommand::Render(_)) => Backend::Flex,
             Command::Logits(_)
+            | Command::Embed(_)
             | Command::Tokenize(_)
             | Command::Inspect(_)
             | Command::Convert(_)
@@ -201,12 +206,13 @@ pub struct RenderArgs {
 
 #[derive(Debug, Args)]
 pub struct EvalArgs {
-    /// Run directory
+    /// Run directory, .gguf file or folder of transformers
     pub model: PathBuf,
-    /// Text file to evaluate a language model on; default: the validation split that it was trained beside
+    /// Text file to evaluate a language model on (- for stdin, of a model file); default: the validation split that a run was
+    /// trained beside
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
-    /// Tokens in a window; default: the training context
+    /// Tokens in a window; default: the training context, of a model file 512
     #[arg(long, value_name = "N")]
     pub context: Option<usize>,
     /// Evaluate the latent weights with fake quantisation, not the packed model
@@ -295,22 +301,6 @@ pub struct BenchArgs {
     pub engine: EngineArgs,
     #[command(flatten)]
     pub activations: DtypeArgs,
-    #[command(flatten)]
-    pub output: OutputArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct LogitsArgs {
-    /// Run directory, .gguf file or folder of transformers
-    pub model: PathBuf,
-    /// Token ids, as in --tokens 1,2,3
-    #[arg(long, value_delimiter = ',', required = true, value_name = "ID,…")]
-    pub tokens: Vec<u32>,
-    /// CPU threads; 0 takes all cores
-    #[arg(short, long, env = "BITNET_THREADS", default_value_t = 0, value_name = "N", value_parser = thread_count)]
-    pub threads: usize,
-    #[command(flatten)]
-    pub engine: EngineArgs,
     #[command(flatten)]
     pub output: OutputArgs,
 }

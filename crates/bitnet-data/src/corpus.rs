@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::{DataError, Tokenizer, TokenizerKind, file, stories};
+use crate::{DataError, Evaluated, Tokenizer, TokenizerKind, file, stories};
 
 /// A tokenized text and its two splits.
 #[derive(Debug, Clone)]
@@ -161,16 +161,12 @@ impl Corpus {
         Ok(())
     }
 
-    /// Bits per byte of the validation split, from the mean loss in nats per token.
-    ///
-    /// ```text
-    /// bpb = loss / ln 2 * (tokens / bytes)
-    /// ```
-    ///
-    /// It compares models across tokenizers; at byte level it is the loss in bits.
-    pub fn bits_per_byte(&self, nats_per_token: f64) -> f64 {
-        let tokens_per_byte = self.validation.len() as f64 / self.validation_bytes as f64;
-        nats_per_token / std::f64::consts::LN_2 * tokens_per_byte
+    /// The validation split.
+    pub fn evaluated(&self) -> Evaluated<'_> {
+        Evaluated {
+            tokens: &self.validation,
+            bytes: self.validation_bytes,
+        }
     }
 }
 
@@ -217,7 +213,10 @@ mod tests {
         assert_eq!(corpus.tokenizer.decode(&corpus.validation), "ö");
         assert_eq!(corpus.validation_bytes, 2);
         // One bit for a token of two bytes.
-        assert_eq!(corpus.bits_per_byte(std::f64::consts::LN_2), 0.5);
+        assert_eq!(
+            corpus.evaluated().bits_per_byte(std::f64::consts::LN_2),
+            0.5
+        );
     }
 
     #[test]

@@ -24,6 +24,29 @@ pub fn evaluation_windows(
     })
 }
 
+/// A text to evaluate on.
+#[derive(Debug, Clone, Copy)]
+pub struct Evaluated<'a> {
+    /// Its ids.
+    pub tokens: &'a [u32],
+    /// Its bytes of UTF-8.
+    pub bytes: usize,
+}
+
+impl Evaluated<'_> {
+    /// Bits per byte of text from a mean loss in nats per token.
+    ///
+    /// ```text
+    /// bpb = loss / ln 2 * (tokens / bytes)
+    /// ```
+    ///
+    /// It compares models across tokenizers; at byte level it is the loss in bits.
+    pub fn bits_per_byte(&self, nats_per_token: f64) -> f64 {
+        let tokens_per_byte = self.tokens.len() as f64 / self.bytes as f64;
+        nats_per_token / std::f64::consts::LN_2 * tokens_per_byte
+    }
+}
+
 /// The batches of [`evaluation_windows`]; its length is known, for progress bars.
 #[derive(Debug, Clone)]
 pub struct EvaluationWindows<'a> {

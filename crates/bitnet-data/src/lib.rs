@@ -65,7 +65,7 @@ pub use bpe::{Bpe, byte_level_bytes};
 pub use corpus::Corpus;
 pub use decoder::{Decoder, Utf8Stream};
 pub use error::DataError;
-pub use evaluation::{EvaluationWindows, evaluation_windows};
+pub use evaluation::{Evaluated, EvaluationWindows, evaluation_windows};
 pub use pairs::Pairs;
 pub use regression::Regression;
 pub use sampler::EpochSampler;

@@ -1,6 +1,6 @@
 //! Evaluation over a split of the corpus: every token but the first is predicted exactly once.
 
-use bitnet_data::{Corpus, evaluation_windows};
+use bitnet_data::{Corpus, Evaluated, evaluation_windows};
 use bitnet_models::engine::Engine;
 use bitnet_models::{GenerateError, Transformer, argmax};
 use bitnet_results::Evaluation;
@@ -35,7 +35,7 @@ pub fn evaluate(
         right += read(hits)?;
         tokens += batch.predictions();
     }
-    Ok(of_text(corpus, loss, right, tokens))
+    Ok(of_text(corpus.evaluated(), loss, right, tokens))
 }
 
 /// [`evaluate`] by the CPU engine: the same windows, the same predictions.
@@ -44,12 +44,12 @@ pub fn evaluate(
 /// If `context` exceeds the model's, or a token is unknown to it.
 pub fn evaluate_engine(
     engine: &mut Engine,
-    corpus: &Corpus,
+    text: Evaluated<'_>,
     context: usize,
 ) -> Result<Evaluation, TrainError> {
     let (mut loss, mut right, mut tokens) = (0f64, 0f64, 0usize);
     let mut session = engine.session(context).map_err(GenerateError::from)?;
-    for batch in evaluation_windows(&corpus.validation, context, 1)? {
+    for batch in evaluation_windows(text.tokens, context, 1)? {
         let inputs: Vec<u32> = batch.inputs.iter().map(|id| *id as u32).collect();
         session.truncate(0);
         let score = |index: usize, logits: &[f32]| {
@@ -63,17 +63,17 @@ pub fn evaluate_engine(
         scored.map_err(GenerateError::from)?;
         tokens += batch.predictions();
     }
-    Ok(of_text(corpus, loss, right, tokens))
+    Ok(of_text(text, loss, right, tokens))
 }
 
 /// Of sums over `tokens` predictions.
-fn of_text(corpus: &Corpus, loss: f64, right: f64, tokens: usize) -> Evaluation {
+fn of_text(text: Evaluated<'_>, loss: f64, right: f64, tokens: usize) -> Evaluation {
     let loss = loss / tokens.max(1) as f64;
     Evaluation {
         tokens,
         loss,
         perplexity: Some(loss.exp()),
-        bits_per_byte: Some(corpus.bits_per_byte(loss)),
+        bits_per_byte: Some(text.bits_per_byte(loss)),
         accuracy: Some(right / tokens.max(1) as f64),
         ..Evaluation::default()
     }

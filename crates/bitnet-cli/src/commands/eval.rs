@@ -2,21 +2,28 @@
 
 use anyhow::bail;
 use bitnet_config::{RunConfig, Task as Kind};
-use bitnet_data::Corpus;
+use bitnet_data::{Corpus, Evaluated};
+use bitnet_load::Checkpoint;
 use bitnet_models::Transformer;
 use bitnet_results::Evaluation;
+use bitnet_text::TextModel;
 use bitnet_train::{RunDir, Task, evaluate, evaluate_engine, load_exported, load_latent};
 use burn::tensor::Device;
 
 use super::Outcome;
 use crate::args::{EvalArgs, Format};
-use crate::{output, setup, task};
+use crate::location::{self, Location};
+use crate::{output, prompt, setup, task};
 
 pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
     if matches!(args.output.output, Format::Md | Format::Csv) {
         bail!("`bitnet eval` writes text or json");
     }
-    let run = RunDir::open(&args.model)?;
+    let run = match Location::open(&args.model)? {
+        Location::Run(run) => run,
+        Location::File(checkpoint) => return score_file(&args, *checkpoint),
+    };
+    setup::refuse_activations(&args.engine)?;
     let mut config = run.config()?;
     let device = setup::open_device(&args.device)?;
     if config.task != Kind::Lm {
@@ -61,7 +68,7 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
     let model = setup::with_dtype(model, args.activations, args.device.backend, &device)?;
     let evaluation = if setup::asks_for_engine(args.device.backend, &args.engine)? {
         let options = setup::engine_options(&args.engine, args.device.threads)?;
-        evaluate_engine(&mut model.engine(options)?, &corpus, context)?
+        evaluate_engine(&mut model.engine(options)?, corpus.evaluated(), context)?
     } else {
         evaluate(&model, &corpus, context, 0, &device)?
     };
@@ -82,6 +89,52 @@ fn outcome(evaluation: &Evaluation) -> Outcome {
         evaluation.loss
     ));
     Outcome::CheckFailed
+}
+
+/// Tokens of a window for model files, which do not say in what windows they were trained: most contexts are longer, and a
+/// longer window takes longer.
+const FILE_CONTEXT: usize = 512;
+
+/// Scores a model file on a text.
+fn score_file(args: &EvalArgs, checkpoint: Checkpoint) -> anyhow::Result<Outcome> {
+    let Some(path) = &args.data else {
+        bail!("--data is missing: a model file has no text of its own to be scored on");
+    };
+    if args.latent {
+        bail!("--latent is for runs; a model file has the weights that it has");
+    }
+    setup::refuse_dtype(
+        args.activations,
+        "is for GPUs; model files run on the CPU engine",
+    )?;
+    location::engine_only(args.device.backend)?;
+    let text = prompt::read_file(path)?;
+    let tokens = TextModel::from_model_file(checkpoint.file())?.encode_prompt(&text, false)?;
+    if tokens.len() < 2 {
+        bail!(
+            "{}: {} tokens are too few to evaluate on; at least 2 are needed",
+            path.display(),
+            tokens.len()
+        );
+    }
+    let positions = checkpoint.shape().max_position_embeddings;
+    let context = args.context.unwrap_or(FILE_CONTEXT.min(positions));
+    if context == 0 || context > positions {
+        bail!("--context {context} is out of range: the model takes 1 to {positions}");
+    }
+    setup::set_threads(args.device.threads)?;
+    let checkpoint = location::with_activations(checkpoint, &args.engine);
+    let mut engine = location::engine(&checkpoint, &args.engine, args.device.threads)?;
+    let evaluated = Evaluated {
+        tokens: &tokens,
+        bytes: text.len(),
+    };
+    let evaluation = evaluate_engine(&mut engine, evaluated, context)?;
+    match args.output.output {
+        Format::Json => output::json(&evaluation)?,
+        _ => output::line(&self::text(&evaluation))?,
+    }
+    Ok(Outcome::Done)
 }
 
 /// Scores a run of another task on its test split.

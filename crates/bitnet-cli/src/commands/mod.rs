@@ -6,6 +6,7 @@ pub mod compare;
 pub mod completions;
 pub mod convert;
 pub mod doctor;
+pub mod embed;
 pub mod eval;
 pub mod experiment;
 pub mod generate;

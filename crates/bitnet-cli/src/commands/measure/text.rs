@@ -44,7 +44,8 @@ pub fn measure(
     )? {
         let options = setup::engine_options(&args.engine, args.device.threads)?;
         let mut engine = model.engine(options)?;
-        text.engine_loss = Some(evaluate_engine(&mut engine, corpus, config.train.context)?.loss);
+        text.engine_loss =
+            Some(evaluate_engine(&mut engine, corpus.evaluated(), config.train.context)?.loss);
         text.engine = Some(setup::describe_engine(&engine));
     }
     if config.model.linear == LinearKind::Ternary {

@@ -1,0 +1,162 @@
+//! `bitnet embed MODEL FILE`: a vector for each line, by the model's hidden states.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use bitnet_config::Task;
+use bitnet_models::Transformer;
+use bitnet_models::engine::Engine;
+use bitnet_text::TextModel;
+use bitnet_train::load_exported;
+use serde::Serialize;
+
+use super::Outcome;
+use crate::args::{EmbedArgs, Format, Pooling};
+use crate::location::{self, Location};
+use crate::{output, prompt, setup};
+
+/// A line of the output.
+#[derive(Serialize)]
+struct Embedded<'a> {
+    index: usize,
+    tokens: usize,
+    embedding: &'a [f32],
+}
+
+pub fn run(args: EmbedArgs) -> anyhow::Result<Outcome> {
+    if matches!(args.output.output, Format::Md | Format::Csv) {
+        bail!("`bitnet embed` writes JSON lines, or an array of numpy with --npy FILE");
+    }
+    let texts = texts(&args)?;
+    let (mut engine, text) = open(&args)?;
+    let positions = engine.shape().max_position_embeddings;
+    let mut vectors: Vec<Vec<f32>> = Vec::new();
+    for (index, line) in texts.iter().enumerate() {
+        let tokens = text.tokenizer.encode(
+            line,
+            bitnet_text::Encode {
+                parse_special: false,
+                add_special: true,
+            },
+        )?;
+        if tokens.is_empty() || tokens.len() > positions {
+            bail!(
+                "{}: text {} has {} tokens; the model reads 1 to {positions}",
+                args.data.display(),
+                index + 1,
+                tokens.len()
+            );
+        }
+        let vector = embed(&mut engine, &tokens, &args)
+            .with_context(|| format!("{}: text {}", args.data.display(), index + 1))?;
+        if args.npy.is_none() {
+            output::line(&serde_json::to_string(&Embedded {
+                index,
+                tokens: tokens.len(),
+                embedding: &vector,
+            })?)?;
+        } else {
+            vectors.push(vector);
+        }
+    }
+    if let Some(path) = &args.npy {
+        write_npy(path, &vectors, engine.shape().hidden_size)?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// The vector of a text.
+fn embed(engine: &mut Engine, tokens: &[u32], args: &EmbedArgs) -> anyhow::Result<Vec<f32>> {
+    let mut session = engine.session(tokens.len())?;
+    let mut vector = vec![0f32; engine.shape().hidden_size];
+    let pooling = args.pooling;
+    engine.hidden_states(&mut session, tokens, |index, state| match pooling {
+        Pooling::Last if index + 1 == tokens.len() => vector.copy_from_slice(state),
+        Pooling::Last => {}
+        Pooling::Mean => {
+            let sums = vector.iter_mut().zip(state);
+            sums.for_each(|(sum, x)| *sum += x / tokens.len() as f32);
+        }
+    })?;
+    if vector.iter().any(|x| !x.is_finite()) {
+        bail!("the model's hidden state is not finite: it holds NaN, or overflows");
+    }
+    if !args.raw {
+        let squares: f64 = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+        let length = squares.sqrt();
+        if length > 0.0 {
+            vector
+                .iter_mut()
+                .for_each(|x| *x = (f64::from(*x) / length) as f32);
+        }
+    }
+    Ok(vector)
+}
+
+/// The lines of a file, or a field of its JSON lines; lines that are blank are none.
+fn texts(args: &EmbedArgs) -> anyhow::Result<Vec<String>> {
+    let text = prompt::read_file(&args.data)?;
+    let lines = text.lines().enumerate();
+    let lines = lines.filter(|(_, line)| !line.trim().is_empty());
+    let Some(field) = &args.field else {
+        return Ok(lines.map(|(_, line)| line.to_owned()).collect());
+    };
+    lines
+        .map(|(index, line)| {
+            let place = || format!("{}: line {}", args.data.display(), index + 1);
+            let value: serde_json::Value = serde_json::from_str(line).with_context(place)?;
+            match value.get(field).and_then(|value| value.as_str()) {
+                Some(text) => Ok(text.to_owned()),
+                None => bail!("{}: there is no text in `{field}`", place()),
+            }
+        })
+        .collect()
+}
+
+fn open(args: &EmbedArgs) -> anyhow::Result<(Engine, TextModel)> {
+    setup::set_threads(args.threads)?;
+    match Location::open(&args.model)? {
+        Location::File(checkpoint) => {
+            let text = TextModel::from_model_file(checkpoint.file())?;
+            let checkpoint = location::with_activations(*checkpoint, &args.engine);
+            let engine = location::engine(&checkpoint, &args.engine, args.threads)?;
+            Ok((engine, text))
+        }
+        Location::Run(run) => {
+            setup::refuse_activations(&args.engine)?;
+            let task = run.config()?.task;
+            if task != Task::Lm {
+                bail!(
+                    "{}: task = \"{}\"; embeddings are made by language models",
+                    args.model.display(),
+                    task.name()
+                );
+            }
+            let model: Transformer = load_exported(&run, &Default::default())?;
+            let options = setup::engine_options(&args.engine, args.threads)?;
+            Ok((
+                model.engine(options)?,
+                TextModel::from_run(run.tokenizer()?),
+            ))
+        }
+    }
+}
+
+/// An array `[texts, hidden_size]` of f32, format 1.0 of numpy's npy; the file appears when it is whole.
+fn write_npy(path: &Path, vectors: &[Vec<f32>], width: usize) -> anyhow::Result<()> {
+    let shape = format!("({}, {width})", vectors.len());
+    let mut header =
+        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}").into_bytes();
+    // The data start at a multiple of 64.
+    while (10 + header.len() + 1) % 64 != 0 {
+        header.push(b' ');
+    }
+    header.push(b'\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header);
+    let values = vectors.iter().flatten();
+    bytes.extend(values.flat_map(|x| x.to_le_bytes()));
+    bitnet_results::write_atomic(path, &bytes)
+        .with_context(|| format!("cannot write {}", path.display()))
+}

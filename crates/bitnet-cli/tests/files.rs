@@ -1,0 +1,119 @@
+//! Model files of others in every command that runs a model.
+
+mod common;
+
+use common::{Place, number};
+
+/// A model that transformers or the gguf package wrote.
+fn golden(name: &str) -> String {
+    let manifest = env!("CARGO_MANIFEST_DIR");
+    format!("{manifest}/../bitnet-formats/tests/goldens/{name}")
+}
+
+/// A run as a file has the same loss, and generates the same text.
+#[test]
+fn a_run_and_its_file_are_one_model() {
+    let place = Place::new();
+    let wide = ["model.hidden_size=64", "model.intermediate_size=128"];
+    let wide = wide.map(|value| ["--set", value]).concat();
+    place.train("r", &wide);
+    place.write("text.txt", "abc abc abc\n".repeat(40));
+    let text = place.read("r/tokenizer.json");
+    // The characters of the built-in stories.
+    assert!(text.contains("abc"), "{text}");
+    for format in ["hf", "gguf-f16", "gguf-q2_0"] {
+        place.run(&["convert", "r", format, "--to", format]).ok();
+        let loss = |model: &str| {
+            let args = [
+                "eval",
+                model,
+                "--data",
+                "text.txt",
+                "--context",
+                "32",
+                "-o",
+                "json",
+            ];
+            let head = ["--head", "f32", "--kv-cache", "f32"];
+            number(&place.run(&[&args[..], &head].concat()).json(), "loss")
+        };
+        let (run, file) = (loss("r"), loss(format));
+        // 16-bit scales are rounded by 2^-11, and logits of a loss of a few nats with them.
+        assert!((run - file).abs() < 1e-2, "{format}: {run} and {file}");
+        let generate = |model: &str| {
+            let args = ["generate", model, "--prompt", "abc", "--temperature", "0"];
+            place
+                .run(&[&args[..], &["--max-new-tokens", "8"]].concat())
+                .ok()
+                .stdout
+        };
+        assert_eq!(generate("r"), generate(format), "{format}");
+    }
+}
+
+#[test]
+fn files_are_measured_and_scored() {
+    let place = Place::new();
+    let model = golden("hf/bitnet");
+    let bench = place
+        .run(&[
+            "bench", &model, "-p", "4", "-n", "2", "-r", "1", "-o", "json",
+        ])
+        .json();
+    assert!(number(&bench[0], "avg_ts") > 0.0, "{bench}");
+    let logits = place
+        .run(&["logits", &model, "--tokens", "0,5,10", "-o", "json"])
+        .json();
+    assert_eq!(logits["shape"], serde_json::json!([3, 48]));
+    place.fails(&["logits", &model, "--tokens", "48"], &["token 48", "48"]);
+    place.fails(&["eval", &model], &["--data is missing"]);
+    place.fails(
+        &["bench", &model, "--backend", "ndarray"],
+        &["model files run on the CPU engine, not on ndarray"],
+    );
+}
+
+#[test]
+fn lines_become_vectors() {
+    let place = Place::new();
+    place.train("r", &["--set", "train.steps=1"]);
+    place.write("lines.txt", "abc\n\nabc abc\n");
+    place.write("lines.jsonl", "{\"t\":\"abc\"}\n{\"t\":\"abc abc\"}\n");
+    let plain = place.run(&["embed", "r", "lines.txt"]).ok().stdout;
+    let vectors: Vec<Vec<f64>> = plain
+        .lines()
+        .map(|line| {
+            let value: serde_json::Value = serde_json::from_str(line).unwrap();
+            let embedding = value["embedding"].as_array().unwrap();
+            embedding.iter().map(|x| x.as_f64().unwrap()).collect()
+        })
+        .collect();
+    assert_eq!(vectors.len(), 2);
+    for vector in &vectors {
+        let squares: f64 = vector.iter().map(|x| x * x).sum();
+        // A float of each element, rounded by 2^-24 of it.
+        assert!((squares - 1.0).abs() < 1e-6, "{squares}");
+    }
+    let fields = place
+        .run(&["embed", "r", "lines.jsonl", "--field", "t"])
+        .ok()
+        .stdout;
+    assert_eq!(fields, plain);
+    place
+        .run(&["embed", "r", "lines.txt", "--npy", "v.npy"])
+        .ok();
+    let npy = std::fs::read(place.path("v.npy")).unwrap();
+    let width = vectors[0].len();
+    assert_eq!(
+        npy.len() % 64,
+        2 * width * 4 % 64,
+        "the data start at a multiple of 64"
+    );
+    let first = f32::from_le_bytes(npy[npy.len() - 8 * width..][..4].try_into().unwrap());
+    assert_eq!(f64::from(first), vectors[0][0]);
+    assert!(npy.starts_with(b"\x93NUMPY\x01\x00"));
+    place.fails(
+        &["embed", "r", "lines.jsonl", "--field", "x"],
+        &["line 1", "`x`"],
+    );
+}
