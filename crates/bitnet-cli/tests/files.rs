@@ -110,7 +110,7 @@ fn lines_become_vectors() {
         "the data start at a multiple of 64"
     );
     let first = f32::from_le_bytes(npy[npy.len() - 8 * width..][..4].try_into().unwrap());
-    assert_eq!(f64::from(first), vectors[0][0]);
+    assert_eq!(first, vectors[0][0] as f32);
     assert!(npy.starts_with(b"\x93NUMPY\x01\x00"));
     place.fails(
         &["embed", "r", "lines.jsonl", "--field", "x"],
