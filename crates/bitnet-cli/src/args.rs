@@ -208,8 +208,8 @@ pub struct RenderArgs {
 pub struct EvalArgs {
     /// Run directory, .gguf file or folder of transformers
     pub model: PathBuf,
-    /// Text file to evaluate a language model on (- for stdin, of a model file); default: the validation split that a run was
-    /// trained beside
+    /// Text file to evaluate a language model on (- for stdin, of a model file); default: the validation split that a run
+    /// was trained beside
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
     /// Tokens in a window; default: the training context, of a model file 512

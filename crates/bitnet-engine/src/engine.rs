@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bitnet_kernels::{
-    BlockMatrix, DenseFormat, DenseMatrix, FloatFormat, GROUP, Kernel, KeysValues, Layout,
-    MAX_INT8_COLS, PackedTernary, Strategy, unpack_scaled_f32,
+    DenseFormat, DenseMatrix, FloatFormat, GROUP, Kernel, KeysValues, Layout, MAX_INT8_COLS,
+    Strategy,
 };
 
 use crate::{
     EngineError, LayerWeights, LinearWeights, Session, Shape, Source, Table, Weights,
+    embedding::Embedding,
     forward::Workspace,
     linear::{Linear, Matrix},
 };
@@ -72,33 +73,6 @@ pub(crate) struct Model {
     pub layers: Vec<Layer>,
     /// The final norm and the head.
     pub head: Linear,
-}
-
-/// From tokens to the residual stream.
-#[derive(Debug)]
-pub(crate) enum Embedding {
-    Dense(Arc<DenseMatrix>),
-    Blocks(Arc<BlockMatrix>),
-    Ternary(PackedTernary),
-}
-
-impl Embedding {
-    /// Writes the row of a token.
-    pub(crate) fn row(&self, token: usize, out: &mut [f32]) {
-        match self {
-            Embedding::Dense(matrix) => matrix.row(token, out),
-            Embedding::Blocks(matrix) => matrix.row(token, out),
-            Embedding::Ternary(packed) => unpack_scaled_f32(packed.view().row(token), out),
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            Embedding::Dense(matrix) => matrix.bytes(),
-            Embedding::Blocks(matrix) => matrix.bytes(),
-            Embedding::Ternary(packed) => packed.bytes(),
-        }
-    }
 }
 
 /// A decoder-only Transformer on the CPU.

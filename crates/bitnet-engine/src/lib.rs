@@ -14,13 +14,14 @@
 //! | file | concept |
 //! |---|---|
 //! | `shape`, `weights`, `random` | what goes in |
-//! | `engine` | repacking at load; the public face |
+//! | `engine`, `embedding` | repacking at load; the public face |
 //! | `forward`, `attention` | the order of work of a pass; its attention |
 //! | `linear` | norm, quantiser and product of one layer |
 //! | `session`, `rope` | the key/value cache, positions |
 //! | `partition`, `lent` | tasks, and outputs that they write in parts |
 //! | `pool` | the threads |
 mod attention;
+mod embedding;
 mod engine;
 mod error;
 mod forward;
