@@ -1,6 +1,6 @@
 //! Lines of a terminal or of a pipe.
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, Read};
 
 use anyhow::{Context, bail};
 
@@ -16,6 +16,7 @@ pub enum Input {
     #[cfg(feature = "line-editing")]
     Editor(Editor),
     /// A terminal as it is.
+    #[cfg(not(feature = "line-editing"))]
     Terminal,
     Pipe,
 }
@@ -65,7 +66,9 @@ impl Input {
         match self {
             #[cfg(feature = "line-editing")]
             Self::Editor(editor) => return editor.read(prompt),
+            #[cfg(not(feature = "line-editing"))]
             Self::Terminal => {
+                use std::io::Write;
                 // The prompt is no part of the chat.
                 let mut terminal = io::stderr().lock();
                 write!(terminal, "{prompt}").and_then(|()| terminal.flush())?;
