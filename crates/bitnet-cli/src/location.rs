@@ -4,9 +4,12 @@ use std::path::Path;
 
 use anyhow::bail;
 use bitnet_load::{Activations, Checkpoint};
-use bitnet_models::ActivationQuantizer;
 use bitnet_models::engine::Engine;
+use bitnet_models::{
+    ActivationQuantizer, Granularity, LinearKind, ModelConfig, Purpose, Transformer,
+};
 use bitnet_train::{Backend, RunDir};
+use burn::tensor::Device;
 
 use crate::args::{self, EngineArgs};
 use crate::{output, setup};
@@ -48,6 +51,13 @@ pub fn engine(
     args: &EngineArgs,
     threads: usize,
 ) -> anyhow::Result<Engine> {
+    tell(checkpoint);
+    let options = setup::engine_options(args, threads)?;
+    Ok(checkpoint.engine(options)?)
+}
+
+/// What the file warns of, and what is assumed because it does not say it.
+fn tell(checkpoint: &Checkpoint) {
     for warning in &checkpoint.description().warnings {
         output::say(format_args!("warning: {warning}"));
     }
@@ -57,19 +67,42 @@ pub fn engine(
              (--activations float does not)",
         );
     }
-    let options = setup::engine_options(args, threads)?;
-    Ok(checkpoint.engine(options)?)
 }
 
-/// Whether a model file runs on a backend: on the CPU engine, which serves flex.
+/// Whether a model file runs on the CPU engine, which serves flex; on other backends it runs on Burn's tensors.
 ///
 /// # Errors
-/// If another backend was asked for.
-pub fn engine_only(backend: Backend) -> anyhow::Result<bool> {
-    if backend != Backend::Flex {
-        bail!("model files run on the CPU engine, not on {backend}; leave out --backend");
-    }
-    Ok(true)
+/// If one of the engine's flags is given with another backend.
+pub fn on_engine(backend: Backend, args: &EngineArgs) -> anyhow::Result<bool> {
+    let engine_flags = EngineArgs {
+        activations: None,
+        ..args.clone()
+    };
+    setup::asks_for_engine(backend, &engine_flags)?;
+    Ok(backend == Backend::Flex)
+}
+
+/// The modules of a model file on a device.
+///
+/// # Errors
+/// If the model has no modules, a matrix is larger than the device binds, or a tensor cannot be read.
+pub fn transformer(checkpoint: &Checkpoint, device: &Device) -> anyhow::Result<Transformer> {
+    tell(checkpoint);
+    let (shape, source) = checkpoint.source(false)?;
+    let granularity = checkpoint.granularity()?;
+    let linear = match granularity {
+        Some(_) => LinearKind::Ternary,
+        None => LinearKind::Float,
+    };
+    let granularity = granularity.unwrap_or(Granularity::Tensor);
+    let (model, quant) = ModelConfig::of_shape(&shape, linear, granularity)?;
+    Ok(Transformer::from_source(
+        &model,
+        &quant,
+        &source,
+        Purpose::Inference,
+        device,
+    )?)
 }
 
 /// A model file with the activations that were asked for.

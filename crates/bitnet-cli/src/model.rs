@@ -69,19 +69,24 @@ fn open_file(checkpoint: Checkpoint, how: &HowToRun<'_>) -> anyhow::Result<Opene
     if how.latent {
         bail!("--latent is for runs; a model file has the weights that it has");
     }
-    setup::refuse_dtype(
-        how.activations,
-        "is for GPUs; model files run on the CPU engine",
-    )?;
-    location::engine_only(how.device.backend)?;
     let text = TextModel::from_model_file(checkpoint.file())?;
     setup::set_threads(how.device.threads)?;
     let checkpoint = location::with_activations(checkpoint, how.engine);
-    let engine = location::engine(&checkpoint, how.engine, how.device.threads)?;
-    Ok(Opened {
-        runner: Box::new(EngineRunner::new(engine)),
-        text,
-    })
+    let backend = how.device.backend;
+    let runner: Box<dyn Runner> = match location::on_engine(backend, how.engine)? {
+        true => {
+            setup::refuse_dtype(how.activations, "is for GPUs; the CPU computes in f32")?;
+            let engine = location::engine(&checkpoint, how.engine, how.device.threads)?;
+            Box::new(EngineRunner::new(engine))
+        }
+        false => {
+            let device = setup::open_device(how.device)?;
+            let model = location::transformer(&checkpoint, &device)?;
+            let model = setup::with_dtype(model, how.activations, backend, &device)?;
+            Box::new(TensorRunner::new(&model, &device))
+        }
+    };
+    Ok(Opened { runner, text })
 }
 
 /// The text side of a model alone, also of one that does not run here.

@@ -40,14 +40,32 @@ fn a_run_and_its_file_are_one_model() {
         let (run, file) = (loss("r"), loss(format));
         // 16-bit scales are rounded by 2^-11, and logits of a loss of a few nats with them.
         assert!((run - file).abs() < 1e-2, "{format}: {run} and {file}");
-        let generate = |model: &str| {
-            let args = ["generate", model, "--prompt", "abc", "--temperature", "0"];
-            place
-                .run(&[&args[..], &["--max-new-tokens", "8"]].concat())
-                .ok()
-                .stdout
-        };
-        assert_eq!(generate("r"), generate(format), "{format}");
+        for backend in ["flex", "ndarray"] {
+            let generate = |model: &str| {
+                let args = ["generate", model, "--prompt", "abc", "--temperature", "0"];
+                let more = ["--max-new-tokens", "8", "--backend", backend];
+                place.run(&[&args[..], &more].concat()).ok().stdout
+            };
+            assert_eq!(generate("r"), generate(format), "{format} on {backend}");
+        }
+        let args = [
+            "eval",
+            format,
+            "--data",
+            "text.txt",
+            "--context",
+            "32",
+            "-o",
+            "json",
+        ];
+        let tensors = place
+            .run(&[&args[..], &["--backend", "ndarray"]].concat())
+            .json();
+        // The same windows; sums in another order may move an activation by a code.
+        assert!(
+            (number(&tensors, "loss") - file).abs() < 1e-2,
+            "{format}: {tensors}"
+        );
     }
 }
 
@@ -68,8 +86,8 @@ fn files_are_measured_and_scored() {
     place.fails(&["logits", &model, "--tokens", "48"], &["token 48", "48"]);
     place.fails(&["eval", &model], &["--data is missing"]);
     place.fails(
-        &["bench", &model, "--backend", "ndarray"],
-        &["model files run on the CPU engine, not on ndarray"],
+        &["bench", &model, "--backend", "ndarray", "--head", "f32"],
+        &["--head is for the flex backend, not for ndarray"],
     );
 }
 

@@ -1,6 +1,6 @@
 //! Evaluation over a split of the corpus: every token but the first is predicted exactly once.
 
-use bitnet_data::{Corpus, Evaluated, evaluation_windows};
+use bitnet_data::{Evaluated, evaluation_windows};
 use bitnet_models::engine::Engine;
 use bitnet_models::{GenerateError, Transformer, argmax};
 use bitnet_results::Evaluation;
@@ -13,20 +13,19 @@ use crate::loss::{tensors, token_losses};
 /// order of float sums.
 const BATCH: usize = 16;
 
-/// Evaluates `model` on the validation split, in windows of `context` tokens; `max_batches` of 0 takes the whole split.
+/// Evaluates `model` on a text, in windows of `context` tokens; `max_batches` of 0 takes the whole split.
 ///
 /// # Errors
 /// If the results cannot be read from the device.
 pub fn evaluate(
     model: &Transformer,
-    corpus: &Corpus,
+    text: Evaluated<'_>,
     context: usize,
     max_batches: usize,
     device: &Device,
 ) -> Result<Evaluation, TrainError> {
     let (mut loss, mut right, mut tokens) = (0f64, 0f64, 0usize);
-    for batch in evaluation_windows(&corpus.validation, context, BATCH)?.take(at_most(max_batches))
-    {
+    for batch in evaluation_windows(text.tokens, context, BATCH)?.take(at_most(max_batches)) {
         let (inputs, targets) = tensors(&batch, device);
         let logits = model.forward(inputs);
         let hits = argmax_hits(logits.clone(), targets.clone()).sum();
@@ -35,7 +34,7 @@ pub fn evaluate(
         right += read(hits)?;
         tokens += batch.predictions();
     }
-    Ok(of_text(corpus.evaluated(), loss, right, tokens))
+    Ok(of_text(text, loss, right, tokens))
 }
 
 /// [`evaluate`] by the CPU engine: the same windows, the same predictions.

@@ -77,7 +77,7 @@ pub fn run(args: BenchArgs) -> anyhow::Result<Outcome> {
             let config = run.config()?;
             setup::uses_engine(args.backend, &args.engine, &config.model, &config.quant)?
         }
-        Subject::File(_) => location::engine_only(args.backend)?,
+        Subject::File(_) => location::on_engine(args.backend, &args.engine)?,
     };
     let rows = match uses_engine {
         true => on_engine(&args, &tests, longest, &subject)?,
@@ -207,7 +207,7 @@ fn on_device(
             random(config, quant, &device)?
         }
         Subject::Run(run) => load_exported(run, &device)?,
-        Subject::File(_) => bail!("model files run on the CPU engine"),
+        Subject::File(checkpoint) => location::transformer(checkpoint, &device)?,
     };
     let model = setup::with_dtype(model, args.activations, args.backend, &device)?;
     let linear = model.config().linear;

@@ -70,7 +70,7 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
         let options = setup::engine_options(&args.engine, args.device.threads)?;
         evaluate_engine(&mut model.engine(options)?, corpus.evaluated(), context)?
     } else {
-        evaluate(&model, &corpus, context, 0, &device)?
+        evaluate(&model, corpus.evaluated(), context, 0, &device)?
     };
     match args.output.output {
         Format::Json => output::json(&evaluation)?,
@@ -103,11 +103,6 @@ fn score_file(args: &EvalArgs, checkpoint: Checkpoint) -> anyhow::Result<Outcome
     if args.latent {
         bail!("--latent is for runs; a model file has the weights that it has");
     }
-    setup::refuse_dtype(
-        args.activations,
-        "is for GPUs; model files run on the CPU engine",
-    )?;
-    location::engine_only(args.device.backend)?;
     let text = prompt::read_file(path)?;
     let tokens = TextModel::from_model_file(checkpoint.file())?.encode_prompt(&text, false)?;
     if tokens.len() < 2 {
@@ -122,14 +117,25 @@ fn score_file(args: &EvalArgs, checkpoint: Checkpoint) -> anyhow::Result<Outcome
     if context == 0 || context > positions {
         bail!("--context {context} is out of range: the model takes 1 to {positions}");
     }
-    setup::set_threads(args.device.threads)?;
+    let device = setup::open_device(&args.device)?;
     let checkpoint = location::with_activations(checkpoint, &args.engine);
-    let mut engine = location::engine(&checkpoint, &args.engine, args.device.threads)?;
     let evaluated = Evaluated {
         tokens: &tokens,
         bytes: text.len(),
     };
-    let evaluation = evaluate_engine(&mut engine, evaluated, context)?;
+    let backend = args.device.backend;
+    let evaluation = match location::on_engine(backend, &args.engine)? {
+        true => {
+            setup::refuse_dtype(args.activations, "is for GPUs; the CPU computes in f32")?;
+            let mut engine = location::engine(&checkpoint, &args.engine, args.device.threads)?;
+            evaluate_engine(&mut engine, evaluated, context)?
+        }
+        false => {
+            let model = location::transformer(&checkpoint, &device)?;
+            let model = setup::with_dtype(model, args.activations, backend, &device)?;
+            evaluate(&model, evaluated, context, 0, &device)?
+        }
+    };
     match args.output.output {
         Format::Json => output::json(&evaluation)?,
         _ => output::line(&self::text(&evaluation))?,

@@ -81,7 +81,7 @@ impl Task for LanguageModel<'_> {
         device: &Device,
     ) -> Result<Evaluation, TrainError> {
         let context = self.config.train.context;
-        evaluate(model, self.corpus, context, max_batches, device)
+        evaluate(model, self.corpus.evaluated(), context, max_batches, device)
     }
 
     /// The last token's likeliest successor, after a window of the validation split.
