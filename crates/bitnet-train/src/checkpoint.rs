@@ -226,6 +226,22 @@ pub(crate) fn set_aside_from(run: &RunDir, first: usize) -> Result<Vec<String>, 
     Ok(names)
 }
 
+/// Removes what a kill left half-written, which would stay for good.
+pub(crate) fn clear_partial(run: &RunDir) -> Result<(), TrainError> {
+    // A folder that is not there has nothing in it.
+    let entries = fs::read_dir(run.checkpoints_path());
+    for entry in entries.into_iter().flatten().flatten() {
+        if entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with("partial-step-")
+        {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// All checkpoints, oldest first: the folders named `step-…`.
 fn all(run: &RunDir) -> Result<Vec<(usize, PathBuf)>, TrainError> {
     let folder = run.checkpoints_path();

@@ -4,7 +4,7 @@ use bitnet_config::{OptimConfig, OptimOverride, RunConfig};
 use bitnet_models::Network;
 use burn::tensor::Device;
 
-use crate::checkpoint::{Checkpoint, set_aside_from};
+use crate::checkpoint::{Checkpoint, clear_partial, set_aside_from};
 use crate::export::withdraw;
 use crate::optimizer::AdamW;
 use crate::seal::Seal;
@@ -39,6 +39,7 @@ pub(crate) fn go_on<T: Task>(
             "a checkpoint of a later step is now checkpoints/{name}, and not used any more"
         ));
     }
+    clear_partial(run)?;
     run.write_config(config)?;
     // The seal is of the new settings now.
     identity = Identity::of(run, identity.data)?;

@@ -166,6 +166,8 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before_it() {
         setup.train(&run, None, usize::MAX).unwrap();
         let newest = Checkpoint::latest(&run).unwrap();
         fs::write(newest.path().join(file), b"").unwrap();
+        // A kill while the next one was written.
+        fs::create_dir(run.path().join("checkpoints/partial-step-00000006")).unwrap();
         let all = Checkpoint::newest_first(&run).unwrap();
         let (model, _, notes) = setup.train_with_notes(&run, all, usize::MAX).unwrap();
         let told = notes
