@@ -182,7 +182,7 @@ fn folders_that_are_no_run() {
         ("folder", "neither config.toml"),
         ("nowhere", "not a run directory"),
     ] {
-        place.fails(&["eval", path], &[path, "not a run directory"]);
+        place.fails(&["eval", path], &[path, says]);
         place.fails(&["generate", path, "--prompt", "a"], &[path, says]);
         place.fails(
             &["train", DEBUG, "--run-dir", path, "--resume", "auto"],
