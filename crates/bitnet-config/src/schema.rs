@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use bitnet_models::ModelConfig;
+use bitnet_models::{ModelConfig, float::RopeScaling};
 use toml::{Table, Value};
 
 use crate::{DataConfig, OptimConfig, OptimOverride, RunConfig, TrainConfig};
@@ -34,6 +34,14 @@ fn complete() -> RunConfig {
             num_decoder_layers: Some(2),
             width_multiple: Some(1.5),
             head_dim: Some(32),
+            // The kind with the most keys.
+            rope_scaling: Some(RopeScaling::Yarn {
+                factor: 2.0,
+                original_max_position_embeddings: 256,
+                attention_factor: Some(1.0),
+                beta_fast: 32.0,
+                beta_slow: 1.0,
+            }),
             ..ModelConfig::default()
         },
         data: DataConfig {

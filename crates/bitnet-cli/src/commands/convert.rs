@@ -151,7 +151,10 @@ impl Verified {
         let most = before.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let least = before.iter().copied().fold(f32::INFINITY, f32::min);
         // NaN is larger than any error.
-        let worse = |most: f32, error: f32| if error <= most { most } else { error };
+        let worse = |most: f32, error: f32| match most.is_nan() || error <= most {
+            true => most,
+            false => error,
+        };
         let pairs = before.iter().zip(after);
         let error = match before.len() == after.len() {
             true => pairs.map(|(a, b)| (a - b).abs()).fold(0.0, worse),
