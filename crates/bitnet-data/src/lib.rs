@@ -8,7 +8,7 @@
 //! 3. *What does step `t` see?* Random windows that depend on the seed and on `t` only: [`BatchSampler`]. Twin runs see
 //!    the same data, and a resumed run continues where it stopped.
 //! 4. *What does the loss mean?* The mean over [`evaluation_windows`], which predict every token but the first exactly
-//!    once. [`Corpus::bits_per_byte`] makes it comparable across tokenizers.
+//!    once. [`Evaluated::bits_per_byte`] makes it comparable across tokenizers.
 //!
 //! For a first run there is a text that needs no download: [`stories`] writes a small language with agreement, memory
 //! and arithmetic in it, and probes that ask a trained model about them.
