@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use anyhow::bail;
+use bitnet_config::Task;
 use bitnet_load::{Activations, Checkpoint};
 use bitnet_models::engine::Engine;
 use bitnet_models::{
     ActivationQuantizer, Granularity, LinearKind, ModelConfig, Purpose, Transformer,
 };
-use bitnet_train::{Backend, RunDir};
+use bitnet_train::{Backend, RunDir, load_exported};
 use burn::tensor::Device;
 
 use crate::args::{self, EngineArgs};
@@ -116,4 +117,34 @@ pub fn with_activations(checkpoint: Checkpoint, args: &EngineArgs) -> Checkpoint
         Some(args::Activations::Int8) => checkpoint.with_activations(ActivationQuantizer::Int8),
         Some(args::Activations::Float) => checkpoint.with_activations(ActivationQuantizer::Float),
     }
+}
+
+/// The engine of a run's exported model or of a model file, with its flags. `what` says what it is for, in errors.
+///
+/// # Errors
+/// If the run is of another task, or the engine refuses the model or the options.
+pub fn any_engine(
+    location: Location,
+    args: &EngineArgs,
+    threads: usize,
+    what: &str,
+) -> anyhow::Result<Engine> {
+    let run = match location {
+        Location::File(checkpoint) => {
+            return engine(&with_activations(*checkpoint, args), args, threads);
+        }
+        Location::Run(run) => run,
+    };
+    setup::refuse_activations(args)?;
+    let task = run.config()?.task;
+    if task != Task::Lm {
+        bail!(
+            "{}: task = \"{}\"; {what} language models",
+            run.path().display(),
+            task.name()
+        );
+    }
+    setup::note_of_export(&run)?;
+    let model: Transformer = load_exported(&run, &Default::default())?;
+    Ok(model.engine(setup::engine_options(args, threads)?)?)
 }

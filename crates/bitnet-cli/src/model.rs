@@ -4,7 +4,6 @@ use std::path::Path;
 
 use anyhow::bail;
 use bitnet_config::Task;
-use bitnet_formats::ModelFile;
 use bitnet_load::Checkpoint;
 use bitnet_models::{EngineRunner, Runner, TensorRunner, Transformer};
 use bitnet_text::TextModel;
@@ -91,9 +90,8 @@ fn open_file(checkpoint: Checkpoint, how: &HowToRun<'_>) -> anyhow::Result<Opene
 
 /// The text side of a model alone, also of one that does not run here.
 pub fn open_text(path: &Path) -> anyhow::Result<TextModel> {
-    let is_file = path.is_file() || path.join("config.json").exists();
-    if is_file && !path.join("config.toml").exists() {
-        return Ok(TextModel::from_model_file(&ModelFile::open(path)?)?);
-    }
-    Ok(TextModel::from_run(RunDir::open(path)?.tokenizer()?))
+    Ok(match Location::open(path)? {
+        Location::Run(run) => TextModel::from_run(run.tokenizer()?),
+        Location::File(checkpoint) => TextModel::from_model_file(checkpoint.file())?,
+    })
 }

@@ -284,6 +284,7 @@ impl Subject {
                 task.name()
             );
         }
+        setup::note_of_export(&run)?;
         Ok(Self::Run(run))
     }
 }

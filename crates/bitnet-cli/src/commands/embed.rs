@@ -3,17 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use bitnet_config::Task;
-use bitnet_models::Transformer;
 use bitnet_models::engine::Engine;
 use bitnet_text::TextModel;
-use bitnet_train::load_exported;
 use serde::Serialize;
 
 use super::Outcome;
 use crate::args::{EmbedArgs, Format, Pooling};
 use crate::location::{self, Location};
-use crate::{output, prompt, setup};
+use crate::{model, output, prompt, setup};
 
 /// A line of the output.
 #[derive(Serialize)]
@@ -115,31 +112,15 @@ fn texts(args: &EmbedArgs) -> anyhow::Result<Vec<String>> {
 
 fn open(args: &EmbedArgs) -> anyhow::Result<(Engine, TextModel)> {
     setup::set_threads(args.threads)?;
-    match Location::open(&args.model)? {
-        Location::File(checkpoint) => {
-            let text = TextModel::from_model_file(checkpoint.file())?;
-            let checkpoint = location::with_activations(*checkpoint, &args.engine);
-            let engine = location::engine(&checkpoint, &args.engine, args.threads)?;
-            Ok((engine, text))
-        }
-        Location::Run(run) => {
-            setup::refuse_activations(&args.engine)?;
-            let task = run.config()?.task;
-            if task != Task::Lm {
-                bail!(
-                    "{}: task = \"{}\"; embeddings are made by language models",
-                    args.model.display(),
-                    task.name()
-                );
-            }
-            let model: Transformer = load_exported(&run, &Default::default())?;
-            let options = setup::engine_options(&args.engine, args.threads)?;
-            Ok((
-                model.engine(options)?,
-                TextModel::from_run(run.tokenizer()?),
-            ))
-        }
-    }
+    let text = model::open_text(&args.model)?;
+    let location = Location::open(&args.model)?;
+    let engine = location::any_engine(
+        location,
+        &args.engine,
+        args.threads,
+        "embeddings are made by",
+    )?;
+    Ok((engine, text))
 }
 
 /// An array `[texts, hidden_size]` of f32, format 1.0 of numpy's npy; the file appears when it is whole.

@@ -3,10 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::bail;
-use bitnet_config::Task;
-use bitnet_models::Transformer;
 use bitnet_models::engine::{DenseFormat, Engine, FloatFormat};
-use bitnet_train::load_exported;
 use serde::Serialize;
 
 use super::Outcome;
@@ -58,25 +55,8 @@ fn engine(args: &LogitsArgs) -> anyhow::Result<Engine> {
         kv_cache: args.engine.kv_cache.or(Some(FloatFormat::F32)),
         ..args.engine.clone()
     };
-    match Location::open(&args.model)? {
-        Location::File(checkpoint) => {
-            let checkpoint = location::with_activations(*checkpoint, &options);
-            location::engine(&checkpoint, &options, args.threads)
-        }
-        Location::Run(run) => {
-            setup::refuse_activations(&options)?;
-            let task = run.config()?.task;
-            if task != Task::Lm {
-                bail!(
-                    "{}: task = \"{}\"; logits are those of language models",
-                    args.model.display(),
-                    task.name()
-                );
-            }
-            let model: Transformer = load_exported(&run, &Default::default())?;
-            Ok(model.engine(setup::engine_options(&options, args.threads)?)?)
-        }
-    }
+    let location = Location::open(&args.model)?;
+    location::any_engine(location, &options, args.threads, "logits are those of")
 }
 
 /// A line for each position: the likeliest ids with their logits.
