@@ -3,16 +3,21 @@
 use std::{error::Error, fs, io, path::Path, process::Command};
 
 /// The internal crates that each library may depend on. Binaries may depend on any.
-const ARROWS: [(&str, &str); 13] = [
+const ARROWS: [(&str, &str); 15] = [
     ("bitnet-kernels", ""),
     ("bitnet-engine", "bitnet-kernels"),
     ("bitnet-formats", "bitnet-kernels"),
     ("bitnet-load", "bitnet-engine bitnet-formats bitnet-kernels"),
     ("bitnet-nn", "bitnet-kernels"),
-    ("bitnet-models", "bitnet-engine bitnet-kernels bitnet-nn"),
+    (
+        "bitnet-models",
+        "bitnet-engine bitnet-generate bitnet-kernels bitnet-nn",
+    ),
     ("bitnet-config", "bitnet-models"),
     ("bitnet-data", ""),
     ("bitnet-text", "bitnet-data bitnet-formats"),
+    ("bitnet-generate", "bitnet-engine"),
+    ("bitnet-serve", "bitnet-engine bitnet-generate bitnet-text"),
     ("bitnet-results", ""),
     ("bitnet-report", "bitnet-results"),
     (

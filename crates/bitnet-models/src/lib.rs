@@ -20,13 +20,13 @@ mod projection;
 mod residual;
 mod rope;
 mod runner;
-mod sample;
 mod seq2seq;
 mod to_engine;
 mod transformer;
 
 pub use attention::MultiHeadAttention;
 pub use bitnet_engine as engine;
+pub use bitnet_generate::{Sampler, Sampling, SamplingError, argmax};
 pub use bitnet_nn::float;
 pub use bitnet_nn::{
     ActivationQuantizer, DeviceLimits, Granularity, Quantization, TernaryWord, WeightQuantizer,
@@ -52,7 +52,6 @@ pub use positions::Positions;
 pub use projection::Projection;
 pub use residual::Residual;
 pub use runner::{EngineRunner, Runner, TensorRunner};
-pub use sample::{Sampler, Sampling, SamplingError, argmax};
 pub use seq2seq::{BeamSearch, Decoder, DecoderLayer, Decoding, EncoderDecoder, Hypothesis};
 pub use to_engine::{NotOnEngine, ToEngineError};
 pub use transformer::{Block, Transformer};

@@ -1,7 +1,6 @@
 //! `bitnet chat MODEL`
 
 mod commands;
-#[cfg(feature = "line-editing")]
 mod editor;
 mod input;
 
@@ -76,7 +75,6 @@ pub fn run(args: ChatArgs) -> anyhow::Result<Outcome> {
     loop {
         let line = match input.line()? {
             Line::Text(line) => line,
-            #[cfg(feature = "line-editing")]
             Line::Interrupted => {
                 output::say(format_args!("Ctrl-D or /quit ends"));
                 continue;

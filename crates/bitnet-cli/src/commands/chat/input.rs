@@ -4,7 +4,6 @@ use std::io::{self, BufRead, Read};
 
 use anyhow::{Context, bail};
 
-#[cfg(feature = "line-editing")]
 use super::editor::Editor;
 
 /// Bytes of the longest line.
@@ -13,11 +12,8 @@ const MOST: u64 = 64 << 20;
 /// Where lines come from.
 pub enum Input {
     /// A terminal with editing and a history.
-    #[cfg(feature = "line-editing")]
     Editor(Editor),
-    /// A terminal as it is.
-    #[cfg(not(feature = "line-editing"))]
-    Terminal,
+    /// Anything else.
     Pipe,
 }
 
@@ -25,7 +21,6 @@ pub enum Input {
 pub enum Line {
     Text(String),
     /// Ctrl-C, which clears the line.
-    #[cfg(feature = "line-editing")]
     Interrupted,
     /// Ctrl-D, or the end of the pipe.
     End,
@@ -34,10 +29,7 @@ pub enum Line {
 impl Input {
     pub fn new(interactive: bool) -> anyhow::Result<Self> {
         match interactive {
-            #[cfg(feature = "line-editing")]
             true => Editor::new().map(Self::Editor),
-            #[cfg(not(feature = "line-editing"))]
-            true => Ok(Self::Terminal),
             false => Ok(Self::Pipe),
         }
     }
@@ -63,17 +55,8 @@ impl Input {
     }
 
     fn read(&mut self, prompt: &str) -> anyhow::Result<Line> {
-        match self {
-            #[cfg(feature = "line-editing")]
-            Self::Editor(editor) => return editor.read(prompt),
-            #[cfg(not(feature = "line-editing"))]
-            Self::Terminal => {
-                use std::io::Write;
-                // The prompt is no part of the chat.
-                let mut terminal = io::stderr().lock();
-                write!(terminal, "{prompt}").and_then(|()| terminal.flush())?;
-            }
-            Self::Pipe => {}
+        if let Self::Editor(editor) = self {
+            return editor.read(prompt);
         }
         let mut bytes = Vec::new();
         let stdin = io::stdin().lock();
