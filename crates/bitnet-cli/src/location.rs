@@ -13,7 +13,7 @@ use bitnet_train::{Backend, RunDir, load_exported};
 use burn::tensor::Device;
 
 use crate::args::{self, EngineArgs};
-use crate::{output, setup};
+use crate::{engine, output, run_folder};
 
 /// What MODEL names.
 pub enum Location {
@@ -53,7 +53,7 @@ pub fn engine(
     threads: usize,
 ) -> anyhow::Result<Engine> {
     tell(checkpoint);
-    let options = setup::engine_options(args, threads)?;
+    let options = engine::options(args, threads)?;
     Ok(checkpoint.engine(options)?)
 }
 
@@ -79,7 +79,7 @@ pub fn on_engine(backend: Backend, args: &EngineArgs) -> anyhow::Result<bool> {
         activations: None,
         ..args.clone()
     };
-    setup::asks_for_engine(backend, &engine_flags)?;
+    engine::asked_for(backend, &engine_flags)?;
     Ok(backend == Backend::Flex)
 }
 
@@ -135,7 +135,7 @@ pub fn any_engine(
         }
         Location::Run(run) => run,
     };
-    setup::refuse_activations(args)?;
+    engine::refuse_activations(args)?;
     let task = run.config()?.task;
     if task != Task::Lm {
         bail!(
@@ -144,7 +144,7 @@ pub fn any_engine(
             task.name()
         );
     }
-    setup::note_of_export(&run)?;
+    run_folder::note_of_export(&run)?;
     let model: Transformer = load_exported(&run, &Default::default())?;
-    Ok(model.engine(setup::engine_options(args, threads)?)?)
+    Ok(model.engine(engine::options(args, threads)?)?)
 }

@@ -10,8 +10,10 @@ use bitnet_text::TextModel;
 use bitnet_train::{RunDir, load_exported, load_latent};
 
 use crate::args::{DeviceArgs, DtypeArgs, EngineArgs};
+use crate::device;
+use crate::engine;
 use crate::location::{self, Location};
-use crate::setup;
+use crate::run_folder;
 
 /// A language model that is ready to run.
 pub struct Opened {
@@ -46,20 +48,20 @@ fn open_run(run: &RunDir, how: &HowToRun<'_>) -> anyhow::Result<Opened> {
             task.name()
         );
     }
-    setup::refuse_activations(how.engine)?;
-    setup::refuse_latent_engine(how.latent, how.engine)?;
+    engine::refuse_activations(how.engine)?;
+    engine::refuse_latent(how.latent, how.engine)?;
     let text = TextModel::from_run(run.tokenizer()?);
-    let device = setup::open_device(how.device)?;
+    let device = device::open(how.device)?;
     let model: Transformer = if how.latent {
         load_latent(run, &device)?
     } else {
-        setup::note_of_export(run)?;
+        run_folder::note_of_export(run)?;
         load_exported(run, &device)?
     };
-    let model = setup::with_dtype(model, how.activations, how.device.backend, &device)?;
+    let model = device::with_dtype(model, how.activations, how.device.backend, &device)?;
     let runner: Box<dyn Runner> = match how.latent {
         true => Box::new(TensorRunner::new(&model, &device)),
-        false => setup::runner(&model, &device, how.device, how.engine)?,
+        false => engine::runner(&model, &device, how.device, how.engine)?,
     };
     Ok(Opened { runner, text })
 }
@@ -69,19 +71,19 @@ fn open_file(checkpoint: Checkpoint, how: &HowToRun<'_>) -> anyhow::Result<Opene
         bail!("--latent is for runs; a model file has the weights that it has");
     }
     let text = TextModel::from_model_file(checkpoint.file())?;
-    setup::set_threads(how.device.threads)?;
+    device::set_threads(how.device.threads)?;
     let checkpoint = location::with_activations(checkpoint, how.engine);
     let backend = how.device.backend;
     let runner: Box<dyn Runner> = match location::on_engine(backend, how.engine)? {
         true => {
-            setup::refuse_dtype(how.activations, "is for GPUs; the CPU computes in f32")?;
+            device::refuse_dtype(how.activations, "is for GPUs; the CPU computes in f32")?;
             let engine = location::engine(&checkpoint, how.engine, how.device.threads)?;
             Box::new(EngineRunner::new(engine))
         }
         false => {
-            let device = setup::open_device(how.device)?;
+            let device = device::open(how.device)?;
             let model = location::transformer(&checkpoint, &device)?;
-            let model = setup::with_dtype(model, how.activations, backend, &device)?;
+            let model = device::with_dtype(model, how.activations, backend, &device)?;
             Box::new(TensorRunner::new(&model, &device))
         }
     };

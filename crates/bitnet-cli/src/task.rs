@@ -4,7 +4,7 @@ use bitnet_config::{RunConfig, Task as Kind};
 use bitnet_data::Tokenizer;
 use bitnet_train::{Classify, ClassifyVectors, LanguageModel, LayerRegression, Task, Translate};
 
-use crate::setup;
+use crate::corpus;
 
 /// Something to do with a task, whichever it is.
 pub trait Visitor {
@@ -24,7 +24,7 @@ pub fn open<V: Visitor>(
 ) -> anyhow::Result<V::Output> {
     match config.task {
         Kind::Lm => {
-            let corpus = setup::load_corpus(config)?;
+            let corpus = corpus::load(config)?;
             visitor.visit(config, &LanguageModel::new(config, &corpus)?)
         }
         Kind::Translate | Kind::Synthetic => {

@@ -25,7 +25,7 @@ use serde::Serialize;
 use super::Outcome;
 use crate::args::{BenchArgs, ConfigArgs, Dtype, Format, Linear};
 use crate::location::{self, Location};
-use crate::{output, setup};
+use crate::{configuration, device, engine, output, run_folder};
 
 /// One line of the result.
 #[derive(Serialize)]
@@ -70,12 +70,10 @@ pub fn run(args: BenchArgs) -> anyhow::Result<Outcome> {
     };
     let subject = Subject::open(&args)?;
     let uses_engine = match &subject {
-        Subject::Arch(model, quant) => {
-            setup::uses_engine(args.backend, &args.engine, model, quant)?
-        }
+        Subject::Arch(model, quant) => engine::runs(args.backend, &args.engine, model, quant)?,
         Subject::Run(run) => {
             let config = run.config()?;
-            setup::uses_engine(args.backend, &args.engine, &config.model, &config.quant)?
+            engine::runs(args.backend, &args.engine, &config.model, &config.quant)?
         }
         Subject::File(_) => location::on_engine(args.backend, &args.engine)?,
     };
@@ -116,9 +114,9 @@ fn on_engine(
     longest: usize,
     subject: &Subject,
 ) -> anyhow::Result<Vec<Row>> {
-    setup::refuse_dtype(args.activations, "is for GPUs; the CPU computes in f32")?;
-    setup::set_threads(args.threads[0])?;
-    let first = setup::engine_options(&args.engine, args.threads[0])?;
+    device::refuse_dtype(args.activations, "is for GPUs; the CPU computes in f32")?;
+    device::set_threads(args.threads[0])?;
+    let first = engine::options(&args.engine, args.threads[0])?;
     let (engine, linear) = match subject {
         Subject::Arch(model, quant) => {
             check(longest, model.max_position_embeddings)?;
@@ -147,7 +145,7 @@ fn on_engine(
     check(longest, runner.context())?;
     let mut rows = Vec::new();
     for &threads in &args.threads {
-        let options = setup::engine_options(&args.engine, threads)?;
+        let options = engine::options(&args.engine, threads)?;
         runner.engine.set_threads(options.threads)?;
         let macs = runner.engine.linear_macs();
         let (weights, block) = (runner.engine.read_bytes(), runner.engine.cache_bytes(32));
@@ -174,7 +172,7 @@ fn on_engine(
             )?;
             rows.push(Row {
                 threads: options.threads,
-                engine: Some(setup::describe_engine(&runner.engine)),
+                engine: Some(engine::describe(&runner.engine)),
                 model_bytes: runner.engine.weight_bytes(),
                 read_bytes_per_token: (test.generate > 0).then_some(bytes),
                 cache_bytes: Some(runner.engine.cache_bytes(longest)),
@@ -199,7 +197,7 @@ fn on_device(
             args.backend
         );
     };
-    setup::set_threads(threads)?;
+    device::set_threads(threads)?;
     let device = args.backend.device(args.device)?;
     let model = match subject {
         Subject::Arch(config, quant) => {
@@ -209,7 +207,7 @@ fn on_device(
         Subject::Run(run) => load_exported(run, &device)?,
         Subject::File(checkpoint) => location::transformer(checkpoint, &device)?,
     };
-    let model = setup::with_dtype(model, args.activations, args.backend, &device)?;
+    let model = device::with_dtype(model, args.activations, args.backend, &device)?;
     let linear = model.config().linear;
     let mut weights = Bytes(0);
     model.visit(&mut weights);
@@ -259,7 +257,7 @@ impl Subject {
                     "there is nothing to measure: give a run directory, a model file, or a shape with --arch CONFIG"
                 );
             }
-            setup::refuse_activations(&args.engine)?;
+            engine::refuse_activations(&args.engine)?;
             let (model, quant) = arch(args)?;
             return Ok(Self::Arch(Box::new(model), quant));
         };
@@ -275,7 +273,7 @@ impl Subject {
             }
             Location::Run(run) => run,
         };
-        setup::refuse_activations(&args.engine)?;
+        engine::refuse_activations(&args.engine)?;
         let task = run.config()?.task;
         if task != Task::Lm {
             bail!(
@@ -284,7 +282,7 @@ impl Subject {
                 task.name()
             );
         }
-        setup::note_of_export(&run)?;
+        run_folder::note_of_export(&run)?;
         Ok(Self::Run(run))
     }
 }
@@ -309,7 +307,7 @@ fn arch(args: &BenchArgs) -> anyhow::Result<(ModelConfig, QuantConfig)> {
         print_config: false,
         dry_run: false,
     };
-    let mut config = setup::load_config(args.arch.as_deref(), &overrides)?;
+    let mut config = configuration::load(args.arch.as_deref(), &overrides)?;
     match args.linear {
         Some(Linear::Ternary) => config.model.linear = LinearKind::Ternary,
         Some(Linear::Float) => config.model.linear = LinearKind::Float,

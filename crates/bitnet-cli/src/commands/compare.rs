@@ -15,24 +15,24 @@ use bitnet_train::Task;
 use super::Outcome;
 use crate::args::{CompareArgs, Format};
 use crate::worker::Processes;
-use crate::{interrupt, machine, output, setup, task};
+use crate::{configuration, device, interrupt, machine, output, run_folder, task};
 
 pub fn run(args: CompareArgs) -> anyhow::Result<Outcome> {
-    let mut config = setup::load_config(args.config.as_deref(), &args.overrides)?;
+    let mut config = configuration::load(args.config.as_deref(), &args.overrides)?;
     if args.overrides.print_config {
         output::piece(&config.to_toml()?)?;
         return Ok(Outcome::Done);
     }
     // Everything that can be wrong with the input is found here, before the first step of the first model.
     bitnet_train::check_training(&config, args.device.backend)?;
-    setup::set_threads(args.device.threads)?;
-    let device = setup::open_device(&args.device)?;
+    device::set_threads(args.device.threads)?;
+    let device = device::open(&args.device)?;
     let data = task::open(&mut config, None, Check)?;
     config
         .model
         .check_device(false, &device.clone().autodiff())?;
-    let device_name = setup::device_name(args.device.backend, &device);
-    let dir = setup::new_run_dir(args.run_dir.clone(), &config.name);
+    let device_name = device::name(args.device.backend, &device);
+    let dir = run_folder::fresh(args.run_dir.clone(), &config.name);
     if args.overrides.dry_run {
         output::line(&format!(
             "would train a float and a ternary model for {} steps each on {data}, {} on {device_name}, in {}",

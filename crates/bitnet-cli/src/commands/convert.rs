@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::Outcome;
 use crate::args::{ConvertArgs, Format};
 use crate::location::Location;
-use crate::{output, setup};
+use crate::{output, run_folder};
 
 /// Token ids that `--verify` reads.
 const VERIFIED: usize = 32;
@@ -96,7 +96,7 @@ fn exported(run: &RunDir) -> anyhow::Result<ModelFile> {
             task.name()
         );
     }
-    setup::note_of_export(run)?;
+    run_folder::note_of_export(run)?;
     let model: Transformer = load_exported(run, &Default::default())?;
     let (shape, source) = model.source()?;
     let pieces = match run.tokenizer()? {

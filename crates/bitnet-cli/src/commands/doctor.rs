@@ -92,7 +92,7 @@ fn cpu() -> Cpu {
         .iter()
         .filter(|strategy| strategy.require(kernel).is_ok());
     Cpu {
-        model: crate::setup::cpu_model(),
+        model: crate::machine::cpu(),
         threads: rayon::current_num_threads(),
         features: features(),
         kernel: kernel.to_string(),
@@ -166,7 +166,7 @@ fn describe(backend: Backend, device: &Device) -> DeviceReport {
     DeviceReport {
         name: match backend {
             Backend::Flex | Backend::NdArray => "CPU".to_owned(),
-            Backend::Wgpu | Backend::Cuda => crate::setup::device_name(backend, device),
+            Backend::Wgpu | Backend::Cuda => crate::device::name(backend, device),
         },
         limits: device_limits(device).map(|limits| Limits {
             binding_bytes: limits.binding_bytes,

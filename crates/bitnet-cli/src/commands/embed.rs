@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Outcome;
 use crate::args::{EmbedArgs, Format, Pooling};
 use crate::location::{self, Location};
-use crate::{model, output, prompt, setup};
+use crate::{device, model, output, prompt};
 
 /// A line of the output.
 #[derive(Serialize)]
@@ -111,7 +111,7 @@ fn texts(args: &EmbedArgs) -> anyhow::Result<Vec<String>> {
 }
 
 fn open(args: &EmbedArgs) -> anyhow::Result<(Engine, TextModel)> {
-    setup::set_threads(args.threads)?;
+    device::set_threads(args.threads)?;
     let text = model::open_text(&args.model)?;
     let location = Location::open(&args.model)?;
     let engine = location::any_engine(

@@ -13,7 +13,7 @@ use burn::tensor::Device;
 use super::Outcome;
 use crate::args::{EvalArgs, Format};
 use crate::location::{self, Location};
-use crate::{output, prompt, setup, task};
+use crate::{corpus, device, engine, output, prompt, run_folder, task};
 
 pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
     if matches!(args.output.output, Format::Md | Format::Csv) {
@@ -23,9 +23,9 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
         Location::Run(run) => run,
         Location::File(checkpoint) => return score_file(&args, *checkpoint),
     };
-    setup::refuse_activations(&args.engine)?;
+    engine::refuse_activations(&args.engine)?;
     let mut config = run.config()?;
-    let device = setup::open_device(&args.device)?;
+    let device = device::open(&args.device)?;
     if config.task != Kind::Lm {
         return score_task(&args, &run, &mut config, &device);
     }
@@ -33,7 +33,7 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
     let corpus = match &args.data {
         Some(path) => Corpus::read_to_evaluate(path, run.tokenizer()?)?,
         None => {
-            let corpus = setup::load_corpus(&mut config)?;
+            let corpus = corpus::load(&mut config)?;
             if corpus.tokenizer != run.tokenizer()? {
                 bail!(
                     "{}: the text has other characters than when the model was trained on it; give the original with \
@@ -58,16 +58,16 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
             corpus.validation.len()
         );
     }
-    setup::refuse_latent_engine(args.latent, &args.engine)?;
+    engine::refuse_latent(args.latent, &args.engine)?;
     let model: Transformer = if args.latent {
         load_latent(&run, &device)?
     } else {
-        setup::note_of_export(&run)?;
+        run_folder::note_of_export(&run)?;
         load_exported(&run, &device)?
     };
-    let model = setup::with_dtype(model, args.activations, args.device.backend, &device)?;
-    let evaluation = if setup::asks_for_engine(args.device.backend, &args.engine)? {
-        let options = setup::engine_options(&args.engine, args.device.threads)?;
+    let model = device::with_dtype(model, args.activations, args.device.backend, &device)?;
+    let evaluation = if engine::asked_for(args.device.backend, &args.engine)? {
+        let options = engine::options(&args.engine, args.device.threads)?;
         evaluate_engine(&mut model.engine(options)?, corpus.evaluated(), context)?
     } else {
         evaluate(&model, corpus.evaluated(), context, 0, &device)?
@@ -117,7 +117,7 @@ fn score_file(args: &EvalArgs, checkpoint: Checkpoint) -> anyhow::Result<Outcome
     if context == 0 || context > positions {
         bail!("--context {context} is out of range: the model takes 1 to {positions}");
     }
-    let device = setup::open_device(&args.device)?;
+    let device = device::open(&args.device)?;
     let checkpoint = location::with_activations(checkpoint, &args.engine);
     let evaluated = Evaluated {
         tokens: &tokens,
@@ -126,13 +126,13 @@ fn score_file(args: &EvalArgs, checkpoint: Checkpoint) -> anyhow::Result<Outcome
     let backend = args.device.backend;
     let evaluation = match location::on_engine(backend, &args.engine)? {
         true => {
-            setup::refuse_dtype(args.activations, "is for GPUs; the CPU computes in f32")?;
+            device::refuse_dtype(args.activations, "is for GPUs; the CPU computes in f32")?;
             let mut engine = location::engine(&checkpoint, &args.engine, args.device.threads)?;
             evaluate_engine(&mut engine, evaluated, context)?
         }
         false => {
             let model = location::transformer(&checkpoint, &device)?;
-            let model = setup::with_dtype(model, args.activations, backend, &device)?;
+            let model = device::with_dtype(model, args.activations, backend, &device)?;
             evaluate(&model, evaluated, context, 0, &device)?
         }
     };
@@ -156,12 +156,12 @@ fn score_task(
             config.task.name()
         );
     }
-    if setup::asks_for_engine(args.device.backend, &args.engine)? {
+    if engine::asked_for(args.device.backend, &args.engine)? {
         bail!(
             "--kernel, --strategy, --layout, --head and --kv-cache are for language models on the CPU engine; leave them out"
         );
     }
-    setup::refuse_dtype(args.activations, "is for language models; leave it out")?;
+    device::refuse_dtype(args.activations, "is for language models; leave it out")?;
     let score = Score {
         run,
         device,
@@ -188,7 +188,7 @@ impl task::Visitor for Score<'_> {
         let model: T::Model = match self.latent {
             true => load_latent(self.run, self.device)?,
             false => {
-                setup::note_of_export(self.run)?;
+                run_folder::note_of_export(self.run)?;
                 load_exported(self.run, self.device)?
             }
         };

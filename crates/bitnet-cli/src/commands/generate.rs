@@ -15,7 +15,7 @@ use crate::answer::{self, Request};
 use crate::args::{Format, GenerateArgs};
 use crate::location::Location;
 use crate::model::{self, HowToRun};
-use crate::{output, prompt, sampling, setup};
+use crate::{device, output, prompt, run_folder, sampling};
 
 const NEW_TOKENS: usize = 128;
 
@@ -129,7 +129,7 @@ fn translate_prompt(
              configuration"
         );
     }
-    setup::refuse_dtype(args.activations, "is for language models; leave it out")?;
+    device::refuse_dtype(args.activations, "is for language models; leave it out")?;
     if let Some(flag) = args.engine.given() {
         bail!(
             "{flag} is for language models; this run (task = \"{task}\") computes on Burn's tensors"
@@ -142,11 +142,11 @@ fn translate_prompt(
             "the prompt has {tokens} tokens, the model reads 1 to {most} (data.max_length, with the end mark)"
         );
     }
-    let device = setup::open_device(&args.device)?;
+    let device = device::open(&args.device)?;
     let model: EncoderDecoder = match args.latent {
         true => load_latent(run, &device)?,
         false => {
-            setup::note_of_export(run)?;
+            run_folder::note_of_export(run)?;
             load_exported(run, &device)?
         }
     };

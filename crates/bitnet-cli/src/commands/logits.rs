@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Outcome;
 use crate::args::{EngineArgs, Format, LogitsArgs};
 use crate::location::{self, Location};
-use crate::{output, setup};
+use crate::{device, output};
 
 /// Ids of a position that the text shows.
 const SHOWN: usize = 8;
@@ -48,7 +48,7 @@ pub fn run(args: LogitsArgs) -> anyhow::Result<Outcome> {
 }
 
 fn engine(args: &LogitsArgs) -> anyhow::Result<Engine> {
-    setup::set_threads(args.threads)?;
+    device::set_threads(args.threads)?;
     // Exact, unless something else was asked for.
     let options = EngineArgs {
         head: args.engine.head.or(Some(DenseFormat::F32)),

@@ -19,10 +19,10 @@ use burn::tensor::Device;
 
 use super::Outcome;
 use crate::args::MeasureArgs;
-use crate::{output, setup, task};
+use crate::{corpus, device, output, task};
 
 pub fn run(args: MeasureArgs) -> anyhow::Result<Outcome> {
-    let device = setup::open_device(&args.device)?;
+    let device = device::open(&args.device)?;
     if args.turns {
         output::json(&turns::measure(&args, &device)?)?;
         return Ok(Outcome::Done);
@@ -38,7 +38,7 @@ fn one(run: &RunDir, args: &MeasureArgs, device: &Device) -> anyhow::Result<Meas
     if config.task != Kind::Lm {
         return task::open(&mut config, run.known_tokenizer()?, OneRun { run, device });
     }
-    let corpus = setup::load_corpus(&mut config)?;
+    let corpus = corpus::load(&mut config)?;
     let language_model = LanguageModel::new(&config, &corpus)?;
     // Inference on the engine, where it runs there, and its memory.
     let (text, peak_rss_bytes) = text::measure(run, &corpus, &config, args, device)?;

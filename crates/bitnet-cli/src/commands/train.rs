@@ -14,14 +14,14 @@ use burn::module::Module;
 use super::Outcome;
 use crate::args::{Format, TrainArgs};
 use crate::progress::Display;
-use crate::{interrupt, output, setup, task};
+use crate::{configuration, device, interrupt, output, run_folder, task};
 
 pub fn run(args: TrainArgs) -> anyhow::Result<Outcome> {
     crate::allocator::keep_freed_memory();
     if matches!(args.output.output, Format::Md | Format::Csv) {
         bail!("`bitnet train` writes text or json");
     }
-    let mut config = setup::load_config(Some(&args.config), &args.overrides)?;
+    let mut config = configuration::load(Some(&args.config), &args.overrides)?;
     if args.overrides.print_config {
         output::piece(&config.to_toml()?)?;
         return Ok(Outcome::Done);
@@ -36,7 +36,7 @@ pub fn run(args: TrainArgs) -> anyhow::Result<Outcome> {
         strategy.train_by()?;
     }
     // Before the data, which is cut into tokens on all threads.
-    setup::set_threads(args.device.threads)?;
+    device::set_threads(args.device.threads)?;
     let tokenizer = match (&args.resume, &args.run_dir) {
         (Some(_), Some(path)) => RunDir::open(path)?.known_tokenizer()?,
         _ => None,
@@ -53,13 +53,13 @@ impl task::Visitor for Train {
 
     fn visit<T: Task>(self, config: &RunConfig, task: &T) -> anyhow::Result<Outcome> {
         let Train(args) = self;
-        let device = setup::open_device(&args.device)?;
+        let device = device::open(&args.device)?;
         config
             .model
             .check_device(false, &device.clone().autodiff())?;
         task.prepare(&device)?;
         if args.overrides.dry_run {
-            let path = setup::new_run_dir(args.run_dir, &config.name);
+            let path = run_folder::fresh(args.run_dir, &config.name);
             let model = task.model(&device)?;
             output::line(&format!(
                 "would train {} parameters for {} steps on {} in {}",
@@ -85,7 +85,7 @@ impl task::Visitor for Train {
                 (run, resume)
             }
             (_, asked) => {
-                let path = setup::reserve_run_dir(asked, &config.name)?;
+                let path = run_folder::reserve(asked, &config.name)?;
                 let run = RunDir::create(path, config, task.tokenizer(), task.label_names())?;
                 (run, Vec::new())
             }

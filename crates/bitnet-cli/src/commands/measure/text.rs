@@ -12,7 +12,7 @@ use bitnet_train::{
 use burn::tensor::Device;
 
 use crate::args::MeasureArgs;
-use crate::setup;
+use crate::engine;
 
 /// Measures the exported model, and the peak memory of generating with it.
 pub fn measure(
@@ -23,7 +23,7 @@ pub fn measure(
     device: &Device,
 ) -> anyhow::Result<(TextMeasures, Option<u64>)> {
     let model: Transformer = load_exported(run, device)?;
-    let mut runner = setup::runner(&model, device, &args.device, &args.engine)?;
+    let mut runner = engine::runner(&model, device, &args.device, &args.engine)?;
     time_inference(
         &mut *runner,
         &timing_prompt(config),
@@ -36,17 +36,17 @@ pub fn measure(
         ..TextMeasures::default()
     };
     drop(runner);
-    if setup::uses_engine(
+    if engine::runs(
         args.device.backend,
         &args.engine,
         &config.model,
         &config.quant,
     )? {
-        let options = setup::engine_options(&args.engine, args.device.threads)?;
+        let options = engine::options(&args.engine, args.device.threads)?;
         let mut engine = model.engine(options)?;
         text.engine_loss =
             Some(evaluate_engine(&mut engine, corpus.evaluated(), config.train.context)?.loss);
-        text.engine = Some(setup::describe_engine(&engine));
+        text.engine = Some(engine::describe(&engine));
     }
     if config.model.linear == LinearKind::Ternary {
         let latent: Transformer = load_latent(run, device)?;

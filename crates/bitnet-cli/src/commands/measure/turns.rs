@@ -19,7 +19,7 @@ use burn::tensor::Device;
 
 use super::text::timing_prompt;
 use crate::args::MeasureArgs;
-use crate::{contention, setup, task};
+use crate::{contention, corpus, engine, task};
 
 /// What is timed is repeated until this has passed: much longer than a tick of the scheduler.
 const SHORTEST: Duration = Duration::from_millis(50);
@@ -123,10 +123,10 @@ fn hold(path: &Path, args: &MeasureArgs, device: &Device, turns: Asked) -> anyho
         };
         return task::open(&mut config, tokenizer, model);
     }
-    let corpus = setup::load_corpus(&mut config)?;
+    let corpus = corpus::load(&mut config)?;
     let task = LanguageModel::new(&config, &corpus)?;
     let model: Transformer = load_exported(&run, device)?;
-    let mut runner = setup::runner(&model, device, &args.device, &args.engine)?;
+    let mut runner = engine::runner(&model, device, &args.device, &args.engine)?;
     let (prompt, decode) = (timing_prompt(&config), config.compare.decode_tokens);
     let mut steps = steps(args.steps, &config, &task, device)?;
     turns.serve(|| {
