@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use crate::charts::Figure;
+use crate::headline::Tile;
 use crate::svg::Placement;
 use crate::table::Table;
-use crate::twins::Tile;
 
 /// A report.
 #[derive(Serialize)]

@@ -5,8 +5,11 @@
 //! float one had a teacher; or any, where there is no such variant. The names are always given, so that nobody takes one
 //! pair for another.
 
+mod twins;
+
+pub(crate) use twins::{Tile, tiles};
+
 use crate::numbers::{self, Style};
-use crate::twins;
 use crate::winner::{ranking, winner};
 use bitnet_results::statistics::{Spread, gap};
 use bitnet_results::{Experiment, Linear, Variant};
@@ -81,7 +84,7 @@ pub(crate) fn of_groups(experiment: &Experiment, say: impl Fn(&Experiment) -> St
 /// Groups have theirs one after the other.
 pub fn headline(experiment: &Experiment) -> String {
     if let Some((float, ternary)) = experiment.twins() {
-        return twins::headline(experiment, float, ternary);
+        return twins::sentence(experiment, float, ternary);
     }
     if experiment.is_grouped() {
         return of_groups(experiment, headline);

@@ -71,11 +71,11 @@ mod notes;
 mod numbers;
 mod page;
 mod render;
+mod speeds;
 pub mod svg;
 pub mod table;
 pub mod tables;
 mod templates;
-mod twins;
 mod winner;
 
 pub use headline::headline;

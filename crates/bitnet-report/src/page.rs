@@ -8,11 +8,10 @@ use bitnet_results::{Experiment, Sample};
 
 use crate::charts::{self, Group};
 use crate::document::{Block, Document, Section, Written};
-use crate::headline::headline;
+use crate::headline::{headline, tiles};
 use crate::notes;
 use crate::table::Table;
 use crate::tables;
-use crate::twins;
 
 /// The document, and its pictures.
 pub(crate) fn document(experiment: &Experiment) -> (Document, Vec<Group>) {
@@ -105,7 +104,7 @@ pub(crate) fn document(experiment: &Experiment) -> (Document, Vec<Group>) {
         title: experiment.heading().to_owned(),
         kicker: kicker.join(" · "),
         headline: headline(experiment),
-        tiles: twins::tiles(experiment),
+        tiles: tiles(experiment),
         sections: sections.0,
     };
     (document, groups)

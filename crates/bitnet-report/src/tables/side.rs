@@ -6,8 +6,8 @@ use bitnet_results::{Experiment, Run, Speed, TextMeasures, Variant};
 use super::{label, none, positive, unit};
 use crate::format;
 use crate::numbers::{self, Style};
+use crate::speeds::{self, Compared};
 use crate::table::{Cell, Section, Table};
-use crate::twins::{self, Compared};
 
 /// Which of two values is the better one.
 #[derive(Clone, Copy)]
@@ -410,14 +410,14 @@ impl<'a> Rows<'a> {
         let outcome = self
             .experiment
             .twins()
-            .and_then(|pair| twins::compared(self.experiment, pair, of));
+            .and_then(|pair| speeds::compared(self.experiment, pair, of));
         let (last, best) = match outcome {
             None => (Cell::text(""), None),
             Some(Compared::Known(ratio, interval)) => {
                 let text = format!(
                     "{} ({})",
                     format::ratio(ratio.median),
-                    twins::range(interval)
+                    speeds::range(interval)
                 );
                 (
                     Cell::number(text, ratio.median),
@@ -425,7 +425,7 @@ impl<'a> Rows<'a> {
                 )
             }
             Some(Compared::Alike(interval)) => (
-                Cell::text(format!("even ({})", twins::range(interval))),
+                Cell::text(format!("even ({})", speeds::range(interval))),
                 None,
             ),
             Some(Compared::Open) => (Cell::text("open"), None),

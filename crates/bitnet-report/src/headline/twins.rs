@@ -1,18 +1,13 @@
 //! A comparison in words: the ternary variant against the float one. Every sentence is computed, its direction
 //! included: ternary may win or lose.
-//!
-//! Speeds are compared by [`Ratio`]s over turns. Where the turns do not agree, or other programs kept the processor busy
-//! meanwhile, the sentence says that and gives no number.
 
-use bitnet_results::statistics::{Ratio, Verdict, median};
+use bitnet_results::statistics::median;
 use bitnet_results::{Experiment, Speed, Variant};
 use serde::Serialize;
 
 use crate::format;
 use crate::numbers::{self, Style};
-
-/// Share of the time that threads waited for a core, above which speeds are not compared. An idle machine shows below 1 %.
-const BUSY: f64 = 0.05;
+use crate::speeds::{Compared, compared, range};
 
 /// A number worth showing large.
 #[derive(Serialize)]
@@ -22,44 +17,9 @@ pub(crate) struct Tile {
     pub detail: String,
 }
 
-/// What two series of timings, taken in turns, say about each other.
-#[derive(Clone, Copy)]
-pub(crate) enum Compared {
-    /// The ratio is known as well as its interval says.
-    Known(Ratio, (f64, f64)),
-    /// The turns disagree about who is faster; the interval is narrow.
-    Alike((f64, f64)),
-    /// The interval is wide, or there are too few turns for one.
-    Open,
-    /// The machine was not idle.
-    Busy,
-}
-
-/// The ratio of the ternary over the float variant in `of`; `None` where it was not measured of both.
-pub(crate) fn compared(
-    experiment: &Experiment,
-    (float, ternary): (&Variant, &Variant),
-    of: fn(&Speed) -> &Vec<f64>,
-) -> Option<Compared> {
-    let ratio = Ratio::of(of(ternary.speed.as_ref()?), of(float.speed.as_ref()?))?;
-    if experiment.waited.is_some_and(|waited| waited > BUSY) {
-        return Some(Compared::Busy);
-    }
-    Some(match (ratio.verdict(), ratio.interval) {
-        (Verdict::Differs, Some(interval)) => Compared::Known(ratio, interval),
-        (Verdict::Alike, Some(interval)) => Compared::Alike(interval),
-        _ => Compared::Open,
-    })
-}
-
-/// `2.10× to 2.31×`.
-pub(crate) fn range((low, high): (f64, f64)) -> String {
-    format!("{} to {}", format::ratio(low), format::ratio(high))
-}
-
 /// The result in one sentence: score, bytes, decoding speed (or latency) and training time of the ternary variant
 /// against the float one.
-pub(crate) fn headline(experiment: &Experiment, float: &Variant, ternary: &Variant) -> String {
+pub(crate) fn sentence(experiment: &Experiment, float: &Variant, ternary: &Variant) -> String {
     let mut clauses = vec![score_clause(experiment, score(float), score(ternary))];
     if let Some(r) = weight_ratio(ternary) {
         clauses.push(match r {
@@ -93,7 +53,7 @@ pub(crate) fn headline(experiment: &Experiment, float: &Variant, ternary: &Varia
             "speeds are not compared, because other programs kept the processor busy meanwhile"
                 .to_owned(),
         );
-        return sentence(clauses);
+        return join(clauses);
     }
     for (subject, outcome, is_time) in speeds {
         clauses.extend(outcome.map(|outcome| match outcome {
@@ -122,10 +82,10 @@ pub(crate) fn headline(experiment: &Experiment, float: &Variant, ternary: &Varia
         Compared::Alike(_) => "a training step takes about as long".to_owned(),
         _ => "how long a training step takes beside the other’s is open".to_owned(),
     }));
-    sentence(clauses)
+    join(clauses)
 }
 
-fn sentence(mut clauses: Vec<String>) -> String {
+fn join(mut clauses: Vec<String>) -> String {
     let last = clauses.pop().unwrap_or_default();
     match clauses.len() {
         0 => format!("{last}."),
