@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use bitnet_models::{Generation, Limits, PrefixCache, Sampler, Stop};
-use bitnet_text::{StopReason, StopStrings, TextModel};
+use bitnet_text::{AnswerText, StopReason, TextModel};
 
 /// What is asked of an answer.
 pub struct Request<'a> {
@@ -33,8 +33,7 @@ pub fn write(
     sampler: &mut Sampler,
     mut show: impl FnMut(&str) -> anyhow::Result<()>,
 ) -> anyhow::Result<Answer> {
-    let mut text = StopStrings::new(request.stop.to_vec());
-    let mut decoder = model.tokenizer.decoder(request.show_special);
+    let mut text = AnswerText::new(model, request.stop.to_vec(), request.show_special);
     let mut failure = None;
     let limits = Limits {
         max_new_tokens: request.max_new_tokens,
@@ -43,11 +42,10 @@ pub fn write(
         interrupted: request.interrupted,
     };
     let generation = cache.generate(request.prompt, limits, sampler, |token| {
-        let piece = text.push(&decoder.push(token));
-        failure = show(&piece).err();
+        failure = show(&text.push(token)).err();
         failure.is_none() && !text.stopped()
     })?;
-    let rest = text.finish(&decoder.finish());
+    let rest = text.finish();
     if let Some(error) = failure {
         return Err(error);
     }

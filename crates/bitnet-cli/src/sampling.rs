@@ -9,7 +9,10 @@ use crate::args::SamplingArgs;
 pub fn sampler(args: &SamplingArgs, model: GenerationDefaults) -> anyhow::Result<Sampler> {
     let off = Sampling::default();
     Ok(Sampler::new(Sampling {
-        temperature: args.temperature.or(model.temperature).unwrap_or(0.8),
+        temperature: args
+            .temperature
+            .or(model.temperature)
+            .unwrap_or(GenerationDefaults::TEMPERATURE),
         top_k: args.top_k.or(model.top_k).unwrap_or(off.top_k),
         top_p: args.top_p.or(model.top_p).unwrap_or(off.top_p),
         min_p: args.min_p.or(model.min_p).unwrap_or(off.min_p),

@@ -16,6 +16,10 @@ pub struct Sampling {
     pub min_p: f32,
     /// Logits of tokens already in the text are divided by it if positive, multiplied if negative; 1 is off.
     pub repetition_penalty: f32,
+    /// Subtracted from the logits of tokens already in the text; 0 is off.
+    pub presence_penalty: f32,
+    /// Subtracted from the logits of tokens already in the text, as many times as they are there; 0 is off.
+    pub frequency_penalty: f32,
     /// Seed of the draws.
     pub seed: u64,
 }
@@ -28,6 +32,8 @@ impl Default for Sampling {
             top_p: 1.0,
             min_p: 0.0,
             repetition_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
             seed: 0,
         }
     }

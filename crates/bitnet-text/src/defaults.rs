@@ -18,6 +18,9 @@ pub struct GenerationDefaults {
 }
 
 impl GenerationDefaults {
+    /// The temperature where neither a user nor the model's files name one.
+    pub const TEMPERATURE: f32 = 0.8;
+
     pub(crate) fn of(model: &ModelFile) -> Self {
         let found = match model {
             ModelFile::HuggingFace(model) => Self::from_config(model.generation_config()),

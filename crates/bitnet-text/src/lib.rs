@@ -10,11 +10,13 @@
 //! | `template`, `python` | chat templates in Jinja; what of Python they use |
 //! | `conversation` | turns, and the prompt that they make |
 //! | `stop` | why an answer ended, and stop strings |
+//! | `answer` | the text of an answer while its tokens come |
 //! | `defaults` | how the model's authors would sample |
 //!
 //! Nothing here knows a model's weights: a prompt is a list of ids, an answer is one. Special tokens are parsed in text only
 //! where asked: what a user types stays text, what a template writes is tokens.
 
+mod answer;
 mod conversation;
 mod decoder;
 mod defaults;
@@ -30,6 +32,7 @@ mod stop;
 mod template;
 mod tokenizer;
 
+pub use answer::{AnswerText, Extent};
 pub use conversation::{Conversation, Message};
 pub use decoder::TextDecoder;
 pub use defaults::GenerationDefaults;
