@@ -9,11 +9,13 @@ use clap_complete::Shell;
 
 mod compute;
 mod numbers;
+mod serve;
 mod text;
 
 use compute::thread_count;
 pub use compute::{Activations, DeviceArgs, Dtype, DtypeArgs, EngineArgs};
 pub use numbers::{EmbedArgs, LogitsArgs, Pooling};
+pub use serve::ServeArgs;
 pub use text::{ChatArgs, GenerateArgs, PromptArgs, SamplingArgs, TokenizeArgs};
 
 /// Train ternary (BitNet b1.58) and float models side by side, compare them, and run them.
@@ -36,6 +38,8 @@ pub enum Command {
     Generate(GenerateArgs),
     /// Talk with a model: line by line in a terminal, or each line of stdin a turn
     Chat(ChatArgs),
+    /// Serve models to programs that speak OpenAI's API, and a chat page to people
+    Serve(ServeArgs),
     /// The token ids of a text and the piece that each stands for
     Tokenize(TokenizeArgs),
     /// Train many variants of a run under many seeds, compare them and write a report
@@ -76,7 +80,8 @@ impl Command {
             Command::Measure(args) => args.device.backend,
             Command::Experiment(ExperimentCommand::Run(args)) => args.device.backend,
             Command::Experiment(ExperimentCommand::Render(_)) => Backend::Flex,
-            Command::Logits(_)
+            Command::Serve(_)
+            | Command::Logits(_)
             | Command::Embed(_)
             | Command::Tokenize(_)
             | Command::Inspect(_)

@@ -41,6 +41,14 @@ pub fn watch_answers() -> anyhow::Result<&'static AtomicBool> {
     flag
 }
 
+/// Watches for the signals from now on, in a server: `stop` is called when the first comes.
+///
+/// # Errors
+/// As [`watch`].
+pub fn watch_server(stop: impl Fn() + Send + 'static) -> anyhow::Result<()> {
+    watch_and(stop).map(drop)
+}
+
 /// Whether a signal came.
 pub fn requested() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::bail;
 use bitnet_config::Task;
 use bitnet_load::Checkpoint;
+use bitnet_models::engine::Engine;
 use bitnet_models::{EngineRunner, Runner, TensorRunner, Transformer};
 use bitnet_text::TextModel;
 use bitnet_train::{RunDir, load_exported, load_latent};
@@ -96,4 +97,16 @@ pub fn open_text(path: &Path) -> anyhow::Result<TextModel> {
         Location::Run(run) => TextModel::from_run(run.tokenizer()?),
         Location::File(checkpoint) => TextModel::from_model_file(checkpoint.file())?,
     })
+}
+
+/// The engine of a language model, and its text side. `what` says what they are for, in errors.
+pub fn open_engine(
+    path: &Path,
+    args: &EngineArgs,
+    threads: usize,
+    what: &str,
+) -> anyhow::Result<(Engine, TextModel)> {
+    let text = open_text(path)?;
+    let engine = location::any_engine(Location::open(path)?, args, threads, what)?;
+    Ok((engine, text))
 }

@@ -21,5 +21,6 @@ pub fn sampler(args: &SamplingArgs, model: GenerationDefaults) -> anyhow::Result
             .or(model.repetition_penalty)
             .unwrap_or(off.repetition_penalty),
         seed: args.seed.unwrap_or(off.seed),
+        ..off
     })?)
 }

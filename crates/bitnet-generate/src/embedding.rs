@@ -26,11 +26,7 @@ impl Embedding {
     ///
     /// # Errors
     /// If it is longer than the model's context.
-    pub fn new(
-        engine: &Engine,
-        tokens: Vec<u32>,
-        pooling: Pooling,
-    ) -> Result<Self, EngineError> {
+    pub fn new(engine: &Engine, tokens: Vec<u32>, pooling: Pooling) -> Result<Self, EngineError> {
         Ok(Self {
             session: engine.session(tokens.len())?,
             vector: vec![0.0; engine.shape().hidden_size],

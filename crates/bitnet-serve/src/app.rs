@@ -16,9 +16,7 @@ use tokio::{
     time::{timeout, timeout_at},
 };
 
-use crate::{
-    error::ApiError, log::Log, metrics::Metrics, model::Model, settings::Settings,
-};
+use crate::{error::ApiError, log::Log, metrics::Metrics, model::Model, settings::Settings};
 
 /// Requests that are understood at a time, each on a thread: cutting a long text takes a moment.
 const UNDERSTOOD: usize = 4;
@@ -85,13 +83,15 @@ impl App {
                 return Err(ApiError::field("model", message));
             }
         };
-        index.and_then(|index| self.models.get(index)).ok_or_else(|| {
-            let name: String = name.unwrap_or_default().chars().take(80).collect();
-            let message = format!("there is no model {name:?}; there are {}", known());
-            ApiError::not_found(message)
-                .at("model")
-                .code("model_not_found")
-        })
+        index
+            .and_then(|index| self.models.get(index))
+            .ok_or_else(|| {
+                let name: String = name.unwrap_or_default().chars().take(80).collect();
+                let message = format!("there is no model {name:?}; there are {}", known());
+                ApiError::not_found(message)
+                    .at("model")
+                    .code("model_not_found")
+            })
     }
 
     /// Reads a body within its limits.
@@ -159,7 +159,10 @@ impl App {
     ) -> Result<T, ApiError> {
         let failed = || {
             let status = StatusCode::INTERNAL_SERVER_ERROR;
-            ApiError::status(status, "the request could not be understood: a defect of the server")
+            ApiError::status(
+                status,
+                "the request could not be understood: a defect of the server",
+            )
         };
         let _turn = self.understanding.acquire().await.map_err(|_| failed())?;
         match tokio::task::spawn_blocking(work).await {

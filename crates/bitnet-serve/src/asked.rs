@@ -54,9 +54,7 @@ impl Asked {
         let stream = fields.boolean("stream")?.unwrap_or(false);
         let settings = GenerationDefaults {
             temperature: fields.float("temperature", (0.0, false, 2.0))?,
-            top_k: fields
-                .integer("top_k", 0..=1 << 24)?
-                .map(|k| k as usize),
+            top_k: fields.integer("top_k", 0..=1 << 24)?.map(|k| k as usize),
             top_p: fields.float("top_p", (0.0, true, 1.0))?,
             min_p: fields.float("min_p", (0.0, false, 1.0))?,
             repetition_penalty: fields.float("repetition_penalty", (0.0, true, 10.0))?,
@@ -124,7 +122,11 @@ fn seed(fields: &mut Fields) -> Result<Option<u64>, ApiError> {
     let seed = value.as_u64().or(value.as_i64().map(|seed| seed as u64));
     match seed {
         Some(seed) => Ok(Some(seed)),
-        None => Err(wrong(&fields.name("seed"), "a whole number of 64 bits", &value)),
+        None => Err(wrong(
+            &fields.name("seed"),
+            "a whole number of 64 bits",
+            &value,
+        )),
     }
 }
 

@@ -60,7 +60,11 @@ impl Connection {
 
 impl Drop for Working {
     fn drop(&mut self) {
-        let mut since = self.0.idle_since.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut since = self
+            .0
+            .idle_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         *since = Instant::now();
         self.0.working.fetch_sub(1, Ordering::Relaxed);
     }
@@ -84,9 +88,14 @@ impl Connections {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let mut evicted = false;
         if open.len() >= most {
-            let idle = open.iter().filter(|(_, c)| c.working.load(Ordering::Relaxed) == 0);
+            let idle = open
+                .iter()
+                .filter(|(_, c)| c.working.load(Ordering::Relaxed) == 0);
             let longest = idle.min_by_key(|(_, connection)| {
-                *connection.idle_since.lock().unwrap_or_else(PoisonError::into_inner)
+                *connection
+                    .idle_since
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
             });
             let Some(longest) = longest.map(|(number, _)| *number) else {
                 return Added::Full;
@@ -104,11 +113,17 @@ impl Connections {
     }
 
     pub(crate) fn remove(&self, number: u64) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&number);
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
     }
 }
 

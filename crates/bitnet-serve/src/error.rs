@@ -49,7 +49,9 @@ pub enum ServeError {
     #[error("{0:?} is no origin; give one as https://example.org, or *")]
     Origin(String),
     /// A model's thread panicked.
-    #[error("the model {0} stopped because of a defect of this program; its message stands above")]
+    #[error(
+        "the model {0} stopped because of a defect of this program; set RUST_BACKTRACE=1 to see where and report it"
+    )]
     Stopped(String),
 }
 
@@ -170,10 +172,7 @@ impl IntoResponse for ApiError {
         }
         if self.status == StatusCode::UNAUTHORIZED {
             let headers = response.headers_mut();
-            headers.insert(
-                header::WWW_AUTHENTICATE,
-                HeaderValue::from_static("Bearer"),
-            );
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response.extensions_mut().insert(Refused(self.reason()));
         response

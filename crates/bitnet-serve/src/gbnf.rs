@@ -152,7 +152,8 @@ fn until(text: &str, end: char) -> Result<(Vec<(char, bool)>, &str), String> {
                     'x' | 'u' | 'U' => {
                         let code = chars.as_str().get(..digits).unwrap_or_default();
                         let number = u32::from_str_radix(code, 16).ok().and_then(char::from_u32);
-                        let c = number.ok_or_else(|| format!("\\{escaped}{code} is no character"))?;
+                        let c =
+                            number.ok_or_else(|| format!("\\{escaped}{code} is no character"))?;
                         chars = chars.as_str()[digits..].chars();
                         c
                     }

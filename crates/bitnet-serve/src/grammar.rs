@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bitnet_generate::Constraint;
 use bitnet_text::{PieceKind, TextModel};
 use llguidance::{
-    Matcher, ParserFactory,
+    JsonCompileOptions, Matcher, ParserFactory,
     api::TopLevelGrammar,
     earley::SlicedBiasComputer,
     toktrie::{ApproximateTokEnv, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie},
@@ -13,6 +13,9 @@ use llguidance::{
 use serde_json::{Value, json};
 
 use crate::{error::ApiError, fields::Fields, gbnf};
+
+/// White space between the tokens of JSON: as one indents it, and no more, or a model may go on with it for ever.
+const WHITESPACE: &str = r" |\n[ \t]{0,40}";
 
 /// What an answer has to look like.
 #[derive(Clone, Debug)]
@@ -76,7 +79,8 @@ fn schema(format: &mut Fields) -> Result<Value, ApiError> {
     let schema = outer.take("schema").unwrap_or_else(|| json!({}));
     outer.finish()?;
     match schema {
-        Value::Object(_) | Value::Bool(_) => Ok(schema),
+        Value::Object(_) => Ok(schema),
+        Value::Bool(true) => Ok(json!({})),
         other => Err(crate::fields::wrong(
             "response_format.json_schema.schema",
             "a JSON schema",
@@ -114,8 +118,8 @@ impl Grammars {
         let env: TokEnv = Arc::new(ApproximateTokEnv::new(TokTrie::from(&info, &words)));
         let slices = SlicedBiasComputer::general_slices();
         let capabilities = InferenceCapabilities::default();
-        let mut factory = ParserFactory::new(&env, capabilities, &slices)
-            .map_err(|error| error.to_string())?;
+        let mut factory =
+            ParserFactory::new(&env, capabilities, &slices).map_err(|error| error.to_string())?;
         factory.quiet();
         factory.limits_mut().verbose_errors = false;
         Ok(Self {
@@ -133,7 +137,15 @@ impl Grammars {
             ApiError::field(param, format!("`{param}`: {problem}"))
         };
         let grammar = match format {
-            Format::Schema(schema) => TopLevelGrammar::from_json_schema(schema.clone()),
+            Format::Schema(schema) => {
+                let mut schema = schema.clone();
+                let options = JsonCompileOptions {
+                    whitespace_pattern: Some(WHITESPACE.into()),
+                    ..JsonCompileOptions::default()
+                };
+                options.apply_to(&mut schema);
+                TopLevelGrammar::from_json_schema(schema)
+            }
             Format::Grammar(text) if gbnf::is_gbnf(text) => {
                 TopLevelGrammar::from_lark(gbnf::to_lark(text).map_err(refuse)?)
             }
@@ -143,9 +155,13 @@ impl Grammars {
         if let Some(error) = matcher.get_error() {
             return Err(refuse(error));
         }
-        let mask = matcher.compute_mask().map_err(|error| refuse(error.to_string()))?;
+        let mask = matcher
+            .compute_mask()
+            .map_err(|error| refuse(error.to_string()))?;
         if mask.is_zero() {
-            return Err(refuse("the model has no token that may begin such an answer".into()));
+            return Err(refuse(
+                "the model has no token that may begin such an answer".into(),
+            ));
         }
         Ok(Box::new(Follow {
             matcher,
@@ -164,12 +180,19 @@ struct Follow {
 
 impl Constraint for Follow {
     fn mask(&mut self, logits: &mut [f32]) -> Result<(), String> {
-        let allowed = self.matcher.compute_mask().map_err(|error| error.to_string())?;
+        let allowed = self
+            .matcher
+            .compute_mask()
+            .map_err(|error| error.to_string())?;
         let (end, may_end) = (self.end, allowed.get(self.end));
         let mut any = false;
         for (id, logit) in logits.iter_mut().enumerate() {
             let ends = self.end_tokens.contains(&(id as u32));
-            if if ends { may_end } else { id < end && allowed.get(id) } {
+            if if ends {
+                may_end
+            } else {
+                id < end && allowed.get(id)
+            } {
                 any = true;
             } else {
                 *logit = f32::NEG_INFINITY;
@@ -192,6 +215,9 @@ impl Constraint for Follow {
         }
         // A model without an end token cannot say that it is done: the first text of the grammar is its answer.
         Ok(self.end_tokens.is_empty()
-            && self.matcher.is_accepting().map_err(|error| error.to_string())?)
+            && self
+                .matcher
+                .is_accepting()
+                .map_err(|error| error.to_string())?)
     }
 }

@@ -1,6 +1,11 @@
 //! What is checked of every request before anything is done for it, and what is noted of it.
 
-use std::{net::IpAddr, pin::Pin, sync::Arc, task::{Context, Poll}};
+use std::{
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use axum::{
     body::{Body, Bytes, HttpBody},
@@ -59,7 +64,10 @@ pub(crate) async fn guard(
     };
     let status = response.status();
     app.metrics.request(path, status.as_u16());
-    let refused = response.extensions().get::<Refused>().map(|refused| refused.0);
+    let refused = response
+        .extensions()
+        .get::<Refused>()
+        .map(|refused| refused.0);
     if let Some(reason) = refused {
         app.metrics.rejection(reason);
     }
@@ -68,12 +76,20 @@ pub(crate) async fn guard(
         record.refused = refused;
     });
     let headers = response.headers_mut();
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     if app.is_ending() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     visit.mark.set(&connection);
-    response.map(|body| Body::new(Noted { body, _visit: visit }))
+    response.map(|body| {
+        Body::new(Noted {
+            body,
+            _visit: visit,
+        })
+    })
 }
 
 /// A body whose end is noted: the log's line is written, and the connection idles.
@@ -154,9 +170,12 @@ fn check_origin(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
     };
     let origin = origin.to_str().unwrap_or_default();
     let own = origin.split_once("://").map(|(_, authority)| authority);
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
     let mut allowed = app.settings.cors.iter();
-    if (own.is_some() && own == host) || allowed.any(|allowed| allowed == "*" || allowed == origin) {
+    if (own.is_some() && own == host) || allowed.any(|allowed| allowed == "*" || allowed == origin)
+    {
         return Ok(());
     }
     let message = "pages of this origin may not ask; --cors allows it";
@@ -168,7 +187,9 @@ fn check_key(keys: &[String], headers: &HeaderMap) -> Result<(), ApiError> {
     if keys.is_empty() {
         return Ok(());
     }
-    let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .map(HeaderValue::as_bytes);
     let given = given.and_then(|value| match value.split_at_checked(7) {
         Some((scheme, key)) if scheme.eq_ignore_ascii_case(b"bearer ") => Some(key),
         _ => None,
@@ -216,7 +237,13 @@ mod tests {
             check_key(&keys, &headers).is_ok()
         };
         assert!(ask(Some("Bearer beta")) && ask(Some("bearer alpha")));
-        for wrong in ["Bearer alph", "Bearer alphaa", "Bearer ", "alpha", "Basic alpha"] {
+        for wrong in [
+            "Bearer alph",
+            "Bearer alphaa",
+            "Bearer ",
+            "alpha",
+            "Basic alpha",
+        ] {
             assert!(!ask(Some(wrong)), "{wrong}");
         }
         assert!(!ask(None));

@@ -5,7 +5,7 @@
 //! | `server`, `connection` | listening, loading, ending; how many connections, and which makes room |
 //! | `settings` | limits and their defaults |
 //! | `app`, `guard` | what requests share; what is checked and noted of each |
-//! | `model`, `worker` | a served model; the thread that runs its batch |
+//! | `model`, `worker`, `turns` | a served model; the thread that runs its batch; models share the processor in turns |
 //! | `fields`, `asked` | the fields of a request, none of them ignored |
 //! | `answer` | events of the batch become text |
 //! | `grammar`, `gbnf` | answers that follow a schema or a grammar |
@@ -31,6 +31,7 @@ mod metrics;
 mod model;
 mod server;
 mod settings;
+mod turns;
 mod worker;
 
 pub use batch_stand_in::Batch;

@@ -123,7 +123,10 @@ impl Entry {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let record = self.record.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let record = self
+            .record
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
         record.ms = self.begin.elapsed().as_millis() as u64;
         self.log.write(record);
     }

@@ -40,6 +40,7 @@ pub(crate) struct ModelMetrics {
     cached_tokens: AtomicU64,
     generated_tokens: AtomicU64,
     cancelled: AtomicU64,
+    overrun: AtomicU64,
     first: Histogram,
     next: Histogram,
 }
@@ -54,6 +55,7 @@ impl Default for ModelMetrics {
             cached_tokens: AtomicU64::default(),
             generated_tokens: AtomicU64::default(),
             cancelled: AtomicU64::default(),
+            overrun: AtomicU64::default(),
             first: Histogram::new(FIRST),
             next: Histogram::new(NEXT),
         }
@@ -109,7 +111,10 @@ impl Metrics {
     }
 
     pub(crate) fn rejection(&self, reason: &'static str) {
-        let mut all = self.rejections.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self
+            .rejections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         *all.entry(reason).or_default() += 1;
     }
 
@@ -129,23 +134,50 @@ impl Metrics {
         out: &mut String,
         models: impl Iterator<Item = (&'a str, &'a ModelMetrics)> + Clone,
     ) -> fmt::Result {
-        head(out, "bitnet_requests_total", "counter", "Requests that were answered.")?;
+        head(
+            out,
+            "bitnet_requests_total",
+            "counter",
+            "Requests that were answered.",
+        )?;
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         for ((path, status), count) in requests.iter() {
             let labels = format!("path=\"{path}\",status=\"{status}\"");
             sample(out, "bitnet_requests_total", &labels, count)?;
         }
         drop(requests);
-        head(out, "bitnet_rejections_total", "counter", "Requests that were refused, by reason.")?;
-        let all = self.rejections.lock().unwrap_or_else(PoisonError::into_inner);
+        head(
+            out,
+            "bitnet_rejections_total",
+            "counter",
+            "Requests that were refused, by reason.",
+        )?;
+        let all = self
+            .rejections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for (reason, count) in all.iter() {
-            sample(out, "bitnet_rejections_total", &format!("reason=\"{reason}\""), count)?;
+            sample(
+                out,
+                "bitnet_rejections_total",
+                &format!("reason=\"{reason}\""),
+                count,
+            )?;
         }
         drop(all);
         head(out, "bitnet_connections", "gauge", "Open connections.")?;
-        writeln!(out, "bitnet_connections {}", self.connections.load(Ordering::Relaxed))?;
+        writeln!(
+            out,
+            "bitnet_connections {}",
+            self.connections.load(Ordering::Relaxed)
+        )?;
         let name = "bitnet_connections_evicted_total";
-        head(out, name, "counter", "Idle connections that were closed to make room.")?;
+        head(
+            out,
+            name,
+            "counter",
+            "Idle connections that were closed to make room.",
+        )?;
         writeln!(out, "{name} {}", self.evictions.load(Ordering::Relaxed))?;
 
         for (name, kind, help, value) in ModelMetrics::SERIES {
@@ -170,39 +202,70 @@ type Series = (
     &'static str,
     fn(&ModelMetrics) -> u64,
 );
-type Times = (
-    &'static str,
-    &'static str,
-    fn(&ModelMetrics) -> &Histogram,
-);
+type Times = (&'static str, &'static str, fn(&ModelMetrics) -> &Histogram);
 
 impl ModelMetrics {
-    const SERIES: [Series; 7] = [
-        ("bitnet_requests_queued", "gauge", "Texts that wait for a place in the batch.", |m| {
-            m.queued.load(Ordering::Relaxed) as u64
-        }),
-        ("bitnet_requests_running", "gauge", "Texts in the batch.", |m| {
-            m.running.load(Ordering::Relaxed) as u64
-        }),
-        ("bitnet_kv_bytes", "gauge", "Bytes of keys and values in use.", |m| {
-            m.kv_bytes.load(Ordering::Relaxed) as u64
-        }),
-        ("bitnet_prompt_tokens_total", "counter", "Tokens of prompts.", |m| {
-            m.prompt_tokens.load(Ordering::Relaxed)
-        }),
-        ("bitnet_cached_tokens_total", "counter", "Of them, found in the cache.", |m| {
-            m.cached_tokens.load(Ordering::Relaxed)
-        }),
-        ("bitnet_generated_tokens_total", "counter", "Tokens written.", |m| {
-            m.generated_tokens.load(Ordering::Relaxed)
-        }),
-        ("bitnet_cancelled_total", "counter", "Texts whose client left.", |m| {
-            m.cancelled.load(Ordering::Relaxed)
-        }),
+    const SERIES: [Series; 8] = [
+        (
+            "bitnet_requests_queued",
+            "gauge",
+            "Texts that wait for a place in the batch.",
+            |m| m.queued.load(Ordering::Relaxed) as u64,
+        ),
+        (
+            "bitnet_requests_running",
+            "gauge",
+            "Texts in the batch.",
+            |m| m.running.load(Ordering::Relaxed) as u64,
+        ),
+        (
+            "bitnet_kv_bytes",
+            "gauge",
+            "Bytes of keys and values in use.",
+            |m| m.kv_bytes.load(Ordering::Relaxed) as u64,
+        ),
+        (
+            "bitnet_prompt_tokens_total",
+            "counter",
+            "Tokens of prompts.",
+            |m| m.prompt_tokens.load(Ordering::Relaxed),
+        ),
+        (
+            "bitnet_cached_tokens_total",
+            "counter",
+            "Of them, found in the cache.",
+            |m| m.cached_tokens.load(Ordering::Relaxed),
+        ),
+        (
+            "bitnet_generated_tokens_total",
+            "counter",
+            "Tokens written.",
+            |m| m.generated_tokens.load(Ordering::Relaxed),
+        ),
+        (
+            "bitnet_cancelled_total",
+            "counter",
+            "Texts whose client left.",
+            |m| m.cancelled.load(Ordering::Relaxed),
+        ),
+        (
+            "bitnet_slow_readers_total",
+            "counter",
+            "Texts that were given up because their client read too slowly.",
+            |m| m.overrun.load(Ordering::Relaxed),
+        ),
     ];
     const HISTOGRAMS: [Times; 2] = [
-        ("bitnet_time_to_first_token_seconds", "From the end of a request to its first token.", |m| &m.first),
-        ("bitnet_time_per_output_token_seconds", "From each token to the next.", |m| &m.next),
+        (
+            "bitnet_time_to_first_token_seconds",
+            "From the end of a request to its first token.",
+            |m| &m.first,
+        ),
+        (
+            "bitnet_time_per_output_token_seconds",
+            "From each token to the next.",
+            |m| &m.next,
+        ),
     ];
 
     pub(crate) fn set_batch(&self, queued: usize, running: usize, kv_bytes: usize) {
@@ -212,8 +275,10 @@ impl ModelMetrics {
     }
 
     pub(crate) fn prompt(&self, tokens: usize, cached: usize) {
-        self.prompt_tokens.fetch_add(tokens as u64, Ordering::Relaxed);
-        self.cached_tokens.fetch_add(cached as u64, Ordering::Relaxed);
+        self.prompt_tokens
+            .fetch_add(tokens as u64, Ordering::Relaxed);
+        self.cached_tokens
+            .fetch_add(cached as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn first_token(&self, time: Duration) {
@@ -224,6 +289,10 @@ impl ModelMetrics {
     pub(crate) fn next_token(&self, time: Duration) {
         self.generated_tokens.fetch_add(1, Ordering::Relaxed);
         self.next.observe(time);
+    }
+
+    pub(crate) fn overrun(&self) {
+        self.overrun.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn cancelled(&self) {
@@ -240,7 +309,10 @@ fn sample(out: &mut String, name: &str, labels: &str, value: impl Display) -> fm
 }
 
 fn model_label(model: &str) -> String {
-    let escaped = model.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let escaped = model
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n");
     format!("model=\"{escaped}\"")
 }
 

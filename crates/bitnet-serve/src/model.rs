@@ -150,8 +150,7 @@ impl Ready {
         match self.grammars.get_or_init(made) {
             Ok(grammars) => grammars.constraint(format),
             Err(problem) => {
-                let message =
-                    format!("this model's tokenizer cannot follow a grammar: {problem}");
+                let message = format!("this model's tokenizer cannot follow a grammar: {problem}");
                 Err(ApiError::field("response_format", message))
             }
         }

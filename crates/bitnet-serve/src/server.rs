@@ -28,6 +28,7 @@ use crate::{
     log::{Log, Sink},
     model::{Model, ModelSource, Ready},
     settings::Settings,
+    turns::Turns,
     worker,
 };
 
@@ -96,7 +97,9 @@ impl Server {
         let log = Log::new(sink, settings.log_text)?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let created = since.map_or(0, |time| time.as_secs());
-        let models = sources.iter().map(|s| Arc::new(Model::new(s.name.clone(), created)));
+        let models = sources
+            .iter()
+            .map(|s| Arc::new(Model::new(s.name.clone(), created)));
         let app = App::new(settings, models.collect(), names, log);
         Ok(Self {
             runtime,
@@ -127,7 +130,8 @@ impl Server {
         let app = self.app.clone();
         load(self.sources, &app, tell)?;
         let result = self.runtime.block_on(async {
-            let mut serving = tokio::spawn(serve(self.listener, app.clone(), self.stop.subscribe()));
+            let mut serving =
+                tokio::spawn(serve(self.listener, app.clone(), self.stop.subscribe()));
             let result = tokio::select! {
                 result = watch_models(&app, &mut news, ready) => result,
                 _ = &mut serving => return Ok(()),
@@ -156,7 +160,11 @@ fn names(
         let index = index.ok_or_else(|| ServeError::Alias {
             alias: alias.clone(),
             model: model.clone(),
-            known: sources.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", "),
+            known: sources
+                .iter()
+                .map(|s| s.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
         })?;
         if names.insert(alias.clone(), index).is_some() {
             return Err(ServeError::Name(alias.clone()));
@@ -184,7 +192,12 @@ fn load(
     tell: channel::UnboundedSender<News>,
 ) -> std::io::Result<()> {
     let queue = app.settings.limits.queue;
-    let metrics: Vec<_> = app.models.iter().map(|model| model.metrics.clone()).collect();
+    let metrics: Vec<_> = app
+        .models
+        .iter()
+        .map(|model| model.metrics.clone())
+        .collect();
+    let turns = Arc::new(Turns::default());
     let all = move || {
         for (index, (source, metrics)) in sources.into_iter().zip(metrics).enumerate() {
             let failed = |problem: String| drop(tell.send(News::Failed(index, problem)));
@@ -198,9 +211,9 @@ fn load(
                 Ok(ready) => Box::new(ready),
                 Err(error) => return failed(error.to_string()),
             };
-            let stopped = tell.clone();
+            let (stopped, turns) = (tell.clone(), turns.clone());
             let run = move || {
-                if !worker::run(batch, asked, metrics) {
+                if !worker::run(batch, asked, metrics, turns) {
                     let _ = stopped.send(News::Stopped(index));
                 }
             };
@@ -272,7 +285,9 @@ async fn serve(listener: TcpListener, app: Arc<App>, mut stop: watch::Receiver<b
                 evicted,
             } => {
                 let evictions = u64::from(evicted);
-                app.metrics.evictions.fetch_add(evictions, Ordering::Relaxed);
+                app.metrics
+                    .evictions
+                    .fetch_add(evictions, Ordering::Relaxed);
                 let router = router.clone();
                 let (app, connections) = (app.clone(), connections.clone());
                 tasks.spawn(async move {
@@ -281,11 +296,15 @@ async fn serve(listener: TcpListener, app: Arc<App>, mut stop: watch::Receiver<b
                         () = connection.evicted() => {}
                     }
                     connections.remove(number);
-                    app.metrics.connections.store(connections.len(), Ordering::Relaxed);
+                    app.metrics
+                        .connections
+                        .store(connections.len(), Ordering::Relaxed);
                 });
             }
         }
-        app.metrics.connections.store(connections.len(), Ordering::Relaxed);
+        app.metrics
+            .connections
+            .store(connections.len(), Ordering::Relaxed);
     }
     drop(listener);
     app.ending.send_replace(true);
@@ -296,7 +315,8 @@ async fn serve(listener: TcpListener, app: Arc<App>, mut stop: watch::Receiver<b
 
 /// Says that there is no place, without waiting for anything.
 fn refuse(stream: TcpStream) {
-    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
         content-length: 0\r\n\r\n";
     let _ = stream.try_write(ANSWER);
 }

@@ -13,9 +13,12 @@ use std::{
 };
 
 use bitnet_generate::{Embedding, Event, Pooling, Request, RequestId};
-use tokio::sync::{mpsc::Sender, oneshot};
+use tokio::sync::{
+    mpsc::{Sender, error::TrySendError},
+    oneshot,
+};
 
-use crate::{batch_stand_in::Batch, metrics::ModelMetrics};
+use crate::{batch_stand_in::Batch, metrics::ModelMetrics, turns::Turns};
 
 /// Tokens of a text to embed that are read between two steps of the batch.
 const EMBED_PIECE: usize = 128;
@@ -69,6 +72,7 @@ struct Worker {
     running: HashMap<RequestId, Running>,
     embeddings: VecDeque<(Embedding, oneshot::Sender<Result<Vec<f32>, String>>)>,
     metrics: Arc<ModelMetrics>,
+    turns: Arc<Turns>,
 }
 
 /// Runs the batch until nobody can ask any more. Returns whether it ended well.
@@ -76,6 +80,7 @@ pub(crate) fn run(
     batch: Batch,
     commands: mpsc::Receiver<Command>,
     metrics: Arc<ModelMetrics>,
+    turns: Arc<Turns>,
 ) -> bool {
     let mut worker = Worker {
         batch,
@@ -83,6 +88,7 @@ pub(crate) fn run(
         running: HashMap::new(),
         embeddings: VecDeque::new(),
         metrics,
+        turns,
     };
     // What the batch holds is dropped with it, and so are the channels: whoever waits learns of it.
     catch_unwind(AssertUnwindSafe(|| worker.run())).is_ok()
@@ -101,10 +107,16 @@ impl Worker {
                 self.take(command);
             }
             self.drop_unwanted();
-            self.step();
-            self.embed();
-            self.metrics
-                .set_batch(self.batch.queued(), self.batch.running(), self.batch.kv_bytes_used());
+            let turns = self.turns.clone();
+            turns.take(|| {
+                self.step();
+                self.embed();
+            });
+            self.metrics.set_batch(
+                self.batch.queued(),
+                self.batch.running(),
+                self.batch.kv_bytes_used(),
+            );
         }
     }
 
@@ -194,8 +206,12 @@ impl Worker {
             let ends = matches!(event, Event::Finished { .. } | Event::Failed(_));
             let choice = text.choice;
             if let Err(error) = text.events.try_send((choice, event)) {
-                if matches!(error, tokio::sync::mpsc::error::TrySendError::Full(_)) {
-                    text.overrun.store(true, Ordering::Relaxed);
+                match error {
+                    TrySendError::Full(_) => {
+                        text.overrun.store(true, Ordering::Relaxed);
+                        metrics.overrun();
+                    }
+                    TrySendError::Closed(_) => metrics.cancelled(),
                 }
                 lost.push(id);
             }

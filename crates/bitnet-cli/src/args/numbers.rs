@@ -32,6 +32,15 @@ pub enum Pooling {
     Mean,
 }
 
+impl From<Pooling> for bitnet_generate::Pooling {
+    fn from(pooling: Pooling) -> Self {
+        match pooling {
+            Pooling::Last => Self::Last,
+            Pooling::Mean => Self::Mean,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct EmbedArgs {
     /// Run directory, .gguf file or folder of transformers

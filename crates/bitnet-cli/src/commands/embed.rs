@@ -3,13 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use bitnet_generate::Embedding;
 use bitnet_models::engine::Engine;
-use bitnet_text::TextModel;
 use serde::Serialize;
 
 use super::Outcome;
-use crate::args::{EmbedArgs, Format, Pooling};
-use crate::location::{self, Location};
+use crate::args::{EmbedArgs, Format};
 use crate::{device, model, output, prompt};
 
 /// A line of the output.
@@ -25,7 +24,9 @@ pub fn run(args: EmbedArgs) -> anyhow::Result<Outcome> {
         bail!("`bitnet embed` writes JSON lines, or an array of numpy with --npy FILE");
     }
     let texts = texts(&args)?;
-    let (mut engine, text) = open(&args)?;
+    device::set_threads(args.threads)?;
+    let what = "embeddings are made by";
+    let (mut engine, text) = model::open_engine(&args.model, &args.engine, args.threads, what)?;
     let positions = engine.shape().max_position_embeddings;
     let mut vectors: Vec<Vec<f32>> = Vec::new();
     for (index, line) in texts.iter().enumerate() {
@@ -44,12 +45,13 @@ pub fn run(args: EmbedArgs) -> anyhow::Result<Outcome> {
                 tokens.len()
             );
         }
-        let vector = embed(&mut engine, &tokens, &args)
+        let count = tokens.len();
+        let vector = embed(&mut engine, tokens, &args)
             .with_context(|| format!("{}: text {}", args.data.display(), index + 1))?;
         if args.npy.is_none() {
             output::line(&serde_json::to_string(&Embedded {
                 index,
-                tokens: tokens.len(),
+                tokens: count,
                 embedding: &vector,
             })?)?;
         } else {
@@ -63,31 +65,11 @@ pub fn run(args: EmbedArgs) -> anyhow::Result<Outcome> {
 }
 
 /// The vector of a text.
-fn embed(engine: &mut Engine, tokens: &[u32], args: &EmbedArgs) -> anyhow::Result<Vec<f32>> {
-    let mut session = engine.session(tokens.len())?;
-    let mut vector = vec![0f32; engine.shape().hidden_size];
-    let pooling = args.pooling;
-    engine.hidden_states(&mut session, tokens, |index, state| match pooling {
-        Pooling::Last if index + 1 == tokens.len() => vector.copy_from_slice(state),
-        Pooling::Last => {}
-        Pooling::Mean => {
-            let sums = vector.iter_mut().zip(state);
-            sums.for_each(|(sum, x)| *sum += x / tokens.len() as f32);
-        }
-    })?;
-    if vector.iter().any(|x| !x.is_finite()) {
-        bail!("the model's hidden state is not finite: it holds NaN, or overflows");
-    }
-    if !args.raw {
-        let squares: f64 = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
-        let length = squares.sqrt();
-        if length > 0.0 {
-            vector
-                .iter_mut()
-                .for_each(|x| *x = (f64::from(*x) / length) as f32);
-        }
-    }
-    Ok(vector)
+fn embed(engine: &mut Engine, tokens: Vec<u32>, args: &EmbedArgs) -> anyhow::Result<Vec<f32>> {
+    let mut embedding = Embedding::new(engine, tokens, args.pooling.into())?;
+    while !embedding.read(engine, usize::MAX)? {}
+    let vector = embedding.finish(!args.raw);
+    vector.context("the model's hidden state is not finite: it holds NaN, or overflows")
 }
 
 /// The lines of a file, or a field of its JSON lines; lines that are blank are none.
@@ -108,19 +90,6 @@ fn texts(args: &EmbedArgs) -> anyhow::Result<Vec<String>> {
             }
         })
         .collect()
-}
-
-fn open(args: &EmbedArgs) -> anyhow::Result<(Engine, TextModel)> {
-    device::set_threads(args.threads)?;
-    let text = model::open_text(&args.model)?;
-    let location = Location::open(&args.model)?;
-    let engine = location::any_engine(
-        location,
-        &args.engine,
-        args.threads,
-        "embeddings are made by",
-    )?;
-    Ok((engine, text))
 }
 
 /// An array `[texts, hidden_size]` of f32, format 1.0 of numpy's npy; the file appears when it is whole.

@@ -2,12 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use axum::{
-    Extension,
-    body::Body,
-    extract::State,
-    response::Response,
-};
+use axum::{Extension, body::Body, extract::State, response::Response};
 use bitnet_text::{Message, Render, TemplateValue, TextError};
 use serde_json::Value;
 
@@ -53,7 +48,9 @@ pub(crate) async fn chat(
     let whole = visit.read(&app, body).await?;
     let begin = Instant::now();
     let shared = app.clone();
-    let asking = app.understand(move || understand(&shared, &whole.bytes)).await?;
+    let asking = app
+        .understand(move || understand(&shared, &whole.bytes))
+        .await?;
     generate::answer(&app, visit, asking, begin).await
 }
 
@@ -72,7 +69,14 @@ fn understand(app: &App, body: &[u8]) -> Result<Asking, ApiError> {
     let places = model.ready()?.places(asked.n)?;
     let tokens = conversation.encode(model.ready()?)?;
     let prompts = vec![Prompt::of_tokens(tokens)];
-    Asking::new(app, model.clone(), asked, Kind::Chat, (prompts, "messages"), places)
+    Asking::new(
+        app,
+        model.clone(),
+        asked,
+        Kind::Chat,
+        (prompts, "messages"),
+        places,
+    )
 }
 
 fn logprobs(fields: &mut Fields) -> Result<Option<usize>, ApiError> {
@@ -134,9 +138,8 @@ impl Conversation {
                     let param = format!("chat_template_kwargs.{name}");
                     return Err(ApiError::unsupported(param));
                 }
-                let value: TemplateValue = serde_json::from_value(value).map_err(|error| {
-                    ApiError::field("chat_template_kwargs", error.to_string())
-                })?;
+                let value: TemplateValue = serde_json::from_value(value)
+                    .map_err(|error| ApiError::field("chat_template_kwargs", error.to_string()))?;
                 render.variables.insert(name, value);
             }
         }
@@ -146,7 +149,9 @@ impl Conversation {
     /// What the model is to continue.
     fn encode(&self, ready: &Ready) -> Result<Vec<u32>, ApiError> {
         let template = template(ready)?;
-        let tokens = ready.text.encode_chat(template, &self.messages, &self.render);
+        let tokens = ready
+            .text
+            .encode_chat(template, &self.messages, &self.render);
         tokens.map_err(refused)
     }
 
@@ -182,9 +187,21 @@ fn message(name: &str, value: Value) -> Result<Message, ApiError> {
             let message = format!("`{role_name}`: expected {expected}; others are not supported");
             return Err(ApiError::field(role_name, message));
         }
-        None => return Err(ApiError::field(&role_name, format!("`{role_name}` is missing"))),
+        None => {
+            return Err(ApiError::field(
+                &role_name,
+                format!("`{role_name}` is missing"),
+            ));
+        }
     };
-    fields.refuse(&["name", "tool_calls", "function_call", "tool_call_id", "audio", "refusal"])?;
+    fields.refuse(&[
+        "name",
+        "tool_calls",
+        "function_call",
+        "tool_call_id",
+        "audio",
+        "refusal",
+    ])?;
     let content_name = fields.name("content");
     let content = match fields.take("content") {
         Some(Value::String(text)) => text,
@@ -214,7 +231,12 @@ fn text_part(name: &str, value: Value) -> Result<String, ApiError> {
             let message = format!("`{kind_name}`: parts other than text are not supported");
             return Err(ApiError::field(kind_name, message));
         }
-        None => return Err(ApiError::field(&kind_name, format!("`{kind_name}` is missing"))),
+        None => {
+            return Err(ApiError::field(
+                &kind_name,
+                format!("`{kind_name}` is missing"),
+            ));
+        }
     }
     let text_name = fields.name("text");
     let text = fields.string("text")?;

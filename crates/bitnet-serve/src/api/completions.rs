@@ -30,7 +30,9 @@ pub(crate) async fn completions(
     let whole = visit.read(&app, body).await?;
     let begin = Instant::now();
     let shared = app.clone();
-    let asking = app.understand(move || understand(&shared, &whole.bytes)).await?;
+    let asking = app
+        .understand(move || understand(&shared, &whole.bytes))
+        .await?;
     generate::answer(&app, visit, asking, begin).await
 }
 
@@ -63,7 +65,9 @@ fn understand(app: &App, body: &[u8]) -> Result<Asking, ApiError> {
     let places = model.ready()?.places(count.saturating_mul(asked.n))?;
     let ready = model.ready()?;
     let start = ready.text.tokenizer.prefix().len();
-    let prompts = prompt.encode("prompt", ready, |text| ready.text.encode_prompt(text, false))?;
+    let prompts = prompt.encode("prompt", ready, |text| {
+        ready.text.encode_prompt(text, false)
+    })?;
     let prompts = prompts.into_iter().map(|(text, tokens)| Prompt {
         start: if text.is_some() { start } else { 0 },
         echo: echo.then(|| text.unwrap_or_else(|| decoded(ready, &tokens))),
@@ -134,7 +138,10 @@ impl Texts {
             }
             Self::Ids(lists) => {
                 let vocabulary = ready.text.tokenizer.vocab_size();
-                let unknown = lists.iter().flatten().find(|id| **id as usize >= vocabulary);
+                let unknown = lists
+                    .iter()
+                    .flatten()
+                    .find(|id| **id as usize >= vocabulary);
                 if let Some(id) = unknown {
                     let message = format!("`{name}`: the model has no token {id}");
                     return Err(ApiError::field(name, message));

@@ -8,13 +8,7 @@ use serde_json::{Value, json};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 use super::completions::Texts;
-use crate::{
-    app::App,
-    error::ApiError,
-    fields::Fields,
-    guard::Visit,
-    model::Model,
-};
+use crate::{app::App, error::ApiError, fields::Fields, guard::Visit, model::Model};
 
 struct Asking {
     model: Arc<Model>,
@@ -30,7 +24,9 @@ pub(crate) async fn embeddings(
 ) -> Result<Json<Value>, ApiError> {
     let whole = visit.read(&app, body).await?;
     let shared = app.clone();
-    let asking = app.understand(move || understand(&shared, &whole.bytes)).await?;
+    let asking = app
+        .understand(move || understand(&shared, &whole.bytes))
+        .await?;
     let tokens: usize = asking.texts.iter().map(Vec::len).sum();
     visit.entry.set(|record| {
         record.model = Some(asking.model.name.clone());
@@ -102,7 +98,9 @@ fn understand(app: &App, body: &[u8]) -> Result<Asking, ApiError> {
         parse_special: false,
         add_special: true,
     };
-    let texts = input.encode("input", ready, |text| ready.text.tokenizer.encode(text, how))?;
+    let texts = input.encode("input", ready, |text| {
+        ready.text.tokenizer.encode(text, how)
+    })?;
     let texts: Vec<Vec<u32>> = texts.into_iter().map(|(_, tokens)| tokens).collect();
     for tokens in &texts {
         if tokens.is_empty() {
@@ -134,7 +132,11 @@ fn base64(bytes: &[u8]) -> String {
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
         for place in 0..4 {
             let code = (bits >> (18 - 6 * place)) as usize & 63;
-            out.push(if place <= group.len() { ALPHABET[code].into() } else { '=' });
+            out.push(if place <= group.len() {
+                ALPHABET[code].into()
+            } else {
+                '='
+            });
         }
     }
     out

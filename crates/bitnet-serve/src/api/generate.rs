@@ -1,6 +1,11 @@
 //! How chats and completions are answered: as a whole, or in pieces while the model writes.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::{Duration, Instant}};
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Json,
@@ -78,7 +83,8 @@ impl Asking {
         for prompt in &prompts {
             let (tokens, context) = (prompt.tokens.len(), ready.context);
             if tokens == 0 {
-                let message = format!("`{param}` is empty, and the model has no token to begin with");
+                let message =
+                    format!("`{param}` is empty, and the model has no token to begin with");
                 return Err(ApiError::field(param, message));
             }
             if tokens > context {
@@ -144,7 +150,10 @@ pub(crate) async fn answer(
         record.prompt_tokens = Some(prompt_tokens);
     });
     let buffered = limits.buffered_events;
-    let job = model.ready()?.write(requests, places, buffered, begin).await?;
+    let job = model
+        .ready()?
+        .write(requests, places, buffered, begin)
+        .await?;
     let answering = Answering::new(job, texts, begin + limits.request_time);
     let written = Written {
         reply: Reply::new(kind, model, prompts, &asked),

@@ -13,7 +13,11 @@ use serde_json::{Value, json};
 use crate::{app::App, error::ApiError, model::Model};
 
 pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<Value> {
-    let data: Vec<Value> = app.models.iter().map(|model| describe(&app, model)).collect();
+    let data: Vec<Value> = app
+        .models
+        .iter()
+        .map(|model| describe(&app, model))
+        .collect();
     Json(json!({"object": "list", "data": data}))
 }
 
@@ -29,7 +33,10 @@ pub(crate) async fn one(
 fn describe(app: &App, model: &Arc<Model>) -> Value {
     let stands_for = |index: usize| Arc::ptr_eq(&app.models[index], model);
     let names = app.names.iter().filter(|(_, index)| stands_for(**index));
-    let aliases: Vec<&String> = names.map(|(name, _)| name).filter(|n| **n != model.name).collect();
+    let aliases: Vec<&String> = names
+        .map(|(name, _)| name)
+        .filter(|n| **n != model.name)
+        .collect();
     let mut about = json!({
         "id": model.name,
         "object": "model",
@@ -66,7 +73,9 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
 
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let models = app.models.iter();
-    let text = app.metrics.text(models.map(|model| (model.name.as_str(), &*model.metrics)));
+    let text = app
+        .metrics
+        .text(models.map(|model| (model.name.as_str(), &*model.metrics)));
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], text).into_response()
 }

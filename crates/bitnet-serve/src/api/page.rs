@@ -28,9 +28,11 @@ pub(super) fn path(path: &str) -> Option<&'static str> {
 }
 
 pub(super) fn router() -> Router<Arc<App>> {
-    FILES.into_iter().fold(Router::new(), |router, (path, kind, text)| {
-        router.route(path, get(move || async move { file(kind, text) }))
-    })
+    FILES
+        .into_iter()
+        .fold(Router::new(), |router, (path, kind, text)| {
+            router.route(path, get(move || async move { file(kind, text) }))
+        })
 }
 
 fn file(kind: &'static str, text: &'static str) -> Response {

@@ -241,7 +241,12 @@ impl Reply {
     }
 
     /// Of a prompt that is shown, and of tokens after it.
-    fn text_logprobs(&self, index: usize, prompt: Option<&[TokenLogprobs]>, tokens: &[Told]) -> Value {
+    fn text_logprobs(
+        &self,
+        index: usize,
+        prompt: Option<&[TokenLogprobs]>,
+        tokens: &[Told],
+    ) -> Value {
         if !self.logprobs {
             return Value::Null;
         }
@@ -260,7 +265,12 @@ impl Reply {
         let before = echo.map_or(0, |echo| echo.chars().count());
         for told in tokens {
             if let Some(logprobs) = &told.logprobs {
-                all.push(self, logprobs.id, Some(logprobs), before + told.start.characters);
+                all.push(
+                    self,
+                    logprobs.id,
+                    Some(logprobs),
+                    before + told.start.characters,
+                );
             }
         }
         json!({
@@ -284,9 +294,10 @@ impl TextLogprobs {
         self.tokens.push(reply.token(id).0);
         self.logprobs.push(told.map(|told| finite(told.logprob)));
         self.top.push(told.map_or(Value::Null, |told| {
-            let top = told.top.iter().map(|(id, logprob)| {
-                (reply.token(*id).0, Value::from(finite(*logprob)))
-            });
+            let top = told
+                .top
+                .iter()
+                .map(|(id, logprob)| (reply.token(*id).0, Value::from(finite(*logprob))));
             top.collect::<Map<_, _>>().into()
         }));
         self.offsets.push(offset);

@@ -1,3 +1,5 @@
 use bitnet_engine::Engine;
 use bitnet_serve::Batch;
-pub fn of(engine: Engine) -> Batch { Batch::new(engine) }
+pub fn of(engine: Engine) -> Batch {
+    Batch::new(engine)
+}

@@ -139,7 +139,10 @@ impl Running {
         let log: Arc<Mutex<Vec<Value>>> = Arc::default();
         let lines = log.clone();
         let sink = Box::new(move |line: &str| {
-            lines.lock().unwrap().push(serde_json::from_str(line).unwrap());
+            lines
+                .lock()
+                .unwrap()
+                .push(serde_json::from_str(line).unwrap());
         });
         let aliases = [("gpt-4o".to_owned(), models[0].name.clone())];
         let server = Server::bind(settings, models, &aliases, sink).unwrap();
@@ -201,6 +204,11 @@ impl Running {
         self.stopper.stop();
         self.thread.take().unwrap().join().unwrap()
     }
+
+    /// Waits until it ends by itself.
+    pub fn wait(mut self) -> Result<(), ServeError> {
+        self.thread.take().unwrap().join().unwrap()
+    }
 }
 
 impl Drop for Running {
@@ -242,14 +250,20 @@ pub fn merged(mut value: Value, more: Value) -> Value {
 /// The bytes of a request after which the connection is closed.
 pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
     let mut text = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
-    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+    if !headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("host"))
+    {
         text += "Host: localhost\r\n";
     }
     for (name, value) in headers {
         text += &format!("{name}: {value}\r\n");
     }
     if !body.is_empty() || method == "POST" {
-        text += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+        text += &format!(
+            "Content-Type: application/json\r\nContent-Length: {}\r\n",
+            body.len()
+        );
     }
     (text + "\r\n" + body).into_bytes()
 }
@@ -288,7 +302,10 @@ impl Answer {
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
         let mut body = bytes[end + 4..].to_vec();
-        if headers.get("transfer-encoding").is_some_and(|coding| coding == "chunked") {
+        if headers
+            .get("transfer-encoding")
+            .is_some_and(|coding| coding == "chunked")
+        {
             body = dechunk(&body);
         }
         Self {
@@ -321,7 +338,7 @@ impl Answer {
         assert_eq!(self.status, status, "{body}");
         assert_eq!(body["error"]["param"].as_str(), param, "{body}");
         let keys: Vec<&String> = body["error"].as_object().unwrap().keys().collect();
-        assert_eq!(keys, ["code", "message", "param", "type"], "{body}");
+        assert_eq!(keys, ["message", "type", "param", "code"], "{body}");
         body["error"].clone()
     }
 
@@ -332,9 +349,13 @@ impl Answer {
         assert_eq!(self.headers["content-type"], "text/event-stream");
         let text = self.text();
         let events = text.split("\n\n").filter(|event| !event.starts_with(':'));
-        let mut data: Vec<&str> = events.filter_map(|event| event.strip_prefix("data: ")).collect();
+        let mut data: Vec<&str> = events
+            .filter_map(|event| event.strip_prefix("data: "))
+            .collect();
         assert_eq!(data.pop(), Some("[DONE]"), "{text}");
-        data.into_iter().map(|chunk| serde_json::from_str(chunk).unwrap()).collect()
+        data.into_iter()
+            .map(|chunk| serde_json::from_str(chunk).unwrap())
+            .collect()
     }
 
     /// The text of a choice of a stream, and why it ended.
@@ -345,7 +366,9 @@ impl Answer {
             for choice in chunk["choices"].as_array().unwrap() {
                 if choice["index"] == index {
                     assert_eq!(finish, None, "{chunk} after the end");
-                    let delta = choice["text"].as_str().or(choice["delta"]["content"].as_str());
+                    let delta = choice["text"]
+                        .as_str()
+                        .or(choice["delta"]["content"].as_str());
                     text += delta.unwrap_or_default();
                     finish = choice["finish_reason"].as_str().map(String::from);
                 }
@@ -372,7 +395,9 @@ fn dechunk(mut bytes: &[u8]) -> Vec<u8> {
 /// The text of the first choice of an answer.
 pub fn text_of(answer: &Value) -> &str {
     let choice = &answer["choices"][0];
-    let text = choice["text"].as_str().or(choice["message"]["content"].as_str());
+    let text = choice["text"]
+        .as_str()
+        .or(choice["message"]["content"].as_str());
     text.unwrap_or_else(|| panic!("no text in {answer}"))
 }
 
