@@ -1,133 +1,197 @@
-//! Attention as tasks for the threads: heads, or heads and a few rows.
+//! Attention as tasks for the threads: texts and heads, or heads and a few rows.
+
+use std::ops::Range;
 
 use bitnet_kernels::{KeysValues, float::rms_norm_row};
 
 use crate::{
+    Shape,
     engine::Layer,
-    forward::{Chunk, Heads, Scratch, Workspace, resize},
+    forward::{Chunk, Heads, Scratch, Span, Workspace, resize},
     lent::{Grid, Lent},
     linear::Norm,
     rope::Rope,
     session::HeadCache,
 };
 
+/// The rows of one text in a chunk.
+#[derive(Clone, Debug)]
+pub(crate) struct Text {
+    /// Which.
+    pub rows: Range<usize>,
+    /// Position of the first.
+    pub start: usize,
+    /// Its tasks of attention.
+    tasks: Range<usize>,
+    /// Whether a task is a key/value head with all rows and all queries that share it, which then writes the keys and
+    /// values as well. Otherwise it is a query head and a few rows: later rows see more, so tasks differ in length.
+    whole_heads: bool,
+}
+
+impl Text {
+    /// Of some spans, one after the other.
+    pub(crate) fn all(spans: &[Span<'_>], shape: &Shape) -> Vec<Text> {
+        let sharing = shape.num_attention_heads / shape.num_key_value_heads;
+        let (mut row, mut task) = (0, 0);
+        let text = |span: &Span<'_>| {
+            let count = span.tokens.len();
+            let whole_heads = count == 1 || count * sharing <= KeysValues::ROWS;
+            let tasks = match whole_heads {
+                true => shape.num_key_value_heads,
+                false => shape.num_attention_heads * count.div_ceil(KeysValues::ROWS),
+            };
+            (row, task) = (row + count, task + tasks);
+            Text {
+                rows: row - count..row,
+                start: span.session.len,
+                tasks: task - tasks..task,
+                whole_heads,
+            }
+        };
+        spans.iter().map(text).collect()
+    }
+
+    /// Position after the last row.
+    pub(crate) fn end(&self) -> usize {
+        self.start + self.rows.len()
+    }
+}
+
 impl Workspace {
-    /// Keys and values of many tokens to the cache.
-    pub(crate) fn remember(&mut self, chunk: &Chunk<'_>, layer: &Layer, heads: &mut [HeadCache]) {
-        let (threads, count) = (chunk.threads(), heads.len());
-        let (_, Heads { k, v, .. }) = self.rows.heads(chunk.count, &chunk.model.shape);
-        let heads = Lent::new(heads);
-        let rope = &self.rope;
-        self.pool.run(threads, count, |scratch, tasks| {
-            for head in tasks {
-                // SAFETY: a task is done once, and no other has this head.
-                let cache = unsafe { heads.one(head) };
-                chunk.remember(head, (layer, rope), cache, (k, v), scratch);
-            }
-        });
-    }
-
-    /// Attention of one token: its queries become what they attended to.
-    pub(crate) fn attend_one(&mut self, chunk: &Chunk<'_>, layer: &Layer, heads: &mut [HeadCache]) {
-        let (threads, count) = (chunk.threads(), heads.len());
-        let shape = &chunk.model.shape;
-        let width = shape.head_dim;
-        let sharing = shape.num_attention_heads / count;
-        let (_, Heads { q, k, v }) = self.rows.heads(1, shape);
-        let (heads, q) = (Lent::new(heads), Lent::new(q));
-        let rope = &self.rope;
-        self.pool.run(threads, count, |scratch, tasks| {
-            for head in tasks {
-                // SAFETY: a task is done once, and no other has this head.
-                let cache = unsafe { heads.one(head) };
-                chunk.remember(head, (layer, rope), cache, (k, v), scratch);
-                let of_head = |query: usize| width * query..width * (query + 1);
-                for first in (0..sharing).step_by(KeysValues::ROWS) {
-                    let rows = KeysValues::ROWS.min(sharing - first);
-                    let query = head * sharing + first;
-                    chunk.queries(rows, (layer, rope), scratch, |r| {
-                        // SAFETY: each query head belongs to one key/value head, and that to one task.
-                        let q = unsafe { q.part(of_head(query + r)) };
-                        (q, chunk.start)
-                    });
-                    let seen = chunk.start + 1;
-                    let (out, stride) = scratch.attention.attend(
-                        chunk.kernel,
-                        cache.keys_values(),
-                        &scratch.local,
-                        rows,
-                        |_| seen,
-                    );
-                    for (r, out) in out.chunks_exact(stride).enumerate() {
-                        // SAFETY: as above, and the query has been rotated.
-                        let y = unsafe { q.part(of_head(query + r)) };
-                        y.copy_from_slice(&out[..width]);
+    /// Writes the rows' keys and values to the caches, `[texts]` of `[layers, heads]`; queries become what they attended to.
+    pub(crate) fn attend(
+        &mut self,
+        chunk: &Chunk<'_>,
+        (index, layer): (usize, &Layer),
+        caches: &[Lent<'_, HeadCache>],
+    ) {
+        let (shape, threads, rope) = (&chunk.model.shape, chunk.threads(), &self.rope);
+        let kv_heads = shape.num_key_value_heads;
+        let sharing = shape.num_attention_heads / kv_heads;
+        let first_head = index * kv_heads;
+        let Heads { q, k, v } = self.rows.heads(chunk.count, shape).1;
+        if chunk.texts.iter().any(|text| !text.whole_heads) {
+            let tasks = kv_heads * chunk.texts.len();
+            self.pool.run(threads, tasks, |scratch, tasks| {
+                for task in tasks {
+                    let (text, head) = (task / kv_heads, task % kv_heads);
+                    if chunk.texts[text].whole_heads {
+                        continue;
                     }
+                    // SAFETY: a task is done once, and no other has this text and head.
+                    let cache = unsafe { caches[text].one(first_head + head) };
+                    let text = &chunk.texts[text];
+                    chunk.remember(text, head, (layer, rope), cache, (k, v), scratch);
                 }
-            }
-        });
-    }
-
-    /// Attention of many tokens: a task is one head and a few rows; later rows see more, so tasks differ in length.
-    pub(crate) fn attend_many(&mut self, chunk: &Chunk<'_>, layer: &Layer, heads: &[HeadCache]) {
-        let shape = &chunk.model.shape;
-        let (width, query_heads) = (shape.head_dim, shape.num_attention_heads);
-        let (stride, sharing) = (shape.query_width(), query_heads / heads.len());
-        let q = Grid::new(self.rows.heads(chunk.count, shape).1.q, stride);
-        let blocks = chunk.count.div_ceil(KeysValues::ROWS);
-        let count = query_heads * blocks;
-        let rope = &self.rope;
-        self.pool.run(chunk.threads(), count, |scratch, tasks| {
+            });
+        }
+        let q = Grid::new(q, shape.query_width());
+        let tasks = chunk.texts.last().map_or(0, |text| text.tasks.end);
+        self.pool.run(threads, tasks, |scratch, tasks| {
             for task in tasks {
-                // A head's rows follow each other, so that its keys and values stay in the cache.
-                let (head, first) = (task / blocks, task % blocks * KeysValues::ROWS);
-                let count = KeysValues::ROWS.min(chunk.count - first);
-                let columns = head * width..(head + 1) * width;
-                chunk.queries(count, (layer, rope), scratch, |r| {
-                    // SAFETY: a task is done once, and no other has this head and these rows.
-                    let q = unsafe { q.segment(first + r, columns.clone()) };
-                    (q, chunk.start + first + r)
-                });
-                let seen = |r: usize| chunk.start + first + r + 1;
-                let cache = heads[head / sharing].keys_values();
-                let (out, out_stride) =
-                    scratch
-                        .attention
-                        .attend(chunk.kernel, cache, &scratch.local, count, seen);
-                for (r, out) in out.chunks_exact(out_stride).enumerate() {
-                    // SAFETY: as above, and the query has been rotated.
-                    let y = unsafe { q.segment(first + r, columns.clone()) };
-                    y.copy_from_slice(&out[..width]);
+                let at = chunk.texts.partition_point(|text| text.tasks.end <= task);
+                let (text, cache) = (&chunk.texts[at], &caches[at]);
+                let task = task - text.tasks.start;
+                let queries = |head, queries, rows, scratch: &mut Scratch, cache: &HeadCache| {
+                    let queries = Queries {
+                        text,
+                        head,
+                        queries,
+                        rows,
+                    };
+                    // SAFETY: a task is done once, and no other has these heads and these rows.
+                    unsafe { queries.attend(chunk, (layer, rope), cache, &q, scratch) };
+                };
+                if text.whole_heads {
+                    // SAFETY: as above, with this text and head.
+                    let cache = unsafe { cache.one(first_head + task) };
+                    chunk.remember(text, task, (layer, rope), cache, (k, v), scratch);
+                    let (first, rows) = (task * sharing, text.rows.clone());
+                    let at_once = (KeysValues::ROWS / rows.len()).max(1);
+                    for shared in (0..sharing).step_by(at_once) {
+                        let count = at_once.min(sharing - shared);
+                        queries(first + shared, count, rows.clone(), scratch, cache);
+                    }
+                } else {
+                    // A head's rows follow each other, so that its keys and values stay in the cache.
+                    let blocks = text.rows.len().div_ceil(KeysValues::ROWS);
+                    let (head, block) = (task / blocks, task % blocks);
+                    let first = text.rows.start + block * KeysValues::ROWS;
+                    let rows = first..text.rows.end.min(first + KeysValues::ROWS);
+                    // SAFETY: keys and values of this text were written in the round before, and are only read in this one.
+                    let cache = unsafe { cache.shared(first_head + head / sharing) };
+                    queries(head, 1, rows, scratch, cache);
                 }
             }
         });
     }
 }
 
-impl Chunk<'_> {
-    /// Normed, rotated and scaled queries to `scratch.local`, `[rows, width]`, of the heads and positions that `query`
-    /// tells.
-    fn queries<'q>(
+/// Queries that attend together: some rows of a text, each of some heads that share keys and values.
+struct Queries<'a> {
+    text: &'a Text,
+    /// The first head.
+    head: usize,
+    /// How many heads.
+    queries: usize,
+    rows: Range<usize>,
+}
+
+impl Queries<'_> {
+    /// Replaces queries by what they attended to.
+    ///
+    /// # Safety
+    ///
+    /// No other thread may hold these heads of these rows of `q`.
+    unsafe fn attend(
         &self,
-        rows: usize,
+        chunk: &Chunk<'_>,
         (layer, rope): (&Layer, &Rope),
+        cache: &HeadCache,
+        q: &Grid<'_>,
         scratch: &mut Scratch,
-        query: impl Fn(usize) -> (&'q [f32], usize),
     ) {
-        let Scratch { local, head, .. } = scratch;
-        let width = self.model.shape.head_dim;
+        let Scratch {
+            local,
+            head,
+            attention,
+            ..
+        } = scratch;
+        let (width, count) = (cache.width(), self.rows.len() * self.queries);
         let scale = 1.0 / (width as f32).sqrt();
-        resize(local, rows * width);
-        for (r, y) in local.chunks_exact_mut(width).take(rows).enumerate() {
-            let (q, position) = query(r);
-            rotated(rope, q, self.norm(&layer.q_norm), position, head, y);
-            y.iter_mut().for_each(|q| *q *= scale);
+        let norm = chunk.norm(&layer.q_norm);
+        let position = self.text.start + self.rows.start - self.text.rows.start;
+        let columns = |query: usize| width * query..width * (query + 1);
+        let heads = self.head..self.head + self.queries;
+        resize(local, count * width);
+        let mut to = local.chunks_exact_mut(width);
+        for (index, row) in self.rows.clone().enumerate() {
+            for (query, y) in heads.clone().zip(&mut to) {
+                // SAFETY: nobody else holds it, says the caller.
+                let q = unsafe { q.segment(row, columns(query)) };
+                rotated(rope, q, norm, position + index, head, y);
+                y.iter_mut().for_each(|q| *q *= scale);
+            }
+        }
+        let visible = |index| position + index / self.queries + 1;
+        let keys_values = cache.keys_values();
+        let (out, stride) = attention.attend(chunk.kernel, keys_values, local, count, visible);
+        let mut out = out.chunks_exact(stride);
+        for row in self.rows.clone() {
+            for (query, out) in heads.clone().zip(&mut out) {
+                // SAFETY: as above, and the queries have been read.
+                let y = unsafe { q.segment(row, columns(query)) };
+                y.copy_from_slice(&out[..width]);
+            }
         }
     }
+}
 
-    /// The chunk's keys and values of one head to its cache.
+impl Chunk<'_> {
+    /// A text's keys and values of one head to its cache.
     fn remember(
         &self,
+        text: &Text,
         head: usize,
         (layer, rope): (&Layer, &Rope),
         cache: &mut HeadCache,
@@ -136,14 +200,17 @@ impl Chunk<'_> {
     ) {
         let (keys, normed) = (&mut scratch.local, &mut scratch.head);
         let (width, stride) = (cache.width(), self.model.shape.kv_width());
-        let of = |row: usize| row * stride + head * width..row * stride + (head + 1) * width;
+        let of = |row: usize| {
+            let row = (text.rows.start + row) * stride;
+            row + head * width..row + (head + 1) * width
+        };
         let norm = self.norm(&layer.k_norm);
         resize(keys, 16 * width);
-        let mut row = 0;
-        while row < self.count {
-            let position = self.start + row;
+        let (mut row, count) = (0, text.rows.len());
+        while row < count {
+            let position = text.start + row;
             // Whole groups of positions at once, others one by one.
-            let whole = position.is_multiple_of(16) && self.count - row >= 16;
+            let whole = position.is_multiple_of(16) && count - row >= 16;
             let rows = if whole { 16 } else { 1 };
             for (r, key) in keys.chunks_exact_mut(width).take(rows).enumerate() {
                 rotated(rope, &k[of(row + r)], norm, position + r, normed, key);

@@ -8,7 +8,7 @@ use bitnet_kernels::{
 };
 
 use crate::{
-    EngineError, LayerWeights, LinearWeights, Session, Shape, Source, Table, Weights,
+    EngineError, LayerWeights, LinearWeights, Part, Session, Shape, Source, Table, Wanted, Weights,
     embedding::Embedding,
     forward::Workspace,
     linear::{Linear, Matrix},
@@ -234,11 +234,33 @@ impl Engine {
         &mut self,
         session: &mut Session,
         tokens: &[u32],
-        each: impl FnMut(usize, &[f32]),
+        mut each: impl FnMut(usize, &[f32]),
     ) -> Result<(), EngineError> {
-        self.check(session, tokens)?;
+        let part = Part {
+            session,
+            tokens,
+            logits: Wanted::All,
+        };
+        self.pass(&mut [part], |_, index, logits| each(index, logits))
+    }
+
+    /// Reads tokens of several texts in one pass over the weights, each as [`Engine::forward`] alone would, bit for bit: a
+    /// decode step of many texts, pieces of prompts, or both. `each(part, index, logits)` sees the logits `[vocab_size]`
+    /// that the parts want, in order; `index` counts a part's tokens.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::forward`], of any part; nothing is read then.
+    pub fn pass(
+        &mut self,
+        parts: &mut [Part<'_>],
+        each: impl FnMut(usize, usize, &[f32]),
+    ) -> Result<(), EngineError> {
+        for part in &*parts {
+            self.check(part.session, part.tokens)?;
+        }
         self.work
-            .all_logits(&self.model, session, tokens, self.options.kernel, each);
+            .pass(&self.model, parts, self.options.kernel, each);
         Ok(())
     }
 

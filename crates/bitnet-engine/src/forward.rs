@@ -1,15 +1,16 @@
-//! The forward pass: six steps a block, each partitioned among the threads; 2 and 3 are one when decoding.
+//! The forward pass: six steps a block, each partitioned among the threads; 2 and 3 are one for texts of few rows.
 //!
 //! ```text
 //! 1  q, k, v = W·norm(x)                       rows or columns (partition.rs)
-//! 2  rotate [norm](k); write k and v to the cache        key/value heads
-//! 3  attention                                 key/value heads (one token), or heads × rows
+//! 2  rotate [norm](k); write k and v to the cache        texts × key/value heads
+//! 3  attention                                 texts × key/value heads (few rows), or heads × rows
 //! 4  x += W_o·[norm](attended)                 rows or columns
 //! 5  inner = act(W_gate·norm(x)) · W_up·norm(x)
 //! 6  x += W_down·[norm](inner)
 //! ```
 //!
-//! For one token a thread writes and reads its own heads. Norms and quantisation are not partitioned when columns are: every
+//! The rows are those of one text or of several; only 2 and 3 tell them apart, and no row's result depends on the others.
+//! For few rows of a text a thread writes and reads its own heads. Norms and quantisation are not partitioned when columns are: every
 //! thread does them for itself, which takes less time than waiting for another.
 
 use std::time::Instant;
@@ -21,8 +22,9 @@ use bitnet_kernels::{
 
 use crate::{
     Session, Shape,
+    attention::Text,
     engine::{Layer, Model},
-    lent::Grid,
+    lent::{Grid, Lent},
     linear::{Inputs, Linear, Norm},
     partition::{Partition, threads_for},
     pool::SpinPool,
@@ -31,14 +33,14 @@ use crate::{
 
 /// Tokens that go through all blocks together: enough to use every decoded weight often, few enough for the buffers
 /// (20 MB at a width of 2,560) to stay small beside the weights.
-const CHUNK: usize = 512;
+pub(crate) const CHUNK: usize = 512;
 
 /// Values of the gate that wait for their product with the other branch at a time: a block of 128 rows by the 1,536 columns
 /// that the kernel with lookups computes from one arrangement of its rows, so that pieces cost nothing.
 const GATE_VALUES: usize = 128 * 1536;
 
-/// Rows of logits at a time, when all are wanted.
-const LOGIT_ROWS: usize = 32;
+/// Rows of logits at a time, when many are wanted.
+pub(crate) const LOGIT_ROWS: usize = 32;
 
 /// Passes over the weights when their bandwidth is measured.
 const READ_PASSES: usize = 5;
@@ -49,7 +51,15 @@ pub(crate) struct Workspace {
     pub(crate) pool: SpinPool<Scratch>,
     pub(crate) rows: Rows,
     pub(crate) rope: Rope,
+    /// Rows whose logits are wanted, side by side.
+    wanted: Vec<f32>,
     logits: Vec<f32>,
+}
+
+/// Tokens of a text that go through all blocks together with those of others.
+pub(crate) struct Span<'a> {
+    pub session: &'a mut Session,
+    pub tokens: &'a [u32],
 }
 
 /// Buffers of one thread.
@@ -108,8 +118,9 @@ pub(crate) struct Chunk<'a> {
     pub model: &'a Model,
     pub kernel: Kernel,
     threads: usize,
-    /// Position of the first row.
-    pub start: usize,
+    /// Whose rows they are, one text after the other.
+    pub texts: &'a [Text],
+    /// Rows of all texts.
     pub count: usize,
 }
 
@@ -122,6 +133,7 @@ impl Workspace {
             pool: SpinPool::new((0..threads).map(|_| Scratch::default()).collect())?,
             rows: Rows::default(),
             rope: Rope::new(shape),
+            wanted: Vec::new(),
             logits: Vec::new(),
         })
     }
@@ -135,11 +147,9 @@ impl Workspace {
         kernel: Kernel,
     ) -> &[f32] {
         for tokens in tokens.chunks(CHUNK) {
-            self.blocks(model, session, tokens, kernel);
+            self.blocks(model, &mut [Span { session, tokens }], kernel);
         }
-        let last = (tokens.len() - 1) % CHUNK;
-        self.head(model, last, 1);
-        &self.logits[..model.shape.vocab_size]
+        self.head(model, &[(tokens.len() - 1) % CHUNK])
     }
 
     /// Reads tokens and hands out the hidden state of each, through the final norm: `each(index, state)`, `[hidden_size]`.
@@ -154,7 +164,7 @@ impl Workspace {
         let hidden = model.shape.hidden_size;
         let mut normed = vec![0.0; hidden];
         for (chunk, tokens) in tokens.chunks(CHUNK).enumerate() {
-            self.blocks(model, session, tokens, kernel);
+            self.blocks(model, &mut [Span { session, tokens }], kernel);
             let states = self.rows.x.chunks_exact(hidden).take(tokens.len());
             for (row, state) in states.enumerate() {
                 let state = match &model.head.norm {
@@ -165,28 +175,6 @@ impl Workspace {
                     None => state,
                 };
                 each(chunk * CHUNK + row, state);
-            }
-        }
-    }
-
-    /// Reads tokens and hands out the logits of each.
-    pub(crate) fn all_logits(
-        &mut self,
-        model: &Model,
-        session: &mut Session,
-        tokens: &[u32],
-        kernel: Kernel,
-        mut each: impl FnMut(usize, &[f32]),
-    ) {
-        let vocab = model.shape.vocab_size;
-        for (chunk, tokens) in tokens.chunks(CHUNK).enumerate() {
-            self.blocks(model, session, tokens, kernel);
-            for first in (0..tokens.len()).step_by(LOGIT_ROWS) {
-                let count = LOGIT_ROWS.min(tokens.len() - first);
-                self.head(model, first, count);
-                for (row, logits) in self.logits.chunks_exact(vocab).take(count).enumerate() {
-                    each(chunk * CHUNK + first + row, logits);
-                }
             }
         }
     }
@@ -211,30 +199,31 @@ impl Workspace {
         bytes as f64 / best
     }
 
-    /// `rows.x` of some tokens after all blocks; they are then part of the session.
-    fn blocks(&mut self, model: &Model, session: &mut Session, tokens: &[u32], kernel: Kernel) {
-        let (shape, count) = (&model.shape, tokens.len());
+    /// `rows.x` of some tokens after all blocks; they are then part of their sessions.
+    pub(crate) fn blocks(&mut self, model: &Model, spans: &mut [Span<'_>], kernel: Kernel) {
+        let shape = &model.shape;
+        let texts = Text::all(spans, shape);
+        let count = texts.last().map_or(0, |text| text.rows.end);
         let chunk = Chunk {
             model,
             kernel,
             threads: self.pool.threads(),
-            start: session.len,
+            texts: &texts,
             count,
         };
         self.rows.resize(count, shape);
-        self.rope.reach(session.len + count);
+        let positions = texts.iter().map(Text::end);
+        self.rope.reach(positions.max().unwrap_or(0));
         let embedded = self.rows.x.chunks_exact_mut(shape.hidden_size);
+        let tokens = spans.iter().flat_map(|span| span.tokens);
         for (x, token) in embedded.zip(tokens) {
             model.embedding.row(*token as usize, x);
         }
-        for (layer, heads) in model.layers.iter().zip(&mut session.layers) {
+        let caches = spans.iter_mut().map(|span| &mut span.session.heads[..]);
+        let caches: Vec<Lent<'_, _>> = caches.map(Lent::new).collect();
+        for (index, layer) in model.layers.iter().enumerate() {
             self.project(&chunk, layer);
-            if count == 1 {
-                self.attend_one(&chunk, layer, heads);
-            } else {
-                self.remember(&chunk, layer, heads);
-                self.attend_many(&chunk, layer, heads);
-            }
+            self.attend(&chunk, (index, layer), &caches);
             let (x, heads) = self.rows.heads(count, shape);
             let norm = chunk.norm(&layer.attn_sub_norm);
             add_product(&chunk, &mut self.pool, &layer.o, norm, heads.q, x);
@@ -243,7 +232,9 @@ impl Workspace {
             let norm = chunk.norm(&layer.ffn_sub_norm);
             add_product(&chunk, &mut self.pool, &layer.down, norm, inner, x);
         }
-        session.len += count;
+        for (span, text) in spans.iter_mut().zip(&texts) {
+            span.session.len = text.end();
+        }
     }
 
     /// Queries, keys and values.
@@ -309,11 +300,20 @@ impl Workspace {
             });
     }
 
-    /// Logits of `count` rows from `first` on.
-    fn head(&mut self, model: &Model, first: usize, count: usize) {
-        let (hidden, vocab) = (model.shape.hidden_size, model.shape.vocab_size);
+    /// Logits of some rows of the last chunk, `[rows, vocab_size]`.
+    pub(crate) fn head(&mut self, model: &Model, rows: &[usize]) -> &[f32] {
+        let (hidden, vocab, count) = (model.shape.hidden_size, model.shape.vocab_size, rows.len());
         resize(&mut self.logits, count * vocab);
-        let x = &self.rows.x[first * hidden..(first + count) * hidden];
+        let x = match *rows {
+            [row] => &self.rows.x[row * hidden..][..hidden],
+            _ => {
+                resize(&mut self.wanted, count * hidden);
+                for (row, to) in rows.iter().zip(self.wanted.chunks_exact_mut(hidden)) {
+                    to.copy_from_slice(&self.rows.x[row * hidden..][..hidden]);
+                }
+                &self.wanted[..count * hidden]
+            }
+        };
         let bytes = model.head.matrix.bytes();
         let partition = Partition::by_columns(count, bytes, self.pool.threads());
         let out = Grid::new(&mut self.logits[..count * vocab], vocab);
@@ -328,6 +328,7 @@ impl Workspace {
                     });
                 }
             });
+        &self.logits[..count * vocab]
     }
 }
 
@@ -362,13 +363,13 @@ impl<'a> Chunk<'a> {
         Partition::new(self.count, bytes, self.threads)
     }
 
-    /// Threads for work on the keys and values of all heads, up to the last position. Handing heads over moves their
-    /// queries and results between cores as well, so sharing pays from four times as much as with weights, as measured on
-    /// a model of 4 heads of 32 with keys and values in f32: 8 bytes a position and column count as 2.
+    /// Threads for work on the keys and values of all heads, up to the last position of each text. Handing heads over
+    /// moves their queries and results between cores as well, so sharing pays from four times as much as with weights, as
+    /// measured on a model of 4 heads of 32 with keys and values in f32: 8 bytes a position and column count as 2.
     pub fn threads(&self) -> usize {
-        let positions = self.start + self.count;
-        let bytes = 2 * positions * self.model.shape.kv_width();
-        threads_for(self.count, bytes, self.threads)
+        let pairs = self.texts.iter().map(|text| text.rows.len() * text.end());
+        let bytes = 2 * pairs.sum::<usize>() * self.model.shape.kv_width();
+        threads_for(1, bytes, self.threads)
     }
 
     pub fn norm(&self, gamma: &'a Option<Vec<f32>>) -> Norm<'a> {

@@ -9,7 +9,8 @@ pub(crate) struct Lent<'a, T> {
     lent: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: elements are reached only through `part`, whose callers promise that no two threads hold the same ones.
+// SAFETY: elements are reached only through `part` and `one`, whose callers promise that no two threads hold the same ones,
+// and through `shared`, which asks for more of T.
 unsafe impl<T: Send> Sync for Lent<'_, T> {}
 
 impl<'a, T> Lent<'a, T> {
@@ -39,6 +40,18 @@ impl<'a, T> Lent<'a, T> {
         assert!(index < self.len);
         // SAFETY: within the slice, by the line above, which `'a` keeps borrowed; the caller keeps it alone.
         unsafe { &mut *self.start.add(index) }
+    }
+
+    /// # Safety
+    ///
+    /// Nobody may write it meanwhile.
+    pub(crate) unsafe fn shared(&self, index: usize) -> &T
+    where
+        T: Sync,
+    {
+        assert!(index < self.len);
+        // SAFETY: within the slice, by the line above, which `'a` keeps borrowed; the caller sees that it is only read.
+        unsafe { &*self.start.add(index) }
     }
 }
 

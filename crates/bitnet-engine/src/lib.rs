@@ -15,6 +15,7 @@
 //! |---|---|
 //! | `shape`, `weights`, `random` | what goes in |
 //! | `engine`, `embedding` | repacking at load; the public face |
+//! | `pass` | several texts at once |
 //! | `forward`, `attention` | the order of work of a pass; its attention |
 //! | `linear` | norm, quantiser and product of one layer |
 //! | `session`, `rope` | the key/value cache, positions |
@@ -28,6 +29,7 @@ mod forward;
 mod lent;
 mod linear;
 mod partition;
+mod pass;
 mod pool;
 mod random;
 mod rope;
@@ -41,6 +43,7 @@ pub use bitnet_kernels::{
 };
 pub use engine::{Engine, Options};
 pub use error::EngineError;
+pub use pass::{Part, Wanted};
 pub use random::RandomWeights;
 pub use session::Session;
 pub use shape::{Norms, Shape};

@@ -1,0 +1,90 @@
+//! Tokens of several texts in one pass over the weights.
+//!
+//! A decoded token is one pass over the weights and little arithmetic, so that of several texts takes not much longer than
+//! that of one. Texts go through the blocks in chunks, in the order in which they are given; a text longer than what is left of
+//! a chunk goes on in the next one.
+
+use bitnet_kernels::Kernel;
+
+use crate::{
+    Session,
+    engine::Model,
+    forward::{CHUNK, LOGIT_ROWS, Span, Workspace},
+};
+
+/// A text's share of a pass.
+#[derive(Debug)]
+pub struct Part<'a> {
+    /// The text.
+    pub session: &'a mut Session,
+    /// What it reads, at least one token.
+    pub tokens: &'a [u32],
+    /// Which logits are handed out.
+    pub logits: Wanted,
+}
+
+/// Which tokens' logits are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Of none: a piece of a prompt that goes on.
+    None,
+    /// Of the last one.
+    Last,
+    /// Of all.
+    All,
+}
+
+impl Part<'_> {
+    fn wants(&self, index: usize) -> bool {
+        match self.logits {
+            Wanted::None => false,
+            Wanted::Last => index + 1 == self.tokens.len(),
+            Wanted::All => true,
+        }
+    }
+}
+
+impl Workspace {
+    /// Reads the parts and hands out the logits that they want.
+    pub(crate) fn pass(
+        &mut self,
+        model: &Model,
+        parts: &mut [Part<'_>],
+        kernel: Kernel,
+        mut each: impl FnMut(usize, usize, &[f32]),
+    ) {
+        // The part to go on with, and how many of its tokens are read.
+        let (mut first, mut read) = (0, 0);
+        while first < parts.len() {
+            let (mut spans, mut wanted, mut row) = (Vec::new(), Vec::new(), 0);
+            for (at, part) in parts.iter_mut().enumerate().skip(first) {
+                let begun = if at == first { read } else { 0 };
+                let end = part.tokens.len().min(begun + CHUNK - row);
+                let rows = (begun..end).zip(row..);
+                let rows = rows.filter(|(index, _)| part.wants(*index));
+                wanted.extend(rows.map(|(index, row)| (row, at, index)));
+                row += end - begun;
+                spans.push(Span {
+                    session: &mut *part.session,
+                    tokens: &part.tokens[begun..end],
+                });
+                (first, read) = if end == part.tokens.len() {
+                    (at + 1, 0)
+                } else {
+                    (at, end)
+                };
+                if row == CHUNK {
+                    break;
+                }
+            }
+            self.blocks(model, &mut spans, kernel);
+            for wanted in wanted.chunks(LOGIT_ROWS) {
+                let rows: Vec<usize> = wanted.iter().map(|(row, ..)| *row).collect();
+                let logits = self.head(model, &rows).chunks_exact(model.shape.vocab_size);
+                for (logits, (_, part, index)) in logits.zip(wanted) {
+                    each(*part, *index, logits);
+                }
+            }
+        }
+    }
+}
