@@ -99,9 +99,9 @@ pub(crate) struct Model {
 /// ```
 #[derive(Debug)]
 pub struct Engine {
-    model: Model,
-    options: Options,
-    work: Workspace,
+    pub(crate) model: Model,
+    pub(crate) options: Options,
+    pub(crate) work: Workspace,
 }
 
 impl Engine {
@@ -244,26 +244,6 @@ impl Engine {
         self.pass(&mut [part], |_, index, logits| each(index, logits))
     }
 
-    /// Reads tokens of several texts in one pass over the weights, each as [`Engine::forward`] alone would, bit for bit: a
-    /// decode step of many texts, pieces of prompts, or both. `each(part, index, logits)` sees the logits `[vocab_size]`
-    /// that the parts want, in order; `index` counts a part's tokens.
-    ///
-    /// # Errors
-    ///
-    /// As [`Engine::forward`], of any part; nothing is read then.
-    pub fn pass(
-        &mut self,
-        parts: &mut [Part<'_>],
-        each: impl FnMut(usize, usize, &[f32]),
-    ) -> Result<(), EngineError> {
-        for part in &*parts {
-            self.check(part.session, part.tokens)?;
-        }
-        self.work
-            .pass(&self.model, parts, self.options.kernel, each);
-        Ok(())
-    }
-
     /// As [`Engine::score`], with the hidden state of every token after the final norm, `[hidden_size]`, in the place of its
     /// logits: what embeddings of texts are made of.
     ///
@@ -282,7 +262,8 @@ impl Engine {
         Ok(())
     }
 
-    fn check(&self, session: &Session, tokens: &[u32]) -> Result<(), EngineError> {
+    /// Whether a session can read some tokens.
+    pub(crate) fn check(&self, session: &Session, tokens: &[u32]) -> Result<(), EngineError> {
         let shape = &self.model.shape;
         if !session.fits(shape) {
             return Err(EngineError::ForeignSession);

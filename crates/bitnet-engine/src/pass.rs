@@ -7,7 +7,7 @@
 use bitnet_kernels::Kernel;
 
 use crate::{
-    Session,
+    Engine, EngineError, Session,
     engine::Model,
     forward::{CHUNK, LOGIT_ROWS, Span, Workspace},
 };
@@ -41,6 +41,28 @@ impl Part<'_> {
             Wanted::Last => index + 1 == self.tokens.len(),
             Wanted::All => true,
         }
+    }
+}
+
+impl Engine {
+    /// Reads tokens of several texts in one pass over the weights, each as [`Engine::forward`] alone would, bit for bit: a
+    /// decode step of many texts, pieces of prompts, or both. `each(part, index, logits)` sees the logits `[vocab_size]`
+    /// that the parts want, in order; `index` counts a part's tokens.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::forward`], of any part; nothing is read then.
+    pub fn pass(
+        &mut self,
+        parts: &mut [Part<'_>],
+        each: impl FnMut(usize, usize, &[f32]),
+    ) -> Result<(), EngineError> {
+        for part in &*parts {
+            self.check(part.session, part.tokens)?;
+        }
+        self.work
+            .pass(&self.model, parts, self.options.kernel, each);
+        Ok(())
     }
 }
 

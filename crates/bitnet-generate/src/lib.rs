@@ -3,15 +3,20 @@
 //! | file | concept |
 //! |---|---|
 //! | `sample` | temperature, top-k, top-p, min-p, penalties; seeded |
+//! | `ranked` | tokens by their logits, in order as far as needed |
 //! | `request` | what is asked of a batch, and what it tells |
+//! | `batch` | many texts at once: scheduling, memory, prefixes, drafts |
 //! | `embedding` | a text as one vector |
 //!
 //! Token ids go in and come out: no text, no network, no threads beside the engine's.
 
+mod batch;
 mod embedding;
+mod ranked;
 mod request;
 mod sample;
 
+pub use batch::{Batch, BatchError, BatchOptions, Counters, SubmitError};
 pub use embedding::{Embedding, Pooling};
 pub use request::{Constraint, Event, Finish, Request, RequestId, Token, TokenLogprobs, Usage};
 pub use sample::{Sampler, Sampling, SamplingError, argmax};

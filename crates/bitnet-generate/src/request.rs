@@ -24,6 +24,22 @@ pub struct Request {
     pub constraint: Option<Box<dyn Constraint>>,
 }
 
+impl Request {
+    /// Continues a prompt greedily by up to `max_tokens`, with nothing else asked for.
+    pub fn new(prompt: Vec<u32>, max_tokens: usize) -> Request {
+        Request {
+            prompt,
+            max_tokens,
+            sampling: Sampling::default(),
+            end_tokens: Arc::new([]),
+            vocabulary: None,
+            logprobs: None,
+            prompt_logprobs: false,
+            constraint: None,
+        }
+    }
+}
+
 /// A rule for what may be written next.
 pub trait Constraint: Send {
     /// Sets the logits of tokens that may not come next to negative infinity.
@@ -33,7 +49,7 @@ pub trait Constraint: Send {
     /// If nothing may come next, in words for the one who asked.
     fn mask(&mut self, logits: &mut [f32]) -> Result<(), String>;
 
-    /// Takes note of the token that was chosen. Returns whether the text is complete.
+    /// Takes note of the token that was chosen, unless it ends the text. Returns whether the text is complete.
     ///
     /// # Errors
     ///

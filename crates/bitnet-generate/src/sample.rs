@@ -1,7 +1,15 @@
-//! Choosing the next token from its logits: greedy, temperature, top-k, top-p, min-p, repetition penalty; seeded.
+//! Choosing the next token from its logits: greedy, temperature, top-k, top-p, min-p, penalties; seeded.
+//!
+//! ```text
+//! l[i] ← l[i] / r if l[i] > 0, else l[i] · r     tokens of the prompt and of what was written, r the repetition penalty
+//! l[i] ← l[i] − f · n[i] − p · [n[i] > 0]        n[i] times written, f the frequency and p the presence penalty
+//! P(i) ∝ exp(l[i] / T)                           of the tokens that top-k, top-p and min-p leave
+//! ```
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+
+use crate::ranked::Ranked;
 
 /// How the next token is chosen. The default is greedy.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,9 +24,9 @@ pub struct Sampling {
     pub min_p: f32,
     /// Logits of tokens already in the text are divided by it if positive, multiplied if negative; 1 is off.
     pub repetition_penalty: f32,
-    /// Subtracted from the logits of tokens already in the text; 0 is off.
+    /// Taken off the logit of each token that was written, once; 0 is off. Tokens of the prompt do not count.
     pub presence_penalty: f32,
-    /// Subtracted from the logits of tokens already in the text, as many times as they are there; 0 is off.
+    /// Taken off the logit of each token that was written, for each time; 0 is off.
     pub frequency_penalty: f32,
     /// Seed of the draws.
     pub seed: u64,
@@ -77,7 +85,10 @@ impl Sampler {
             top_p,
             min_p,
             repetition_penalty,
-            ..
+            presence_penalty,
+            frequency_penalty,
+            top_k: _,
+            seed: _,
         } = sampling;
         check(
             "temperature",
@@ -98,90 +109,125 @@ impl Sampler {
             repetition_penalty > 0.0 && repetition_penalty.is_finite(),
             "above 0; 1 is off",
         )?;
+        let finite = |name, value: f32| check(name, value, value.is_finite(), "a finite number");
+        finite("presence_penalty", presence_penalty)?;
+        finite("frequency_penalty", frequency_penalty)?;
         Ok(Self {
             sampling,
             rng: ChaCha8Rng::seed_from_u64(sampling.seed),
         })
     }
 
-    /// The next token, given its logits and the tokens so far. Logits that are NaN are never chosen (unless all are).
-    pub fn sample(&mut self, logits: &[f32], context: &[u32]) -> u32 {
-        if self.sampling.temperature == 0.0 && self.sampling.repetition_penalty == 1.0 {
+    /// The next token, given its logits and the text so far, of which the first `prompt` tokens were given and the others
+    /// written. Logits that are NaN are never chosen (unless all are). What is not greedy takes one draw for each token.
+    pub fn sample(&mut self, logits: &[f32], text: &[u32], prompt: usize) -> u32 {
+        let greedy = self.sampling.temperature == 0.0;
+        if greedy && !self.penalises() {
             return argmax(logits);
         }
         let mut logits = logits.to_vec();
-        self.penalise(&mut logits, context);
-        if self.sampling.temperature == 0.0 {
+        self.penalise(&mut logits, text, prompt);
+        if greedy {
             return argmax(&logits);
         }
-        // From the likeliest to the least likely; equal ones by id, so that a seed gives the same text everywhere.
-        let mut ids: Vec<u32> = (0..logits.len() as u32)
-            .filter(|&id| !logits[id as usize].is_nan())
-            .collect();
-        ids.sort_by(|&a, &b| {
-            logits[b as usize]
-                .total_cmp(&logits[a as usize])
-                .then(a.cmp(&b))
-        });
+        let drawn = self.rng.random::<f64>();
+        let mut ranked = Ranked::new(&logits, self.sampling.temperature);
         if self.sampling.top_k > 0 {
-            ids.truncate(self.sampling.top_k);
+            ranked.truncate(self.sampling.top_k);
         }
-        let Some(&first) = ids.first() else {
+        let Some((first, top)) = ranked.likeliest() else {
             return 0;
         };
-        let top = logits[first as usize];
         if !top.is_finite() {
             return first;
         }
-        let mut weights: Vec<f64> = ids
-            .iter()
-            .map(|&id| {
-                (f64::from(logits[id as usize] - top) / f64::from(self.sampling.temperature)).exp()
-            })
-            .collect();
-        let kept = self.kept(&weights);
-        weights.truncate(kept);
-        let total: f64 = weights.iter().sum();
-        let mut left = self.rng.random::<f64>() * total;
-        for (&id, weight) in ids.iter().zip(&weights) {
+        let kept = self.kept(&mut ranked);
+        let total = match kept {
+            Some(kept) => ranked.sum(kept),
+            None => ranked.total(),
+        };
+        let kept = kept.unwrap_or(ranked.len());
+        let mut left = drawn * total;
+        for rank in 0..kept {
+            let (id, weight) = ranked.at(rank);
             left -= weight;
             if left < 0.0 {
                 return id;
             }
         }
-        ids[kept - 1]
+        ranked.at(kept - 1).0
     }
 
-    /// How many of the likeliest tokens top-p and min-p leave; at least one. Weights are relative to the first, which is 1.
-    fn kept(&self, weights: &[f64]) -> usize {
-        let total: f64 = weights.iter().sum();
-        let mut sum = 0.0;
-        let nucleus = weights
-            .iter()
-            .position(|weight| {
-                sum += weight;
-                sum >= f64::from(self.sampling.top_p) * total
-            })
-            .map_or(weights.len(), |i| i + 1);
-        let likely = weights.partition_point(|&weight| weight >= f64::from(self.sampling.min_p));
-        nucleus.min(likely).max(1)
+    /// How many of the likeliest tokens top-p and min-p leave, at least one; `None` if they are off.
+    fn kept(&self, ranked: &mut Ranked<'_>) -> Option<usize> {
+        let Sampling { top_p, min_p, .. } = self.sampling;
+        if top_p == 1.0 && min_p == 0.0 {
+            return None;
+        }
+        let (wanted, mut sum) = match top_p {
+            1.0 => (f64::INFINITY, 0.0),
+            _ => (f64::from(top_p) * ranked.total(), 0.0),
+        };
+        let likely = f64::from(min_p);
+        for rank in 0..ranked.len() {
+            let weight = ranked.at(rank).1;
+            if weight < likely {
+                return Some(rank.max(1));
+            }
+            sum += weight;
+            if sum >= wanted {
+                return Some(rank + 1);
+            }
+        }
+        Some(ranked.len())
     }
 
-    fn penalise(&self, logits: &mut [f32], context: &[u32]) {
-        let penalty = self.sampling.repetition_penalty;
-        if penalty == 1.0 {
+    fn penalises(&self) -> bool {
+        let Sampling {
+            repetition_penalty,
+            presence_penalty,
+            frequency_penalty,
+            ..
+        } = self.sampling;
+        repetition_penalty != 1.0 || presence_penalty != 0.0 || frequency_penalty != 0.0
+    }
+
+    fn penalise(&self, logits: &mut [f32], text: &[u32], prompt: usize) {
+        if !self.penalises() {
             return;
         }
-        let mut seen = context.to_vec();
-        seen.sort_unstable();
-        seen.dedup();
-        for id in seen {
+        let Sampling {
+            repetition_penalty: repetition,
+            presence_penalty: presence,
+            frequency_penalty: frequency,
+            ..
+        } = self.sampling;
+        // Token by token: how often it was written, and that it is there at all.
+        let mut seen = text.to_vec();
+        let (given, written) = seen.split_at_mut(prompt.min(text.len()));
+        given.sort_unstable();
+        written.sort_unstable();
+        let runs = written.chunk_by(|a, b| a == b);
+        let mut written: Vec<(u32, usize)> = runs.map(|run| (run[0], run.len())).collect();
+        let counts = written.len();
+        for run in given.chunk_by(|a, b| a == b) {
+            let id = run[0];
+            if written[..counts]
+                .binary_search_by_key(&id, |(id, _)| *id)
+                .is_err()
+            {
+                written.push((id, 0));
+            }
+        }
+        for (id, count) in written {
             if let Some(logit) = logits.get_mut(id as usize) {
-                *logit = if *logit > 0.0 {
-                    *logit / penalty
-                } else {
-                    *logit * penalty
+                *logit = match *logit > 0.0 {
+                    true => *logit / repetition,
+                    false => *logit * repetition,
                 };
+                if count > 0 {
+                    *logit -= frequency * count as f32 + presence;
+                }
             }
         }
     }
@@ -217,7 +263,7 @@ mod tests {
         let mut sampler = sampler(sampling);
         let mut counts = vec![0; logits.len()];
         for _ in 0..20_000 {
-            counts[sampler.sample(logits, &[]) as usize] += 1;
+            counts[sampler.sample(logits, &[], 0) as usize] += 1;
         }
         counts
     }
@@ -225,10 +271,10 @@ mod tests {
     #[test]
     fn greedy_takes_the_highest_and_the_lowest_id_among_equals() {
         let mut greedy = sampler(Sampling::default());
-        assert_eq!(greedy.sample(&[0.0, 3.0, 3.0, -1.0], &[]), 1);
-        assert_eq!(greedy.sample(&[f32::NAN, -3.0, -2.0], &[]), 2);
+        assert_eq!(greedy.sample(&[0.0, 3.0, 3.0, -1.0], &[], 0), 1);
+        assert_eq!(greedy.sample(&[f32::NAN, -3.0, -2.0], &[], 0), 2);
         assert_eq!(
-            greedy.sample(&[f32::NEG_INFINITY, f32::NEG_INFINITY], &[]),
+            greedy.sample(&[f32::NEG_INFINITY, f32::NEG_INFINITY], &[], 0),
             0
         );
     }
@@ -275,7 +321,7 @@ mod tests {
                 ..Default::default()
             });
             (0..50)
-                .map(|_| s.sample(&[0.0; 10], &[]))
+                .map(|_| s.sample(&[0.0; 10], &[], 0))
                 .collect::<Vec<_>>()
         };
         assert_eq!(draw(7), draw(7));
@@ -288,8 +334,80 @@ mod tests {
             repetition_penalty: 2.0,
             ..Default::default()
         };
-        assert_eq!(sampler(sampling).sample(&[3.0, 2.0], &[0]), 1);
-        assert_eq!(sampler(sampling).sample(&[-2.0, -3.0], &[0, 0]), 1);
+        assert_eq!(sampler(sampling).sample(&[3.0, 2.0], &[0], 1), 1);
+        assert_eq!(sampler(sampling).sample(&[-2.0, -3.0], &[0, 0], 1), 1);
+    }
+
+    #[test]
+    fn what_was_written_is_penalised_once_and_each_time() {
+        let logits = [3.0, 2.0, 1.0];
+        let next = |presence_penalty, frequency_penalty, text: &[u32], prompt| {
+            let sampling = Sampling {
+                presence_penalty,
+                frequency_penalty,
+                ..Default::default()
+            };
+            sampler(sampling).sample(&logits, text, prompt)
+        };
+        // The prompt's tokens are free.
+        assert_eq!(next(9.0, 9.0, &[0, 0, 0], 3), 0);
+        assert_eq!(next(0.9, 0.0, &[0, 0, 0], 0), 0);
+        assert_eq!(next(1.1, 0.0, &[0, 0, 0], 0), 1);
+        assert_eq!(next(0.0, 0.4, &[0, 0, 0], 0), 1);
+        assert_eq!(next(0.0, 0.4, &[0, 0, 0], 1), 0);
+        assert_eq!(next(0.7, 0.4, &[0, 7, 1], 1), 0);
+        assert_eq!(next(0.7, 0.4, &[7, 0], 1), 1);
+        assert_eq!(next(-3.5, 0.0, &[7, 2], 1), 2);
+    }
+
+    /// Ordering as far as needed draws what ordering everything draws.
+    #[test]
+    fn draws_are_those_of_a_full_sort() {
+        let logits: Vec<f32> = (0..3000u32)
+            .map(|i| (i.wrapping_mul(2_654_435_761) >> 20) as f32 / 512.0)
+            .collect();
+        for (top_k, top_p, min_p) in [
+            (0, 1.0, 0.0),
+            (700, 1.0, 0.0),
+            (0, 0.9, 0.0),
+            (300, 0.8, 0.01),
+        ] {
+            let sampling = Sampling {
+                temperature: 1.5,
+                top_k,
+                top_p,
+                min_p,
+                ..Default::default()
+            };
+            let mut ids: Vec<usize> = (0..logits.len()).collect();
+            ids.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b)));
+            ids.truncate(if top_k > 0 { top_k } else { logits.len() });
+            let weight = |id: &usize| (f64::from(logits[*id] - logits[ids[0]]) / 1.5).exp();
+            let weights: Vec<f64> = ids.iter().map(weight).collect();
+            let total: f64 = weights.iter().sum();
+            let mut sum = 0.0;
+            let nucleus = weights.iter().position(|weight| {
+                sum += weight;
+                sum >= f64::from(top_p) * total
+            });
+            let likely = weights.partition_point(|weight| *weight >= f64::from(min_p));
+            let kept = likely.min(nucleus.map_or(ids.len(), |at| at + 1));
+            let total: f64 = weights[..kept].iter().sum();
+            let (mut ours, mut rng) = (sampler(sampling), ChaCha8Rng::seed_from_u64(0));
+            for _ in 0..500 {
+                let mut left = rng.random::<f64>() * total;
+                let at = weights[..kept].iter().position(|weight| {
+                    left -= weight;
+                    left < 0.0
+                });
+                let expected = ids[at.unwrap_or(kept - 1)] as u32;
+                assert_eq!(
+                    ours.sample(&logits, &[], 0),
+                    expected,
+                    "{top_k} {top_p} {min_p}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -243,7 +243,7 @@ impl<'a> PrefixCache<'a> {
                 generation.stop = Stop::Asked;
                 break;
             };
-            let token = sampler.sample(logits, &text);
+            let token = sampler.sample(logits, &text, prompt.len());
             first.get_or_insert_with(|| start.elapsed());
             if limits.end.contains(&token) {
                 generation.stop = Stop::EndToken;

@@ -28,11 +28,11 @@ pub fn time_inference(
     let mut greedy = Sampler::new(Sampling::default())?;
     model.start(prompt.len() + decode)?;
     let start = Instant::now();
-    let mut token = greedy.sample(model.read(prompt)?, &[]);
+    let mut token = greedy.sample(model.read(prompt)?, &[], 0);
     let prefill_tps = prompt.len() as f64 / start.elapsed().as_secs_f64();
     let start = Instant::now();
     for _ in 0..decode {
-        token = greedy.sample(model.read(&[token])?, &[]);
+        token = greedy.sample(model.read(&[token])?, &[], 0);
     }
     let decode_tps = decode as f64 / start.elapsed().as_secs_f64();
     Ok((prefill_tps, decode_tps))
