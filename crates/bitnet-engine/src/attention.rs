@@ -105,6 +105,7 @@ impl Workspace {
                 if text.whole_heads {
                     // SAFETY: as above, with this text and head.
                     let cache = unsafe { cache.one(first_head + task) };
+                    cache.keys_values().expect(text.end());
                     chunk.remember(text, task, (layer, rope), cache, (k, v), scratch);
                     let (first, rows) = (task * sharing, text.rows.clone());
                     let at_once = (KeysValues::ROWS / rows.len()).max(1);

@@ -18,7 +18,7 @@ use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use crate::isa::amx::{self, attention::Softmax};
-use crate::{GROUP, Kernel, Panels, softmax};
+use crate::{GROUP, Kernel, Line, Panels, softmax, system::shared_out::fetch_lines};
 
 /// Keys and values of one head.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +47,25 @@ impl KeysValues<'_> {
 
     /// Query rows at a time at most.
     pub const ROWS: usize = 32;
+
+    /// Bytes of keys, and of values, that are asked for ahead: what two pages hold. Longer ones are a stream that the
+    /// processor sees by itself.
+    const AHEAD: usize = 8 << 10;
+
+    /// Asks the memory for the keys and values of the first `positions`, some hundred nanoseconds before they are read. A
+    /// head of a short text is a few pages, over before the processor knows where it goes on.
+    pub fn expect(&self, positions: usize) {
+        let lines = |panels: &Panels<'_>, count: usize| {
+            let most = KeysValues::AHEAD / size_of::<Line>();
+            fetch_lines(&panels.lines[..count.min(most).min(panels.lines.len())]);
+        };
+        lines(&self.keys, positions.div_ceil(GROUP) * self.keys.stride);
+        let per_lane = self.values.format.per_lane();
+        lines(
+            &self.values,
+            positions.div_ceil(per_lane) * self.values.step,
+        );
+    }
 
     /// Query rows at a time in f32: two tiles of the float kernels. The scores of a block at 4,096 positions take 400 KiB.
     const FLOAT_ROWS: usize = 24;

@@ -9,6 +9,7 @@
 
 use std::{borrow::Cow, cell::Cell, hint::black_box, ops::Range, time::Instant};
 
+pub(crate) use super::sums::{Lanes, Sums, flat};
 use super::{QuantizedRows, activations::Rows, base_three::Blocks};
 use crate::{
     Kernel, Layout, Strategy,
@@ -16,78 +17,6 @@ use crate::{
     isa::Loops,
     system::shared_out::Rectangle,
 };
-
-/// Sums of the 16 rows of a group with one row of `x`.
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-pub(crate) struct Lanes(pub(crate) [i32; GROUP_ROWS]);
-
-impl Lanes {
-    /// No sum yet.
-    pub(crate) const ZERO: Lanes = Lanes([0; GROUP_ROWS]);
-}
-
-/// The sums of groups side by side, as one slice.
-pub(crate) fn flat(sums: &mut [Lanes]) -> &mut [i32] {
-    // SAFETY: `Lanes` is `repr(C)` of 16 int32 in 64 bytes, so n of them are 16n initialised values, borrowed exclusively.
-    unsafe { std::slice::from_raw_parts_mut(sums.as_mut_ptr().cast(), GROUP_ROWS * sums.len()) }
-}
-
-/// Sums of some rows of `x` with whole groups of columns.
-#[derive(Clone, Copy)]
-pub(crate) struct Sums<'a> {
-    /// `[rows, stride]`.
-    values: &'a [i32],
-    stride: usize,
-    rows: usize,
-    width: usize,
-}
-
-impl<'a> Sums<'a> {
-    /// The first `width` of each `stride` values.
-    ///
-    /// # Panics
-    ///
-    /// If there are fewer.
-    pub(crate) fn new(values: &'a [i32], stride: usize, rows: usize, width: usize) -> Self {
-        assert!(
-            width <= stride && values.len() >= rows * stride,
-            "{rows} x {width}"
-        );
-        Sums {
-            values,
-            stride,
-            rows,
-            width,
-        }
-    }
-
-    /// Those of one row.
-    pub(crate) fn of_row(values: &'a [i32]) -> Self {
-        Self::new(values, values.len(), 1, values.len())
-    }
-
-    /// Number of rows.
-    pub(crate) fn rows(self) -> usize {
-        self.rows
-    }
-
-    /// Columns.
-    pub(crate) fn width(self) -> usize {
-        self.width
-    }
-
-    /// One row.
-    #[inline(always)]
-    pub(crate) fn row(self, row: usize) -> &'a [i32] {
-        &self.values[row * self.stride..][..self.width]
-    }
-
-    /// The first columns.
-    pub(crate) fn narrowed(self, width: usize) -> Self {
-        Self::new(self.values, self.stride, self.rows, width)
-    }
-}
 
 /// What is known of some sums when they are written.
 pub(crate) struct Piece<'a> {
@@ -285,6 +214,7 @@ pub(crate) fn product(
             unsafe { (many.product)(w, x, out) }
         }
         _ if x.len() == 1 => gemv(loops, w, x.row(0), out),
+        _ if x.len() <= loops.isa().panels.rows_at_a_time && whole => few_rows(loops, w, x, out),
         _ => gemm(loops, w, x, out),
     }
 }
@@ -340,6 +270,57 @@ fn signed(loops: Loops, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
     SCRATCH.set(scratch);
 }
 
+/// As many rows as a kernel takes at a time: groups pass once, in the order of memory, as with one row.
+fn few_rows(loops: Loops, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
+    let (per_group, words, rows) = (w.layout.lines(w.cols), w.layout.words(w.cols), x.len());
+    let few = loops.isa().few_rows;
+    let few = few.filter(|few| w.layout == Layout::BaseThree && rows <= few.max_rows);
+    let mut scratch = SCRATCH.take();
+    scratch.x.clear();
+    interleave(x, 0..rows, &mut scratch.x);
+    scratch.sums.resize(GEMV_GROUPS * rows, Lanes::ZERO);
+    if w.layout == Layout::BaseThree {
+        scratch.words.resize(2 * words, Line::ZERO_WEIGHTS);
+    }
+    let mut sums = [[Lanes::ZERO; 2]; MAX_ROWS];
+    for first in (0..w.count).step_by(GEMV_GROUPS) {
+        let count = GEMV_GROUPS.min(w.count - first);
+        for group in (0..count).step_by(2) {
+            // The last group of an odd number is multiplied twice and written once.
+            let pair = [first + group, (first + group + 1).min(w.count - 1)];
+            let stored = pair.map(|group| &w.lines[group * per_group..][..per_group]);
+            match few {
+                // SAFETY: it is that of a detected instruction set, and needs no more.
+                Some(few) => unsafe { (few.base_three)(stored, rows, &scratch.x, &mut sums) },
+                None => {
+                    let pair = match w.layout {
+                        Layout::TwoBit => stored,
+                        Layout::BaseThree => decode_pair(loops, stored, &mut scratch.words),
+                    };
+                    loops.gemm(pair, rows, &scratch.x, &mut sums);
+                }
+            }
+            for (row, sums) in sums[..rows].iter().enumerate() {
+                let to = &mut scratch.sums[row * count + group..][..2.min(count - group)];
+                to.copy_from_slice(&sums[..to.len()]);
+            }
+        }
+        let width = GROUP_ROWS * count;
+        let sums = flat(&mut scratch.sums[..rows * count]);
+        let sums = Sums::new(sums, width, rows, width);
+        out.write(0, GROUP_ROWS * first, 0, sums);
+    }
+    SCRATCH.set(scratch);
+}
+
+/// Two groups in base three as words.
+fn decode_pair<'a>(loops: Loops, stored: [&[Line]; 2], words: &'a mut [Line]) -> [&'a [Line]; 2] {
+    let (a, b) = words.split_at_mut(words.len() / 2);
+    loops.decode(stored[0], a);
+    loops.decode(stored[1], b);
+    [a, b]
+}
+
 fn gemm(loops: Loops, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
     let Groups {
         layout,
@@ -372,12 +353,7 @@ fn gemm(loops: Loops, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
             let stored = pair.map(|group| &lines[group * per_group..][..per_group]);
             let pair = match layout {
                 Layout::TwoBit => stored,
-                Layout::BaseThree => {
-                    let (a, b) = scratch.words[..2 * words].split_at_mut(words);
-                    loops.decode(stored[0], a);
-                    loops.decode(stored[1], b);
-                    [&*a, &*b]
-                }
+                Layout::BaseThree => decode_pair(loops, stored, &mut scratch.words),
             };
             for span in (0..parts).map(part) {
                 let rows = span.len();

@@ -9,6 +9,7 @@ mod layout;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod lut;
 mod prepacked;
+mod sums;
 
 pub use activations::QuantizedRows;
 pub use canonical::{MAX_COLS, linear_quantized, matmul_i32};

@@ -34,6 +34,7 @@ pub(crate) static ISA: Isa = Isa {
     layout: Layout::TwoBit,
     rows: scalar::ROWS,
     panels: neon::PANELS,
+    few_rows: None,
     many_rows: Some(ManyRows {
         min_rows: ROWS,
         product,

@@ -128,6 +128,16 @@ loops! {
     }
 }
 
+/// A product of few rows with groups in base three: [`Isa::few_rows`].
+#[derive(Clone, Copy)]
+pub(crate) struct FewRows {
+    /// Rows of `x` at most.
+    pub(crate) max_rows: usize,
+    /// `sums[r][g] = Σ stored · x` of two groups as they are stored with up to `max_rows` rows, sixteen codes of each in
+    /// turn. What it needs of the processor is the descriptor's.
+    pub(crate) base_three: unsafe fn([&[Line]; 2], usize, &[Sixteen], &mut [[Lanes; 2]]),
+}
+
 /// A product of many rows that arranges weights and activations in its own way: [`Isa::many_rows`], [`Isa::lookup`].
 ///
 /// An instruction set provides it as `Some(ManyRows { min_rows, product })`. `product(w, x, out)` gives `out` the sums

@@ -18,7 +18,7 @@ mod loops;
 mod strategy;
 
 pub use kernel::Kernel;
-pub(crate) use loops::{DenseLoops, Loops, ManyRows, PanelLoops, RowLoops};
+pub(crate) use loops::{DenseLoops, FewRows, Loops, ManyRows, PanelLoops, RowLoops};
 pub use strategy::Strategy;
 
 use crate::{Layout, gemm::blocking::MAX_ROWS};
@@ -37,6 +37,8 @@ pub(crate) struct Isa {
     pub(crate) rows: RowLoops,
     /// Loops over groups of prepacked weights.
     pub(crate) panels: PanelLoops,
+    /// A product of few rows with base three that decodes in its own way; `None` for the common loop nest.
+    pub(crate) few_rows: Option<FewRows>,
     /// A product of many rows with an arrangement of its own, from the row count on where it was measured to be faster than
     /// [`PanelLoops::gemm`]; `None` for the common loop nest (`gemm::blocking`).
     pub(crate) many_rows: Option<ManyRows>,
@@ -99,6 +101,11 @@ macro_rules! table {
             pub(crate) mod $module;
             #[cfg(target_arch = $arch)]
             const _: () = assert!($module::ISA.panels.rows_at_a_time <= MAX_ROWS);
+            #[cfg(target_arch = $arch)]
+            const _: () = match &$module::ISA.few_rows {
+                Some(few) => assert!(few.max_rows <= MAX_ROWS),
+                None => {}
+            };
         )*
 
         static TABLE: [Entry; 1 + [$($name),*].len()] = [

@@ -58,6 +58,7 @@ pub(crate) static ISA: Isa = Isa {
     layout: Layout::BaseThree,
     rows: avx512::ROWS,
     panels: avx512::PANELS,
+    few_rows: avx512::FEW_ROWS,
     many_rows: Some(ManyRows {
         min_rows: gemm::MIN_ROWS,
         product: gemm::on_tiles,

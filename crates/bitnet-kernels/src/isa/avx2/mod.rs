@@ -33,6 +33,7 @@ pub(crate) static ISA: Isa = Isa {
         signed: scalar::signed,
         rows_at_a_time: prepacked::ROWS,
     },
+    few_rows: None,
     many_rows: None,
     lookup: None,
     dense: DENSE,

@@ -143,7 +143,7 @@ pub(crate) fn decode(lines: &[Line], words: &mut [Line]) {
 
 /// Brings what the next pair of groups will read to the level-two cache: `lines` further on in memory, or nothing.
 #[inline]
-fn fetch_ahead(line: &Line, lines: usize) {
+pub(super) fn fetch_ahead(line: &Line, lines: usize) {
     let ahead: *const Line = std::ptr::from_ref(line).wrapping_add(lines);
     // SAFETY: SSE, which every x86-64 has; a prefetch reads nothing and may be given any address.
     unsafe { _mm_prefetch::<_MM_HINT_T1>(ahead.cast()) };
@@ -152,7 +152,7 @@ fn fetch_ahead(line: &Line, lines: usize) {
 /// The masks of quads 0 to 3 in place.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn quad_masks() -> [__m512i; 4] {
+pub(super) fn quad_masks() -> [__m512i; 4] {
     [
         _mm512_set1_epi8(0x03),
         _mm512_set1_epi8(0x0c),
@@ -203,19 +203,19 @@ fn fold(acc: [__m512i; 4]) -> __m512i {
 /// The first digit of each byte, times 64.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn first_digits(bytes: __m512i, masks: [__m512i; 4]) -> __m512i {
+pub(super) fn first_digits(bytes: __m512i, masks: [__m512i; 4]) -> __m512i {
     let half = _mm512_avg_epu8(bytes, _mm512_setzero_si512());
     _mm512_and_si512(_mm512_avg_epu8(bytes, half), masks[3])
 }
 
 /// `QUADS` in four registers.
 #[derive(Clone, Copy)]
-struct Table([__m512i; 4]);
+pub(super) struct Table([__m512i; 4]);
 
 impl Table {
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn load() -> Table {
+    pub(super) fn load() -> Table {
         let mut parts = [_mm512_setzero_si512(); 4];
         for (part, table) in parts.iter_mut().zip(QUADS.as_chunks::<64>().0) {
             // SAFETY: a part of the table is 64 bytes.
@@ -226,7 +226,7 @@ impl Table {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-    fn quads(self, bytes: __m512i) -> __m512i {
+    pub(super) fn quads(self, bytes: __m512i) -> __m512i {
         let [a, b, c, d] = self.0;
         let low = _mm512_permutex2var_epi8(a, bytes, b);
         let high = _mm512_permutex2var_epi8(c, bytes, d);

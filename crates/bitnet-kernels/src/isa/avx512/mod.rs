@@ -3,6 +3,7 @@
 mod blocks;
 mod dense;
 mod epilogue;
+mod few;
 mod gemm;
 mod gemv;
 pub(crate) mod lut;
@@ -12,7 +13,7 @@ use std::arch::x86_64::*;
 
 pub(crate) use gemv::decode;
 
-use super::{DenseLoops, Isa, ManyRows, PanelLoops, RowLoops, avx2};
+use super::{DenseLoops, FewRows, Isa, ManyRows, PanelLoops, RowLoops, avx2};
 use crate::{Layout, gemm::lut as nest};
 
 const NEEDS: &str = "AVX-512 F, BW, VL, VBMI and VNNI";
@@ -27,6 +28,7 @@ pub(crate) static ISA: Isa = Isa {
     layout: Layout::BaseThree,
     rows: ROWS,
     panels: PANELS,
+    few_rows: FEW_ROWS,
     many_rows: None,
     lookup: LOOKUP,
     dense: DENSE,
@@ -48,6 +50,12 @@ pub(crate) const PANELS: PanelLoops = PanelLoops {
     signed: signed::signed,
     rows_at_a_time: gemm::ROWS,
 };
+
+/// Products of few rows with base three.
+pub(crate) const FEW_ROWS: Option<FewRows> = Some(FewRows {
+    max_rows: few::ROWS,
+    base_three: few::base_three,
+});
 
 /// Products that look a part of their sums up.
 pub(crate) const LOOKUP: Option<ManyRows> = Some(ManyRows {

@@ -25,6 +25,7 @@ pub(crate) static ISA: Isa = Isa {
         signed: scalar::signed,
         rows_at_a_time: ROWS,
     },
+    few_rows: None,
     many_rows: None,
     lookup: None,
     dense: DenseLoops {

@@ -28,6 +28,7 @@ pub(crate) static ISA: Isa = Isa {
     // NEON is part of the baseline, for which plain loops are compiled anyway.
     rows: scalar::ROWS,
     panels: PANELS,
+    few_rows: None,
     many_rows: None,
     lookup: None,
     dense: DENSE,

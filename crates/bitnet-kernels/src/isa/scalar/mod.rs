@@ -26,6 +26,7 @@ pub(crate) static ISA: Isa = Isa {
         signed,
         rows_at_a_time: 1,
     },
+    few_rows: None,
     many_rows: None,
     lookup: None,
     dense: DENSE,
