@@ -150,7 +150,7 @@ fn who_comes_first_is_read_first_and_who_writes_goes_on() {
 }
 
 #[test]
-fn a_cancelled_text_ends_in_the_next_step() {
+fn a_cancelled_text_ends_at_once_and_is_told_in_the_next_step() {
     let options = BatchOptions {
         max_texts: 2,
         prompt_piece: 8,
@@ -166,12 +166,12 @@ fn a_cancelled_text_ends_in_the_next_step() {
     let before = [tales[&writing].tokens.len(), tales[&reading].tokens.len()];
     assert!(before[0] > 0 && before[1] == 0);
     for id in [writing, reading, queued] {
-        assert!(batch.cancel(id) && batch.cancel(id));
+        assert!(batch.cancel(id) && !batch.cancel(id));
     }
+    assert_eq!((batch.running(), batch.queued()), (0, 1));
     step(&mut batch, &mut tales);
     for id in [writing, reading, queued] {
         assert_eq!(tales[&id].finish, Some(Finish::Cancelled));
-        assert!(!batch.cancel(id));
     }
     assert_eq!(
         before,

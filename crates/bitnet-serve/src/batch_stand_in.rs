@@ -157,7 +157,7 @@ impl Batch {
                 done.push(run.id);
                 continue;
             }
-            let token = run.sampler.sample(&logits, &run.tokens);
+            let token = run.sampler.sample(&logits, &run.tokens, prompt);
             if run.request.end_tokens.contains(&token) {
                 tell(
                     run.id,

@@ -31,10 +31,10 @@ use std::collections::VecDeque;
 
 use bitnet_engine::Engine;
 
-use crate::{Event, Request, RequestId, SamplingError};
+use crate::{Event, Finish, Request, RequestId, SamplingError};
 use draft::Payoff;
 use room::Kept;
-use text::Text;
+use text::{End, Text};
 
 /// How a batch works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,7 +178,8 @@ pub struct Batch {
     /// In the order in which they started.
     running: Vec<Text>,
     kept: Vec<Kept>,
-    cancelled: Vec<RequestId>,
+    /// Ends of texts that were cancelled, to be told.
+    cancelled: Vec<(RequestId, Event)>,
     payoff: Payoff,
     counters: Counters,
     next_id: u64,
@@ -246,21 +247,32 @@ impl Batch {
         Ok(id)
     }
 
-    /// Ends a text, in the next step and before it reads anything: it is told as [`Finish::Cancelled`](crate::Finish).
-    /// Returns whether there is such a text.
+    /// Ends a text at once, read, written or waiting; the next step tells it as [`Finish::Cancelled`]. Returns whether
+    /// there is such a text.
     pub fn cancel(&mut self, id: RequestId) -> bool {
-        let mut texts = self.queue.iter().chain(&self.running);
-        let known = texts.any(|text| text.id == id);
-        if known && !self.cancelled.contains(&id) {
-            self.cancelled.push(id);
+        let waits = self.queue.iter().position(|text| text.id == id);
+        let runs = self.running.iter().position(|text| text.id == id);
+        let text = match (waits, runs) {
+            (Some(at), _) => self.queue.remove(at),
+            (None, Some(at)) => Some(self.running.remove(at)),
+            (None, None) => None,
+        };
+        let Some(mut text) = text else {
+            return false;
+        };
+        text.end = Some(End::Finished(Finish::Cancelled));
+        if let Some(event) = self.end(text) {
+            self.cancelled.push((id, event));
         }
-        known
+        true
     }
 
     /// One pass over the weights for all texts that run, and those that can start; `tell` hears what came of it. Returns
     /// whether there is work left.
     pub fn step(&mut self, tell: &mut dyn FnMut(RequestId, Event)) -> bool {
-        self.drop_cancelled(tell);
+        for (id, event) in std::mem::take(&mut self.cancelled) {
+            tell(id, event);
+        }
         let shares = self.plan(tell);
         if !shares.is_empty() {
             self.read(shares, tell);

@@ -1,6 +1,6 @@
 //! A step: what is read next, and what came of it.
 
-use std::{mem, time::Instant};
+use std::time::Instant;
 
 use bitnet_engine::{Part, Session, Wanted};
 
@@ -24,22 +24,6 @@ pub(super) struct Share {
 }
 
 impl Batch {
-    pub(super) fn drop_cancelled(&mut self, tell: &mut dyn FnMut(RequestId, Event)) {
-        for id in mem::take(&mut self.cancelled) {
-            let finish = |text: &mut Text| text.end = Some(End::Finished(Finish::Cancelled));
-            if let Some(at) = self.queue.iter().position(|text| text.id == id)
-                && let Some(mut text) = self.queue.remove(at)
-            {
-                finish(&mut text);
-                self.end(text, tell);
-            } else if let Some(at) = self.running.iter().position(|text| text.id == id) {
-                let mut text = self.running.remove(at);
-                finish(&mut text);
-                self.end(text, tell);
-            }
-        }
-    }
-
     /// What the texts read in this step: those that run, and those that can start. Each has room for its share.
     pub(super) fn plan(&mut self, tell: &mut dyn FnMut(RequestId, Event)) -> Vec<Share> {
         let mut shares = Vec::new();
@@ -221,27 +205,29 @@ impl Batch {
         }
         let ended = self.running.extract_if(.., |text| text.end.is_some());
         for text in ended.collect::<Vec<Text>>() {
-            self.end(text, tell);
+            let id = text.id;
+            if let Some(event) = self.end(text) {
+                tell(id, event);
+            }
         }
     }
 
-    /// Tells how a text ended, and keeps what it has read.
-    fn end(&mut self, text: Text, tell: &mut dyn FnMut(RequestId, Event)) {
+    /// How a text ended, whose session is kept.
+    pub(super) fn end(&mut self, text: Text) -> Option<Event> {
         let Text {
-            id,
             tokens,
             session,
             usage,
             end,
             ..
         } = text;
-        match end {
-            Some(End::Failed(error)) => {
+        match end? {
+            End::Failed(error) => {
                 // What it has read may be what is broken.
                 self.counters.failed += 1;
-                tell(id, Event::Failed(error));
+                Some(Event::Failed(error))
             }
-            Some(End::Finished(finish)) => {
+            End::Finished(finish) => {
                 match finish {
                     Finish::Cancelled => self.counters.cancelled += 1,
                     _ => self.counters.finished += 1,
@@ -249,9 +235,8 @@ impl Batch {
                 if let Some(session) = session {
                     self.keep(tokens, session);
                 }
-                tell(id, Event::Finished { finish, usage });
+                Some(Event::Finished { finish, usage })
             }
-            None => {}
         }
     }
 }
