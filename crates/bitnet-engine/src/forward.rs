@@ -10,8 +10,8 @@
 //! ```
 //!
 //! The rows are those of one text or of several; only 2 and 3 tell them apart, and no row's result depends on the others.
-//! For few rows of a text a thread writes and reads its own heads. Norms and quantisation are not partitioned when columns are: every
-//! thread does them for itself, which takes less time than waiting for another.
+//! For few rows of a text a thread writes and reads its own heads. Norms and quantisation are not partitioned when columns
+//! are: every thread does them for itself, which takes less time than waiting for another.
 
 use std::time::Instant;
 

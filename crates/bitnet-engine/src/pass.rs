@@ -1,8 +1,8 @@
 //! Tokens of several texts in one pass over the weights.
 //!
 //! A decoded token is one pass over the weights and little arithmetic, so that of several texts takes not much longer than
-//! that of one. Texts go through the blocks in chunks, in the order in which they are given; a text longer than what is left of
-//! a chunk goes on in the next one.
+//! that of one. Texts go through the blocks in chunks, in the order in which they are given; a text longer than what is left
+//! of a chunk goes on in the next one.
 
 use bitnet_kernels::Kernel;
 

@@ -98,7 +98,7 @@ fn a_text_ends_at_the_limit_of_memory_as_at_the_models() {
     }
 }
 
-/// Prompts are read in their order, in pieces beside the tokens of others, and nobody who writes waits for more than a piece.
+/// Prompts are read in their order, in pieces beside the tokens of others, and who writes waits for no more than a piece.
 #[test]
 fn who_comes_first_is_read_first_and_who_writes_goes_on() {
     let options = BatchOptions {
