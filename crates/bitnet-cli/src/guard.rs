@@ -1,4 +1,4 @@
-//! What is said by panicking becomes an error.
+//! Turns panics of GPU backends into errors.
 //!
 //! Burn has no error for a GPU that runs out of memory, refuses a kernel or is lost: its threads panic, and so may the
 //! command. Here such a panic is kept silent, its message remembered, and the command ends as on any other error. On the

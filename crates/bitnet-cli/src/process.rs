@@ -1,4 +1,4 @@
-//! This binary again, as a child: a run of its own has a peak memory of its own.
+//! Runs `bitnet` in a child process, so that peak memory is that of one run.
 
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +15,7 @@ pub const DIVERGED: u8 = 3;
 /// The children that run.
 static CHILDREN: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
-/// This binary again. The settings travel in the config file, not in the environment.
+/// The command that starts this program again. Settings travel in the config file, not in the environment.
 pub fn child(device: &DeviceArgs, threads: usize) -> anyhow::Result<Command> {
     let mut command =
         Command::new(std::env::current_exe().context("the path of this binary is unknown")?);

@@ -1,4 +1,4 @@
-//! Runs of an experiment in processes of their own (this binary again), so that peak memory is one model's.
+//! Runs of an experiment in child processes, so that peak memory is one model's.
 
 use std::path::{Path, PathBuf};
 

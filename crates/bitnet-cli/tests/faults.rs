@@ -100,9 +100,9 @@ fn assert_same(place: &Place, dir: &str, whole: &str, what: &str) {
 }
 
 /// Numbers from 0 to 1 that are the same every time.
-struct Dice(u64);
+struct Rng(u64);
 
-impl Dice {
+impl Rng {
     fn next(&mut self) -> f64 {
         self.0 = self
             .0
@@ -121,7 +121,7 @@ fn disturb(
     signal: &str,
     signals: usize,
     whole: Duration,
-    dice: &mut Dice,
+    rng: &mut Rng,
 ) -> usize {
     for sent in 0..signals {
         let mut child = command(place, dir, steps)
@@ -129,7 +129,7 @@ fn disturb(
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        std::thread::sleep(whole.mul_f64(dice.next()));
+        std::thread::sleep(whole.mul_f64(rng.next()));
         if let Some(status) = child.try_wait().unwrap() {
             assert_eq!(status.code(), Some(0), "{:?}", child.wait_with_output());
             return sent;
@@ -169,7 +169,7 @@ fn disturbed_runs_end_alike(kills: usize, signals: usize) {
     let whole = begun.elapsed();
     finish(&place, "longer", STEPS);
     finish(&place, "longer", STEPS + 60);
-    let mut dice = Dice(fs::metadata(place.path("whole")).unwrap().len() ^ 0x9e37_79b9);
+    let mut rng = Rng(fs::metadata(place.path("whole")).unwrap().len() ^ 0x9e37_79b9);
     for (signal, count) in [
         ("KILL", kills),
         ("TERM", signals),
@@ -183,14 +183,14 @@ fn disturbed_runs_end_alike(kills: usize, signals: usize) {
             runs += 1;
             // At most a third of them on one run: later ones come nearer to its end.
             let some = left.min(count.div_ceil(3));
-            let sent = disturb(&place, &dir, STEPS, signal, some, whole, &mut dice);
+            let sent = disturb(&place, &dir, STEPS, signal, some, whole, &mut rng);
             finish(&place, &dir, STEPS);
             assert_same(&place, &dir, "whole", &dir);
             left -= sent.max(1).min(left);
             if left == 0 {
                 break;
             }
-            left -= disturb(&place, &dir, STEPS + 60, signal, 1, whole, &mut dice);
+            left -= disturb(&place, &dir, STEPS + 60, signal, 1, whole, &mut rng);
             finish(&place, &dir, STEPS + 60);
             assert_same(&place, &dir, "longer", &format!("{dir}, extended"));
         }

@@ -53,7 +53,7 @@
 //!
 //! [`Loader::finish`] then checks the values against each other ([`RunConfig::validate`]).
 //!
-//! # Defaults that yield
+//! # Derived defaults
 //!
 //! A few defaults depend on what was written, so that shrinking a model takes one key and not five: unless they are
 //! written themselves, `train.context`, `data.max_length`, `decode.max_length` and the lengths in `[compare]` shrink to

@@ -19,9 +19,9 @@ pub struct RandomWeights {
 }
 
 /// Steps of Weyl's sequence through a good mixer (splitmix64).
-struct Dice(u64);
+struct Rng(u64);
 
-impl Dice {
+impl Rng {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -41,16 +41,16 @@ impl Dice {
 }
 
 impl RandomWeights {
-    fn dice(&self, stream: usize) -> Dice {
-        Dice(self.seed ^ (stream as u64).wrapping_mul(0xd6e8_feb8_6659_fd93))
+    fn rng(&self, stream: usize) -> Rng {
+        Rng(self.seed ^ (stream as u64).wrapping_mul(0xd6e8_feb8_6659_fd93))
     }
 
-    fn linear(&self, dice: &mut Dice, rows: usize, cols: usize) -> LinearWeights {
+    fn linear(&self, rng: &mut Rng, rows: usize, cols: usize) -> LinearWeights {
         let norm = (self.shape.norms.inside).then(|| vec![1.0; cols]);
         let size = (3.0 / cols as f32).sqrt();
         let Some(granularity) = self.ternary else {
             let mut values = vec![0.0; rows * cols];
-            dice.fill(&mut values, size);
+            rng.fill(&mut values, size);
             let weights = Weights::Float { values, rows, cols };
             return LinearWeights { weights, norm };
         };
@@ -59,7 +59,7 @@ impl RandomWeights {
         for row in codes.chunks_exact_mut(words.max(1)) {
             for (index, word) in row.iter_mut().enumerate() {
                 let used = cols - TernaryWord::WEIGHTS * index;
-                *word = TernaryWord::random(dice.next()).padded(used).0;
+                *word = TernaryWord::random(rng.next()).padded(used).0;
             }
         }
         let scale = (cols as f32 / 2.0).sqrt();
@@ -83,18 +83,18 @@ impl Source for RandomWeights {
             Table::Embedding => (2 * token, 1.0),
             Table::Head => (2 * token + 1, (3.0 / out.len() as f32).sqrt()),
         };
-        self.dice(stream).fill(out, size);
+        self.rng(stream).fill(out, size);
     }
 
     fn layer(&self, index: usize) -> Result<LayerWeights, SourceError> {
         let shape = &self.shape;
         let (hidden, inner) = (shape.hidden_size, shape.intermediate_size);
         let (queries, keys) = (shape.query_width(), shape.kv_width());
-        let mut dice = self.dice(2 * shape.vocab_size + index);
+        let mut rng = self.rng(2 * shape.vocab_size + index);
         let ones = |width: usize| vec![1.0; width];
         let before = shape.norms.block;
         let sub = shape.norms.sub;
-        let mut linear = |rows, cols| self.linear(&mut dice, rows, cols);
+        let mut linear = |rows, cols| self.linear(&mut rng, rows, cols);
         Ok(LayerWeights {
             input_layernorm: before.then(|| ones(hidden)),
             q_proj: linear(queries, hidden),

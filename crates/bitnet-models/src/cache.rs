@@ -101,7 +101,7 @@ impl LayerCache {
         (narrow(&self.keys), narrow(&self.values))
     }
 
-    /// True where a query may not look, for `time` queries from `offset` on and the keys that are
+    /// The causal mask, true at future positions, for `time` queries from `offset` on and the keys that are
     /// [`visible`](Self::visible) to the last.
     pub fn mask(&self, time: usize, offset: usize) -> Tensor<2, Bool> {
         let visible = (offset + time).next_multiple_of(STEP);

@@ -55,7 +55,7 @@ pub trait Task: Sync {
     /// As [`evaluate`](Self::evaluate).
     fn score(&self, model: &Self::Model, device: &Device) -> Result<Evaluation, TrainError>;
 
-    /// Answers the first example of the test split, alone, for a timing.
+    /// Runs the first example of the test split at batch size 1, to time its latency.
     ///
     /// # Errors
     /// As [`evaluate`](Self::evaluate).

@@ -99,9 +99,9 @@ fn values(model: Transformer) -> Vec<Vec<u8>> {
 }
 
 /// Numbers that are the same every time.
-struct Dice(u64);
+struct Rng(u64);
 
-impl Dice {
+impl Rng {
     fn below(&mut self, end: usize) -> usize {
         self.0 = self
             .0
@@ -140,10 +140,10 @@ fn mutations(path: &Path, share: usize, mut same: impl FnMut() -> Option<bool>) 
     let count = wanted.unwrap_or(400 / share);
     let whole = fs::read(path).unwrap();
     assert_eq!(same(), Some(true), "{}", path.display());
-    let mut dice = Dice(whole.len() as u64);
+    let mut rng = Rng(whole.len() as u64);
     let mut refused = 0;
     for round in 0..count {
-        let changed = dice.mutate(&whole);
+        let changed = rng.mutate(&whole);
         fs::write(path, &changed).unwrap();
         match same() {
             None => refused += 1,
