@@ -57,7 +57,7 @@ mod gemm;
 mod isa;
 mod quantize;
 pub mod reference;
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(test)]
 mod skipped;
 mod system;
 

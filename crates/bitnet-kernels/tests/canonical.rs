@@ -7,7 +7,7 @@ use bitnet_kernels::{
     Granularity, Kernel, MAX_COLS, PackedTernary, PackedView, Strategy, WeightQuantizer,
     linear_quantized, matmul_i32, quantize_activations, reference,
 };
-use common::{Random, bits, strategies};
+use common::{Random, bits, on_threads, strategies};
 use proptest::prelude::*;
 
 /// The product of each kernel and strategy, over an output that was not zero.
@@ -136,11 +136,7 @@ fn threads_do_not_change_a_bit() {
         let mut expected = vec![0.0; m * n];
         reference::linear(&x, m, w.view(), None, &mut expected);
         for threads in 1..=8 {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
-            let (out, again) = pool.install(|| {
+            let (out, again) = on_threads(threads, || {
                 let out = linear(&x, m, w.view());
                 let again = PackedTernary::from_latent(
                     &latent,

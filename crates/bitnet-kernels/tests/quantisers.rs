@@ -7,7 +7,7 @@ use bitnet_kernels::{
     codes_i8_to_f32_div, linear_quantized, pack_weights, quantize_activations, quantize_weights,
     reference, unpack_scaled_f32, weight_scales, words_per_row,
 };
-use common::{bits, rounding};
+use common::{bits, on_threads, rounding};
 use proptest::prelude::*;
 
 /// The codes of packed rows.
@@ -227,11 +227,7 @@ fn the_mean_of_many_weights_is_precise_and_ordered() {
     )[0];
     assert!((f64::from(scale) * exact - 1.0).abs() < 8e-6);
     for threads in [1, 2, 5] {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
-        let again = pool.install(|| {
+        let again = on_threads(threads, || {
             weight_scales(
                 &w,
                 1,
@@ -303,11 +299,7 @@ fn threads_do_not_change_a_bit() {
     reference::quantize_activations(&x, cols, &mut codes_r, &mut sx_r);
     let sw_r = reference::weight_scales(&x, rows, cols, WeightQuantizer::AbsMean, Granularity::Row);
     for threads in [1, 2, 3, 8] {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
-        pool.install(|| {
+        on_threads(threads, || {
             let (mut codes, mut sx) = (vec![9; x.len()], vec![0.0; rows]);
             quantize_activations(&x, cols, &mut codes, &mut sx);
             assert!(

@@ -75,7 +75,7 @@ mod tests {
         let panels = Panels {
             format: FloatFormat::Bf16,
             lines: &[Line::ZERO],
-            depth: (1 << 63) + 1,
+            depth: (1 << (usize::BITS - 1)) + 1,
             stride: 0,
             step: 2,
         };

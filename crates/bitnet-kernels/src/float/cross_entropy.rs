@@ -168,11 +168,7 @@ mod tests {
             .collect();
         let targets: Vec<usize> = (0..rows).map(|i| i % classes).collect();
         let run = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .expect("threads");
-            pool.install(|| {
+            crate::skipped::on_threads(threads, || {
                 let (mut losses, mut norms) = (vec![0.0; rows], vec![0.0; rows]);
                 let mut grad = vec![0.0; logits.len()];
                 cross_entropy(&logits, &targets, &mut losses, &mut norms);

@@ -21,7 +21,7 @@ pub use kernel::Kernel;
 pub(crate) use loops::{DenseLoops, FewRows, Loops, ManyRows, PanelLoops, RowLoops};
 pub use strategy::Strategy;
 
-use crate::{Layout, gemm::blocking::MAX_ROWS};
+use crate::Layout;
 
 /// What this crate knows of an instruction set.
 pub(crate) struct Isa {
@@ -85,7 +85,7 @@ macro_rules! peak {
 /// An entry of the table: on another architecture only the name.
 struct Entry {
     name: &'static str,
-    /// The architecture that has it, as Rust calls it and as people do; empty for all.
+    /// The architecture that has it, as Rust calls it and as people do, and what the build needs; empty for all.
     arch: &'static str,
     isa: Option<&'static Isa>,
 }
@@ -93,28 +93,34 @@ struct Entry {
 macro_rules! table {
     (
         $first:literal: $scalar:ident,
-        $($name:literal: $module:ident on $arch:tt,)*
+        $($name:literal: $module:ident on $arch:tt $(built with $feature:tt)?,)*
     ) => {
         pub(crate) mod $scalar;
         $(
-            #[cfg(target_arch = $arch)]
+            #[cfg(all(target_arch = $arch $(, target_feature = $feature)?))]
             pub(crate) mod $module;
-            #[cfg(target_arch = $arch)]
-            const _: () = assert!($module::ISA.panels.rows_at_a_time <= MAX_ROWS);
-            #[cfg(target_arch = $arch)]
-            const _: () = match &$module::ISA.few_rows {
-                Some(few) => assert!(few.max_rows <= MAX_ROWS),
-                None => {}
+            #[cfg(all(target_arch = $arch $(, target_feature = $feature)?))]
+            const _: () = {
+                use crate::gemm::blocking::MAX_ROWS;
+                assert!($module::ISA.panels.rows_at_a_time <= MAX_ROWS);
+                match &$module::ISA.few_rows {
+                    Some(few) => assert!(few.max_rows <= MAX_ROWS),
+                    None => {}
+                }
             };
         )*
 
         static TABLE: [Entry; 1 + [$($name),*].len()] = [
             Entry { name: $first, arch: "", isa: Some(&$scalar::ISA) },
             $(
-                #[cfg(target_arch = $arch)]
+                #[cfg(all(target_arch = $arch $(, target_feature = $feature)?))]
                 Entry { name: $name, arch: $arch, isa: Some(&$module::ISA) },
-                #[cfg(not(target_arch = $arch))]
-                Entry { name: $name, arch: $arch, isa: None },
+                #[cfg(not(all(target_arch = $arch $(, target_feature = $feature)?)))]
+                Entry {
+                    name: $name,
+                    arch: concat!($arch $(, " built with -C target-feature=+", $feature)?),
+                    isa: None,
+                },
             )*
         ];
     };
@@ -129,4 +135,6 @@ table! {
     "avx-vnni": avx_vnni on "x86_64",
     "avx512-vnni": avx512 on "x86_64",
     "amx": amx on "x86_64",
+    "simd128": simd128 on "wasm32" built with "simd128",
+    "relaxed-simd": relaxed_simd on "wasm32" built with "relaxed-simd",
 }

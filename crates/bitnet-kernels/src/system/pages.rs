@@ -17,12 +17,20 @@ use std::{
 
 use crate::format::Line;
 
-/// A large page of x86-64, and of AArch64 with small ones of 4 KiB.
-const LARGE_PAGE: usize = 2 << 20;
+/// A large page of x86-64, and of AArch64 with small ones of 4 KiB; the page of WebAssembly, which has no others.
+const LARGE_PAGE: usize = if cfg!(target_family = "wasm") {
+    1 << 16
+} else {
+    2 << 20
+};
 
 /// Lines of a slab. Pages that no matrix touches are never backed by memory, so a slab may be generous: what is left over
-/// at its end when a matrix does not fit is a small part of it.
-const SLAB_LINES: usize = (64 << 20) / size_of::<Line>();
+/// at its end when a matrix does not fit is a small part of it. The memory of WebAssembly is taken when it is asked for.
+const SLAB_LINES: usize = (if cfg!(target_family = "wasm") {
+    1 << 20
+} else {
+    64 << 20
+}) / size_of::<Line>();
 
 /// Lines of the lines' own slab: matrices that would leave too much of a common one unused.
 const LARGE: usize = SLAB_LINES / 4;
@@ -194,6 +202,9 @@ mod tests {
 
     #[test]
     fn threads_take_different_lines() {
+        if cfg!(target_family = "wasm") {
+            return crate::skipped::skipped("threads: this target has none");
+        }
         let made: Vec<Lines> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4)
                 .map(|t| {

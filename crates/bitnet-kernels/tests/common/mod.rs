@@ -64,6 +64,19 @@ pub fn kernels() -> Vec<Kernel> {
     Kernel::available()
 }
 
+/// Runs on a pool of so many threads; where the target has none on the calling one, which is told.
+pub fn on_threads<T: Send>(threads: usize, run: impl FnOnce() -> T + Send) -> T {
+    if cfg!(target_family = "wasm") {
+        static SAID: Once = Once::new();
+        SAID.call_once(|| {
+            let _ = writeln!(std::io::stderr(), "SKIPPED: threads: this target has none");
+        });
+        return run();
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.expect("threads").install(run)
+}
+
 /// The quantisers whose codes are `round(w · s)`.
 pub fn rounding() -> Vec<WeightQuantizer> {
     let all = WeightQuantizer::ALL.into_iter();
