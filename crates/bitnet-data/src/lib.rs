@@ -42,7 +42,6 @@ mod batches;
 mod bpe;
 mod classes;
 mod corpus;
-mod decoder;
 mod error;
 mod evaluation;
 mod file;
@@ -61,9 +60,8 @@ mod vectors;
 mod vocabulary;
 
 pub use batches::{Batch, BatchSampler};
-pub use bpe::{Bpe, byte_level_bytes};
+pub use bpe::Bpe;
 pub use corpus::Corpus;
-pub use decoder::{Decoder, Utf8Stream};
 pub use error::DataError;
 pub use evaluation::{Evaluated, EvaluationWindows, evaluation_windows};
 pub use pairs::Pairs;

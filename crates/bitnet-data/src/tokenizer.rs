@@ -14,7 +14,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bpe, DataError, Decoder, Vocabulary};
+use crate::{Bpe, DataError, Vocabulary};
 
 /// Which tokenizer to use, before a text has been seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -142,11 +142,6 @@ impl Tokenizer {
             self.push_bytes(token, &mut bytes);
         }
         bytes
-    }
-
-    /// A decoder for text that is printed while it is generated.
-    pub fn decoder(&self) -> Decoder {
-        Decoder::new(self.clone())
     }
 
     /// How many bytes of UTF-8 some ids stand for: the denominator of bits per byte.

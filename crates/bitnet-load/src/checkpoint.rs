@@ -50,7 +50,11 @@ impl Checkpoint {
     /// If it cannot be read, contradicts its format or itself, or has a convention that is unknown.
     pub fn open(path: impl AsRef<Path>) -> Result<Checkpoint, LoadError> {
         let path = path.as_ref();
-        let file = ModelFile::open(path)?;
+        Ok(Checkpoint::of(path, ModelFile::open(path)?))
+    }
+
+    /// Finds out what a file is that is open; `path` is its name.
+    pub fn of(path: impl Into<PathBuf>, file: ModelFile) -> Checkpoint {
         let description = file.source().description();
         let ternary = description.weights.value != WeightFormat::Float;
         let in_blocks = file.source().tensors().iter().any(|entry| {
@@ -67,12 +71,12 @@ impl Checkpoint {
             }
             ActivationFormat::Float | ActivationFormat::Unknown => Activations::Float,
         };
-        Ok(Checkpoint {
-            path: path.to_owned(),
+        Checkpoint {
+            path: path.into(),
             file,
             activations,
             tables: true,
-        })
+        }
     }
 
     /// The model with other activations than its file says. Codes times floats are held as floats.

@@ -12,7 +12,7 @@ pub enum TextError {
     Encode(String),
     /// A run's tokenizer refused a text.
     #[error(transparent)]
-    Data(#[from] bitnet_data::DataError),
+    Run(Box<dyn std::error::Error + Send + Sync>),
     /// The model's files.
     #[error(transparent)]
     Formats(#[from] bitnet_formats::Error),

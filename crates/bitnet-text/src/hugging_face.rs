@@ -3,8 +3,7 @@
 use std::sync::OnceLock;
 
 use ahash::AHashMap;
-use bitnet_data::byte_level_bytes;
-use bitnet_formats::tokenizer::{ByteLevelBpe, TokenKind};
+use bitnet_formats::tokenizer::{ByteLevelBpe, TokenKind, byte_level_bytes};
 use serde::Deserialize;
 use tokenizers::{
     AddedToken, NormalizerWrapper, PreTokenizerWrapper, Tokenizer as Library, models::bpe::BPE,

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `model` | all that a model's files say of its text: [`TextModel`] |
 //! | `tokenizer` | one type over the kinds: [`Tokenizer`] |
+//! | `run` | the tokenizers of runs (feature `runs`, a default) |
 //! | `hugging_face`, `sentencepiece`, `longest` | the kinds: `tokenizer.json` and byte-level BPE; two more of GGUF |
 //! | `pieces`, `decoder` | the bytes of each id; ids to text while they are generated |
 //! | `template`, `python` | chat templates in Jinja; what of Python they use |
@@ -26,6 +27,8 @@ mod longest;
 mod model;
 mod pieces;
 mod python;
+#[cfg(feature = "runs")]
+mod run;
 mod sentencepiece;
 mod specials;
 mod stop;

@@ -82,10 +82,11 @@ impl TextModel {
         })
     }
 
-    /// Of a run: its models were trained on plain text, and end nowhere.
-    pub fn from_run(tokenizer: bitnet_data::Tokenizer) -> Self {
+    /// Of plain text, which ends nowhere.
+    #[cfg(feature = "runs")]
+    pub(crate) fn plain(tokenizer: Tokenizer) -> Self {
         Self {
-            tokenizer: Tokenizer::from_run(tokenizer),
+            tokenizer,
             eos: Vec::new(),
             defaults: GenerationDefaults::default(),
             template: None,

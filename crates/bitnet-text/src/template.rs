@@ -155,6 +155,10 @@ impl ChatTemplate {
         &self,
         render: impl FnOnce() -> Result<String, TextError> + Send + 'static,
     ) -> Result<String, TextError> {
+        // There are no threads there. The fuel ends what loops, and a page can end its worker.
+        if cfg!(target_family = "wasm") {
+            return render();
+        }
         let (done, rendered) = mpsc::sync_channel(1);
         let work = move || {
             // Nobody waits for it any more.

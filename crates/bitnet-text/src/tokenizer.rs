@@ -40,22 +40,22 @@ pub struct Tokenizer {
     suffix: Vec<u32>,
 }
 
+/// A way to cut texts into ids, all of which stand for text.
+pub(crate) trait Cut: std::fmt::Debug + Send + Sync {
+    /// The ids of a text.
+    fn cut(&self, text: &str) -> Result<Vec<u32>, TextError>;
+}
+
 #[derive(Debug)]
 enum Kind {
-    Run(bitnet_data::Tokenizer),
+    /// Of a program's own.
+    Own(Box<dyn Cut>),
     HuggingFace(Box<HuggingFace>),
     SentencePiece(Box<SentencePieceBpe>),
     Longest(Longest),
 }
 
 impl Tokenizer {
-    /// The tokenizer of a run.
-    pub fn from_run(tokenizer: bitnet_data::Tokenizer) -> Self {
-        let ids = 0..tokenizer.vocab_size() as u32;
-        let pieces = Pieces::new(ids.map(|id| (tokenizer.decode_bytes(&[id]), PieceKind::Text)));
-        Self::new(Kind::Run(tokenizer), pieces)
-    }
-
     /// A `tokenizer.json`. `special` says whether a text starts with a token; where it does not, the file does.
     ///
     /// # Errors
@@ -135,6 +135,13 @@ impl Tokenizer {
         }
     }
 
+    /// A tokenizer of a program's own, and the bytes of its ids.
+    #[cfg(feature = "runs")]
+    pub(crate) fn own(cut: impl Cut + 'static, bytes: impl Iterator<Item = Vec<u8>>) -> Self {
+        let pieces = Pieces::new(bytes.map(|bytes| (bytes, PieceKind::Text)));
+        Self::new(Kind::Own(Box::new(cut)), pieces)
+    }
+
     fn new(kind: Kind, pieces: Pieces) -> Self {
         Self {
             kind: Arc::new(kind),
@@ -175,7 +182,7 @@ impl Tokenizer {
     /// If the text has a character that a run's tokenizer does not know.
     pub fn encode(&self, text: &str, how: Encode) -> Result<Vec<u32>, TextError> {
         let ids = match &*self.kind {
-            Kind::Run(tokenizer) => tokenizer.encode(text)?,
+            Kind::Own(own) => own.cut(text)?,
             Kind::HuggingFace(library) => library.encode(text, how.parse_special)?,
             Kind::SentencePiece(bpe) => bpe.encode(text, how.parse_special),
             Kind::Longest(longest) => longest.encode(text)?,
@@ -191,7 +198,7 @@ impl Tokenizer {
     /// The ids of a text whose special tokens are tokens, but for those that `mark` breaks up; the marks are taken out.
     pub(crate) fn encode_marked(&self, text: &str, mark: char) -> Result<Vec<u32>, TextError> {
         match &*self.kind {
-            Kind::Run(tokenizer) => Ok(tokenizer.encode(&text.replace(mark, ""))?),
+            Kind::Own(own) => own.cut(&text.replace(mark, "")),
             Kind::HuggingFace(library) => library.encode_marked(text, mark),
             Kind::SentencePiece(bpe) => Ok(bpe.encode_marked(text, mark)),
             Kind::Longest(longest) => longest.encode(&text.replace(mark, "")),

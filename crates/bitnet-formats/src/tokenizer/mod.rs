@@ -12,6 +12,7 @@ mod pre;
 mod sentencepiece;
 
 pub use file::TokenizerFile;
+pub use pieces::byte_level_bytes;
 pub use pre::Pre;
 pub use sentencepiece::SentencePiece;
 

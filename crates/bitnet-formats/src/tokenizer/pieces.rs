@@ -4,6 +4,8 @@
 //! meaning of its own (other models take some id for the end of a text if the file names none). As `tokenizer.json` single
 //! characters are a `WordLevel` of isolated characters, and the 256 bytes a byte-level BPE without merges.
 
+use std::{collections::HashMap, sync::LazyLock};
+
 use serde_json::{Map, json};
 
 use super::{NoForm, no_form};
@@ -72,6 +74,13 @@ pub(crate) fn to_json(pieces: &[Vec<u8>]) -> Result<serde_json::Value, NoForm> {
         "decoder": decoder,
         "model": model,
     }))
+}
+
+/// The bytes that a piece of a byte-level tokenizer stands for; none if one of its characters stands for no byte.
+pub fn byte_level_bytes(piece: &str) -> Option<Vec<u8>> {
+    static BYTES: LazyLock<HashMap<char, u8>> =
+        LazyLock::new(|| (0..=255).map(|byte| (visible(byte), byte)).collect());
+    piece.chars().map(|c| BYTES.get(&c).copied()).collect()
 }
 
 /// The character by which byte-level tokenizers write a byte (GPT-2).
