@@ -3,7 +3,7 @@
 use std::{error::Error, fs, io, path::Path, process::Command};
 
 /// The internal crates that each library may depend on. Binaries may depend on any.
-const ARROWS: [(&str, &str); 15] = [
+const ARROWS: [(&str, &str); 16] = [
     ("bitnet-kernels", ""),
     ("bitnet-engine", "bitnet-kernels"),
     ("bitnet-formats", "bitnet-kernels"),
@@ -18,6 +18,10 @@ const ARROWS: [(&str, &str); 15] = [
     ("bitnet-text", "bitnet-data bitnet-formats"),
     ("bitnet-generate", "bitnet-engine"),
     ("bitnet-serve", "bitnet-engine bitnet-generate bitnet-text"),
+    (
+        "bitnet-web",
+        "bitnet-engine bitnet-formats bitnet-generate bitnet-kernels bitnet-load bitnet-text",
+    ),
     ("bitnet-results", ""),
     ("bitnet-report", "bitnet-results"),
     (

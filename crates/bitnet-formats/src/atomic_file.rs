@@ -23,6 +23,7 @@ impl AtomicFile {
             Some(folder) if folder != Path::new("") => folder,
             _ => Path::new("."),
         };
+        #[cfg_attr(not(unix), expect(unused_mut))]
         let mut builder = tempfile::Builder::new();
         // A temporary is private by default; the umask decides here, as for any file.
         #[cfg(unix)]

@@ -49,6 +49,7 @@ pub(crate) trait Cut: std::fmt::Debug + Send + Sync {
 #[derive(Debug)]
 enum Kind {
     /// Of a program's own.
+    #[cfg_attr(not(feature = "runs"), expect(dead_code))]
     Own(Box<dyn Cut>),
     HuggingFace(Box<HuggingFace>),
     SentencePiece(Box<SentencePieceBpe>),

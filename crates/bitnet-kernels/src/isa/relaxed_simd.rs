@@ -9,8 +9,11 @@
 //! A quarter of a line is 12 instructions, and its share of the activations' 5: 53 for the 256 weights of a line, 0.21 a
 //! weight.
 //!
-//! Codes of 8 bits are no such operand and are multiplied as in `simd128`; other relaxed instructions (`madd`) are not used,
-//! because their results depend on the processor.
+//! Codes of 8 bits are no such operand and are multiplied as in `simd128`.
+//!
+//! `f32x4.relaxed_madd` is the processor's fused multiply-add, or a product and a sum where it has none: an engine does one
+//! or the other, always. Which one is asked once; where it does not fuse, this kernel does not run, for float sums are
+//! defined as fused.
 
 use std::arch::wasm32::*;
 
@@ -30,14 +33,20 @@ use crate::{
 };
 
 pub(crate) static ISA: Isa = Isa {
-    needs: "relaxed SIMD, without which this module would not have been loaded",
-    detect: || Ok(()),
+    needs: "relaxed SIMD with fused multiply-adds",
+    detect: || match fuses() {
+        true => Ok(()),
+        false => Err("the engine does not fuse multiply-adds".into()),
+    },
     layout: Layout::TwoBit,
     rows: simd128::ROWS,
     panels: panels::loops::<Bytes>(),
     many_rows: None,
     lookup: None,
     dense: DenseLoops {
+        dense_f32: dense::f32,
+        dense_bf16: dense::bf16,
+        dense_f16: dense::f16,
         blocks,
         ..simd128::DENSE
     },
@@ -88,13 +97,80 @@ fn dot(sum: v128, codes: v128, x: v128) -> v128 {
     i32x4_relaxed_dot_i8x16_i7x16_add(x, codes, sum)
 }
 
-/// The operations that `block_product` asks for: `simd128`'s but for codes of 4 bits.
+/// Whether `relaxed_madd` rounds once. (1 + 2^-23)² - 1 - 2^-22 is 2^-46, and 0 with two roundings.
+fn fuses() -> bool {
+    let x = f32x4_splat(std::hint::black_box(1.0 + f32::EPSILON));
+    let sum = f32x4_splat(std::hint::black_box(-1.0 - 2.0 * f32::EPSILON));
+    f32x4_extract_lane::<0>(f32x4_relaxed_madd(x, x, sum)) == f32::EPSILON * f32::EPSILON
+}
+
+/// Sixteen floats.
+type Floats = [v128; 4];
+
+#[inline(always)]
+fn zero() -> Floats {
+    [f32x4_splat(0.0); 4]
+}
+
+/// `fma(w, x, sum)`.
+#[inline(always)]
+fn fma(mut sum: Floats, w: Floats, x: f32) -> Floats {
+    for (sum, w) in sum.iter_mut().zip(w) {
+        *sum = f32x4_relaxed_madd(w, f32x4_splat(x), *sum);
+    }
+    sum
+}
+
+#[inline(always)]
+fn store(sum: Floats) -> [f32; 16] {
+    let mut out = [0.0; 16];
+    for (out, sum) in out.as_chunks_mut::<4>().0.iter_mut().zip(sum) {
+        // SAFETY: `out` is 16 bytes.
+        unsafe { v128_store(out.as_mut_ptr().cast(), sum) };
+    }
+    out
+}
+
+/// Products with a matrix of floats.
+mod dense {
+    use std::arch::wasm32::*;
+
+    use super::{Floats, fma, load, simd128::floats::of_f16, store, zero};
+    use crate::dense::{Line, product};
+
+    #[inline(always)]
+    fn load_f32(line: &Line) -> [Floats; 1] {
+        [load(line)]
+    }
+
+    #[inline(always)]
+    fn load_bf16(line: &Line) -> [Floats; 2] {
+        let lanes = load(line);
+        [
+            lanes.map(|lane| i32x4_shl(lane, 16)),
+            lanes.map(|lane| v128_and(lane, u32x4_splat(0xffff_0000))),
+        ]
+    }
+
+    #[inline(always)]
+    fn load_f16(line: &Line) -> [Floats; 2] {
+        let [a, b, c, d] = load(line);
+        [of_f16([a, b]), of_f16([c, d])]
+    }
+
+    product! { f32(f32) -> f32 => FloatOutput, steps 1, rows [2, 1], wide 1, narrow 2, zero, load_f32, fma, store }
+    product! { bf16(f32) -> f32 => FloatOutput, steps 2, rows [2, 1], wide 1, narrow 2, zero, load_bf16, fma, store }
+    product! { f16(f32) -> f32 => FloatOutput, steps 2, rows [2, 1], wide 1, narrow 2, zero, load_f16, fma, store }
+}
+
+/// The operations that `block_product` asks for: `simd128`'s for codes of 8 bits.
 mod ops {
     use std::arch::wasm32::*;
 
-    use super::{dot, load};
+    use super::{Floats, dot, load};
+    pub(super) use super::{store, zero};
     pub(super) use crate::isa::simd128::ops::{
-        Ints, add, add_min, begin4, begin8, bytes, dot8, end4, scales, scales_f32, store, zero,
+        Ints, begin4, begin8, bytes, dot8, end4, scales, scales_f32,
     };
     use crate::dense::Line;
 
@@ -114,6 +190,21 @@ mod ops {
             sum[quarter] = dot(sum[quarter], codes[quarter], x);
         }
         sum
+    }
+
+    #[inline(always)]
+    pub(super) fn add(mut acc: Floats, sum: Ints, w_scale: Floats, x_scale: f32) -> Floats {
+        for quarter in 0..4 {
+            let scale = f32x4_mul(w_scale[quarter], f32x4_splat(x_scale));
+            let sum = f32x4_convert_i32x4(sum[quarter]);
+            acc[quarter] = f32x4_relaxed_madd(sum, scale, acc[quarter]);
+        }
+        acc
+    }
+
+    #[inline(always)]
+    pub(super) fn add_min(acc: Floats, minimum: Floats, x_sum: f32) -> Floats {
+        super::fma(acc, minimum, x_sum)
     }
 }
 

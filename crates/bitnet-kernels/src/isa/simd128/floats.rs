@@ -3,8 +3,9 @@
 //! All kernels give the same bits, and their float sums are defined by `fma`, which rounds once. Without the instruction
 //! `f32::mul_add` is a call for each number. Here sums are doubles that hold f32 values: a product of two f32 is exact in a
 //! double, so `product + sum` rounds once to 53 bits and then once more to 24. The second rounding is that of `fma` unless
-//! the first one landed on a tie, halfway between two f32: in the low 29 bits of the double only the highest is set. Then
-//! (once in 2^29 sums of arbitrary numbers; always if the tie is real) the lanes are computed again, one by one.
+//! the first one landed on a tie, halfway between two f32: in the low 29 bits of the double only the highest is set. If it
+//! landed there by rounding (once in 2^29 sums of arbitrary numbers) the lanes are computed again, one by one; a sum that is
+//! a tie itself (once in 2^8 products with bfloat16) is rounded as it should be.
 //!
 //! Where a sum lies below 2^-126, f32 has fewer digits and ties stand elsewhere: there a sum may differ from the fused one
 //! in the last place of a subnormal number, as may that of `f32::mul_add` on this target.
@@ -45,10 +46,23 @@ pub(crate) fn fma(sum: Wide, a: Wide, b: Wide) -> Wide {
         ties = v128_or(ties, i32x4_eq(v128_and(lows, low), half));
         (out[i], out[i + 1]) = (rounded(first), rounded(second));
     }
-    match v128_any_true(ties) {
+    match v128_any_true(ties) && !exact(sum, a, b) {
         true => one_by_one(sum, a, b),
         false => out,
     }
+}
+
+/// Whether all sums are exact in doubles: then a tie is one, and has been rounded as such.
+#[inline(never)]
+fn exact(sum: Wide, a: Wide, b: Wide) -> bool {
+    let mut exact = i32x4_splat(-1);
+    for i in 0..8 {
+        let product = f64x2_mul(a[i], b[i]);
+        let total = f64x2_add(product, sum[i]);
+        exact = v128_and(exact, f64x2_eq(f64x2_sub(total, product), sum[i]));
+        exact = v128_and(exact, f64x2_eq(f64x2_sub(total, sum[i]), product));
+    }
+    i64x2_all_true(exact)
 }
 
 /// Doubles rounded to f32.
@@ -127,33 +141,58 @@ mod tests {
         widen([quarter(0), quarter(1), quarter(2), quarter(3)])
     }
 
-    /// Sums that are ties before or after the first rounding: one of 2^-23 and more, one just beside it.
+    /// Sums that are ties, that lie beside one by less than a double tells, and others.
     #[test]
     fn sums_round_once() {
         let ulp = 2f32.powi(-23);
+        let tiny = 2f32.powi(-60);
+        // a · b + c, and the nearest f32.
         let cases = [
-            (1.0, 1.0 + ulp, ulp / 2.0),
-            (1.0 + ulp, 1.0 + ulp, 1.0),
-            (ulp / 2.0, 1.0 + ulp, 1.0),
-            (ulp / 2.0, 1.0, 1.0),
-            (ulp / 2.0, 1.0, 1.0 + ulp),
-            (2f32.powi(-60), 2f32.powi(-60), 1.0 + ulp),
-            (ulp / 2.0, 1.0 - ulp, 1.0 + ulp),
-            (ulp * 1.5, -1.0, 1.0),
-            (3.0e38, 2.0, -3.0e38),
-            (3.0e38, 2.0, 0.0),
-            (-1.0, 0.0, 0.0),
-            (f32::INFINITY, 1.0, 1.0),
+            (1.0, 1.0 + ulp, ulp / 2.0, 1.0 + 2.0 * ulp),
+            (ulp / 2.0, 1.0, 1.0, 1.0),
+            (ulp / 2.0, 1.0, 1.0 + ulp, 1.0 + 2.0 * ulp),
+            // 1 + ulp/2 · (1 + ulp) lies above the tie by 2^-47, which a double holds; 2^-120 it does not.
+            (ulp / 2.0, 1.0 + ulp, 1.0, 1.0 + ulp),
+            (tiny, tiny, 1.0 + ulp, 1.0 + ulp),
+            (1.5 * ulp, -1.0, 1.0, 1.0 - 1.5 * ulp),
+            (3.0e38, 2.0, -3.0e38, 3.0e38),
+            (3.0e38, 2.0, 0.0, f32::INFINITY),
         ];
-        for (a, b, c) in cases {
+        for (a, b, c, expected) in cases {
             let sum = store(fma(wide([c; 16]), wide([a; 16]), wide([b; 16])));
-            // Exact in integers of 2^-149: the definition, without either of the two programs.
-            assert_eq!(sum.map(f32::to_bits), [a.mul_add(b, c).to_bits(); 16], "{a} {b} {c}");
+            assert_eq!(sum, [expected; 16], "{a} {b} {c}");
         }
-        // Twice rounded, this one is 1 + ulp: the product lies above the tie by 2^-83.
-        let (a, b) = (ulp / 2.0 * (1.0 + ulp), 1.0 + 2f32.powi(-10));
-        let near = ulp / 2.0 + 2f32.powi(-84);
-        assert!(a > 0.0 && b > 0.0 && near > 0.0);
+        let mut state = 1u32;
+        let mut random = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            // Exponents that overlap, and digits that make ties frequent.
+            let (fraction, exponent) = (state >> 5 & 0x007f_f000 | state >> 13 & 1, 120 + (state >> 29));
+            f32::from_bits(state << 3 & 0x8000_0000 | exponent << 23 | fraction)
+        };
+        for _ in 0..100_000 {
+            let (a, b, c) = (
+                std::array::from_fn(|_| random()),
+                std::array::from_fn(|_| random()),
+                std::array::from_fn(|_| random()),
+            );
+            let sum = store(fma(wide(c), wide(a), wide(b)));
+            for i in 0..16 {
+                assert_eq!(sum[i].to_bits(), a[i].mul_add(b[i], c[i]).to_bits(), "{} {} {}", a[i], b[i], c[i]);
+            }
+        }
+    }
+
+    /// The case for which `one_by_one` is there: a sum that lies beside a tie by less than a double tells.
+    #[test]
+    fn a_tie_that_is_none_is_found() {
+        // 2^24 + 2 + (1 - 2^-40) is nearer to 2^24 + 2; the nearest double is the tie with 2^24 + 4, which is even.
+        let (a, b, c) = (1.0 + 2f32.powi(-20), 1.0 - 2f32.powi(-20), 16_777_218.0f32);
+        let twice = (f64::from(a) * f64::from(b) + f64::from(c)) as f32;
+        assert_eq!(twice, 16_777_220.0);
+        for sign in [1.0, -1.0] {
+            let sum = store(fma(wide([sign * c; 16]), wide([sign * a; 16]), wide([b; 16])));
+            assert_eq!(sum, [sign * c; 16]);
+        }
     }
 
     #[test]
