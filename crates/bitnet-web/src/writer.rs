@@ -155,6 +155,8 @@ struct Answer {
     unread: Vec<u32>,
     sampler: Sampler,
     decoder: TextDecoder,
+    /// Tokens of the prompt.
+    prompt: usize,
     /// Tokens that may still be written.
     left: usize,
 }
@@ -243,6 +245,7 @@ impl Writer {
             min_p: request.min_p,
             repetition_penalty: request.repetition_penalty,
             seed: request.seed,
+            ..Sampling::default()
         })?;
         let prompt = match request.messages.is_empty() {
             true => self.text.encode_prompt(&request.prompt, false)?,
@@ -271,6 +274,7 @@ impl Writer {
             unread: prompt[common..].to_vec(),
             sampler,
             decoder: self.text.tokenizer.decoder(false),
+            prompt: tokens,
             left: request.max_tokens,
         });
         Ok(())
@@ -303,7 +307,9 @@ impl Writer {
             return Ok(step);
         }
         let named = self.text.tokenizer.vocab_size().min(logits.len());
-        let token = answer.sampler.sample(&logits[..named], &self.known);
+        let token = answer
+            .sampler
+            .sample(&logits[..named], &self.known, answer.prompt);
         step.end = if answer.left == 0 {
             Some(End::Length)
         } else if self.text.eos.contains(&token) {

@@ -41,6 +41,7 @@ pub(crate) static ISA: Isa = Isa {
     layout: Layout::TwoBit,
     rows: simd128::ROWS,
     panels: panels::loops::<Bytes>(),
+    few_rows: None,
     many_rows: None,
     lookup: None,
     dense: DenseLoops {

@@ -29,6 +29,7 @@ pub(crate) static ISA: Isa = Isa {
     layout: Layout::TwoBit,
     rows: ROWS,
     panels: panels::loops::<panels::Pairs>(),
+    few_rows: None,
     many_rows: None,
     lookup: None,
     dense: DENSE,
