@@ -107,7 +107,8 @@ mod tests {
         #[test]
         fn any_pieces_are_told_as_if_at_once(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..5), 0..40)) {
             let joined = told(pieces.iter().map(|piece| &piece[..])).concat();
-            prop_assert_eq!(joined, String::from_utf8_lossy(&pieces.concat()));
+            let bytes = pieces.concat();
+            prop_assert_eq!(joined, String::from_utf8_lossy(&bytes));
         }
 
         #[test]
