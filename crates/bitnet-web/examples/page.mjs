@@ -1,4 +1,4 @@
-// The page in Chromium without a window: node check.mjs FOLDER [--model FILE] [--prompt TEXT] [--tokens N] [--shots FOLDER]
+// The page in Chromium without a window: node page.mjs FOLDER [--model FILE] [--prompt TEXT] [--tokens N] [--shots FOLDER]
 //   [--chromium PROGRAM]
 // Serves what `cargo xtask web` wrote, loads the built-in model or a file, writes greedily and prints the text, the tokens
 // and their speed as JSON. With --shots it leaves pictures of the page, as on a desk and on a phone, in both schemes.
