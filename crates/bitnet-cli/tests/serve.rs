@@ -64,9 +64,14 @@ impl Serving {
 
     fn ask(&self, path: &str, headers: &str, body: &Value) -> (u16, Value) {
         let mut said = String::new();
-        self.send(path, headers, body).read_to_string(&mut said).unwrap();
+        self.send(path, headers, body)
+            .read_to_string(&mut said)
+            .unwrap();
         let (head, body) = said.split_once("\r\n\r\n").unwrap();
-        (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
+        (
+            head[9..12].parse().unwrap(),
+            serde_json::from_str(body).unwrap(),
+        )
     }
 
     /// Tells it to end and waits: its code, and what it said.
@@ -89,14 +94,28 @@ fn an_answer_is_that_of_generate_and_sigterm_under_load_ends_with_0() {
     let place = Place::new();
     place.train("run", &[]);
     let prompt = "One morning ";
-    let args = ["generate", "run", "--prompt", prompt, "--temperature", "0", "--max-new-tokens", "24"];
-    let alone = place.run(&[&args[..], &["-o", "json", "-q"]].concat()).json();
+    let args = [
+        "generate",
+        "run",
+        "--prompt",
+        prompt,
+        "--temperature",
+        "0",
+        "--max-new-tokens",
+        "24",
+    ];
+    let alone = place
+        .run(&[&args[..], &["-o", "json", "-q"]].concat())
+        .json();
     let server = Serving::new(&place, &["run", "--alias", "small=run"]);
     let body = json!({"model": "small", "prompt": prompt, "temperature": 0, "max_tokens": 24});
     let threads: Vec<_> = thread::scope(|scope| {
         let ask = || server.ask("/v1/completions", "", &body);
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     });
     for (status, answer) in threads {
         assert_eq!(status, 200, "{answer}");
@@ -105,10 +124,13 @@ fn an_answer_is_that_of_generate_and_sigterm_under_load_ends_with_0() {
     }
     // Answers that are being written come to their end.
     let long = json!({"prompt": prompt, "max_tokens": -1, "stream": true, "n": 4});
-    let mut streams: Vec<TcpStream> =
-        (0..4).map(|_| server.send("/v1/completions", "", &long)).collect();
+    let mut streams: Vec<TcpStream> = (0..4)
+        .map(|_| server.send("/v1/completions", "", &long))
+        .collect();
     let mut first = [0; 12];
-    streams.iter_mut().for_each(|stream| stream.read_exact(&mut first).unwrap());
+    streams
+        .iter_mut()
+        .for_each(|stream| stream.read_exact(&mut first).unwrap());
     let (code, said) = server.terminate();
     assert_eq!(code, Some(0), "{said}");
     for mut stream in streams {
@@ -116,10 +138,16 @@ fn an_answer_is_that_of_generate_and_sigterm_under_load_ends_with_0() {
         stream.read_to_string(&mut rest).unwrap();
         assert!(rest.contains("data: [DONE]"), "{rest}");
     }
-    let log: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let log: Vec<Value> = said
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
     assert_eq!(log.len(), 12, "{said}");
     assert!(log.iter().all(|line| line["finish"] == "length"), "{said}");
-    assert!(!said.contains(prompt) && !said.contains("panicked"), "{said}");
+    assert!(
+        !said.contains(prompt) && !said.contains("panicked"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -134,13 +162,20 @@ fn keys_come_from_a_file_and_the_environment() {
         ("Authorization: Bearer three\r\n", 401),
         ("Authorization: Bearer two\r\n", 200),
     ] {
-        assert_eq!(server.ask("/v1/completions", headers, &body).0, expected, "{headers}");
+        assert_eq!(
+            server.ask("/v1/completions", headers, &body).0,
+            expected,
+            "{headers}"
+        );
     }
     let (code, said) = server.terminate();
     assert_eq!(code, Some(0));
     assert!(!said.contains("/v1/completions"), "{said}");
     place.write("keys", "\n");
-    place.fails(&["serve", "run", "--port", "0", "--api-key-file", "keys"], &["keys", "no key"]);
+    place.fails(
+        &["serve", "run", "--port", "0", "--api-key-file", "keys"],
+        &["keys", "no key"],
+    );
     let mut empty = place.command(&["serve", "run", "--port", "0"]);
     empty.env("BITNET_API_KEY", " ");
     place.command_fails(&mut empty, &["BITNET_API_KEY", "unset it"]);
@@ -156,13 +191,25 @@ fn what_cannot_be_served_is_told() {
     fails(&["absent"], &["absent"]);
     fails(&["model.gguf"], &["model", "GGUF"]);
     fails(&["a=model.gguf", "a=other"], &["\"a\"", "NAME=MODEL"]);
-    fails(&["model.gguf", "--alias", "x"], &["--alias x", "NAME=MODEL"]);
+    fails(
+        &["model.gguf", "--alias", "x"],
+        &["--alias x", "NAME=MODEL"],
+    );
     fails(&["model.gguf", "--alias", "x=y"], &["\"y\"", "model"]);
-    fails(&["model.gguf", "--cors", "example.org"], &["example.org", "https://"]);
+    fails(
+        &["model.gguf", "--cors", "example.org"],
+        &["example.org", "https://"],
+    );
     fails(&["model.gguf", "--chat-template", "absent"], &["absent"]);
     fails(&["model.gguf", "--api-key-file", "absent"], &["absent"]);
-    fails(&["model.gguf", "--host", "192.0.2.1"], &["192.0.2.1", "--host"]);
+    fails(
+        &["model.gguf", "--host", "192.0.2.1"],
+        &["192.0.2.1", "--host"],
+    );
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    place.fails(&["serve", "model.gguf", "--port", &port], &[&port, "--port"]);
+    place.fails(
+        &["serve", "model.gguf", "--port", &port],
+        &[&port, "--port"],
+    );
 }

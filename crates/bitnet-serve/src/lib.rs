@@ -19,7 +19,6 @@ mod answer;
 mod api;
 mod app;
 mod asked;
-mod batch_stand_in;
 mod connection;
 mod error;
 mod fields;
@@ -34,7 +33,6 @@ mod settings;
 mod turns;
 mod worker;
 
-pub use batch_stand_in::Batch;
 pub use error::ServeError;
 pub use log::Sink;
 pub use model::{LoadError, LoadedModel, ModelSource};

@@ -9,13 +9,12 @@ use std::{
     time::Instant,
 };
 
-use bitnet_generate::{Event, Pooling, Request};
+use bitnet_generate::{Batch, Event, Pooling, Request};
 use bitnet_text::{ChatTemplate, TextModel};
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc::Receiver, oneshot};
 
 use crate::{
-    batch_stand_in::Batch,
     error::ApiError,
     grammar::{Format, Grammars},
     metrics::ModelMetrics,
@@ -108,7 +107,7 @@ impl Ready {
     /// If the model's template is not Jinja.
     pub(crate) fn new(
         text: TextModel,
-        batch: &mut Batch,
+        batch: &Batch,
         commands: mpsc::Sender<Command>,
         queue: usize,
     ) -> Result<Self, LoadError> {

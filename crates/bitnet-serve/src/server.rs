@@ -206,8 +206,8 @@ fn load(
                 Err(error) => return failed(error.to_string()),
             };
             let (commands, asked) = mpsc::channel();
-            let mut batch = loaded.batch;
-            let ready = match Ready::new(loaded.text, &mut batch, commands, queue) {
+            let batch = loaded.batch;
+            let ready = match Ready::new(loaded.text, &batch, commands, queue) {
                 Ok(ready) => Box::new(ready),
                 Err(error) => return failed(error.to_string()),
             };

@@ -12,13 +12,13 @@ use std::{
     time::Instant,
 };
 
-use bitnet_generate::{Embedding, Event, Pooling, Request, RequestId};
+use bitnet_generate::{Batch, Embedding, Event, Pooling, Request, RequestId};
 use tokio::sync::{
     mpsc::{Sender, error::TrySendError},
     oneshot,
 };
 
-use crate::{batch_stand_in::Batch, metrics::ModelMetrics, turns::Turns};
+use crate::{metrics::ModelMetrics, turns::Turns};
 
 /// Tokens of a text to embed that are read between two steps of the batch.
 const EMBED_PIECE: usize = 128;
@@ -227,7 +227,7 @@ impl Worker {
         let Some((embedding, _)) = self.embeddings.front_mut() else {
             return;
         };
-        let done = embedding.read(self.batch.engine(), EMBED_PIECE);
+        let done = embedding.read(self.batch.engine_mut(), EMBED_PIECE);
         if matches!(done, Ok(false)) {
             return;
         }

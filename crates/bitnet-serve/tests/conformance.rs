@@ -32,7 +32,19 @@ impl Dice {
     }
 
     fn text(&mut self) -> String {
-        let words = ["a", "hello ", "é", "漢字", "🙂", "\n", "<|im_end|>", "\u{0}", "\"", "\\", "e\u{301}"];
+        let words = [
+            "a",
+            "hello ",
+            "é",
+            "漢字",
+            "🙂",
+            "\n",
+            "<|im_end|>",
+            "\u{0}",
+            "\"",
+            "\\",
+            "e\u{301}",
+        ];
         (0..1 + self.below(6)).map(|_| self.one(&words)).collect()
     }
 }
@@ -40,7 +52,11 @@ impl Dice {
 /// A valid request, of a chat or not.
 fn valid(dice: &mut Dice, chat: bool) -> Map<String, Value> {
     let mut body = Map::new();
-    let model = if chat { dice.one(&["chat", "gpt-4o"]) } else { dice.one(&["chat", "bytes"]) };
+    let model = if chat {
+        dice.one(&["chat", "gpt-4o"])
+    } else {
+        dice.one(&["chat", "bytes"])
+    };
     body.insert("model".into(), model.into());
     if chat {
         let roles = ["system", "developer", "user", "assistant"];
@@ -74,13 +90,19 @@ fn valid(dice: &mut Dice, chat: bool) -> Map<String, Value> {
         ("presence_penalty", |d| d.float(-2.0, 2.0)),
         ("frequency_penalty", |d| d.float(-2.0, 2.0)),
         ("seed", |d| json!(d.next() as i64)),
-        ("stop", |d| d.one(&[json!("a"), json!(["b", "cd"]), json!([]), json!(null)])),
+        ("stop", |d| {
+            d.one(&[json!("a"), json!(["b", "cd"]), json!([]), json!(null)])
+        }),
         ("n", |d| json!(1 + d.below(3))),
-        ("stream", |d| d.one(&[json!(true), json!(false), json!(null)])),
+        ("stream", |d| {
+            d.one(&[json!(true), json!(false), json!(null)])
+        }),
         ("user", |_| json!("somebody")),
         ("response_format", |_| json!({"type": "text"})),
         ("logit_bias", |d| d.one(&[json!({}), json!(null)])),
-        ("grammar", |d| d.one(&[json!("root ::= \"a\" | \"bc\""), json!("start: /[a-c]{3}/")])),
+        ("grammar", |d| {
+            d.one(&[json!("root ::= \"a\" | \"bc\""), json!("start: /[a-c]{3}/")])
+        }),
         ("tools", |_| json!(null)),
         ("suffix", |_| json!(null)),
     ];
@@ -117,7 +139,9 @@ fn valid(dice: &mut Dice, chat: bool) -> Map<String, Value> {
 /// Checks that an object has these fields and no others, and gives them.
 #[track_caller]
 fn fields<'a>(value: &'a Value, names: &[&str]) -> &'a Map<String, Value> {
-    let map = value.as_object().unwrap_or_else(|| panic!("no object: {value}"));
+    let map = value
+        .as_object()
+        .unwrap_or_else(|| panic!("no object: {value}"));
     let mut found: Vec<&str> = map.keys().map(String::as_str).collect();
     let mut expected = names.to_vec();
     found.sort_unstable();
@@ -127,27 +151,52 @@ fn fields<'a>(value: &'a Value, names: &[&str]) -> &'a Map<String, Value> {
 }
 
 fn check_usage(usage: &Value) {
-    let names = ["prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details"];
+    let names = [
+        "prompt_tokens",
+        "completion_tokens",
+        "total_tokens",
+        "prompt_tokens_details",
+    ];
     let map = fields(usage, &names);
     let number = |name: &str| map[name].as_u64().unwrap();
-    assert_eq!(number("total_tokens"), number("prompt_tokens") + number("completion_tokens"));
+    assert_eq!(
+        number("total_tokens"),
+        number("prompt_tokens") + number("completion_tokens")
+    );
     let details = fields(&map["prompt_tokens_details"], &["cached_tokens"]);
     assert!(details["cached_tokens"].as_u64().unwrap() <= number("prompt_tokens"));
 }
 
 fn check_head(answer: &Value, object: &str, body: &Map<String, Value>, more: &[&str]) {
-    let names = ["id", "object", "created", "model", "system_fingerprint", "choices"];
+    let names = [
+        "id",
+        "object",
+        "created",
+        "model",
+        "system_fingerprint",
+        "choices",
+    ];
     let map = fields(answer, &[&names, more].concat());
     assert_eq!(map["object"], object);
     assert!(map["id"].as_str().unwrap().len() > 20 && map["created"].is_u64());
-    let model = if body["model"] == "bytes" { "bytes" } else { "chat" };
+    let model = if body["model"] == "bytes" {
+        "bytes"
+    } else {
+        "chat"
+    };
     assert_eq!(map["model"], model);
 }
 
 fn check_token(entry: &Value, more: &[&str]) {
     let map = fields(entry, &[&["token", "logprob", "bytes"], more].concat());
     assert!(map["token"].is_string() && map["logprob"].as_f64().unwrap() <= 0.0);
-    assert!(map["bytes"].as_array().unwrap().iter().all(|byte| byte.as_u64().unwrap() < 256));
+    assert!(
+        map["bytes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|byte| byte.as_u64().unwrap() < 256)
+    );
 }
 
 fn check_logprobs(logprobs: &Value, chat: bool, body: &Map<String, Value>) {
@@ -185,7 +234,11 @@ fn choices(body: &Map<String, Value>) -> usize {
 }
 
 fn check_whole(answer: &Value, chat: bool, body: &Map<String, Value>) {
-    let object = if chat { "chat.completion" } else { "text_completion" };
+    let object = if chat {
+        "chat.completion"
+    } else {
+        "text_completion"
+    };
     check_head(answer, object, body, &["usage"]);
     check_usage(&answer["usage"]);
     let all = answer["choices"].as_array().unwrap();
@@ -210,7 +263,11 @@ fn check_whole(answer: &Value, chat: bool, body: &Map<String, Value>) {
 fn check_stream(chunks: &[Value], chat: bool, body: &Map<String, Value>) {
     let with_usage = body.contains_key("stream_options");
     let more: &[&str] = if with_usage { &["usage"] } else { &[] };
-    let object = if chat { "chat.completion.chunk" } else { "text_completion" };
+    let object = if chat {
+        "chat.completion.chunk"
+    } else {
+        "text_completion"
+    };
     let mut ended = vec![false; choices(body)];
     let mut begun = vec![false; choices(body)];
     for (place, chunk) in chunks.iter().enumerate() {
@@ -246,9 +303,19 @@ fn a_thousand_random_valid_requests_are_answered_in_shape() {
     for number in 0..1000 {
         let chat = number % 2 == 0;
         let body = valid(&mut dice, chat);
-        let path = if chat { "/v1/chat/completions" } else { "/v1/completions" };
+        let path = if chat {
+            "/v1/chat/completions"
+        } else {
+            "/v1/completions"
+        };
         let answer = server.post(path, &body.clone().into());
-        assert_eq!(answer.status, 200, "{}: {}", Value::from(body), answer.text());
+        assert_eq!(
+            answer.status,
+            200,
+            "{}: {}",
+            Value::from(body),
+            answer.text()
+        );
         match body.get("stream") {
             Some(Value::Bool(true)) => check_stream(&answer.chunks(), chat, &body),
             _ => check_whole(&answer.json(), chat, &body),
@@ -261,23 +328,72 @@ fn spoil(dice: &mut Dice, chat: bool, body: &mut Map<String, Value>) -> String {
     let long = "x ".repeat(2 * CONTEXT);
     let both: Vec<(&str, Vec<Value>, &str)> = vec![
         ("model", vec![json!(1), json!([]), json!("absent")], "model"),
-        ("max_tokens", vec![json!("1"), json!(1.5), json!(-2), json!(1e300)], "max_tokens"),
-        ("max_completion_tokens", vec![json!(-5), json!({}), json!(true)], "max_completion_tokens"),
-        ("temperature", vec![json!(-0.1), json!(2.1), json!("0"), json!([0])], "temperature"),
-        ("top_p", vec![json!(0), json!(1.01), json!("1"), json!(-1)], "top_p"),
+        (
+            "max_tokens",
+            vec![json!("1"), json!(1.5), json!(-2), json!(1e300)],
+            "max_tokens",
+        ),
+        (
+            "max_completion_tokens",
+            vec![json!(-5), json!({}), json!(true)],
+            "max_completion_tokens",
+        ),
+        (
+            "temperature",
+            vec![json!(-0.1), json!(2.1), json!("0"), json!([0])],
+            "temperature",
+        ),
+        (
+            "top_p",
+            vec![json!(0), json!(1.01), json!("1"), json!(-1)],
+            "top_p",
+        ),
         ("top_k", vec![json!(-1), json!(0.5), json!("3")], "top_k"),
         ("min_p", vec![json!(-0.1), json!(2), json!({})], "min_p"),
-        ("repetition_penalty", vec![json!(0), json!(-1), json!(11), json!("1")], "repetition_penalty"),
-        ("presence_penalty", vec![json!(2.1), json!(-3), json!("0")], "presence_penalty"),
-        ("frequency_penalty", vec![json!(2.1), json!(-3), json!([])], "frequency_penalty"),
+        (
+            "repetition_penalty",
+            vec![json!(0), json!(-1), json!(11), json!("1")],
+            "repetition_penalty",
+        ),
+        (
+            "presence_penalty",
+            vec![json!(2.1), json!(-3), json!("0")],
+            "presence_penalty",
+        ),
+        (
+            "frequency_penalty",
+            vec![json!(2.1), json!(-3), json!([])],
+            "frequency_penalty",
+        ),
         ("seed", vec![json!(0.5), json!("7"), json!(1e30)], "seed"),
-        ("stop", vec![json!(1), json!([1]), json!([""]), json!(["a", "b", "c", "d", "e"])], "stop"),
-        ("n", vec![json!(0), json!(-1), json!(1.5), json!(129), json!("2")], "n"),
+        (
+            "stop",
+            vec![
+                json!(1),
+                json!([1]),
+                json!([""]),
+                json!(["a", "b", "c", "d", "e"]),
+            ],
+            "stop",
+        ),
+        (
+            "n",
+            vec![json!(0), json!(-1), json!(1.5), json!(129), json!("2")],
+            "n",
+        ),
         ("stream", vec![json!("true"), json!(1), json!([])], "stream"),
         ("user", vec![json!(1), json!({})], "user"),
         ("logit_bias", vec![json!({"1": 2}), json!(3)], "logit_bias"),
-        ("response_format", vec![json!("text"), json!([])], "response_format"),
-        ("grammar", vec![json!(1), json!("root ::= nowhere"), json!("start: (")], "grammar"),
+        (
+            "response_format",
+            vec![json!("text"), json!([])],
+            "response_format",
+        ),
+        (
+            "grammar",
+            vec![json!(1), json!("root ::= nowhere"), json!("start: (")],
+            "grammar",
+        ),
         ("store", vec![json!(true)], "store"),
         ("metadata", vec![json!({"a": "b"})], "metadata"),
         ("service_tier", vec![json!("priority")], "service_tier"),
@@ -286,36 +402,112 @@ fn spoil(dice: &mut Dice, chat: bool, body: &mut Map<String, Value>) -> String {
         ("", vec![json!(3)], ""),
     ];
     let of_chats: Vec<(&str, Vec<Value>, &str)> = vec![
-        ("messages", vec![json!("hi"), json!([]), json!({}), json!(null)], "messages"),
+        (
+            "messages",
+            vec![json!("hi"), json!([]), json!({}), json!(null)],
+            "messages",
+        ),
         ("messages", vec![json!(["hi"])], "messages[0]"),
-        ("messages", vec![json!([{"content": "hi"}])], "messages[0].role"),
-        ("messages", vec![json!([{"role": "tool", "content": "hi"}])], "messages[0].role"),
-        ("messages", vec![json!([{"role": "user"}]), json!([{"role": "user", "content": 1}])], "messages[0].content"),
-        ("messages", vec![json!([{"role": "user", "content": "a", "name": "b"}])], "messages[0].name"),
-        ("messages", vec![json!([{"role": "user", "content": "a", "x": null}])], "messages[0].x"),
-        ("messages", vec![json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}])], "messages[0].content[0].type"),
-        ("messages", vec![json!([{"role": "user", "content": [{"type": "text"}]}])], "messages[0].content[0].text"),
-        ("messages", vec![json!([{"role": "assistant", "tool_calls": [{"id": "1"}]}])], "messages[0].tool_calls"),
-        ("messages", vec![json!([{"role": "user", "content": long}])], "messages"),
+        (
+            "messages",
+            vec![json!([{"content": "hi"}])],
+            "messages[0].role",
+        ),
+        (
+            "messages",
+            vec![json!([{"role": "tool", "content": "hi"}])],
+            "messages[0].role",
+        ),
+        (
+            "messages",
+            vec![
+                json!([{"role": "user"}]),
+                json!([{"role": "user", "content": 1}]),
+            ],
+            "messages[0].content",
+        ),
+        (
+            "messages",
+            vec![json!([{"role": "user", "content": "a", "name": "b"}])],
+            "messages[0].name",
+        ),
+        (
+            "messages",
+            vec![json!([{"role": "user", "content": "a", "x": null}])],
+            "messages[0].x",
+        ),
+        (
+            "messages",
+            vec![
+                json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]),
+            ],
+            "messages[0].content[0].type",
+        ),
+        (
+            "messages",
+            vec![json!([{"role": "user", "content": [{"type": "text"}]}])],
+            "messages[0].content[0].text",
+        ),
+        (
+            "messages",
+            vec![json!([{"role": "assistant", "tool_calls": [{"id": "1"}]}])],
+            "messages[0].tool_calls",
+        ),
+        (
+            "messages",
+            vec![json!([{"role": "user", "content": long}])],
+            "messages",
+        ),
         ("tools", vec![json!([{"type": "function"}])], "tools"),
-        ("tool_choice", vec![json!("auto"), json!({"type": "function"})], "tool_choice"),
+        (
+            "tool_choice",
+            vec![json!("auto"), json!({"type": "function"})],
+            "tool_choice",
+        ),
         ("functions", vec![json!([{}])], "functions"),
         ("modalities", vec![json!(["text", "audio"])], "modalities"),
         ("audio", vec![json!({"voice": "x"})], "audio"),
         ("reasoning_effort", vec![json!("high")], "reasoning_effort"),
         ("logprobs", vec![json!(1), json!("true")], "logprobs"),
-        ("top_logprobs", vec![json!(21), json!(-1), json!("2")], "top_logprobs"),
+        (
+            "top_logprobs",
+            vec![json!(21), json!(-1), json!("2")],
+            "top_logprobs",
+        ),
         ("prompt", vec![json!("hi")], "prompt"),
-        ("chat_template_kwargs", vec![json!([])], "chat_template_kwargs"),
-        ("chat_template_kwargs", vec![json!({"messages": []})], "chat_template_kwargs.messages"),
+        (
+            "chat_template_kwargs",
+            vec![json!([])],
+            "chat_template_kwargs",
+        ),
+        (
+            "chat_template_kwargs",
+            vec![json!({"messages": []})],
+            "chat_template_kwargs.messages",
+        ),
     ];
     let of_texts: Vec<(&str, Vec<Value>, &str)> = vec![
-        ("prompt", vec![json!(null), json!(1), json!({}), json!([]), json!([-1]), json!([4000])], "prompt"),
+        (
+            "prompt",
+            vec![
+                json!(null),
+                json!(1),
+                json!({}),
+                json!([]),
+                json!([-1]),
+                json!([4000]),
+            ],
+            "prompt",
+        ),
         ("prompt", vec![json!(["a", 1])], "prompt[1]"),
         ("prompt", vec![json!([[1], "a"])], "prompt[1]"),
         ("prompt", vec![json!([[1], []])], "prompt[1]"),
         ("prompt", vec![json!(long), json!([long])], "prompt"),
-        ("logprobs", vec![json!(21), json!(true), json!(-1)], "logprobs"),
+        (
+            "logprobs",
+            vec![json!(21), json!(true), json!(-1)],
+            "logprobs",
+        ),
         ("echo", vec![json!(1), json!("yes")], "echo"),
         ("suffix", vec![json!("end"), json!(1)], "suffix"),
         ("best_of", vec![json!(100), json!(0), json!("1")], "best_of"),
@@ -346,13 +538,28 @@ fn a_thousand_random_invalid_requests_are_refused_by_name() {
         let chat = number % 2 == 0;
         let mut body = valid(&mut dice, chat);
         let name = spoil(&mut dice, chat, &mut body);
-        let path = if chat { "/v1/chat/completions" } else { "/v1/completions" };
+        let path = if chat {
+            "/v1/chat/completions"
+        } else {
+            "/v1/completions"
+        };
         let body = Value::from(body);
         let answer = server.post(path, &body);
-        assert!((400..500).contains(&answer.status), "{name}: {body}: {}", answer.text());
+        assert!(
+            (400..500).contains(&answer.status),
+            "{name}: {body}: {}",
+            answer.text()
+        );
         let error = &answer.json()["error"];
-        assert_eq!(error["param"].as_str(), Some(name.as_str()), "{body}: {error}");
-        assert!(error["message"].as_str().unwrap().contains(&name) || name == "model", "{error}");
+        assert_eq!(
+            error["param"].as_str(),
+            Some(name.as_str()),
+            "{body}: {error}"
+        );
+        assert!(
+            error["message"].as_str().unwrap().contains(&name) || name == "model",
+            "{error}"
+        );
         assert_eq!(error["type"], "invalid_request_error");
     }
     // None of them did any harm.

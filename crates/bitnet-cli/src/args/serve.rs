@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bitnet_generate::BatchOptions;
 use bitnet_serve::Limits;
 use clap::Args;
 
@@ -54,9 +55,41 @@ pub struct ServeArgs {
     #[arg(short, long, env = "BITNET_THREADS", default_value_t = 0, value_name = "N", value_parser = thread_count)]
     pub threads: usize,
     #[command(flatten)]
+    pub batch: BatchArgs,
+    #[command(flatten)]
     pub limits: LimitArgs,
     #[command(flatten)]
     pub engine: EngineArgs,
+}
+
+/// How a model's texts are written together.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Batch")]
+pub struct BatchArgs {
+    /// Texts of a model that are written at once; more wait
+    #[arg(long, default_value_t = BatchOptions::default().max_texts, value_name = "N", value_parser = positive)]
+    pub batch: usize,
+    /// Mebibytes of keys and values of each model, those kept for prompts that begin alike included
+    #[arg(long, default_value_t = BatchOptions::default().kv_bytes >> 20, value_name = "MIB", value_parser = mebibytes)]
+    pub kv_memory: usize,
+    /// Tokens of prompts that are read beside texts that are being written
+    #[arg(long, default_value_t = BatchOptions::default().prompt_piece, value_name = "N", value_parser = positive)]
+    pub prompt_piece: usize,
+    /// Tokens guessed ahead from what the text repeats, and checked; 0 never guesses
+    #[arg(long, default_value_t = BatchOptions::default().draft_tokens, value_name = "N")]
+    pub draft_tokens: usize,
+}
+
+impl BatchArgs {
+    pub fn options(&self) -> BatchOptions {
+        BatchOptions {
+            max_texts: self.batch,
+            kv_bytes: self.kv_memory << 20,
+            prompt_piece: self.prompt_piece,
+            draft_tokens: self.draft_tokens.min(MOST),
+            ..BatchOptions::default()
+        }
+    }
 }
 
 /// What is too much.
@@ -132,6 +165,13 @@ fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(number @ 1..=MOST) => Ok(number),
         _ => Err(format!("must be a number from 1 to {MOST}")),
+    }
+}
+
+fn mebibytes(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..=MOST) => Ok(number),
+        _ => Err(format!("must be a number of mebibytes from 1 to {MOST}")),
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use bitnet_generate::Batch;
 use bitnet_serve::{LoadedModel, ModelSource, Server, Settings};
 
 use super::Outcome;
@@ -99,6 +100,7 @@ fn source(
         }
     };
     let (engine, threads): (EngineArgs, usize) = (args.engine.clone(), args.threads);
+    let options = args.batch.options();
     let load = move || -> anyhow::Result<LoadedModel> {
         let what = "the server runs";
         let (engine, text) = model::open_engine(path.as_ref(), &engine, threads, what)?;
@@ -106,7 +108,7 @@ fn source(
             Some(_) => text.with_template(template),
             None => text,
         };
-        let batch = bitnet_serve::Batch::new(engine);
+        let batch = Batch::new(engine, options)?;
         Ok(LoadedModel { batch, text })
     };
     Ok(ModelSource {

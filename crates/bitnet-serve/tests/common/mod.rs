@@ -14,11 +14,10 @@ use bitnet_engine::{
     ActivationQuantizer, Engine, Gate, Granularity, Norms, Options, RandomWeights, Shape,
 };
 use bitnet_formats::ModelFile;
+use bitnet_generate::{Batch, BatchOptions};
 use bitnet_serve::{LoadedModel, ModelSource, ServeError, Server, Settings, Stopper};
 use bitnet_text::TextModel;
 use serde_json::{Value, json};
-
-pub mod batch;
 
 /// A template as those of most models; `refuse` as a user's word makes it refuse.
 pub const CHAT: &str = "{% for m in messages %}{% if m.content == 'refuse' %}{{ raise_exception('not this') }}{% endif %}\
@@ -94,7 +93,7 @@ pub fn source(
         name: name.into(),
         load: Box::new(move || {
             let (engine, text) = make();
-            let batch = batch::of(engine);
+            let batch = Batch::new(engine, BatchOptions::default())?;
             Ok(LoadedModel { batch, text })
         }),
     }
