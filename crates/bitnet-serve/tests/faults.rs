@@ -175,15 +175,16 @@ fn all_bodies_together_have_a_limit() {
         stream.write_all(&vec![b' '; kilobytes << 10]).unwrap();
         stream
     };
-    let held = [half(90), half(90)];
+    // Two of them fit.
+    let held = [half(90), half(90), half(90)];
+    eventually("a refusal", || {
+        server.metric("bitnet_rejections_total") >= 1.0
+    });
     let body = completion("x", json!({"stop": "y".repeat(900)})).to_string();
     let padded = body + &" ".repeat(60 << 10);
-    eventually("the limit", || {
-        let answer = server.ask("POST", "/v1/completions", &[], &padded);
-        let full = answer.status == 503;
-        assert!(!full || answer.headers.contains_key("retry-after"));
-        full
-    });
+    let answer = server.ask("POST", "/v1/completions", &[], &padded);
+    assert!(answer.headers.contains_key("retry-after"), "{answer:?}");
+    assert_eq!(answer.refused(503, None)["code"], "overloaded");
     drop(held);
     eventually("room", || {
         server.ask("POST", "/v1/completions", &[], &padded).status == 200

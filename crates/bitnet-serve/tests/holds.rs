@@ -170,6 +170,47 @@ fn deltas_concatenated_are_the_text_byte_for_byte() {
 }
 
 #[test]
+fn turns_keep_the_cache_and_an_edited_turn_reuses_what_is_before_it() {
+    let server = Running::new();
+    let first = "the first turn of a conversation ".repeat(3);
+    let ask = |messages: Value| {
+        let body = chat("", json!({"messages": messages}));
+        let answer = server.post("/v1/chat/completions", &body).ok();
+        let usage = &answer["usage"];
+        let cached = usage["prompt_tokens_details"]["cached_tokens"]
+            .as_u64()
+            .unwrap();
+        (
+            answer["choices"][0]["message"].clone(),
+            usage["prompt_tokens"].as_u64().unwrap(),
+            cached,
+        )
+    };
+    let user = |content: &str| json!({"role": "user", "content": content});
+    let (answer, read, cached) = ask(json!([user(&first)]));
+    assert_eq!(cached, 0);
+    let said = json!({"role": "assistant", "content": answer["content"]});
+    let (_, all, cached) = ask(json!([user(&first), said, user("and a second")]));
+    // All of the first prompt, if not of the answer: random bytes are cut into other tokens again.
+    assert!(
+        cached >= read && cached < all,
+        "{cached} of {all} after {read}"
+    );
+    // An edited word: what stands before it, and no more.
+    let edited = first.replacen(
+        "first turn of a conversation the first",
+        "first turn of a conversation THE first",
+        1,
+    );
+    assert_ne!(edited, first);
+    let (_, all, cached) = ask(json!([user(&edited)]));
+    assert!(cached > all / 5 && cached < all / 2, "{cached} of {all}");
+    // Another model has read nothing of it.
+    let answer = server.complete(&first, json!({})).ok();
+    assert_eq!(answer["usage"]["prompt_tokens_details"]["cached_tokens"], 0);
+}
+
+#[test]
 fn a_text_begins_once() {
     let file = concat!(
         env!("CARGO_MANIFEST_DIR"),
