@@ -60,6 +60,8 @@ pub(crate) struct Ready {
     pub(crate) about: Value,
     grammars: OnceLock<Result<Grammars, String>>,
     commands: mpsc::Sender<Command>,
+    /// The most texts that wait or are written, and what is left of them.
+    queue: usize,
     places: Arc<Semaphore>,
     jobs: AtomicU64,
 }
@@ -135,6 +137,7 @@ impl Ready {
             text,
             grammars: OnceLock::new(),
             commands,
+            queue,
             places: Arc::new(Semaphore::new(queue)),
             jobs: AtomicU64::new(0),
         })
@@ -157,6 +160,12 @@ impl Ready {
 
     /// Places for so many texts, or that there is none.
     pub(crate) fn places(&self, texts: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+        if texts > self.queue {
+            let most = self.queue;
+            let message =
+                format!("the request asks for {texts} texts; the server takes {most} at a time");
+            return Err(ApiError::request(message).code("too_many_texts"));
+        }
         let texts = u32::try_from(texts).unwrap_or(u32::MAX);
         let places = self.places.clone().try_acquire_many_owned(texts);
         places.map_err(|_| {

@@ -290,7 +290,8 @@ fn the_queue_has_a_limit() {
     let ask = || server.post("/v1/completions", &json!({"prompt": "x", "max_tokens": 2}));
     eventually("room", || ask().status == 200);
     let many = json!({"prompt": "x", "n": 21});
-    server.post("/v1/completions", &many).refused(503, None);
+    let error = server.post("/v1/completions", &many).refused(400, None);
+    assert_eq!(error["code"], "too_many_texts");
     let server = Running::with(|settings| settings.limits.choices = 4);
     server
         .complete("x", json!({"n": 5}))

@@ -56,13 +56,13 @@ fn a_generation_that_meets_the_end_of_the_context_says_length() {
         .complete(&"x".repeat(500), json!({"max_tokens": -1}))
         .ok();
     assert_eq!(answer["choices"][0]["finish_reason"], "length");
-    assert_eq!(answer["usage"]["completion_tokens"], 12);
-    // A prompt that fills the context leaves room for nothing.
+    // The last token is written without being read.
+    assert_eq!(answer["usage"]["completion_tokens"], 13);
     let answer = server
         .complete(&"x".repeat(512), json!({"max_tokens": -1}))
         .ok();
     assert_eq!(answer["choices"][0]["finish_reason"], "length");
-    assert_eq!(answer["usage"]["completion_tokens"], 0);
+    assert_eq!(answer["usage"]["completion_tokens"], 1);
 }
 
 #[test]
@@ -75,14 +75,15 @@ fn max_tokens_is_defined_for_every_value() {
         assert_eq!(answer["choices"][0]["finish_reason"], "length");
         answer["usage"]["completion_tokens"].as_u64().unwrap()
     };
-    let room = CONTEXT as u64 - 3;
+    let room = CONTEXT as u64 - 3 + 1;
     for (more, expected) in [
         (json!({}), 16),
         (json!({"max_tokens": 0}), 0),
         (json!({"max_tokens": 1}), 1),
         (json!({"max_tokens": -1}), room),
-        (json!({"max_tokens": 509}), room),
+        (json!({"max_tokens": 509}), 509),
         (json!({"max_tokens": 510}), room),
+        (json!({"max_tokens": 511}), room),
         (json!({"max_tokens": i64::MAX}), room),
         (json!({"max_completion_tokens": 5}), 5),
         (json!({"max_completion_tokens": 5, "max_tokens": 5}), 5),

@@ -58,6 +58,25 @@ fn a_chat_is_streamed_role_first_and_usage_last() {
 }
 
 #[test]
+fn a_stream_says_how_far_a_long_prompt_is_read() {
+    let server = Running::new();
+    let answer = server.complete(&"x".repeat(500), json!({"stream": true, "max_tokens": 1}));
+    let text = answer.text();
+    let comments: Vec<&str> = text
+        .split("\n\n")
+        .filter(|event| event.starts_with(':'))
+        .collect();
+    assert!(!comments.is_empty(), "{text}");
+    for comment in comments {
+        assert!(
+            comment.ends_with(" of 500 tokens of the prompt are read"),
+            "{comment}"
+        );
+    }
+    assert_eq!(answer.streamed(0).1, "length");
+}
+
+#[test]
 fn a_conversation_may_have_parts_and_a_system_prompt() {
     let server = Running::new();
     let parts = json!([{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}]);

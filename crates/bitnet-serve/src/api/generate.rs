@@ -93,7 +93,8 @@ impl Asking {
                 );
                 return Err(ApiError::field(param, message).code("context_length_exceeded"));
             }
-            let room = (context - tokens).min(limits.answer_tokens);
+            // The last token is written without being read.
+            let room = (context + 1 - tokens).min(limits.answer_tokens);
             let max_tokens = match asked.max_tokens {
                 MaxTokens::At(most) => most.min(room),
                 MaxTokens::Absent | MaxTokens::Room => room,
