@@ -1,4 +1,4 @@
-//! Who may ask: keys, hosts, origins; and how a server ends.
+//! Who may ask: keys, hosts, origins; what is logged; how a server begins and ends.
 
 mod common;
 
@@ -6,8 +6,8 @@ use std::{io::Write, net::SocketAddr, thread, time::Duration};
 
 use bitnet_serve::{ServeError, Server, Settings};
 use common::{
-    Answer, Running, bytes_text, chat, completion, engine, eventually, models, read_all, request,
-    source,
+    Answer, Running, bytes_text, chat, chat_text, completion, engine, eventually, models, read_all,
+    request, source, text_of,
 };
 use serde_json::json;
 
@@ -214,4 +214,90 @@ fn a_server_that_ends_does_not_wait_for_ever() {
     assert!(begin.elapsed() < Duration::from_secs(10));
     let text = reader.join().unwrap();
     assert!(String::from_utf8_lossy(&text).starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn a_model_that_is_being_loaded_is_not_there_yet() {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let slow = source("slow", move || {
+        wait.recv().unwrap();
+        (engine(425, 128, 1), chat_text())
+    });
+    let server = Running::loading(vec![slow], |_| (), || ());
+    let health = server.get("/health");
+    assert_eq!(
+        (health.status, health.json()),
+        (503, json!({"status": "loading"}))
+    );
+    assert!(health.headers.contains_key("retry-after"));
+    let refused = server.chat("Hi", json!({"model": "slow"}));
+    assert_eq!(refused.refused(503, None)["code"], "loading");
+    assert_eq!(
+        server.get("/v1/models").ok()["data"][0]["status"],
+        "loading"
+    );
+    go.send(()).unwrap();
+    eventually("health", || server.get("/health").status == 200);
+    server.chat("Hi", json!({"model": "slow"})).ok();
+}
+
+#[test]
+fn a_model_that_cannot_be_loaded_ends_the_server() {
+    let broken = bitnet_serve::ModelSource {
+        name: "broken".into(),
+        load: Box::new(|| Err("no weights".into())),
+    };
+    let server = Running::loading(vec![broken], |_| (), || ());
+    let error = server.wait().unwrap_err();
+    assert_eq!(error.to_string(), "broken: no weights");
+}
+
+#[test]
+fn the_log_has_no_text_unless_asked() {
+    for log_text in [false, true] {
+        let server = Running::with(|settings| settings.log_text = log_text);
+        let answer = server.chat("a secret", json!({})).ok();
+        eventually("a line", || !server.log.lock().unwrap().is_empty());
+        let line = server.log.lock().unwrap()[0].clone();
+        assert_eq!(line["path"], "/v1/chat/completions");
+        assert_eq!(
+            (&line["status"], &line["model"]),
+            (&json!(200), &json!("chat"))
+        );
+        assert_eq!(line["completion_tokens"], 12);
+        assert_eq!(line["finish"], "length");
+        assert_eq!(line.to_string().contains("a secret"), log_text);
+        let answer_is_there = line["answer"].as_str() == Some(text_of(&answer));
+        assert_eq!(answer_is_there, log_text);
+    }
+}
+
+/// Reads an answer from a connection that stays open.
+fn keep_alive(stream: &mut std::net::TcpStream) -> Answer {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    let mut byte = [0];
+    while !bytes.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        bytes.push(byte[0]);
+    }
+    let length = Answer::parse(&bytes).headers["content-length"]
+        .parse()
+        .unwrap();
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    bytes.extend(body);
+    Answer::parse(&bytes)
+}
+
+#[test]
+fn a_connection_is_kept_for_the_next_request() {
+    let server = Running::new();
+    let mut stream = server.connect();
+    for _ in 0..3 {
+        stream
+            .write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .unwrap();
+        assert_eq!(keep_alive(&mut stream).status, 200);
+    }
 }

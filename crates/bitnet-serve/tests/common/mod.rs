@@ -19,6 +19,8 @@ use bitnet_serve::{LoadedModel, ModelSource, ServeError, Server, Settings, Stopp
 use bitnet_text::TextModel;
 use serde_json::{Value, json};
 
+pub mod validate;
+
 /// A template as those of most models; `refuse` as a user's word makes it refuse.
 pub const CHAT: &str = "{% for m in messages %}{% if m.content == 'refuse' %}{{ raise_exception('not this') }}{% endif %}\
     <|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
