@@ -17,7 +17,10 @@ const ARROWS: [(&str, &str); 16] = [
     ("bitnet-data", ""),
     ("bitnet-text", "bitnet-data bitnet-formats"),
     ("bitnet-generate", "bitnet-engine"),
-    ("bitnet-serve", "bitnet-engine bitnet-generate bitnet-text"),
+    (
+        "bitnet-serve",
+        "bitnet-engine bitnet-generate bitnet-results bitnet-text",
+    ),
     (
         "bitnet-web",
         "bitnet-engine bitnet-formats bitnet-generate bitnet-kernels bitnet-load bitnet-text",

@@ -10,11 +10,14 @@
 //! | `answer` | events of the batch become text |
 //! | `grammar`, `gbnf` | answers that follow a schema or a grammar |
 //! | `api` | the endpoints |
+//! | `page` | the files of the chat page |
+//! | `about` | what is told of a model: its size, its modelled energy |
 //! | `error`, `log`, `metrics` | what is told when something is wrong; one line a request; Prometheus |
 //!
 //! Requests are answered on a few threads of tokio; each model runs on one of its own, which lets its batch go on step by
 //! step and hears between two steps what is new and who has left.
 
+mod about;
 mod answer;
 mod api;
 mod app;
@@ -28,6 +31,7 @@ mod guard;
 mod log;
 mod metrics;
 mod model;
+pub mod page;
 mod server;
 mod settings;
 mod turns;

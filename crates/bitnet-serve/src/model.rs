@@ -11,10 +11,11 @@ use std::{
 
 use bitnet_generate::{Batch, Event, Pooling, Request};
 use bitnet_text::{ChatTemplate, TextModel};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc::Receiver, oneshot};
 
 use crate::{
+    about::about,
     error::ApiError,
     grammar::{Format, Grammars},
     metrics::ModelMetrics,
@@ -115,20 +116,11 @@ impl Ready {
     ) -> Result<Self, LoadError> {
         let template = text.chat_template()?;
         let context = batch.context();
-        let engine = batch.engine();
-        let shape = engine.shape();
-        let about = json!({
-            "context_length": context,
-            "vocab_size": text.tokenizer.vocab_size(),
-            "embedding_length": shape.hidden_size,
-            "layers": shape.num_hidden_layers,
-            "linear_weights": shape.linear_weights(),
-            "ternary": engine.layout().is_some(),
-            "weight_bytes": engine.weight_bytes(),
-            "bytes_per_token": engine.read_bytes(),
-            "chat_template": template.is_some(),
-            "end_token": !text.eos.is_empty(),
-        });
+        let mut about = about(batch.engine());
+        about["context_length"] = context.into();
+        about["vocab_size"] = text.tokenizer.vocab_size().into();
+        about["chat_template"] = template.is_some().into();
+        about["end_token"] = (!text.eos.is_empty()).into();
         Ok(Self {
             template,
             context,

@@ -148,6 +148,38 @@ fn log_probabilities_of_a_chat_are_told() {
 }
 
 #[test]
+fn an_answer_that_was_begun_is_continued() {
+    let server = Running::new();
+    let whole = server.chat("Hello", json!({})).ok();
+    let first = server.chat("Hello", json!({"max_tokens": 8})).ok();
+    let first = text_of(&first);
+    let continued = |more: Value| {
+        let messages = json!([
+            {"role": "user", "content": "Hello"},
+            {"role": "assistant", "content": first},
+        ]);
+        let fields = json!({"messages": messages, "continue_final_message": true, "max_tokens": 4});
+        server.chat("", common::merged(fields, more))
+    };
+    // What is said again is cut into tokens anew, perhaps otherwise than the model did.
+    let rest = continued(json!({"add_generation_prompt": false})).ok();
+    assert_eq!(rest["usage"]["completion_tokens"], 4);
+    let read = |answer: &Value| answer["usage"]["prompt_tokens"].as_u64();
+    assert!(read(&rest) > read(&whole));
+    let text = server.post(
+        "/apply-template",
+        &json!({"model": "chat", "continue_final_message": true, "messages": [
+            {"role": "user", "content": "A"}, {"role": "assistant", "content": "<|im_end|>B"},
+        ]}),
+    );
+    let expected = "<|im_start|>user\nA<|im_end|>\n<|im_start|>assistant\n<|im_end|>B";
+    assert_eq!(text.ok()["prompt"], expected);
+    let name = Some("continue_final_message");
+    continued(json!({"add_generation_prompt": true})).refused(400, name);
+    continued(json!({"messages": [{"role": "user", "content": "A"}]})).refused(400, name);
+}
+
+#[test]
 fn a_text_is_continued() {
     let server = Running::new();
     let answer = server.complete("abc", json!({})).ok();
@@ -303,6 +335,11 @@ fn models_are_listed_with_what_they_are() {
     let chat = &list["data"][0];
     assert_eq!(chat["aliases"], json!(["gpt-4o"]));
     assert_eq!(chat["status"], "ready");
+    // Two blocks of width 32, an embedding and a head for 425 tokens, and five norms.
+    let linear = 2 * (2 * 32 * (32 + 16) + 3 * 32 * 48);
+    assert_eq!(chat["meta"]["linear_weights"], linear);
+    assert_eq!(chat["meta"]["parameters"], linear + 2 * 425 * 32 + 5 * 32);
+    assert!(chat["meta"]["modelled_energy"]["picojoules_per_token"].as_f64() > Some(0.0));
     assert_eq!(chat["meta"]["context_length"], CONTEXT);
     assert_eq!(chat["meta"]["chat_template"], true);
     assert_eq!(list["data"][1]["meta"]["chat_template"], false);

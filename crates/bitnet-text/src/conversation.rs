@@ -117,7 +117,7 @@ impl Conversation {
             let whole: String = self.messages.iter().map(|m| m.content.as_str()).collect();
             return text.encode_prompt(&whole, false);
         };
-        let rendered = text.render(template, &self.messages, &self.render)?;
+        let rendered = text.render(template, &self.messages, "", &self.render)?;
         let rest = match &self.known {
             Some((known, tokens))
                 if known.mark == rendered.mark && rendered.text.starts_with(&known.text) =>

@@ -141,30 +141,47 @@ impl TextModel {
         messages: &[Message],
         how: &Render,
     ) -> Result<Vec<u32>, TextError> {
-        self.encode_rendered(&self.render(template, messages, how)?)
+        self.encode_begun(template, messages, "", how)
     }
 
-    /// The text of a conversation. What looks like a mark in a message is broken up by a character that nobody wrote
-    /// (Unicode keeps 32 for such uses); it is put together again when the template's own marks have been found.
+    /// The ids of a conversation whose last answer is not complete: what the template writes up to it, and its beginning.
+    ///
+    /// # Errors
+    /// If the template refuses the messages or does not end.
+    pub fn encode_begun(
+        &self,
+        template: &ChatTemplate,
+        messages: &[Message],
+        answer: &str,
+        how: &Render,
+    ) -> Result<Vec<u32>, TextError> {
+        self.encode_rendered(&self.render(template, messages, answer, how)?)
+    }
+
+    /// The text of a conversation and of the answer's beginning. What looks like a mark in a message is broken up by a
+    /// character that nobody wrote (Unicode keeps 32 for such uses); it is put together again when the template's own marks
+    /// have been found.
     pub(crate) fn render(
         &self,
         template: &ChatTemplate,
         messages: &[Message],
+        answer: &str,
         how: &Render,
     ) -> Result<Rendered, TextError> {
         let special = self.specials()?;
-        if !messages.iter().any(|m| special.is_in(&m.content)) {
-            let text = template.render(messages, how)?;
+        let texts = || messages.iter().map(|m| m.content.as_str()).chain([answer]);
+        if !texts().any(|text| special.is_in(text)) {
+            let text = template.render(messages, how)? + answer;
             return Ok(Rendered { text, mark: None });
         }
-        let free = |mark: &char| messages.iter().all(|m| !m.content.contains(*mark));
+        let free = |mark: &char| texts().all(|text| !text.contains(*mark));
         let mark = ('\u{fdd0}'..='\u{fdef}').find(free).unwrap_or('\u{fdd0}');
         let broken = |m: &Message| Message {
             role: m.role.clone(),
             content: special.break_up(&m.content, mark),
         };
         let broken: Vec<Message> = messages.iter().map(broken).collect();
-        let text = template.render(&broken, how)?;
+        let text = template.render(&broken, how)? + &special.break_up(answer, mark);
         let mark = Some(mark);
         Ok(Rendered { text, mark })
     }

@@ -106,6 +106,8 @@ fn only_text(fields: &mut Fields) -> Result<(), ApiError> {
 #[derive(Debug)]
 pub(crate) struct Conversation {
     messages: Vec<Message>,
+    /// The beginning of an answer, which the model continues.
+    begun: String,
     render: Render,
 }
 
@@ -120,13 +122,18 @@ impl Conversation {
                 return Err(wrong("messages", &expected, &other));
             }
         };
-        let messages: Vec<Message> = messages
+        let mut messages: Vec<Message> = messages
             .into_iter()
             .enumerate()
             .map(|(index, value)| message(&format!("messages[{index}]"), value))
             .collect::<Result<_, _>>()?;
+        let generates = fields.boolean("add_generation_prompt")?;
+        let begun = match fields.boolean("continue_final_message")? {
+            Some(true) => Some(begun(&mut messages, generates)?),
+            _ => None,
+        };
         let mut render = Render {
-            add_generation_prompt: fields.boolean("add_generation_prompt")?.unwrap_or(true),
+            add_generation_prompt: begun.is_some() || generates.unwrap_or(true),
             ..Render::default()
         };
         if let Some(variables) = fields.take("chat_template_kwargs") {
@@ -143,23 +150,46 @@ impl Conversation {
                 render.variables.insert(name, value);
             }
         }
-        Ok(Self { messages, render })
+        Ok(Self {
+            messages,
+            begun: begun.unwrap_or_default(),
+            render,
+        })
     }
 
     /// What the model is to continue.
     fn encode(&self, ready: &Ready) -> Result<Vec<u32>, ApiError> {
         let template = template(ready)?;
-        let tokens = ready
-            .text
-            .encode_chat(template, &self.messages, &self.render);
+        let Self {
+            messages,
+            begun,
+            render,
+        } = self;
+        let tokens = ready.text.encode_begun(template, messages, begun, render);
         tokens.map_err(refused)
     }
 
     /// What the template makes of it.
     pub(crate) fn text(&self, ready: &Ready) -> Result<String, ApiError> {
         let text = template(ready)?.render(&self.messages, &self.render);
-        text.map_err(refused)
+        Ok(text.map_err(refused)? + &self.begun)
     }
+}
+
+/// Takes the last message, which has to be the assistant's, as the beginning of an answer.
+fn begun(messages: &mut Vec<Message>, generates: Option<bool>) -> Result<String, ApiError> {
+    const NAME: &str = "continue_final_message";
+    if generates == Some(true) {
+        let message = "`continue_final_message` continues an answer, and `add_generation_prompt` begins one; \
+            give one of them";
+        return Err(ApiError::field(NAME, message));
+    }
+    let last = messages.pop_if(|last| last.role == "assistant");
+    let last = last.ok_or_else(|| {
+        let message = "`continue_final_message`: the last message is not the assistant's";
+        ApiError::field(NAME, message)
+    })?;
+    Ok(last.content)
 }
 
 fn template(ready: &Ready) -> Result<&bitnet_text::ChatTemplate, ApiError> {
