@@ -1,27 +1,37 @@
 //! Reading a text file, with one clear error for each way in which it is not one.
 
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use crate::DataError;
 
 /// The content of a file.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, DataError> {
+    let mut bytes = Vec::new();
+    match open(path)?.read_to_end(&mut bytes) {
+        Ok(_) => Ok(bytes),
+        Err(source) => Err(failed(path, source)),
+    }
+}
+
+/// A file, open.
+pub(crate) fn open(path: &Path) -> Result<File, DataError> {
     if path.is_dir() {
         return Err(DataError::Directory {
             path: path.to_owned(),
         });
     }
-    std::fs::read(path).map_err(|source| match source.kind() {
-        ErrorKind::NotFound => DataError::Missing {
-            path: path.to_owned(),
-            source,
-        },
-        _ => DataError::Read {
-            path: path.to_owned(),
-            source,
-        },
-    })
+    File::open(path).map_err(|source| failed(path, source))
+}
+
+/// What the operating system said of a file that cannot be read.
+pub(crate) fn failed(path: &Path, source: std::io::Error) -> DataError {
+    let path = path.to_owned();
+    match source.kind() {
+        ErrorKind::NotFound => DataError::Missing { path, source },
+        _ => DataError::Read { path, source },
+    }
 }
 
 /// Bytes without the byte order mark that some editors begin a UTF-8 file with.

@@ -33,17 +33,19 @@
 //! ```
 //!
 //! Other tasks have examples instead of one text: sentence [`Pairs`] and [`synthetic`] ones, a [`Table`] of labelled texts,
-//! labelled [`Vectors`], a [`Regression`]. [`EpochSampler`] says which of them a step sees, [`SequenceVocabulary`] and
+//! labelled [`Vectors`], a [`Regression`]; a finished model reads [`Examples`] or [`VectorExamples`] one by one. [`EpochSampler`] says which of them a step sees, [`SequenceVocabulary`] and
 //! [`PairBatch`] make padded ids of them, and [`scores`] compares what a model wrote with what it should have written.
 //!
 //! No framework appears in this crate: a batch is two vectors of integers.
 
+mod baselines;
 mod batches;
 mod bpe;
 mod classes;
 mod corpus;
 mod error;
 mod evaluation;
+mod examples;
 mod file;
 mod lines;
 mod pairs;
@@ -59,11 +61,13 @@ mod tokenizer;
 mod vectors;
 mod vocabulary;
 
+pub use baselines::{NaiveBayes, majority};
 pub use batches::{Batch, BatchSampler};
 pub use bpe::Bpe;
 pub use corpus::Corpus;
 pub use error::DataError;
 pub use evaluation::{Evaluated, EvaluationWindows, evaluation_windows};
+pub use examples::{Columns, Example, ExampleFormat, Examples};
 pub use pairs::Pairs;
 pub use regression::Regression;
 pub use sampler::EpochSampler;
@@ -73,5 +77,5 @@ pub use sequences::{
 pub use synthetic::SyntheticTask;
 pub use table::Table;
 pub use tokenizer::{Tokenizer, TokenizerKind};
-pub use vectors::Vectors;
+pub use vectors::{VectorExample, VectorExamples, Vectors};
 pub use vocabulary::Vocabulary;

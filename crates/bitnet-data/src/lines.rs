@@ -86,6 +86,7 @@ pub(crate) fn csv_error(path: &Path, error: &csv::Error) -> DataError {
                 no_quotes(path)
             ),
         ),
+        csv::ErrorKind::Utf8 { .. } => at(path, line, "is not UTF-8; convert the file to UTF-8"),
         _ => at(path, line, error.to_string()),
     }
 }

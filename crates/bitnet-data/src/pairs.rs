@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::DataError;
 use crate::lines::{at, check_split, no_quotes, read};
+use crate::rng::Rng;
 
 /// Sources and their targets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -89,6 +90,20 @@ impl Pairs {
         })
     }
 
+    /// The same pairs in an order that depends on the seed alone.
+    pub fn shuffled(mut self, seed: u64) -> Self {
+        let order = Rng::new(seed, 0).permutation(self.len());
+        let pick = |side: &mut Vec<String>| -> Vec<String> {
+            let pick = |i: &usize| std::mem::take(&mut side[*i]);
+            order.iter().map(pick).collect()
+        };
+        Self {
+            source: pick(&mut self.source),
+            target: pick(&mut self.target),
+            name: self.name,
+        }
+    }
+
     /// Keeps the pairs whose place in `keep` is true.
     pub fn retain(&mut self, keep: &[bool]) {
         for side in [&mut self.source, &mut self.target] {
@@ -131,6 +146,14 @@ mod tests {
         assert_eq!((pairs.len(), last.target), (1, vec!["an oil".to_owned()]));
         let message = pairs.take_last(1).unwrap_err().to_string();
         assert!(message.contains("1 example"), "{message}");
+
+        let text: String = (0..30).map(|i| format!("s{i}\tt{i}\n")).collect();
+        let many = Pairs::read_tsv(&file(&folder, "many.tsv", text.as_bytes())).unwrap();
+        let shuffled = many.clone().shuffled(1);
+        assert_ne!(shuffled, many);
+        for (source, target) in shuffled.source.iter().zip(&shuffled.target) {
+            assert_eq!(source[1..], target[1..]);
+        }
 
         let tsv = file(&folder, "a.tsv", b"x y\tz\nu\tv\n");
         let mut pairs = Pairs::read_tsv(&tsv).unwrap();

@@ -2,12 +2,10 @@
 
 use std::path::Path;
 
-use crate::DataError;
 use crate::classes::{check, unknown};
 use crate::lines::{at, check_split};
-use rows::{delimited, json_lines};
-
-mod rows;
+use crate::rng::Rng;
+use crate::{Columns, DataError, Example, Examples};
 
 /// Labelled texts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,25 +34,15 @@ impl Table {
         label_column: &str,
         labels: Option<&[String]>,
     ) -> Result<Self, DataError> {
-        if text_columns.is_empty() {
-            return Err(DataError::Zero {
-                what: "number of text columns",
-            });
-        }
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        let rows = match ending.map(str::to_ascii_lowercase).as_deref() {
-            Some("csv") => delimited(path, b',', text_columns, label_column)?,
-            Some("tsv") => delimited(path, b'\t', text_columns, label_column)?,
-            Some("jsonl") => json_lines(path, text_columns, label_column)?,
-            _ => {
-                return Err(DataError::Ending {
-                    path: path.to_owned(),
-                });
-            }
+        let columns = Columns {
+            texts: text_columns.to_vec(),
+            label: Some(label_column.to_owned()),
+            label_needed: true,
         };
+        let rows: Vec<Example> = Examples::open(path, columns)?.collect::<Result<_, _>>()?;
         let mut names: Vec<String> = match labels {
             Some(labels) => labels.to_vec(),
-            None => rows.iter().map(|row| row.label.clone()).collect(),
+            None => rows.iter().filter_map(|row| row.label.clone()).collect(),
         };
         if labels.is_none() {
             names.sort();
@@ -65,8 +53,9 @@ impl Table {
             ..Self::default()
         };
         for row in rows {
-            let Some(label) = names.iter().position(|name| *name == row.label) else {
-                return Err(at(path, row.line, unknown(&row.label, &names)));
+            let label = row.label.unwrap_or_default();
+            let Some(label) = names.iter().position(|name| *name == label) else {
+                return Err(at(path, row.line, unknown(&label, &names)));
             };
             table.texts.push(row.text);
             table.labels.push(label);
@@ -79,6 +68,11 @@ impl Table {
         }
     }
 
+    /// The line of each in the file, counted from 1.
+    pub fn lines(&self) -> &[usize] {
+        &self.lines
+    }
+
     /// Splits the last `count` rows off.
     pub fn split_off_last(&mut self, count: usize) -> Result<Self, DataError> {
         let left = check_split(&self.name, self.texts.len(), count)?;
@@ -89,6 +83,20 @@ impl Table {
             label_names: self.label_names.clone(),
             lines: self.lines.split_off(left),
         })
+    }
+
+    /// The same rows in an order that depends on the seed alone.
+    pub fn shuffled(mut self, seed: u64) -> Self {
+        let order = Rng::new(seed, 0).permutation(self.labels.len());
+        let mut texts: Vec<String> = std::mem::take(&mut self.texts);
+        Self {
+            texts: (order.iter())
+                .map(|i| std::mem::take(&mut texts[*i]))
+                .collect(),
+            labels: order.iter().map(|i| self.labels[*i]).collect(),
+            lines: order.iter().map(|i| self.lines[*i]).collect(),
+            ..self
+        }
     }
 
     /// Checks that every label here is one that the rows of `train` have.
@@ -173,7 +181,7 @@ mod tests {
                 "label,text\na,b\n",
                 ["body"],
                 "label",
-                ["t.csv", "line 1", "label, text"],
+                ["t.csv", "line 1", "column 1 is \"label\", 2 is \"text\""],
             ),
             (
                 "t.csv",
@@ -270,13 +278,17 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_are_found() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["t.csv", "t.tsv", "t.jsonl"] {
+        for (name, content) in [
+            ("t.csv", &b"1,a\n2,\xe4\n"[..]),
+            ("t.tsv", b"1\ta\n2\t\xe4\n"),
+            ("t.jsonl", b"{\"1\": 0, \"2\": \"a\"}\n\xe4\n"),
+        ] {
             let path = folder.path().join(name);
-            fs::write(&path, b"1,a\n2,\xe4\n").unwrap();
+            fs::write(&path, content).unwrap();
             let error = Table::read(&path, &["2".to_owned()], "1", None).unwrap_err();
             let message = error.to_string();
             assert!(
-                message.contains(name) && message.contains("line 2"),
+                message.contains(name) && message.contains("line 2: is not UTF-8"),
                 "{message}"
             );
         }
@@ -286,6 +298,26 @@ mod tests {
     fn a_text_needs_a_column() {
         let message = read("t.csv", "1,a\n", &[], "1").unwrap_err().to_string();
         assert!(message.contains("number of text columns is 0"), "{message}");
+    }
+
+    #[test]
+    fn a_shuffle_keeps_rows_together() {
+        let text: String = (0..40).map(|i| format!("{},text {i}\n", i % 4)).collect();
+        let plain = read("t.csv", &text, &["2"], "1").unwrap();
+        let shuffled = plain.clone().shuffled(7);
+        assert_ne!(shuffled.texts, plain.texts);
+        assert_eq!(shuffled, plain.clone().shuffled(7));
+        for ((text, label), line) in shuffled
+            .texts
+            .iter()
+            .zip(&shuffled.labels)
+            .zip(shuffled.lines())
+        {
+            assert_eq!(
+                (text, label),
+                (&plain.texts[line - 1], &plain.labels[line - 1])
+            );
+        }
     }
 
     #[test]

@@ -10,6 +10,10 @@ use crate::lines::{at, check_split, csv_error, other_delimiter};
 use crate::rng::Rng;
 use crate::{DataError, file};
 
+mod stream;
+
+pub use stream::{VectorExample, VectorExamples};
+
 /// Labelled vectors of one width.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Vectors {
@@ -69,25 +73,15 @@ impl Vectors {
             let line = record
                 .position()
                 .map_or(0, |position| position.line() as usize);
-            for (column, cell) in record.iter().map(str::trim).enumerate() {
-                let problem = match (column == place, number(cell)) {
-                    (true, _) if cell.is_empty() => {
-                        "has no label; give it one, or take the row out".to_owned()
-                    }
-                    (true, _) => {
-                        classes.push(cell.to_owned());
-                        continue;
-                    }
-                    (false, Some(value)) => {
-                        values.push(value);
-                        continue;
-                    }
-                    (false, None) => format!(
-                        "column {}: {cell:?} is no finite number; correct it, or take the row out",
-                        column + 1
-                    ),
-                };
-                return Err(at(path, line, problem));
+            let row = row(path, line, &record, Some(place))?;
+            values.extend(row.0);
+            classes.extend(row.1.filter(|label| !label.is_empty()));
+            if classes.len() == lines.len() {
+                return Err(at(
+                    path,
+                    line,
+                    "has no label; give it one, or take the row out",
+                ));
             }
             lines.push(line);
         }
@@ -124,6 +118,11 @@ impl Vectors {
         })
     }
 
+    /// The line of each in the file, counted from 1.
+    pub fn lines(&self) -> &[usize] {
+        &self.lines
+    }
+
     /// Splits the last `count` vectors off.
     pub fn split_off_last(&mut self, count: usize) -> Result<Self, DataError> {
         let left = check_split(&self.name, self.labels.len(), count)?;
@@ -156,6 +155,30 @@ impl Vectors {
             ..self
         }
     }
+}
+
+/// The numbers of a row and, where one of its columns holds a label, that label.
+fn row(
+    path: &Path,
+    line: usize,
+    record: &StringRecord,
+    label: Option<usize>,
+) -> Result<(Vec<f32>, Option<String>), DataError> {
+    let (mut values, mut class) = (Vec::with_capacity(record.len()), None);
+    for (column, cell) in record.iter().map(str::trim).enumerate() {
+        match number(cell) {
+            _ if Some(column) == label => class = Some(cell.to_owned()),
+            Some(value) => values.push(value),
+            None => {
+                let problem = format!(
+                    "column {}: {cell:?} is no finite number; correct it, or take the row out",
+                    column + 1
+                );
+                return Err(at(path, line, problem));
+            }
+        }
+    }
+    Ok((values, class))
 }
 
 /// The place of the label column, and whether it was found by its name.
