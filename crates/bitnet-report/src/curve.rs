@@ -35,7 +35,9 @@ pub(crate) fn of_run(run: &Run, quantity: Quantity) -> Vec<Point> {
 }
 
 fn own(run: &Run, quantity: Quantity) -> Vec<Point> {
-    let validation = run.curve.iter();
+    // A run that went on with another `eval_batches` has points of two quantities, which no line joins.
+    let part = run.curve.last().and_then(|last| last.batches);
+    let validation = run.curve.iter().filter(|p| p.batches == part);
     match quantity {
         Quantity::Score => validation
             .filter_map(|p| {
@@ -158,5 +160,30 @@ mod tests {
             (at(&a, 3.1), at(&a, -1.0), at(&[], 0.0)),
             (None, None, None)
         );
+    }
+
+    #[test]
+    fn points_of_a_part_and_of_the_whole_split_are_not_joined() {
+        use bitnet_results::ValPoint;
+        let point = |step, batches| ValPoint {
+            step,
+            loss: 1.0,
+            batches,
+            ..ValPoint::default()
+        };
+        let run = Run {
+            curve: vec![
+                point(0, Some(2)),
+                point(5, None),
+                point(10, Some(2)),
+                point(15, Some(2)),
+            ],
+            ..Run::default()
+        };
+        let steps: Vec<u64> = of_run(&run, Quantity::Loss)
+            .iter()
+            .map(|p| p.step)
+            .collect();
+        assert_eq!(steps, [0, 10, 15]);
     }
 }

@@ -11,8 +11,8 @@ use crate::templates;
 
 /// Writes `report.html`, `report.md` and the pictures that it shows into `dir`, which is created if missing.
 ///
-/// Each file appears whole or not at all ([`write_atomic`]), the pictures before the report that shows them. Returns
-/// the paths written, `report.html` first.
+/// Each file appears whole or not at all ([`write_atomic`]), the pictures before the reports that show them and
+/// `report.html` last: where it is, all is. Returns the paths written, `report.html` first.
 ///
 /// # Errors
 ///
@@ -28,10 +28,9 @@ pub fn render(experiment: &Experiment, dir: &Path) -> io::Result<Vec<PathBuf>> {
     for figure in groups.iter().flat_map(|group| &group.figures) {
         pictures.push(write(figure.file, figure.svg(Placement::Standalone))?);
     }
-    let mut written = vec![
-        write("report.html", templates::page(&document))?,
-        write("report.md", templates::markdown(&document))?,
-    ];
+    let markdown = write("report.md", templates::markdown(&document))?;
+    let page = write("report.html", templates::page(&document))?;
+    let mut written = vec![page, markdown];
     written.append(&mut pictures);
     Ok(written)
 }

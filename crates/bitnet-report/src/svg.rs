@@ -1,8 +1,8 @@
-//! Line, bar, dot and scatter charts as SVG text, without a plotting library.
+//! Line, bar, dot, scatter and matrix charts as SVG text, without a plotting library.
 //!
 //! `plotters` was looked at: it pulls in a font and image stack, and its output is pixels with a `<svg>` tag around
 //! them, every colour and font baked in, so it can follow neither the page's style sheet nor dark mode. What a report
-//! needs is four kinds of chart, a few hundred lines.
+//! needs is five kinds of chart, a few hundred lines.
 //!
 //! # Light and dark, three viewers
 //!
@@ -18,12 +18,14 @@ mod bars;
 mod dots;
 mod frame;
 mod line;
+mod matrix;
 mod scatter;
 mod ticks;
 
 pub use bars::{Bar, BarChart, BarGroup, BarScale};
 pub use dots::{DotChart, DotRow};
 pub use line::{LineChart, Series};
+pub use matrix::MatrixChart;
 pub use scatter::{ScatterChart, ScatterGroup, ScatterPoint};
 
 use crate::escape;
@@ -185,7 +187,24 @@ impl Canvas {
         Self { body }
     }
 
+    /// A text that stays in the picture: where it would leave it, it is set smaller, and then shortened, with the whole of it
+    /// as a tooltip.
     fn text(&mut self, x: f64, y: f64, style: &Type, text: &str) {
+        let room = match style.anchor {
+            "end" => x,
+            "middle" => 2.0 * x.min(WIDTH - x),
+            _ => WIDTH - x,
+        } - 2.0;
+        self.set(x, y, style, room, "", text);
+    }
+
+    /// A text turned by some degrees around its beginning.
+    fn turned_text(&mut self, x: f64, y: f64, degrees: f64, style: &Type, text: &str) {
+        let turn = format!(" transform=\"rotate({degrees} {x:.1} {y:.1})\"");
+        self.set(x, y, style, f64::INFINITY, &turn, text);
+    }
+
+    fn set(&mut self, x: f64, y: f64, style: &Type, room: f64, turn: &str, text: &str) {
         let Type {
             class,
             fill,
@@ -199,9 +218,16 @@ impl Canvas {
         } else {
             format!(" text-anchor=\"{anchor}\"")
         };
-        let text = escape::html(&escape::single_line(text));
+        let whole = escape::single_line(text);
+        let size = fitting(&whole, *size, room);
+        let short = shortened(&whole, size, room);
+        let tooltip = match short == whole {
+            true => String::new(),
+            false => format!("<title>{}</title>", escape::html(&whole)),
+        };
+        let text = escape::html(&short);
         self.body.push_str(&format!(
-            "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\"{weight}{anchor} fill=\"{fill}\">{text}</text>\n"
+            "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\"{weight}{anchor}{turn} fill=\"{fill}\">{tooltip}{text}</text>\n"
         ));
     }
 
@@ -260,9 +286,18 @@ fn text_width(text: &str, size: f64) -> f64 {
     text.chars().count() as f64 * size * 0.56
 }
 
+/// The size of type, down to three quarters of `size`, at which a text takes at most `room`.
+fn fitting(text: &str, size: f64, room: f64) -> f64 {
+    let width = text_width(text, size);
+    match width > room {
+        true => ((size * room / width).max(0.75 * size) * 10.0).floor() / 10.0,
+        false => size,
+    }
+}
+
 /// A text cut to about `width` user units, with an ellipsis where something was cut.
 fn shortened(text: &str, size: f64, width: f64) -> String {
-    let room = (width / (size * 0.56)).floor().max(1.0) as usize;
+    let room = (width / (size * 0.56) + 1e-6).floor().max(1.0) as usize;
     if text.chars().count() <= room {
         return text.to_owned();
     }

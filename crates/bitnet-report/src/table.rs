@@ -71,6 +71,23 @@ impl Table {
     /// assert_eq!(table.to_text(), "          float  ternary\nSize\n  file  1.23 MB    98 kB\n");
     /// ```
     pub fn to_text(&self) -> String {
+        self.to_text_within(usize::MAX)
+    }
+
+    /// [`to_text`](Self::to_text) in lines of at most `width` characters, as far as its words are that short: the first column
+    /// is folded, and where the others leave it no room, every row becomes a list of its cells.
+    ///
+    /// ```
+    /// use bitnet_report::table::{Cell, Section, Table};
+    /// let row = vec![Cell::text("peak memory of training"), Cell::number("97 MB", 97e6)];
+    /// let table = Table {
+    ///     header: vec!["".into(), "ternary".into()],
+    ///     sections: vec![Section { title: String::new(), rows: vec![row] }],
+    /// };
+    /// assert_eq!(table.to_text_within(26), "                   ternary\npeak memory of\ntraining             97 MB\n");
+    /// assert_eq!(table.to_text_within(20), "peak memory of\ntraining\n  ternary  97 MB\n");
+    /// ```
+    pub fn to_text_within(&self, width: usize) -> String {
         let indent = if self.sections.iter().any(|s| !s.title.is_empty()) {
             "  "
         } else {
@@ -81,7 +98,7 @@ impl Table {
             .map(|row| row.iter().map(plain).collect())
             .collect();
         let header: Vec<String> = self.header.iter().map(|h| escape::single_line(h)).collect();
-        let width = |column: usize| {
+        let widest = |column: usize| {
             let indent = if column == 0 { indent.len() } else { 0 };
             let cells = lines
                 .iter()
@@ -92,18 +109,63 @@ impl Table {
                 .max()
                 .unwrap_or(0)
         };
-        let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
-
+        let mut widths: Vec<usize> = (0..self.header.len()).map(widest).collect();
+        let others: usize = widths.iter().skip(1).map(|other| other + 2).sum();
+        let room = width.saturating_sub(others);
+        let wide = widths.first().is_some_and(|first| *first > room);
+        if wide && room < NARROWEST + indent.len() {
+            return self.to_list(width, &header, &lines);
+        }
+        if let Some(first) = widths.first_mut() {
+            *first = (*first).min(room);
+        }
         let mut out = String::new();
         push_line(&mut out, "", &header, &widths);
-        let mut lines = lines.iter();
+        let mut lines = lines.into_iter();
         for section in &self.sections {
-            if !section.title.is_empty() {
-                out.push_str(&escape::single_line(&section.title));
-                out.push('\n');
+            push_folded(&mut out, &escape::single_line(&section.title), "", width);
+            for mut line in lines.by_ref().take(section.rows.len()) {
+                if wide && let Some(label) = line.first_mut() {
+                    // The last line of the label has the numbers beside it.
+                    let mut folded = fold(label, room.saturating_sub(indent.len()));
+                    *label = folded.pop().unwrap_or_default();
+                    for begin in folded {
+                        out.push_str(&format!("{indent}{begin}\n"));
+                    }
+                }
+                push_line(&mut out, indent, &line, &widths);
             }
+        }
+        out
+    }
+
+    /// Every row as its label and a line for each other cell.
+    fn to_list(&self, width: usize, header: &[String], lines: &[Vec<String>]) -> String {
+        let mut out = String::new();
+        let mut lines = lines.iter();
+        let longest = |texts: &[String]| {
+            let lengths = texts.iter().skip(1).map(|text| text.chars().count());
+            lengths.max().unwrap_or(0)
+        };
+        let values = lines.clone().map(|line| longest(line)).max().unwrap_or(0);
+        let widest = longest(header).min(width.saturating_sub(values + 4));
+        for section in &self.sections {
+            push_folded(&mut out, &escape::single_line(&section.title), "", width);
             for line in lines.by_ref().take(section.rows.len()) {
-                push_line(&mut out, indent, line, &widths);
+                push_folded(&mut out, line.first().map_or("", String::as_str), "", width);
+                for (name, cell) in header
+                    .iter()
+                    .zip(line)
+                    .skip(1)
+                    .filter(|(_, cell)| !cell.is_empty())
+                {
+                    let mut name = fold(name, widest);
+                    let last = name.pop().unwrap_or_default();
+                    for begin in name {
+                        out.push_str(&format!("  {begin}\n"));
+                    }
+                    out.push_str(&format!("  {last:<widest$}  {cell}\n"));
+                }
             }
         }
         out
@@ -142,6 +204,35 @@ impl Table {
 
     fn rows(&self) -> impl Iterator<Item = &Vec<Cell>> {
         self.sections.iter().flat_map(|section| &section.rows)
+    }
+}
+
+/// The least room for the first column; with less, a row becomes a list.
+const NARROWEST: usize = 16;
+
+/// A text in lines of at most `width` characters, as far as its words are that short.
+fn fold(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let last = lines.last().map_or(0, |line| line.chars().count());
+        match lines.last_mut() {
+            Some(line) if last == 0 => line.push_str(word),
+            Some(line) if last + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+fn push_folded(out: &mut String, text: &str, indent: &str, width: usize) {
+    if text.is_empty() {
+        return;
+    }
+    for line in fold(text, width.saturating_sub(indent.len())) {
+        out.push_str(&format!("{indent}{line}\n"));
     }
 }
 

@@ -10,8 +10,12 @@ use crate::files::nan_if_null;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Evaluation {
-    /// Tokens predicted, or examples.
+    /// Tokens predicted.
+    #[serde(skip_serializing_if = "is_none")]
     pub tokens: usize,
+    /// Examples, where one is a prediction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub examples: Option<usize>,
     /// Mean loss: cross-entropy in nats per token or example, or the mean squared error.
     #[serde(deserialize_with = "nan_if_null")]
     pub loss: f64,
@@ -27,6 +31,12 @@ pub struct Evaluation {
     /// Mean over the classes of the harmonic mean of precision and recall.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub macro_f1: Option<f64>,
+    /// Accuracy of always answering the commonest class of the training split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub majority_accuracy: Option<f64>,
+    /// Accuracy of naive Bayes over the words of the training split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub naive_bayes_accuracy: Option<f64>,
     /// BLEU of whole outputs, 0 to 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bleu: Option<f64>,
@@ -40,11 +50,14 @@ impl Evaluation {
     pub fn named(&self) -> BTreeMap<String, f64> {
         let Self {
             tokens: _,
+            examples: _,
             loss,
             perplexity,
             bits_per_byte,
             accuracy,
             macro_f1,
+            majority_accuracy,
+            naive_bayes_accuracy,
             bleu,
             exact_match,
         } = *self;
@@ -54,6 +67,8 @@ impl Evaluation {
             ("bits_per_byte", bits_per_byte),
             ("accuracy", accuracy),
             ("macro_f1", macro_f1),
+            ("majority_accuracy", majority_accuracy),
+            ("naive_bayes_accuracy", naive_bayes_accuracy),
             ("bleu", bleu),
             ("exact_match", exact_match),
         ];
@@ -61,4 +76,8 @@ impl Evaluation {
             .filter_map(|(name, value)| Some((name.to_owned(), value?)))
             .collect()
     }
+}
+
+fn is_none(tokens: &usize) -> bool {
+    *tokens == 0
 }

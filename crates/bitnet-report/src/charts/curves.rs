@@ -83,7 +83,7 @@ fn loss_chart(experiment: &Experiment, by: &str, x_label: &str, series: Vec<Seri
         _ => match curve_part(experiment) {
             // The table's losses are of the whole split.
             Some(part) => format!("Validation loss, {part}"),
-            None => "Validation loss".to_owned(),
+            None => "Validation loss, whole split".to_owned(),
         },
     };
     let unit = match experiment.metric.key.as_str() {

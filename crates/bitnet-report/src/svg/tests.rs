@@ -118,3 +118,38 @@ fn bars_of_any_length_draw() {
             .contains("no data")
     );
 }
+
+#[test]
+fn long_texts_stay_in_the_picture() {
+    let name = "a variant with a name that nobody would give it, ".repeat(3) + "too long";
+    let chart = BarChart {
+        title: "A title that is much longer than a picture of this width can ever show in one line"
+            .into(),
+        groups: vec![BarGroup {
+            label: "group".into(),
+            bars: vec![Bar {
+                name: name.clone(),
+                value: 1.0,
+                text: "1,234,567.89 tokens per second and then some more of them".into(),
+                ..Bar::default()
+            }],
+        }],
+        ..BarChart::default()
+    };
+    let svg = chart.to_svg(Placement::Inline);
+    assert!(svg.contains(&format!("<title>{name}</title>")), "{svg}");
+    for text in svg.split("<text ").skip(1) {
+        let number = |key: &str| -> f64 {
+            let (_, rest) = text.split_once(&format!("{key}=\"")).unwrap();
+            rest.split('"').next().unwrap().parse().unwrap()
+        };
+        let shown = text.split("</text>").next().unwrap();
+        let shown = shown.rsplit('>').next().unwrap();
+        let width = text_width(shown, number("font-size"));
+        let (left, right) = match text.contains("text-anchor=\"end\"") {
+            true => (number(" x") - width, number(" x")),
+            false => (number(" x"), number(" x") + width),
+        };
+        assert!(left >= 0.0 && right <= WIDTH, "{shown}: {left} to {right}");
+    }
+}

@@ -62,3 +62,38 @@ fn an_empty_or_ragged_table_is_fine() {
     assert_eq!(ragged.to_text(), "one\n\na\n");
     templates::html_table(&ragged);
 }
+
+#[test]
+fn no_line_is_wider_than_the_terminal() {
+    let cells = |label: &str, n: usize| -> Vec<Cell> {
+        let numbers = (0..n).map(|i| Cell::number(format!("{i},234 tokens/s"), i as f64));
+        std::iter::once(Cell::text(label)).chain(numbers).collect()
+    };
+    for columns in [1, 3, 12] {
+        let table = Table {
+            header: (0..=columns)
+                .map(|i| format!("column number {i}"))
+                .collect(),
+            sections: vec![Section {
+                title: "A section whose title is longer than the narrowest of the terminals".into(),
+                rows: vec![cells(
+                    "Validation loss before training, the first 16 batches",
+                    columns,
+                )],
+            }],
+        };
+        for width in [30, 40, 60, 80] {
+            let text = table.to_text_within(width);
+            for line in text.lines() {
+                assert!(line.chars().count() <= width, "{columns} {width}:\n{text}");
+            }
+            for part in ["0,234 tokens/s", "batches", "column number 1"] {
+                assert!(
+                    text.contains(part) || text.replace("\n  ", " ").contains(part),
+                    "{text}"
+                );
+            }
+        }
+        assert_eq!(table.to_text_within(1000), table.to_text());
+    }
+}

@@ -94,6 +94,8 @@ pub(crate) fn words(key: &str) -> String {
         "bits_per_byte" => "bits per byte".to_owned(),
         "macro_f1" => "macro F1".to_owned(),
         "bleu" => "BLEU".to_owned(),
+        "majority_accuracy" => "accuracy of the commonest class alone".to_owned(),
+        "naive_bayes_accuracy" => "accuracy of naive Bayes over single words".to_owned(),
         "chrf" => "chrF".to_owned(),
         other => other.replace('_', " "),
     }
@@ -103,6 +105,12 @@ pub(crate) fn words(key: &str) -> String {
 pub(crate) fn is_share(key: &str) -> bool {
     matches!(
         key,
-        "accuracy" | "macro_f1" | "f1" | "exact_match" | "token_accuracy"
+        "accuracy"
+            | "macro_f1"
+            | "f1"
+            | "exact_match"
+            | "token_accuracy"
+            | "majority_accuracy"
+            | "naive_bayes_accuracy"
     )
 }

@@ -56,7 +56,7 @@ pub fn side_by_side(experiment: &Experiment) -> Table {
 
 fn quality(experiment: &Experiment) -> Section {
     use Better::{Higher, Lower, Neither};
-    use Versus::{Difference, Ratio};
+    use Versus::{Difference, Nothing, Ratio};
     let metric = &experiment.metric;
     let style = Style::of(metric);
     let better = if metric.higher_is_better {
@@ -150,6 +150,15 @@ fn quality(experiment: &Experiment) -> Section {
             write,
             Ratio,
             better,
+        );
+    }
+    for key in ["majority_accuracy", "naive_bayes_accuracy"] {
+        rows.run(
+            &format!("To beat: {}", super::detail::words(key)),
+            move |r| r.metrics.get(key).copied(),
+            format::percent,
+            Nothing,
+            Neither,
         );
     }
     let probes = |t: &TextMeasures| {
