@@ -4,9 +4,9 @@
 //!
 //! | task | reads |
 //! |---|---|
-//! | `lm` | `kind`, `path`, `train_fraction`, or for stories `characters` and `seed` |
-//! | `translate` | `source` and `target`, files of one sentence a line, or `path`, a TSV of both; the same for `validation_…` and `test_…` |
-//! | `classify` | `path` (CSV, TSV or JSONL), `text_columns`, `label_column`; `test_path` or the last `test_examples` rows |
+//! | `lm` | `kind`, `path`, `validation_path` or `train_fraction`, or for stories `characters` and `seed` |
+//! | `translate` | `shuffle` and `seed`; `source` and `target`, files of one sentence a line, or `path`, a TSV of both; the same for `validation_…` and `test_…` |
+//! | `classify` | `path` (CSV, TSV or JSONL), `text_columns`, `label_column`; `test_path` or `test_examples` rows, shuffled (`shuffle`, `seed`) |
 //! | `vectors` | `path` (CSV of numbers), `label_column`; `test_path` or `test_examples` of the shuffled rows |
 //! | `synthetic` | `synthetic`, `examples`, `min_symbols`, `max_symbols`, `seed` |
 //! | `layer` | `examples`, `noise`, `seed`; the widths are `model.input_size` and `model.num_labels` |
@@ -63,7 +63,8 @@ pub struct DataConfig {
     /// The file; a relative path starts at the current directory, not at the configuration file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// A file of the same form to validate on; absent takes `validation_examples` from the end of the training data.
+    /// A file of the same form to validate on; absent takes `validation_examples` from the end of the training data, of a text
+    /// what `train_fraction` leaves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_path: Option<PathBuf>,
     /// A file of the same form to test on; absent takes `test_examples` from the end of the data.
@@ -105,6 +106,9 @@ pub struct DataConfig {
     pub validation_examples: usize,
     /// Examples of the test split, where no file holds them.
     pub test_examples: usize,
+    /// Whether the examples are shuffled by `seed` before the validation and test splits are taken from their end (tasks
+    /// `translate` and `classify`; vectors always are): files are often sorted.
+    pub shuffle: bool,
     /// Length of the generated text (stories only).
     pub characters: usize,
     /// `copy`, `reverse`, `sort` or `addition` (task `synthetic`).
@@ -143,6 +147,7 @@ impl Default for DataConfig {
             train_fraction: 0.9,
             validation_examples: 500,
             test_examples: 500,
+            shuffle: true,
             characters: 1_000_000,
             synthetic: Synthetic::Reverse,
             examples: 10_000,

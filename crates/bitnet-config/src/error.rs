@@ -49,7 +49,7 @@ pub enum ConfigError {
         message: String,
     },
     /// The key does not exist.
-    #[error("{origin}: unknown key {key}{}{}", at(*line), hint(origin, nearest.as_deref()))]
+    #[error("{origin}: unknown key {key}{}{}{}", at(*line), hint(origin, nearest.as_deref()), in_brackets(remark))]
     UnknownKey {
         /// Where it was written.
         origin: Origin,
@@ -59,6 +59,22 @@ pub enum ConfigError {
         line: Option<usize>,
         /// The key that was probably meant.
         nearest: Option<String>,
+        /// How that one differs; empty if it does not.
+        remark: &'static str,
+    },
+    /// The key exists, but the run's task does not read it.
+    #[error("{origin}: {key}{} is not read by task = \"{task}\", only by {readers}: remove it", at(*line))]
+    Unread {
+        /// Where it was written.
+        origin: Origin,
+        /// The full dotted path.
+        key: String,
+        /// The line, counted from 1.
+        line: Option<usize>,
+        /// The run's task.
+        task: &'static str,
+        /// The tasks that read it.
+        readers: String,
     },
     /// The key exists, but what was written for it has the wrong type or is not one of its choices.
     #[error("{origin}: {key} = {value}{}: expected {expected}", at(*line))]
@@ -112,6 +128,13 @@ pub enum ConfigError {
 fn at(line: Option<usize>) -> String {
     line.map(|line| format!(" (line {line})"))
         .unwrap_or_default()
+}
+
+fn in_brackets(remark: &str) -> String {
+    match remark {
+        "" => String::new(),
+        remark => format!(" ({remark})"),
+    }
 }
 
 /// Names the nearest key in the spelling of the layer, so that it can be pasted.

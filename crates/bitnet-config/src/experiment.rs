@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::validate::MOST_RATE;
 use crate::{ConfigError, Loader, Origin, RunConfig};
 
 /// The experiment.
@@ -221,8 +222,8 @@ impl ExperimentConfig {
                     problem,
                 ));
             }
-            if own.iter().any(|rate| !(*rate > 0.0 && rate.is_finite())) {
-                let problem = "must be finite numbers above 0";
+            if own.iter().any(|rate| !(*rate > 0.0 && *rate <= MOST_RATE)) {
+                let problem = "must be above 0 and at most 10";
                 return Err(invalid(
                     "variants.learning_rates",
                     format!("{own:?} of {name}"),

@@ -6,8 +6,20 @@ use serde::Deserialize;
 use toml::de::DeTable;
 use toml::{Table, Value};
 
+use crate::foreign::known_as;
 use crate::schema::{KEYS, join, nearest};
 use crate::{ConfigError, Origin, RunConfig};
+
+/// A table that is one value: which keys it has depends on one of them.
+const WHOLE: &str = "model.rope_scaling";
+
+/// Where a setting was written.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) origin: Origin,
+    /// The line, counted from 1.
+    pub(crate) line: Option<usize>,
+}
 
 /// Settings from one place.
 pub(crate) struct Layer {
@@ -65,10 +77,29 @@ impl Layer {
         }
     }
 
-    /// Rejects unknown keys and wrong types, and gives out the settings.
-    pub(crate) fn check(self) -> Result<Table, ConfigError> {
+    /// Rejects unknown keys and wrong types, and gives out the settings and where each was written.
+    pub(crate) fn check(self) -> Result<(Table, Vec<(String, Place)>), ConfigError> {
         self.check_section(&mut Vec::new(), &self.table)?;
-        Ok(self.table)
+        let mut places = Vec::new();
+        self.places("", &self.table, &mut places);
+        Ok((self.table, places))
+    }
+
+    fn places(&self, prefix: &str, table: &Table, places: &mut Vec<(String, Place)>) {
+        for (key, value) in table {
+            let path = join(prefix, key);
+            if let Value::Table(section) = value
+                && path != WHOLE
+            {
+                self.places(&path, section, places);
+                continue;
+            }
+            let place = Place {
+                origin: self.origin.clone(),
+                line: self.lines.get(&path).copied(),
+            };
+            places.push((path, place));
+        }
     }
 
     fn check_section<'a>(
@@ -81,10 +112,10 @@ impl Layer {
             let path = parents.join(".");
             match (KEYS.get(&path), value) {
                 (None, _) => return Err(self.unknown(path, value)),
-                (Some(Value::Table(_)), Value::Table(section)) => {
+                (Some(Value::Table(_)), Value::Table(section)) if path != WHOLE => {
                     self.check_section(parents, section)?
                 }
-                (Some(Value::Table(_)), _) => {
+                (Some(Value::Table(_)), value) if !value.is_table() => {
                     let expected = format!("a section, [{path}]");
                     return Err(self.wrong(path, value, expected));
                 }
@@ -108,9 +139,15 @@ impl Layer {
             key = join(&key, inner);
             value = next;
         }
+        let name = key.rsplit('.').next().unwrap_or_default();
+        let (nearest, remark) = match known_as(name) {
+            Some((nearest, remark)) => (Some(nearest.to_owned()), remark),
+            None => (nearest(&key), ""),
+        };
         ConfigError::UnknownKey {
             origin: self.origin.clone(),
-            nearest: nearest(&key),
+            nearest,
+            remark,
             key,
             line,
         }

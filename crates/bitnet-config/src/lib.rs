@@ -51,6 +51,7 @@
 //! );
 //! ```
 //!
+//! A key that the run's task does not read is refused too, with the tasks that read it ([`Task::reads`]).
 //! [`Loader::finish`] then checks the values against each other ([`RunConfig::validate`]).
 //!
 //! # Derived defaults
@@ -65,12 +66,16 @@ mod data;
 mod decode;
 mod error;
 mod experiment;
+mod foreign;
 mod layer;
 mod loader;
+mod meaning;
 mod optim;
+mod print;
 mod run;
 mod schedule;
 mod schema;
+mod scope;
 mod task;
 mod train;
 mod validate;
@@ -85,6 +90,7 @@ pub use decode::DecodeConfig;
 pub use error::{ConfigError, Origin};
 pub use experiment::{ExperimentConfig, VariantConfig};
 pub use loader::Loader;
+pub use meaning::meaning;
 pub use optim::{OptimConfig, OptimOverride};
 pub use run::RunConfig;
 pub use schedule::Schedule;

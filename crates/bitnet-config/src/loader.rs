@@ -5,8 +5,13 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use crate::layer::{Layer, merge};
-use crate::{ConfigError, Origin, RunConfig};
+use crate::layer::{Layer, Place, merge};
+use crate::scope::{names, readers};
+use crate::{ConfigError, MlpKind, Origin, RunConfig, Task};
+
+/// What tells the configuration in the folder of a run. What an earlier version wrote there holds all keys, also those that
+/// its task does not read.
+const SEAL: &str = "# seal:";
 
 /// What an environment variable for a setting begins with.
 const PREFIX: &str = "BITNET_";
@@ -16,6 +21,8 @@ const PREFIX: &str = "BITNET_";
 pub struct Loader {
     table: Table,
     name: Option<String>,
+    /// Where each key was written last, in the order of the layers.
+    places: Vec<(String, Place)>,
 }
 
 impl Loader {
@@ -29,15 +36,21 @@ impl Loader {
     /// # Errors
     /// The file cannot be read, is not TOML, or holds an unknown key or a value of the wrong type.
     pub fn file(mut self, path: impl AsRef<Path>) -> Result<Self, ConfigError> {
-        let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        self.name = path
-            .file_stem()
-            .map(|stem| stem.to_string_lossy().into_owned());
-        self.add(Layer::parse(Origin::File(path.to_owned()), &text)?)
+        let (text, layer) = self.read(path.as_ref())?;
+        match text.lines().take(8).any(|line| line.starts_with(SEAL)) {
+            true => self.add_resolved(layer),
+            false => self.add(layer),
+        }
+    }
+
+    /// Adds the configuration in the folder of a run, which may hold keys that its task does not read: earlier versions wrote
+    /// all.
+    ///
+    /// # Errors
+    /// As [`file`](Self::file).
+    pub fn resolved(mut self, path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        let (_, layer) = self.read(path.as_ref())?;
+        self.add_resolved(layer)
     }
 
     /// Adds a TOML text that is built into the program, such as [`QUICKSTART`](crate::QUICKSTART).
@@ -105,21 +118,117 @@ impl Loader {
     /// # Errors
     /// See [`RunConfig::validate`].
     pub fn finish(self) -> Result<RunConfig, ConfigError> {
+        self.finish_with_notes().map(|(config, _)| config)
+    }
+
+    /// [`finish`](Self::finish), and what is to be said of settings that another one hides: a key of `[train]` that was set
+    /// after a twin's own.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn finish_with_notes(self) -> Result<(RunConfig, Vec<String>), ConfigError> {
         let mut config: RunConfig = Value::Table(self.table.clone())
             .try_into()
             .map_err(ConfigError::Schema)?;
         if let (Some(name), false) = (self.name.clone(), self.wrote("name")) {
             config.name = name;
         }
+        for (key, place) in &self.places {
+            if !config.task.reads(key) {
+                return Err(ConfigError::Unread {
+                    origin: place.origin.clone(),
+                    key: key.clone(),
+                    line: place.line,
+                    task: config.task.name(),
+                    readers: names(readers(key)),
+                });
+            }
+        }
+        let is_written = |key| self.places.iter().any(|(known, _)| known == key);
+        if config.task == Task::Lm
+            && is_written("data.validation_path")
+            && is_written("data.train_fraction")
+        {
+            return Err(ConfigError::Invalid {
+                key: "data.train_fraction".into(),
+                value: config.data.train_fraction.to_string(),
+                problem: "is not read while data.validation_path names a file to validate on; remove one of the two"
+                    .into(),
+            });
+        }
         widen(&mut config)?;
         self.fit(&mut config);
         config.validate()?;
-        Ok(config)
+        let notes = self.hidden();
+        Ok((config, notes))
+    }
+
+    /// A file's text and its settings; the run is named after it.
+    fn read(&mut self, path: &Path) -> Result<(String, Layer), ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        self.name = path
+            .file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned());
+        let layer = Layer::parse(Origin::File(path.to_owned()), &text)?;
+        Ok((text, layer))
+    }
+
+    /// Adds settings of which those that the task does not read count for nothing.
+    fn add_resolved(mut self, layer: Layer) -> Result<Self, ConfigError> {
+        let (mut table, _) = layer.check()?;
+        let task = table
+            .get("task")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        if matches!(task, "translate" | "classify")
+            && let Some(Value::Table(data)) = table.get_mut("data")
+        {
+            // Versions without the key did not shuffle.
+            data.entry("shuffle").or_insert(Value::Boolean(false));
+        }
+        merge(&mut self.table, table);
+        Ok(self)
     }
 
     fn add(mut self, layer: Layer) -> Result<Self, ConfigError> {
-        merge(&mut self.table, layer.check()?);
+        let (table, places) = layer.check()?;
+        merge(&mut self.table, table);
+        for (key, place) in places {
+            self.places.retain(|(known, _)| *known != key);
+            self.places.push((key, place));
+        }
         Ok(self)
+    }
+
+    /// Keys of `[train]` that were set in a later layer than a twin's own, which wins all the same.
+    fn hidden(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for (at, (key, place)) in self.places.iter().enumerate() {
+            let Some(name) = key
+                .strip_prefix("train.")
+                .filter(|name| !name.contains('.'))
+            else {
+                continue;
+            };
+            for twin in ["float", "ternary"] {
+                let own = format!("train.{twin}.{name}");
+                let earlier = self.places[..at].iter().find(|(key, _)| *key == own);
+                let Some((_, owner)) = earlier.filter(|(_, owner)| owner.origin != place.origin)
+                else {
+                    continue;
+                };
+                notes.push(format!(
+                    "{key} of {} changes nothing for the {twin} twin, whose {own} of {}{} wins; set that instead",
+                    place.origin,
+                    owner.origin,
+                    owner.line.map(|line| format!(", line {line}")).unwrap_or_default()
+                ));
+            }
+        }
+        notes
     }
 
     /// Whether any layer holds a key.
@@ -131,6 +240,12 @@ impl Loader {
 
     /// Shrinks the defaults that depend on what was written (see the crate's documentation).
     fn fit(&self, config: &mut RunConfig) {
+        if matches!(config.task, Task::Vectors | Task::Layer) {
+            // A perceptron is plain and has no heads; the shape of a Transformer is not to be asked for.
+            let model = &mut config.model;
+            model.mlp = MlpKind::Plain;
+            (model.num_attention_heads, model.head_dim) = (1, Some(2));
+        }
         let longest = config.model.max_position_embeddings.max(1);
         let (train, compare) = (&mut config.train, &mut config.compare);
         let (data, decode) = (&mut config.data, &mut config.decode);

@@ -3,7 +3,7 @@
 use bitnet_models::{ModelConfig, QuantConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::{CompareConfig, ConfigError, DataConfig, DecodeConfig, Task, TrainConfig};
+use crate::{CompareConfig, DataConfig, DecodeConfig, Task, TrainConfig};
 
 /// Everything that determines a run. Read it through a [`Loader`](crate::Loader), which rejects unknown keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,15 +39,5 @@ impl Default for RunConfig {
             decode: DecodeConfig::default(),
             compare: CompareConfig::default(),
         }
-    }
-}
-
-impl RunConfig {
-    /// The complete configuration as TOML, defaults included; it loads back to an equal value.
-    ///
-    /// # Errors
-    /// `data.path` is not valid Unicode.
-    pub fn to_toml(&self) -> Result<String, ConfigError> {
-        toml::to_string(self).map_err(ConfigError::Serialize)
     }
 }

@@ -163,7 +163,6 @@ mod tests {
             ("tarin.steps", Some("train.steps")),
             ("train.flaot.beta1", Some("train.float.beta1")),
             ("train.momentum", None),
-            ("train.lr", None),
             ("", None),
         ] {
             assert_eq!(nearest(unknown).as_deref(), known, "{unknown}");

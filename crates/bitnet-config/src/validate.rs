@@ -73,7 +73,12 @@ fn validate_train(train: &TrainConfig, model: &ModelConfig) -> Check {
             )
         },
     )?;
-    non_negative("train.checkpoint_minutes", train.checkpoint_minutes)?;
+    // A year.
+    between(
+        "train.checkpoint_minutes",
+        train.checkpoint_minutes,
+        525_600.0,
+    )?;
     positive("train.keep_checkpoints", train.keep_checkpoints)?;
     for (key, fraction) in [
         ("train.lambda_warmup", train.lambda_warmup),
@@ -99,10 +104,10 @@ fn validate_train(train: &TrainConfig, model: &ModelConfig) -> Check {
         || "must be between 0 and 1".into(),
     )?;
     ensure(
-        temperature > 0.0 && temperature.is_finite(),
+        temperature > 0.0 && temperature <= 1000.0,
         "train.distill_temperature",
         temperature,
-        || "must be a finite number above 0".into(),
+        || "must be above 0 and at most 1000".into(),
     )?;
     for (linear, section) in [
         (LinearKind::Float, "float"),
@@ -118,17 +123,23 @@ fn validate_train(train: &TrainConfig, model: &ModelConfig) -> Check {
     Ok(())
 }
 
+/// AdamW moves every weight by about the learning rate in a step: beyond this no model survives one.
+pub(crate) const MOST_RATE: f64 = 10.0;
+
 fn validate_optim(optim: &OptimConfig, name: impl Fn(&str) -> String) -> Check {
-    for (key, value) in [("learning_rate", optim.learning_rate), ("eps", optim.eps)] {
-        ensure(value > 0.0 && value.is_finite(), &name(key), value, || {
-            "must be a finite number above 0".into()
+    for (key, value, most) in [
+        ("learning_rate", optim.learning_rate, MOST_RATE),
+        ("eps", optim.eps, 1.0),
+    ] {
+        ensure(value > 0.0 && value <= most, &name(key), value, || {
+            format!("must be above 0 and at most {most}")
         })?;
     }
-    for (key, value) in [
-        ("weight_decay", optim.weight_decay),
-        ("grad_clip", optim.grad_clip),
+    for (key, value, most) in [
+        ("weight_decay", optim.weight_decay, 100.0),
+        ("grad_clip", optim.grad_clip, 1e6),
     ] {
-        non_negative(&name(key), value)?;
+        between(&name(key), value, most)?;
     }
     for (key, value) in [
         ("final_lr_fraction", optim.final_lr_fraction),
@@ -154,8 +165,8 @@ fn validate_optim(optim: &OptimConfig, name: impl Fn(&str) -> String) -> Check {
         }),
         (_, Some(second)) => {
             let key = name("second_learning_rate");
-            ensure(second > 0.0, &key, second, || {
-                "must be a finite number above 0".into()
+            ensure(second > 0.0 && second <= MOST_RATE, &key, second, || {
+                format!("must be above 0 and at most {MOST_RATE}")
             })?;
             ensure(second <= optim.learning_rate, &key, second, || {
                 format!(
@@ -249,7 +260,7 @@ fn validate_data(task: Task, data: &DataConfig, model: &ModelConfig) -> Check {
                 data.min_symbols,
                 || format!("exceeds data.max_symbols = {}; lower it", data.max_symbols),
             )?;
-            non_negative("data.noise", data.noise)?;
+            between("data.noise", data.noise, 1e6)?;
         }
         Task::Lm => {}
     }
@@ -301,7 +312,7 @@ fn validate_decode(decode: &DecodeConfig, model: &ModelConfig) -> Check {
     })?;
     positive("decode.max_length", decode.max_length)?;
     positive("decode.batch_size", decode.batch_size)?;
-    non_negative("decode.length_penalty", decode.length_penalty)?;
+    between("decode.length_penalty", decode.length_penalty, 100.0)?;
     let longest = model.max_position_embeddings;
     ensure(
         decode.max_length <= longest,
@@ -325,6 +336,13 @@ fn validate_corpus(data: &DataConfig, context: usize) -> Check {
         .path
         .as_ref()
         .filter(|path| !path.as_os_str().is_empty());
+    if let (DataKind::Stories, Some(path)) = (data.kind, &data.validation_path) {
+        return Err(ConfigError::Invalid {
+            key: "data.validation_path".into(),
+            value: format!("{path:?}"),
+            problem: "is not read while data.kind = \"stories\"; set data.kind = \"text\"".into(),
+        });
+    }
     match (data.kind, path) {
         (DataKind::Text, None) => Err(ConfigError::Missing {
             key: "data.path".into(),
@@ -364,7 +382,7 @@ fn validate_compare(compare: &CompareConfig, model: &ModelConfig) -> Check {
     positive("compare.prefill_tokens", compare.prefill_tokens)?;
     positive("compare.decode_tokens", compare.decode_tokens)?;
     positive("compare.repetitions", compare.repetitions)?;
-    non_negative("compare.temperature", compare.temperature)?;
+    between("compare.temperature", compare.temperature, 100.0)?;
     ensure(
         compare.sample_tokens < longest,
         "compare.sample_tokens",
@@ -405,8 +423,9 @@ fn positive(key: &str, value: usize) -> Check {
     ensure(value > 0, key, value, || "must be at least 1".into())
 }
 
-fn non_negative(key: &str, value: f64) -> Check {
-    ensure(value >= 0.0 && value.is_finite(), key, value, || {
-        "must be a finite number, 0 or more".into()
+/// From 0 to `most`, both included.
+fn between(key: &str, value: f64, most: f64) -> Check {
+    ensure((0.0..=most).contains(&value), key, value, || {
+        format!("must be between 0 and {most}")
     })
 }

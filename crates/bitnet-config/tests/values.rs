@@ -31,7 +31,7 @@ fn single_values_out_of_range() {
         ("train.context=0", "train.context = 0 must be at least 1"),
         (
             "train.checkpoint_minutes=-1",
-            "train.checkpoint_minutes = -1 must be a finite number, 0 or more",
+            "train.checkpoint_minutes = -1 must be between 0 and 525600",
         ),
         (
             "train.keep_checkpoints=0",
@@ -47,27 +47,24 @@ fn single_values_out_of_range() {
         ),
         (
             "train.learning_rate=-1",
-            "train.learning_rate = -1 must be a finite number above 0",
+            "train.learning_rate = -1 must be above 0 and at most 10",
         ),
         (
             "train.learning_rate=nan",
-            "train.learning_rate = NaN must be a finite number above 0",
+            "train.learning_rate = NaN must be above 0 and at most 10",
         ),
         (
             "train.ternary.learning_rate=inf",
-            "train.ternary.learning_rate = inf must be a finite number above 0",
+            "train.ternary.learning_rate = inf must be above 0 and at most 10",
         ),
-        (
-            "train.eps=0",
-            "train.eps = 0 must be a finite number above 0",
-        ),
+        ("train.eps=0", "train.eps = 0 must be above 0 and at most 1"),
         (
             "train.float.weight_decay=-0.1",
-            "train.float.weight_decay = -0.1 must be a finite number, 0 or more",
+            "train.float.weight_decay = -0.1 must be between 0 and 100",
         ),
         (
             "train.grad_clip=nan",
-            "train.grad_clip = NaN must be a finite number, 0 or more",
+            "train.grad_clip = NaN must be between 0 and 1000000",
         ),
         (
             "train.backward_pieces=4",
@@ -99,7 +96,7 @@ fn single_values_out_of_range() {
         ),
         (
             "compare.temperature=-1",
-            "compare.temperature = -1 must be a finite number, 0 or more",
+            "compare.temperature = -1 must be between 0 and 100",
         ),
         (
             "compare.repetitions=0",
@@ -143,7 +140,7 @@ fn values_that_disagree() {
     );
     rejects(
         &["train.second_learning_rate=0"],
-        "train.second_learning_rate = 0 must be a finite number above 0",
+        "train.second_learning_rate = 0 must be above 0 and at most 10",
     );
     rejects(
         &[

@@ -405,12 +405,12 @@ impl ModelConfig {
                 expected: "one for each pair of a head (model.head_dim / 2)",
             });
         }
-        match numbers.iter().find(|x| !(x.is_finite() && **x > 0.0)) {
+        match numbers.iter().find(|x| !(**x > 0.0 && **x <= 1e9)) {
             None => Ok(()),
             Some(x) => Err(ConfigError::Range {
                 field: "rope_scaling",
                 value: x.to_string(),
-                expected: "finite numbers above 0, high_freq_factor above low_freq_factor",
+                expected: "numbers above 0 and at most 1e9, high_freq_factor above low_freq_factor",
             }),
         }
     }
@@ -447,20 +447,31 @@ impl ModelConfig {
                 expected: "at least 0 and below 1",
             });
         }
-        for (field, value, ok) in [
-            ("rope_theta", self.rope_theta, self.rope_theta > 0.0),
-            ("rms_norm_eps", self.rms_norm_eps, self.rms_norm_eps > 0.0),
+        for (field, value, most, expected) in [
+            (
+                "rope_theta",
+                self.rope_theta,
+                1e12,
+                "above 0 and at most 1e12",
+            ),
+            (
+                "rms_norm_eps",
+                self.rms_norm_eps,
+                1.0,
+                "above 0 and at most 1",
+            ),
             (
                 "initializer_range",
                 self.initializer_range,
-                self.initializer_range > 0.0,
+                10.0,
+                "above 0 and at most 10",
             ),
         ] {
-            if !ok || !value.is_finite() {
+            if !(value > 0.0 && value <= most) {
                 return Err(ConfigError::Range {
                     field,
                     value: value.to_string(),
-                    expected: "a finite number above 0",
+                    expected,
                 });
             }
         }
