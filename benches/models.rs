@@ -137,6 +137,7 @@ fn train(kind: &str) -> Result<(f64, RunConfig), Box<dyn Error>> {
         &config,
         Some(&corpus.tokenizer),
         &[],
+        None,
     )?;
     let (device, interrupt) = (Backend::Flex.device(0)?, AtomicBool::new(false));
     let training = Training {

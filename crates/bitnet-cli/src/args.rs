@@ -9,18 +9,25 @@ use clap_complete::Shell;
 
 mod compute;
 mod numbers;
+mod predict;
 mod serve;
 mod text;
 
 use compute::thread_count;
 pub use compute::{Activations, DeviceArgs, Dtype, DtypeArgs, EngineArgs};
 pub use numbers::{EmbedArgs, LogitsArgs, Pooling};
+pub use predict::{AskArgs, EvalArgs, PredictArgs};
 pub use serve::ServeArgs;
 pub use text::{ChatArgs, GenerateArgs, PromptArgs, SamplingArgs, TokenizeArgs};
 
+/// What a shell is told.
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 ran, but a check failed; 2 usage, configuration or input error; 3 the loss of a training diverged;
+130 interrupted, state saved";
+
 /// Train ternary (BitNet b1.58) and float models side by side, compare them, and run them.
 #[derive(Debug, Parser)]
-#[command(name = "bitnet", version, max_term_width = 100)]
+#[command(name = "bitnet", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -32,8 +39,10 @@ pub enum Command {
     Train(TrainArgs),
     /// Train a float and a ternary twin, compare them and write a report; without CONFIG: the built-in quick start
     Compare(CompareArgs),
-    /// Score a trained model: loss, perplexity, bits per byte and accuracy on a text; another task on its test split
+    /// Score a trained model on a file, or on its own test split
     Eval(EvalArgs),
+    /// Ask a trained model about new examples: classes with their probabilities, translations
+    Predict(PredictArgs),
     /// Continue a prompt, or translate it
     Generate(GenerateArgs),
     /// Talk with a model: line by line in a terminal, or each line of stdin a turn
@@ -74,6 +83,7 @@ impl Command {
             Command::Train(args) => args.device.backend,
             Command::Compare(args) => args.device.backend,
             Command::Eval(args) => args.device.backend,
+            Command::Predict(args) => args.device.backend,
             Command::Generate(args) => args.device.backend,
             Command::Chat(args) => args.device.backend,
             Command::Bench(args) => args.backend,
@@ -207,30 +217,6 @@ pub struct RenderArgs {
     /// Folder of experiments
     #[arg(default_value = "experiments")]
     pub folder: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub struct EvalArgs {
-    /// Run directory, .gguf file or folder of transformers
-    pub model: PathBuf,
-    /// Text file to evaluate a language model on (- for stdin, of a model file); default: the validation split that a run
-    /// was trained beside
-    #[arg(long, value_name = "FILE")]
-    pub data: Option<PathBuf>,
-    /// Tokens in a window; default: the training context, of a model file 512
-    #[arg(long, value_name = "N")]
-    pub context: Option<usize>,
-    /// Evaluate the latent weights with fake quantisation, not the packed model
-    #[arg(long)]
-    pub latent: bool,
-    #[command(flatten)]
-    pub device: DeviceArgs,
-    #[command(flatten)]
-    pub engine: EngineArgs,
-    #[command(flatten)]
-    pub activations: DtypeArgs,
-    #[command(flatten)]
-    pub output: OutputArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use anyhow::bail;
 use bitnet_config::{Loader, RunConfig};
 
-use crate::args::ConfigArgs;
+use crate::args::{ConfigArgs, Format};
+use crate::output;
 
 /// Stacks defaults, file (or the built-in quick start), environment, `--set` and flags.
 pub fn load(file: Option<&Path>, args: &ConfigArgs) -> anyhow::Result<RunConfig> {
@@ -20,5 +22,21 @@ pub fn load(file: Option<&Path>, args: &ConfigArgs) -> anyhow::Result<RunConfig>
     if let Some(seed) = args.seed {
         loader = loader.set(&format!("train.seed={seed}"))?;
     }
-    Ok(loader.finish()?)
+    let (config, notes) = loader.finish_with_notes()?;
+    for note in notes {
+        output::say(format_args!("note: {note}"));
+    }
+    Ok(config)
+}
+
+/// Shows the configuration in force: as TOML with what is not set as comments, or as JSON.
+///
+/// # Errors
+/// If it cannot be written, or the format is a table's.
+pub fn print(config: &RunConfig, format: Format) -> anyhow::Result<()> {
+    match format {
+        Format::Text => output::piece(&config.to_commented_toml()?),
+        Format::Json => output::json(&config.to_table()?),
+        Format::Md | Format::Csv => bail!("--print-config writes text (TOML) or json"),
+    }
 }

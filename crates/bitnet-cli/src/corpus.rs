@@ -1,5 +1,7 @@
 //! The text that a configuration names.
 
+use std::path::Path;
+
 use anyhow::{Context, bail};
 use bitnet_config::{DataConfig, DataKind, RunConfig};
 use bitnet_data::Corpus;
@@ -23,6 +25,18 @@ pub fn load(config: &mut RunConfig) -> anyhow::Result<Corpus> {
     Ok(corpus)
 }
 
+/// All of a corpus to train on, and a file of its own to validate.
+fn with_validation(mut corpus: Corpus, path: &Path) -> anyhow::Result<Corpus> {
+    let held_back = Corpus::read_to_evaluate(path, corpus.tokenizer.clone())?;
+    corpus.train.append(&mut corpus.validation);
+    Ok(Corpus {
+        name: format!("{}, validated on {}", corpus.name, held_back.name),
+        validation: held_back.validation,
+        validation_bytes: held_back.validation_bytes,
+        ..corpus
+    })
+}
+
 fn corpus(data: &DataConfig) -> anyhow::Result<Corpus> {
     let kind = tokenizer_kind(data);
     Ok(match data.kind {
@@ -34,7 +48,11 @@ fn corpus(data: &DataConfig) -> anyhow::Result<Corpus> {
                 .path
                 .as_ref()
                 .context("data.path is missing; set it to the text file")?;
-            Corpus::read(path, kind, data.train_fraction)?
+            let corpus = Corpus::read(path, kind, data.train_fraction)?;
+            match &data.validation_path {
+                Some(path) => with_validation(corpus, path)?,
+                None => corpus,
+            }
         }
     })
 }

@@ -9,6 +9,7 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 use crate::{output, process};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+static WATCHED: AtomicBool = AtomicBool::new(false);
 
 /// Watches for the signals from now on, and says so when one comes.
 ///
@@ -54,6 +55,14 @@ pub fn requested() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
+/// Asks the process to save and end, as the first signal does; one that does not watch for signals ends at once.
+pub fn request() {
+    if !WATCHED.load(Ordering::Relaxed) {
+        std::process::exit(130);
+    }
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
 fn watch_and(say: impl Fn() + Send + 'static) -> anyhow::Result<&'static AtomicBool> {
     #[cfg(unix)]
     let ignores_hangup = matches!(set(Signal::SIGHUP, SigHandler::SigIgn)?, SigHandler::SigIgn);
@@ -70,6 +79,7 @@ fn watch_and(say: impl Fn() + Send + 'static) -> anyhow::Result<&'static AtomicB
         // `nohup` has it ignored, and is to be heeded.
         set(Signal::SIGHUP, SigHandler::SigIgn)?;
     }
+    WATCHED.store(true, Ordering::Relaxed);
     Ok(&INTERRUPTED)
 }
 

@@ -1,6 +1,6 @@
 //! MODEL: a run, or model files of others.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use bitnet_config::Task;
@@ -24,7 +24,8 @@ pub enum Location {
 }
 
 impl Location {
-    /// A folder with `config.toml` is a run, one with `config.json` is transformers', and a file is GGUF.
+    /// A folder with `config.toml` is a run, one with `config.json` is transformers', and a file is GGUF. A checkpoint's folder
+    /// is its run with the model of that step.
     ///
     /// # Errors
     /// If there is nothing, or it cannot be read or understood.
@@ -33,7 +34,18 @@ impl Location {
         if is_file && !path.join("config.toml").exists() {
             return Ok(Self::File(Box::new(Checkpoint::open(path)?)));
         }
+        if let Some(run) = RunDir::open_at(path)? {
+            return Ok(Self::Run(run));
+        }
         if path.is_dir() && !path.join("config.toml").exists() {
+            let runs = runs_in(path);
+            if !runs.is_empty() {
+                bail!(
+                    "{} holds several models; name one: {}",
+                    path.display(),
+                    runs.join(", ")
+                );
+            }
             bail!(
                 "{}: the folder holds neither config.toml (a run of `bitnet train`) nor config.json (a model of transformers)",
                 path.display()
@@ -41,6 +53,34 @@ impl Location {
         }
         Ok(Self::Run(RunDir::open(path)?))
     }
+}
+
+/// Runs that a message names.
+const NAMED: usize = 8;
+
+/// The runs in a folder of a comparison or an experiment, as far as a message names them.
+fn runs_in(folder: &Path) -> Vec<String> {
+    let folders = |parent: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+        let mut found: Vec<PathBuf> = entries
+            .map(|entry| entry.path())
+            .filter(|path| path.is_dir())
+            .collect();
+        found.sort();
+        found
+    };
+    let (runs, others): (Vec<_>, Vec<_>) =
+        (folders(folder).into_iter()).partition(|path| path.join("config.toml").exists());
+    let nested = others.iter().flat_map(|variant| folders(variant));
+    let nested = nested.filter(|path| path.join("config.toml").exists());
+    let mut names: Vec<String> = (runs.into_iter().chain(nested))
+        .map(|path| path.display().to_string())
+        .collect();
+    if names.len() > NAMED {
+        names.truncate(NAMED);
+        names.push("…".to_owned());
+    }
+    names
 }
 
 /// The engine of a model file. What is assumed about it is told on stderr.

@@ -7,18 +7,22 @@
 mod allocator;
 mod answer;
 mod args;
+mod classifier;
+mod command_line;
 mod commands;
 mod configuration;
 mod contention;
 mod corpus;
 mod device;
 mod engine;
+mod estimate;
 mod guard;
 mod interrupt;
 mod location;
 mod machine;
 mod model;
 mod output;
+mod predictions;
 mod process;
 mod progress;
 mod prompt;
@@ -57,12 +61,14 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<Outcome> {
+    process::end_with_parent();
     let backend = cli.command.backend();
     guard::run(backend, || match cli.command {
         Command::Train(args) => commands::train::run(args),
         Command::Compare(args) => commands::compare::run(args),
         Command::Embed(args) => commands::embed::run(args),
         Command::Eval(args) => commands::eval::run(args),
+        Command::Predict(args) => commands::predict::run(args),
         Command::Generate(args) => commands::generate::run(args),
         Command::Chat(args) => commands::chat::run(args),
         Command::Serve(args) => commands::serve::run(args),

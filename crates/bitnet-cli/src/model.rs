@@ -45,7 +45,7 @@ fn open_run(run: &RunDir, how: &HowToRun<'_>) -> anyhow::Result<Opened> {
     let task = run.config()?.task;
     if task != Task::Lm {
         bail!(
-            "a run with task = \"{}\" continues no text; `bitnet eval` scores it",
+            "a run with task = \"{}\" continues no text; `bitnet predict` asks it about new examples, `bitnet eval` scores it",
             task.name()
         );
     }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
+use bitnet_report::table::Table;
 use serde::Serialize;
 
 /// Writes a line to stdout.
@@ -26,6 +27,19 @@ pub fn piece(text: &str) -> anyhow::Result<()> {
     out.write_all(text.as_bytes())?;
     out.flush()?;
     Ok(())
+}
+
+/// Writes a table to stdout, folded to the width of the terminal where there is one.
+///
+/// # Errors
+/// If it cannot be written; see [`is_broken_pipe`].
+pub fn table(table: &Table) -> anyhow::Result<()> {
+    let size = io::stdout()
+        .is_terminal()
+        .then(|| ratatui::crossterm::terminal::size().ok())
+        .flatten();
+    let columns = size.map(|(columns, _)| usize::from(columns));
+    piece(&table.to_text_within(columns.filter(|columns| *columns > 0).unwrap_or(usize::MAX)))
 }
 
 /// Text of a model as it may be shown: on a terminal without control characters, which would be commands to it.

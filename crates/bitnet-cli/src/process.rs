@@ -1,5 +1,6 @@
 //! Runs `bitnet` in a child process, so that peak memory is that of one run.
 
+use std::io::Read;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 
@@ -25,16 +26,33 @@ pub fn child(device: &DeviceArgs, threads: usize) -> anyhow::Result<Command> {
         }
     }
     command
+        .env(CHILD, "1")
         .env("BITNET_BACKEND", device.backend.name())
         .env("BITNET_DEVICE", device.device.to_string())
         .env("BITNET_THREADS", threads.to_string());
     Ok(command)
 }
 
+/// Tells a child that its stdin is open as long as its parent lives.
+const CHILD: &str = "BITNET_CHILD";
+
+/// In a child: watches for the end of the parent, which may be killed without a word, and then saves and ends as for a
+/// signal.
+pub fn end_with_parent() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    std::thread::spawn(|| {
+        let mut byte = [0];
+        while std::io::stdin().read(&mut byte).is_ok_and(|read| read > 0) {}
+        interrupt::request();
+    });
+}
+
 /// Runs a child and reads its JSON answer; its progress goes to our stderr. `None` if it was interrupted.
 pub fn answer<T: DeserializeOwned>(mut command: Command, name: &str) -> anyhow::Result<Option<T>> {
     command
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit());
     let output =
@@ -57,7 +75,7 @@ pub fn answer<T: DeserializeOwned>(mut command: Command, name: &str) -> anyhow::
 fn run(command: &mut Command) -> std::io::Result<Output> {
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(command, 0);
-    let child = {
+    let mut child = {
         // Under the lock, so that no signal falls between the start and the list.
         let mut children = children();
         let child = command.spawn()?;
@@ -68,7 +86,10 @@ fn run(command: &mut Command) -> std::io::Result<Output> {
     if interrupt::requested() {
         interrupt_children();
     }
+    // `wait_with_output` would close it.
+    let stdin = child.stdin.take();
     let output = child.wait_with_output();
+    drop(stdin);
     children().retain(|known| *known != id);
     output
 }

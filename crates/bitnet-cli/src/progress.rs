@@ -1,6 +1,7 @@
 //! Progress of a training run on stderr: a bar on a terminal, plain lines elsewhere.
 
 use std::io::IsTerminal;
+use std::time::{Duration, Instant};
 
 use bitnet_results::Evaluation;
 use bitnet_train::{Checkpoint, Observer, Progress, RunDir};
@@ -14,7 +15,13 @@ pub struct Display {
     bar: Option<ProgressBar>,
     quiet: bool,
     run: RunDir,
+    /// When the next line is due off a terminal, whatever the step.
+    due: Instant,
 }
+
+/// Time after which the first line is due off a terminal, and each one after it.
+const FIRST: Duration = Duration::from_secs(3);
+const LATER: Duration = Duration::from_secs(60);
 
 impl Display {
     /// A display for a run of `steps` steps.
@@ -34,6 +41,7 @@ impl Display {
             bar,
             quiet,
             run: run.clone(),
+            due: Instant::now() + FIRST,
         }
     }
 
@@ -62,11 +70,17 @@ impl Observer for Display {
                 bar.set_position(step as u64);
                 bar.set_message(format!("loss {loss:.4} {tokens_per_second:.0} tok/s"));
             }
-            // Off a terminal: a line for each tenth of the run.
-            None if step == steps || step % (steps / 10).max(1) == 0 => self.print(format!(
-                "{} {step}/{steps} loss {loss:.4} lr {learning_rate:.2e} {tokens_per_second:.0} tok/s ETA {eta_seconds:.0} s",
-                self.label
-            )),
+            // Off a terminal: a line for each tenth of the run, soon a first one, and one a minute.
+            None if step == steps
+                || step % (steps / 10).max(1) == 0
+                || Instant::now() >= self.due =>
+            {
+                self.due = Instant::now() + LATER;
+                self.print(format!(
+                    "{} {step}/{steps} loss {loss:.4} lr {learning_rate:.2e} {tokens_per_second:.0} tok/s ETA {eta_seconds:.0} s",
+                    self.label
+                ));
+            }
             None => {}
         }
     }

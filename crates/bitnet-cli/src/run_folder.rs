@@ -22,7 +22,17 @@ pub fn fresh(asked: Option<PathBuf>, name: &str) -> PathBuf {
         .unwrap_or(base)
 }
 
-/// The same, made at once, so that of two processes each has its own.
+/// Those of `runs/NAME`, `runs/NAME-2`, … that there are, in this order.
+pub fn existing(name: &str) -> Vec<PathBuf> {
+    let numbered = (2usize..).map(|n| format!("{name}-{n}"));
+    std::iter::once(name.to_owned())
+        .chain(numbered)
+        .map(|name| Path::new("runs").join(name))
+        .take_while(|path| path.exists())
+        .collect()
+}
+
+/// [`fresh`], made at once, so that of two processes each has its own.
 ///
 /// # Errors
 /// If it cannot be made.

@@ -1,12 +1,18 @@
 //! Runs of an experiment in child processes, so that peak memory is one model's.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bitnet_experiment::{Answer, Worker};
 use bitnet_results::{Measured, TrainSummary, Turns};
+use bitnet_train::FolderLock;
 
 use crate::args::DeviceArgs;
 use crate::{output, process};
+
+/// Time in which a training that lost its parent saves and ends.
+const SAVES: Duration = Duration::from_secs(60);
 
 /// Trains and measures by `bitnet train` and `bitnet measure`.
 pub struct Processes<'a> {
@@ -18,18 +24,40 @@ pub struct Processes<'a> {
     pub quiet: bool,
     /// Training says nothing.
     pub quiet_training: bool,
+    /// Runs at a time.
+    pub jobs: usize,
+    /// When each run began that this process began.
+    pub begun: Mutex<Vec<Instant>>,
     /// Whether training steps are timed in turns too, which takes the memory of all trainings at once.
     pub time_steps: bool,
 }
 
 impl Worker for Processes<'_> {
     fn begins(&self, name: &str, index: usize, of: usize) {
-        if !self.quiet {
-            output::say(format_args!("[{}/{of}] {name}", index + 1));
+        if self.quiet {
+            return;
         }
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        begun.push(Instant::now());
+        // Runs that began before this one have made room for it.
+        let done = begun.len().saturating_sub(self.jobs);
+        let eta = match (begun.first(), done) {
+            (Some(first), 1..) => {
+                let each = first.elapsed().as_secs_f64() / done as f64;
+                let left = each * (of - index) as f64;
+                format!(
+                    ", these {of} in about {}",
+                    bitnet_report::format::seconds(left)
+                )
+            }
+            _ => String::new(),
+        };
+        output::say(format_args!("[{}/{of}] {name}{eta}", index + 1));
     }
 
     fn train(&self, name: &str, config: &Path, run: &Path, resume: bool) -> Answer<TrainSummary> {
+        // The training of a comparison that was killed ends by itself, once it has saved.
+        FolderLock::wait(run, SAVES)?;
         let mut train = process::child(self.device, self.threads)?;
         train.arg("train").arg(config).arg("--run-dir").arg(run);
         train.args(["-o", "json"]);

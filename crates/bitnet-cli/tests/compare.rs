@@ -106,10 +106,13 @@ fn a_comparison_measures_both_twins_and_writes_a_report() {
     assert_eq!(saved, summary);
     check_report(&place);
 
-    let again = ["compare", DEBUG, "--run-dir", "cmp"];
+    // Given again it changes nothing but the reports, which say the same; another one has no place there.
+    let again = ["compare", DEBUG, "--run-dir", "cmp", "-q", "-o", "json"];
+    assert_eq!(numbers(place.run(&again).json()), numbers(saved));
+    check_report(&place);
     place.fails(
-        &again,
-        &["cmp holds a comparison already", "another --run-dir"],
+        &["compare", DEBUG, "--run-dir", "cmp", "--seed", "9"],
+        &["of another configuration", "another --run-dir"],
     );
 }
 
@@ -190,5 +193,226 @@ fn the_table_comes_in_every_format() {
     assert!(
         text.trim_end().ends_with("report: text/report.html"),
         "{text}"
+    );
+}
+
+/// What a comparison found, without times, memory and the places of files.
+fn numbers(mut value: Value) -> Value {
+    const CIRCUMSTANCES: [&str; 12] = [
+        "seconds",
+        "tokens_per_second",
+        "peak_rss_bytes",
+        "inference_peak_rss_bytes",
+        "inference",
+        "step_ms",
+        "speed",
+        "waited",
+        "command",
+        "report",
+        "date",
+        "lr",
+    ];
+    match &mut value {
+        Value::Object(fields) => {
+            fields.retain(|key, _| !CIRCUMSTANCES.contains(&key.as_str()));
+            for field in fields.values_mut() {
+                *field = numbers(field.take());
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                *item = numbers(item.take());
+            }
+        }
+        _ => {}
+    }
+    value
+}
+
+#[cfg(unix)]
+#[test]
+fn a_stopped_comparison_goes_on_by_the_same_command() {
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    let args = ["compare", DEBUG, "-q", "--set", "train.steps=80"];
+    let summary = |place: &Place| {
+        let text = place.read("runs/debug/summary.json");
+        numbers(serde_json::from_str(&text).unwrap())
+    };
+    let whole = Place::new();
+    whole.run(&args).ok();
+    let expected = summary(&whole);
+    assert!(
+        expected["twins"][1]["packed"]["val_loss"].is_f64(),
+        "{expected}"
+    );
+    // Training the first, measuring it, training the second, timing both, writing.
+    let stages = [
+        "float/checkpoints/step-00000020",
+        "float/summary.json",
+        "ternary/checkpoints/step-00000020",
+        "ternary/result.json",
+        "summary.json",
+    ];
+    for signal in ["-INT", "-KILL"] {
+        for stage in stages {
+            let place = Place::new();
+            let mut child = place
+                .command(&args)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let begun = Instant::now();
+            while !place.path(&format!("runs/debug/{stage}")).exists() {
+                assert!(
+                    begun.elapsed() < Duration::from_secs(300),
+                    "{stage} does not come"
+                );
+                assert!(
+                    child.try_wait().unwrap().is_none(),
+                    "it ended before {stage}"
+                );
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let told = Command::new("kill")
+                .args([signal, &child.id().to_string()])
+                .status();
+            assert!(told.unwrap().success());
+            let code = child.wait().unwrap().code();
+            // The last stage is short: it may be over.
+            let expected_code = if signal == "-INT" { Some(130) } else { None };
+            assert!(
+                code == expected_code || stage == "summary.json",
+                "{signal} at {stage}: {code:?}"
+            );
+            place.run(&args).ok();
+            assert_eq!(summary(&place), expected, "{signal} at {stage}");
+            check_report_files(&place);
+            if stage != "summary.json" {
+                assert!(!place.path("runs/debug-2").exists(), "{signal} at {stage}");
+            }
+        }
+    }
+    // Given again with its folder, a finished one is rendered anew; other settings are refused.
+    let before = whole.read("runs/debug/report.html");
+    fs::remove_file(whole.path("runs/debug/report.html")).unwrap();
+    let again = [&args[..], &["--run-dir", "runs/debug"]].concat();
+    whole.run(&again).ok();
+    assert_eq!(
+        whole.read("runs/debug/report.html").len(),
+        before.len() + " --run-dir runs/debug".len()
+    );
+    let other = [&again[..], &["--set", "train.steps=90"]].concat();
+    let ran = whole.run(&other);
+    assert_eq!(ran.code, Some(2), "{ran:#?}");
+    assert!(ran.stderr.contains("of another configuration"), "{ran:#?}");
+}
+
+fn check_report_files(place: &Place) {
+    for file in ["report.html", "report.md", "loss.svg"] {
+        assert!(place.path(&format!("runs/debug/{file}")).exists(), "{file}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_comparison_says_how_it_goes_on() {
+    use std::process::{Command, Stdio};
+
+    let place = Place::new();
+    let args = ["compare", DEBUG, "--set", "train.steps=100000"];
+    let mut child = place
+        .command(&args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !place
+        .path("runs/debug/float/checkpoints/step-00000020")
+        .exists()
+    {
+        assert!(child.try_wait().unwrap().is_none());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let told = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(told.unwrap().success());
+    let ran = common::Ran::from(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(130), "{ran:#?}");
+    assert!(ran.stderr.contains("to go on: bitnet compare "), "{ran:#?}");
+    assert!(ran.stderr.contains("--run-dir runs/debug"), "{ran:#?}");
+    // What the stopped run has is a model, and it is said which.
+    let eval = place.run(&["eval", "runs/debug/float", "-o", "json"]);
+    assert!(eval.stderr.contains("of 100000 steps"), "{eval:#?}");
+    eval.ok();
+}
+
+#[test]
+fn a_dry_run_tells_time_and_memory() {
+    let place = Place::new();
+    let ran = place
+        .run_unchanged(&["compare", DEBUG, "--dry-run", "-o", "json"])
+        .json();
+    for (twin, linear) in ran["twins"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(["float", "ternary"])
+    {
+        assert_eq!(twin["linear"], linear);
+        for key in [
+            "parameters",
+            "step_ms",
+            "seconds",
+            "peak_rss_bytes",
+            "tokens_per_parameter",
+            "epochs",
+        ] {
+            assert!(number(twin, key) > 0.0, "{key}: {twin}");
+        }
+        assert_eq!(number(twin, "tokens"), 20.0 * 4.0 * 32.0);
+    }
+    let one = [
+        "train",
+        DEBUG,
+        "--dry-run",
+        "--set",
+        "train.learning_rate=0.5",
+        "--set",
+        "data.level=bpe",
+    ];
+    let ran = place.run_unchanged(&one).ok();
+    for part in [
+        "would train on",
+        "ternary: ",
+        "tokens a parameter",
+        "a learning rate of 5e-1",
+        "a vocabulary of 623",
+    ] {
+        assert!(ran.stdout.contains(part), "{part}: {ran:#?}");
+    }
+    let json = place
+        .run(&["train", DEBUG, "--print-config", "-o", "json"])
+        .json();
+    assert_eq!(json["train"]["steps"], 20);
+    assert!(json.get("decode").is_none(), "{json}");
+    let toml = place.run(&["train", DEBUG, "--print-config"]).ok().stdout;
+    for part in [
+        "# distill_from is not set: A trained run",
+        "# not set, so as in [train]: beta1",
+        "# head_dim is not set",
+    ] {
+        assert!(toml.contains(part), "{part}: {toml}");
+    }
+    place.write("printed.toml", &toml);
+    assert_eq!(
+        place
+            .run(&["train", "printed.toml", "--print-config"])
+            .ok()
+            .stdout,
+        toml.replace("name = \"debug\"", "name = \"debug\"")
     );
 }

@@ -218,10 +218,14 @@ fn sizes_beyond_the_machine_are_refused_before_anything_is_made() {
         ("synthetic", "model.num_decoder_layers=9223372036854775807"),
         ("synthetic", "decode.beam=1000000007"),
     ] {
-        let task = format!("task={task}");
-        let sizes = ["--set", "model.input_size=8", "--set", "model.num_labels=4"];
-        let args = [&["train", DEBUG, "--set", &task, "--set", set][..], &sizes].concat();
-        place.fails(&args, &[]);
+        let sizes = match task {
+            "layer" => "[model]\ninput_size = 8\nnum_labels = 4\n",
+            _ => "",
+        };
+        place.write("sizes.toml", format!("task = \"{task}\"\n{sizes}"));
+        // It is the size that is refused.
+        place.run(&["train", "sizes.toml", "--print-config"]).ok();
+        place.fails(&["train", "sizes.toml", "--set", set], &[]);
     }
 }
 

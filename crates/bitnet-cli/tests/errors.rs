@@ -300,16 +300,22 @@ fn flags_that_would_do_nothing_are_refused() {
 #[test]
 fn a_loss_that_is_no_number_is_no_result() {
     let place = Place::new();
-    // The second and last step ruins the weights; both training losses are finite.
+    // The decay is larger than the weights: they grow until the sixth and last step has no loss.
     let ran = place.run(&[
         "train",
         DEBUG,
         "--run-dir",
         "run",
         "--set",
-        "train.steps=2",
+        "train.steps=6",
         "--set",
-        "train.learning_rate=1e30",
+        "train.learning_rate=10",
+        "--set",
+        "train.weight_decay=100",
+        "--set",
+        "train.warmup_steps=0",
+        "--set",
+        "train.schedule=constant",
         "--set",
         "train.checkpoint_interval=1",
         "-o",
@@ -329,6 +335,6 @@ fn a_loss_that_is_no_number_is_no_result() {
     assert!(!place.path("run/packed.bpk").exists());
     // Weights that are finite but give no number are not left as the newest: a lower rate goes on from before.
     let checkpoint = |name: &str| place.path("run/checkpoints").join(name).exists();
-    assert!(checkpoint("step-00000001") || checkpoint("aside-step-00000001"));
-    assert!(!checkpoint("step-00000002"));
+    assert!(checkpoint("step-00000005") || checkpoint("aside-step-00000005"));
+    assert!(!checkpoint("step-00000006"));
 }

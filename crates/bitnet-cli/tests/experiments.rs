@@ -188,7 +188,15 @@ fn an_interrupted_run_goes_on() {
 #[test]
 fn a_rate_that_diverges_is_recorded_and_blocks_nothing() {
     let place = place();
-    let diverging = EXPERIMENT.replace("[1e-3, 1e-2]", "[1e30, 1e-2]");
+    // A decay that is larger than the weights at the higher rate, and takes all of them away at the lower one.
+    let decays = "set = [\"train.weight_decay=100\"]\nlearning_rates = ";
+    let with_rates = |rates: &str| {
+        EXPERIMENT.replace(
+            "learning_rates = [1e-3, 1e-2]",
+            &(decays.to_owned() + rates),
+        )
+    };
+    let diverging = with_rates("[10, 1e-2]");
     place.write("all/one/experiment.toml", &diverging);
     let summary = place.run(&ARGS).json();
     for variant in summary["variants"].as_array().unwrap() {
@@ -201,17 +209,14 @@ fn a_rate_that_diverges_is_recorded_and_blocks_nothing() {
         assert_eq!(variant["runs"].as_array().unwrap().len(), 3);
         assert!(variant["speed"].is_object(), "{variant:#}");
     }
-    let diverged = place.read("runs/experiments/one/float/lr-1e30-seed-0/summary.json");
+    let diverged = place.read("runs/experiments/one/float/lr-1e1-seed-0/summary.json");
     let diverged: Value = serde_json::from_str(&diverged).unwrap();
     assert_eq!(diverged["diverged"], true);
     let before = written(&place);
     place.run(&ARGS).ok();
     assert_eq!(written(&place), before, "it is not tried again");
     // Where all diverge there is nothing to choose, and that is said too.
-    place.write(
-        "all/one/experiment.toml",
-        EXPERIMENT.replace("[1e-3, 1e-2]", "[1e30, 1e29]"),
-    );
+    place.write("all/one/experiment.toml", with_rates("[10, 9]"));
     let ran = place.run(&[&ARGS[..], &["--run-dir", "other"]].concat());
     let summary = ran.json();
     let runs = summary["variants"][1]["runs"].as_array().unwrap();

@@ -325,3 +325,34 @@ fn a_chat_that_goes_wrong_says_so() {
     );
     assert!(full.stderr.contains("/reset begins anew"), "{full:#?}");
 }
+
+#[test]
+fn a_text_is_validated_on_a_file_of_its_own() {
+    let place = Place::new();
+    place.write("train.txt", "the cat sat on the mat. ".repeat(40));
+    place.write("other.txt", "the mat sat on the cat. ".repeat(10));
+    let sets = [
+        "data.kind=text",
+        "data.path=train.txt",
+        "data.validation_path=other.txt",
+    ];
+    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", *set]).collect();
+    let summary = place.train("run", &sets);
+    let own = place.run(&["eval", "run", "-o", "json"]).json();
+    assert_eq!(number(&own, "tokens"), 239.0);
+    let file = place
+        .run(&["eval", "run", "--data", "other.txt", "-o", "json"])
+        .json();
+    assert_eq!(own, file);
+    assert_eq!(number(&summary, "val_loss"), number(&own, "loss"));
+    let both = [
+        &["train", common::DEBUG],
+        &sets[..],
+        &["--set", "data.train_fraction=0.5"],
+    ]
+    .concat();
+    place.fails(
+        &both,
+        &["data.train_fraction = 0.5", "data.validation_path"],
+    );
+}

@@ -62,8 +62,8 @@ pub fn load_exported<M: Network>(run: &RunDir, device: &Device) -> Result<M, Tra
         return load_latent(run, device);
     }
     let path = run.packed_path();
-    if !path.exists() {
-        // The run was interrupted before its last step: pack what its last checkpoint holds.
+    if !path.exists() || run.chosen_checkpoint().is_some() {
+        // A checkpoint was asked for, or the run was interrupted before its last step: pack what its last checkpoint holds.
         return Ok(load_latent::<M>(run, device)?.pack());
     }
     check_loading(&config, device)?;
@@ -122,8 +122,19 @@ fn newness(run: &RunDir, remarks: &BTreeMap<String, String>) -> Newness {
 /// # Errors
 /// If the export is damaged.
 pub fn export_note(run: &RunDir) -> Result<Option<String>, TrainError> {
-    if run.config()?.model.linear == LinearKind::Float {
+    if run.chosen_checkpoint().is_some() {
         return Ok(None);
+    }
+    let config = run.config()?;
+    if config.model.linear == LinearKind::Float {
+        let newest = Checkpoint::latest(run).and_then(|newest| newest.state());
+        let stopped = newest.ok().filter(|state| state.step < config.train.steps);
+        return Ok(stopped.map(|state| {
+            format!(
+                "the run is not finished: this is the model after {} of {} steps",
+                state.step, config.train.steps
+            )
+        }));
     }
     let path = run.packed_path();
     let missing = !path.exists();
@@ -143,14 +154,17 @@ pub fn export_note(run: &RunDir) -> Result<Option<String>, TrainError> {
     )))
 }
 
-/// A run's model with its latent weights, from the newest checkpoint.
+/// A run's model with its latent weights, from the checkpoint that it was opened at or the newest one.
 ///
 /// # Errors
 /// If there is no checkpoint, or it is damaged or of another shape.
 pub fn load_latent<M: Network>(run: &RunDir, device: &Device) -> Result<M, TrainError> {
     let config = run.config()?;
     check_loading(&config, device)?;
-    let newest = Checkpoint::latest(run)?;
+    let newest = match run.chosen_checkpoint() {
+        Some(path) => Checkpoint::at(path),
+        None => Checkpoint::latest(run)?,
+    };
     let state = newest.state()?;
     let run_word = run.seal()?.unwrap_or_default().run;
     if !state.run.is_empty() && !run_word.is_empty() && state.run != run_word {

@@ -1,4 +1,20 @@
 //! Training, evaluation, checkpoints and export of BitNet models.
+//!
+//! A trained run in a program on Burn: a language model as its module, a classifier as what answers texts.
+//!
+//! ```no_run
+//! use bitnet_models::Transformer;
+//! use bitnet_train::{Backend, RunDir, TextClassifier, load_exported};
+//!
+//! let device = Backend::Flex.device(0)?;
+//! let model: Transformer = load_exported(&RunDir::open("runs/quickstart/ternary")?, &device)?;
+//! println!("{} layers", model.config().num_hidden_layers);
+//!
+//! let news = TextClassifier::open(&RunDir::open("runs/news")?, false, &device)?;
+//! let found = news.probabilities(&["Oil prices climb again"])?;
+//! println!("{}", news.label_names()[found.likeliest(0)]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod agreement;
 mod checkpoint;
@@ -16,6 +32,7 @@ mod names;
 mod numerics;
 mod optimizer;
 mod pack;
+mod predict;
 mod resume;
 mod run_dir;
 mod seal;
@@ -36,12 +53,15 @@ pub use evaluate::{evaluate, evaluate_engine};
 pub use export::{export, export_note, exported_bytes, load_exported, load_latent};
 pub use lock::FolderLock;
 pub use memory::{check_running, check_training, peak_rss_bytes};
+pub use predict::{TextClassifier, Translator, VectorClassifier};
 pub use resume::check_same;
 pub use run_dir::RunDir;
 pub use state::State;
 pub use task::{StepLoss, Task};
 pub use tasks::{
-    Classify, ClassifyVectors, LanguageModel, LayerRegression, Translate, tokenizer_kind, translate,
+    ClassProbabilities, Classify, ClassifyVectors, LanguageModel, LayerRegression, Translate,
+    label_column, labelled_texts, labelled_vectors, of_classes, sentence_pairs, tokenizer_kind,
+    translate,
 };
 pub use timing::{StepTimer, time_inference};
 pub use trainer::{Observer, Progress, Trained, Training};

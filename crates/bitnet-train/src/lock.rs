@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::TrainError;
 
@@ -32,5 +33,24 @@ impl FolderLock {
         Ok(Self {
             _file: Arc::new(file),
         })
+    }
+
+    /// Waits until nobody holds a folder, at most for a while; one that is not there is free.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take), after that while.
+    pub fn wait(folder: &Path, most: Duration) -> Result<(), TrainError> {
+        let begun = Instant::now();
+        loop {
+            if !folder.join("lock").exists() {
+                return Ok(());
+            }
+            match Self::take(folder) {
+                Err(TrainError::InUse(_)) if begun.elapsed() < most => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                taken => return taken.map(drop),
+            }
+        }
     }
 }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use bitnet_config::{Loader, RunConfig};
 use bitnet_data::Tokenizer;
-use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
 use crate::lock::FolderLock;
@@ -19,13 +20,15 @@ use crate::seal::Seal;
 #[derive(Clone, Debug)]
 pub struct RunDir {
     path: PathBuf,
+    /// The checkpoint that its model is taken from; none is the newest.
+    at: Option<PathBuf>,
     /// Held by who trains; the last clone to go frees it.
     _lock: Option<FolderLock>,
 }
 
 impl RunDir {
-    /// Makes the folder of a new run and writes its configuration, its tokenizer and the names of its classes
-    /// (`labels.json`), where it has any. A run that was stopped before its first checkpoint makes way.
+    /// Makes the folder of a new run and writes its configuration, its tokenizer, the names of its classes (`labels.json`)
+    /// and the largest magnitude of its features (`features.json`), where it has them. A run that was stopped before its first checkpoint makes way.
     ///
     /// # Errors
     /// If the folder holds a run already, is in use, or cannot be written.
@@ -34,11 +37,13 @@ impl RunDir {
         config: &RunConfig,
         tokenizer: Option<&Tokenizer>,
         label_names: &[String],
+        largest_feature: Option<f32>,
     ) -> Result<Self, TrainError> {
         let path = path.into();
         fs::create_dir_all(&path).map_err(TrainError::io(&path))?;
         let run = Self {
             _lock: Some(FolderLock::take(&path)?),
+            at: None,
             path,
         };
         if run.config_path().exists() {
@@ -57,6 +62,12 @@ impl RunDir {
             let json = to_json(&label_names, &path)?;
             write_atomic(&path, json.as_bytes())?;
             seal.labels = Some(Seal::of(json.as_bytes()));
+        }
+        if let Some(largest) = largest_feature {
+            let path = run.features_path();
+            let json = to_json(&Features { largest }, &path)?;
+            write_atomic(&path, json.as_bytes())?;
+            seal.features = Some(Seal::of(json.as_bytes()));
         }
         // Last, because its presence is what makes the folder a run.
         run.write_sealed(config, seal)?;
@@ -79,6 +90,7 @@ impl RunDir {
             self.log_path(),
             self.tokenizer_path(),
             self.labels_path(),
+            self.features_path(),
             self.path.join("summary.json"),
         ] {
             match fs::remove_file(&path) {
@@ -106,6 +118,7 @@ impl RunDir {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, TrainError> {
         let run = Self {
             path: path.into(),
+            at: None,
             _lock: None,
         };
         let problem = if !run.path.exists() {
@@ -123,6 +136,33 @@ impl RunDir {
         })
     }
 
+    /// The run of a checkpoint `RUN/checkpoints/step-…`, whose model is that checkpoint's; `None` if the folder is none.
+    ///
+    /// # Errors
+    /// If the checkpoint belongs to no run.
+    pub fn open_at(checkpoint: &Path) -> Result<Option<Self>, TrainError> {
+        let inside = checkpoint
+            .components()
+            .next_back()
+            .is_some_and(|name| name.as_os_str().to_string_lossy().starts_with("step-"));
+        let run = checkpoint.parent().and_then(Path::parent);
+        let Some(run) = run.filter(|_| inside && checkpoint.join("state.json").is_file()) else {
+            return Ok(None);
+        };
+        let run = match run.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => run,
+        };
+        let mut run = Self::open(run)?;
+        run.at = Some(checkpoint.to_owned());
+        Ok(Some(run))
+    }
+
+    /// The checkpoint that its model is taken from, where that is not the newest.
+    pub(crate) fn chosen_checkpoint(&self) -> Option<&Path> {
+        self.at.as_deref()
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
@@ -134,7 +174,7 @@ impl RunDir {
     /// If the file cannot be read, is no valid configuration, or has changed since it was written.
     pub fn config(&self) -> Result<RunConfig, TrainError> {
         self.seal()?;
-        Ok(Loader::new().file(self.config_path())?.finish()?)
+        Ok(Loader::new().resolved(self.config_path())?.finish()?)
     }
 
     /// The seal of the configuration; none of a run of an older version, or whose owner removed it.
@@ -223,21 +263,52 @@ impl RunDir {
         if self.known_tokenizer()?.as_ref() != tokenizer {
             return Err(changed("its text is cut into other tokens"));
         }
-        let path = self.labels_path();
-        let known: Vec<String> = match path.exists() {
-            true => {
-                let json = read_sealed(&path, self.seal()?.and_then(|seal| seal.labels))?;
-                serde_json::from_str(&json).map_err(|error| TrainError::Damaged {
-                    path,
-                    problem: error.to_string(),
-                })?
-            }
-            false => Vec::new(),
-        };
+        let known = self.label_names()?;
         match known == label_names {
             true => Ok(()),
             false => Err(changed("it has other classes")),
         }
+    }
+
+    /// The names of the classes; none where there are none.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or has changed since it was written.
+    pub fn label_names(&self) -> Result<Vec<String>, TrainError> {
+        let known = self.seal()?.and_then(|seal| seal.labels);
+        Ok(self
+            .sealed_json(self.labels_path(), known)?
+            .unwrap_or_default())
+    }
+
+    /// What the numbers of vectors are divided by; `None` of a run without vectors, or of an older version.
+    ///
+    /// # Errors
+    /// As [`label_names`](Self::label_names).
+    pub fn largest_feature(&self) -> Result<Option<f32>, TrainError> {
+        let known = self.seal()?.and_then(|seal| seal.features);
+        let features: Option<Features> = self.sealed_json(self.features_path(), known)?;
+        Ok(features.map(|features| features.largest))
+    }
+
+    fn sealed_json<T: DeserializeOwned>(
+        &self,
+        path: PathBuf,
+        known: Option<String>,
+    ) -> Result<Option<T>, TrainError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let json = read_sealed(&path, known)?;
+        let value = serde_json::from_str(&json).map_err(|error| TrainError::Damaged {
+            path,
+            problem: error.to_string(),
+        })?;
+        Ok(Some(value))
+    }
+
+    fn features_path(&self) -> PathBuf {
+        self.path.join("features.json")
     }
 
     fn labels_path(&self) -> PathBuf {
@@ -350,6 +421,12 @@ impl RunDir {
     fn tokenizer_path(&self) -> PathBuf {
         self.path.join("tokenizer.json")
     }
+}
+
+/// `features.json`.
+#[derive(Serialize, Deserialize)]
+struct Features {
+    largest: f32,
 }
 
 fn to_json(record: &impl Serialize, path: &Path) -> Result<String, TrainError> {

@@ -1,5 +1,5 @@
 //! The first lines of a run's `config.toml`: which run it is, and checksums (BLAKE3) of the rest of the file, of
-//! `tokenizer.json` and of `labels.json`. A file that has changed since is refused, not believed.
+//! `tokenizer.json`, of `labels.json` and of `features.json`. A file that has changed since is refused, not believed.
 //!
 //! ```text
 //! # Written by `bitnet train`. To change settings by hand, remove the next line, which tells a changed file from this one.
@@ -20,6 +20,8 @@ pub(crate) struct Seal {
     pub tokenizer: Option<String>,
     /// Checksum of `labels.json`, where there is one.
     pub labels: Option<String>,
+    /// Checksum of `features.json`, where there is one.
+    pub features: Option<String>,
 }
 
 const REMARK: &str = "# Written by `bitnet train`. To change settings by hand, remove the next line, which tells a changed \
@@ -51,6 +53,7 @@ impl Seal {
             ("config", Some(self.config)),
             ("tokenizer", self.tokenizer),
             ("labels", self.labels),
+            ("features", self.features),
         ];
         let fields: Vec<String> = (fields.into_iter())
             .filter_map(|(name, value)| Some(format!("{name}={}", value?)))
@@ -83,6 +86,7 @@ impl Seal {
                 Some(("config", value)) => value.clone_into(&mut seal.config),
                 Some(("tokenizer", value)) => seal.tokenizer = Some(value.to_owned()),
                 Some(("labels", value)) => seal.labels = Some(value.to_owned()),
+                Some(("features", value)) => seal.features = Some(value.to_owned()),
                 _ => return Err(format!("its seal is damaged at {field:?}; {REMEDY}")),
             }
         }

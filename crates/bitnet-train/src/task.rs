@@ -71,6 +71,21 @@ pub trait Task: Sync {
         &[]
     }
 
+    /// What the numbers of vectors are divided by, if they are.
+    fn largest_feature(&self) -> Option<f32> {
+        None
+    }
+
+    /// Tokens, or examples, of the training split, counted as [`StepLoss::tokens`] are; `None` of made data without end.
+    fn training_size(&self) -> Option<usize> {
+        None
+    }
+
+    /// What looks wrong with the data for these settings.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// A checksum of all that is learned from: equal data gives equal ones.
     fn data_checksum(&self) -> String;
 

@@ -46,6 +46,7 @@ pub struct StepTimer<'a, T: Task> {
     optimizer: AdamW,
     model: T::Model,
     step: usize,
+    tokens: usize,
 }
 
 impl<'a, T: Task> StepTimer<'a, T> {
@@ -66,7 +67,13 @@ impl<'a, T: Task> StepTimer<'a, T> {
             stepper: Stepper::new(optim, config.train.steps),
             model,
             step: 0,
+            tokens: 0,
         })
+    }
+
+    /// Tokens, or examples, of a step, the mean of those that were taken.
+    pub fn tokens_per_step(&self) -> usize {
+        self.tokens / self.step.max(1)
     }
 
     /// Milliseconds of a step, the mean of `steps`.
@@ -77,10 +84,11 @@ impl<'a, T: Task> StepTimer<'a, T> {
         let start = Instant::now();
         let mut last = None;
         for _ in 0..steps.max(1) {
-            let loss = self
+            let batch = self
                 .task
-                .loss(&self.model, self.step as u64, &self.autodiff)
-                .mean;
+                .loss(&self.model, self.step as u64, &self.autodiff);
+            self.tokens += batch.tokens;
+            let loss = batch.mean;
             last = Some(loss.clone().inner());
             let optimizer = &mut self.optimizer;
             self.model = self.stepper.step(optimizer, self.model, loss, self.step);

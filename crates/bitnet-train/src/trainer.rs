@@ -356,11 +356,14 @@ fn finished<M: Network>(model: &M) -> M {
 /// What stands for an evaluation that was not made.
 const NO_EVALUATION: Evaluation = Evaluation {
     tokens: 0,
+    examples: None,
     loss: f64::NAN,
     perplexity: None,
     bits_per_byte: None,
     accuracy: None,
     macro_f1: None,
+    majority_accuracy: None,
+    naive_bayes_accuracy: None,
     bleu: None,
     exact_match: None,
 };

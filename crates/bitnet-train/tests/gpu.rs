@@ -119,7 +119,7 @@ impl Setup {
     ) -> Trained {
         let path = self.folder.path().join(name);
         let tokenizer = Some(&self.corpus.tokenizer);
-        let run = RunDir::create(path.clone(), &self.config, tokenizer, &[]).unwrap();
+        let run = RunDir::create(path.clone(), &self.config, tokenizer, &[], None).unwrap();
         // Without its seal the run does not say which it is, and takes the checkpoint of another.
         let config = path.join("config.toml");
         let text = std::fs::read_to_string(&config).unwrap();

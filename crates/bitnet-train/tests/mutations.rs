@@ -54,7 +54,7 @@ impl Trained {
         let path = folder.path().join("run");
         let tokenizer = Some(&corpus.tokenizer);
         let labels = ["one".to_owned(), "two".to_owned()];
-        let run = RunDir::create(path, &config, tokenizer, &labels).unwrap();
+        let run = RunDir::create(path, &config, tokenizer, &labels, None).unwrap();
         let mut trained = Self {
             config,
             corpus,

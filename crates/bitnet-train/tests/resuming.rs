@@ -282,10 +282,10 @@ fn a_folder_is_one_process_s() {
     drop(run);
     assert!(RunDir::open_to_train(&path).is_ok());
     // It has no checkpoint: it can be begun again.
-    let again = RunDir::create(&path, &setup.config, None, &[]).unwrap();
+    let again = RunDir::create(&path, &setup.config, None, &[], None).unwrap();
     setup.train(&again, None, 1).unwrap();
     drop(again);
-    let error = RunDir::create(&path, &setup.config, None, &[])
+    let error = RunDir::create(&path, &setup.config, None, &[], None)
         .err()
         .unwrap();
     assert!(matches!(error, TrainError::RunExists(_)), "{error}");

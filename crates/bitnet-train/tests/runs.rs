@@ -62,11 +62,9 @@ fn the_export_of_a_ternary_run_is_its_packed_model() {
 
 #[test]
 fn a_rate_beyond_reason_is_called_divergence() {
-    let setup = Setup::new(&[
-        "train.steps=20",
-        "train.learning_rate=1e30",
-        "train.warmup_steps=0",
-    ]);
+    let mut setup = Setup::new(&["train.steps=20", "train.warmup_steps=0"]);
+    // More than a configuration may ask for.
+    setup.config.train.shared.learning_rate = 1e30;
     let error = setup
         .train(&setup.create("run"), None, usize::MAX)
         .err()

@@ -83,7 +83,7 @@ pub fn run(args: BenchArgs) -> anyhow::Result<Outcome> {
     };
     match args.output.output {
         Format::Json => output::json(&rows)?,
-        Format::Text => output::piece(&table(&rows).to_text())?,
+        Format::Text => output::table(&table(&rows))?,
         Format::Md => output::piece(&table(&rows).to_markdown())?,
         Format::Csv => output::piece(&table(&rows).to_csv())?,
     }

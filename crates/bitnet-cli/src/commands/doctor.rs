@@ -72,7 +72,8 @@ pub fn run(args: DoctorArgs) -> anyhow::Result<Outcome> {
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
         cpu: cpu(),
-        backends: Backend::ALL.into_iter().map(backend).collect(),
+        // Drivers write what they think of the machine to stderr.
+        backends: without_stderr(|| Backend::ALL.into_iter().map(backend).collect()),
     };
     match args.output.output {
         Format::Json => output::json(&report)?,
@@ -80,6 +81,25 @@ pub fn run(args: DoctorArgs) -> anyhow::Result<Outcome> {
         Format::Md | Format::Csv => bail!("`bitnet doctor` writes text or json"),
     }
     Ok(Outcome::Done)
+}
+
+/// Does something while what is written to stderr, also by libraries in C, goes nowhere.
+fn without_stderr<T>(work: impl FnOnce() -> T) -> T {
+    #[cfg(unix)]
+    {
+        use nix::unistd::{dup, dup2_stderr};
+        let kept = dup(std::io::stderr()).ok();
+        let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null");
+        if let (Some(kept), Ok(nowhere)) = (kept, nowhere)
+            && dup2_stderr(nowhere).is_ok()
+        {
+            let done = work();
+            // What cannot be undone silences the rest of this command, which writes to stdout.
+            let _ = dup2_stderr(kept);
+            return done;
+        }
+    }
+    work()
 }
 
 fn cpu() -> Cpu {

@@ -15,6 +15,9 @@ use crate::args::{EvalArgs, Format};
 use crate::location::{self, Location};
 use crate::{corpus, device, engine, output, prompt, run_folder, task};
 
+mod classes;
+mod outputs;
+
 pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
     if matches!(args.output.output, Format::Md | Format::Csv) {
         bail!("`bitnet eval` writes text or json");
@@ -29,6 +32,7 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
     if config.task != Kind::Lm {
         return score_task(&args, &run, &mut config, &device);
     }
+    refuse_example_flags(&args)?;
     // The whole of a file is evaluated; of the run's own text, its validation split.
     let corpus = match &args.data {
         Some(path) => Corpus::read_to_evaluate(path, run.tokenizer()?)?,
@@ -79,6 +83,18 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
     Ok(outcome(&evaluation))
 }
 
+/// A text has no examples.
+fn refuse_example_flags(args: &EvalArgs) -> anyhow::Result<()> {
+    match args.example_flag() {
+        Some(flag) => {
+            bail!(
+                "{flag} is for runs that classify or translate; a language model is scored on a text"
+            )
+        }
+        None => Ok(()),
+    }
+}
+
 /// A loss that is no number is no result.
 fn outcome(evaluation: &Evaluation) -> Outcome {
     if evaluation.loss.is_finite() {
@@ -97,6 +113,7 @@ const FILE_CONTEXT: usize = 512;
 
 /// Scores a model file on a text.
 fn score_file(args: &EvalArgs, checkpoint: Checkpoint) -> anyhow::Result<Outcome> {
+    refuse_example_flags(args)?;
     let Some(path) = &args.data else {
         bail!("--data is missing: a model file has no text of its own to be scored on");
     };
@@ -143,16 +160,16 @@ fn score_file(args: &EvalArgs, checkpoint: Checkpoint) -> anyhow::Result<Outcome
     Ok(Outcome::Done)
 }
 
-/// Scores a run of another task on its test split.
+/// Scores a run of another task on a file, or on its test split.
 fn score_task(
     args: &EvalArgs,
     run: &RunDir,
     config: &mut RunConfig,
     device: &Device,
 ) -> anyhow::Result<Outcome> {
-    if args.data.is_some() || args.context.is_some() {
+    if args.context.is_some() {
         bail!(
-            "--data and --context are for language models; a run with task = \"{}\" is scored on its test split",
+            "--context is for language models; a run with task = \"{}\" reads whole examples",
             config.task.name()
         );
     }
@@ -162,17 +179,37 @@ fn score_task(
         );
     }
     device::refuse_dtype(args.activations, "is for language models; leave it out")?;
-    let score = Score {
-        run,
-        device,
-        latent: args.latent,
-    };
-    let evaluation = task::open(config, run.known_tokenizer()?, score)?;
-    match args.output.output {
-        Format::Json => output::json(&evaluation)?,
-        _ => output::line(&task_text(config.task, &evaluation))?,
+    if !args.latent {
+        run_folder::note_of_export(run)?;
     }
-    Ok(outcome(&evaluation))
+    match config.task {
+        Kind::Classify | Kind::Vectors => classes::score(args, run, config, device),
+        Kind::Translate | Kind::Synthetic => outputs::score(args, run, config, device),
+        Kind::Lm | Kind::Layer => {
+            if let Some(flag) = args.data.as_ref().map(|_| "--data").or(args.example_flag()) {
+                bail!(
+                    "{flag} is for runs that classify or translate; this one (task = \"{}\") is scored on its test split",
+                    config.task.name()
+                );
+            }
+            let latent = args.latent;
+            let score = Score {
+                run,
+                device,
+                latent,
+            };
+            let evaluation = task::open(config, run.known_tokenizer()?, score)?;
+            match args.output.output {
+                Format::Json => output::json(&evaluation)?,
+                _ => output::line(&format!(
+                    "{} examples: mean squared error {:.6}",
+                    evaluation.examples.unwrap_or_default(),
+                    evaluation.loss
+                ))?,
+            }
+            Ok(outcome(&evaluation))
+        }
+    }
 }
 
 struct Score<'a> {
@@ -187,33 +224,10 @@ impl task::Visitor for Score<'_> {
     fn visit<T: Task>(self, _config: &RunConfig, task: &T) -> anyhow::Result<Evaluation> {
         let model: T::Model = match self.latent {
             true => load_latent(self.run, self.device)?,
-            false => {
-                run_folder::note_of_export(self.run)?;
-                load_exported(self.run, self.device)?
-            }
+            false => load_exported(self.run, self.device)?,
         };
         Ok(task.score(&model, self.device)?)
     }
-}
-
-fn task_text(task: Kind, evaluation: &Evaluation) -> String {
-    let unit = match task {
-        Kind::Translate | Kind::Synthetic => "tokens",
-        _ => "examples",
-    };
-    let mut text = format!("{} {unit}: loss {:.4}", evaluation.tokens, evaluation.loss);
-    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
-    for (name, value) in [
-        ("BLEU", evaluation.bleu.map(|bleu| format!("{bleu:.2}"))),
-        ("exact match", evaluation.exact_match.map(percent)),
-        ("macro-F1", evaluation.macro_f1.map(percent)),
-        ("accuracy", evaluation.accuracy.map(percent)),
-    ] {
-        if let Some(value) = value {
-            text += &format!(", {name} {value}");
-        }
-    }
-    text
 }
 
 fn text(evaluation: &Evaluation) -> String {

@@ -1,6 +1,7 @@
 //! `bitnet experiment run DIR` and `bitnet experiment render [DIR]`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use anyhow::{Context, bail};
 use bitnet_config::ExperimentConfig;
@@ -8,11 +9,12 @@ use bitnet_experiment::{Circumstances, Plan};
 use bitnet_report::tables::main_table;
 use bitnet_report::{INDEX_TITLE, render, render_index};
 use bitnet_results::Experiment;
+use serde::Serialize;
 
 use super::Outcome;
 use crate::args::{ExperimentArgs, ExperimentCommand, Format, RenderArgs};
 use crate::worker::Processes;
-use crate::{interrupt, machine, output};
+use crate::{command_line, interrupt, machine, output};
 
 pub fn run(command: ExperimentCommand) -> anyhow::Result<Outcome> {
     match command {
@@ -49,6 +51,14 @@ fn execute(args: ExperimentArgs) -> anyhow::Result<Outcome> {
     }
     if args.dry_run {
         let rest = plan.config.variants.len() * (plan.config.seeds.len() - 1);
+        if args.output.output == Format::Json {
+            let dirs = all.iter().map(|job| job.dir.display().to_string());
+            output::json(&DryRun {
+                runs: dirs.collect(),
+                further: rest,
+            })?;
+            return Ok(Outcome::Done);
+        }
         for job in &all {
             output::line(&job.dir.display().to_string())?;
         }
@@ -67,6 +77,8 @@ fn execute(args: ExperimentArgs) -> anyhow::Result<Outcome> {
         threads: (threads / plan.jobs).max(1),
         quiet: args.output.quiet,
         quiet_training: true,
+        jobs: plan.jobs,
+        begun: Mutex::default(),
         time_steps: false,
     };
     let jobs = match plan.jobs {
@@ -85,7 +97,14 @@ fn execute(args: ExperimentArgs) -> anyhow::Result<Outcome> {
         ),
         config: None,
     };
+    let runs = plan.runs.clone();
     let Some(experiment) = plan.execute(&worker, circumstances)? else {
+        if !args.output.quiet {
+            output::say(format_args!(
+                "interrupted; to go on: {}",
+                command_line::again(&runs)
+            ));
+        }
         return Ok(Outcome::Interrupted);
     };
     let out = args.out.clone().unwrap_or(folder);
@@ -97,11 +116,20 @@ fn execute(args: ExperimentArgs) -> anyhow::Result<Outcome> {
         Format::Md => output::piece(&main_table(&experiment).to_markdown())?,
         Format::Csv => output::piece(&main_table(&experiment).to_csv())?,
         Format::Text => {
-            output::piece(&main_table(&experiment).to_text())?;
+            output::table(&main_table(&experiment))?;
             output::line(&format!("\nreport: {}", out.join("report.html").display()))?;
         }
     }
     Ok(Outcome::Done)
+}
+
+/// What `--dry-run` finds.
+#[derive(Serialize)]
+struct DryRun {
+    /// Folders of the runs for the learning rates.
+    runs: Vec<String>,
+    /// Runs under the other seeds, whose learning rates these decide.
+    further: usize,
 }
 
 fn name_of(folder: &Path) -> anyhow::Result<String> {

@@ -13,6 +13,7 @@ pub mod generate;
 pub mod inspect;
 pub mod logits;
 pub mod measure;
+pub mod predict;
 pub mod serve;
 pub mod tokenize;
 pub mod train;

@@ -9,10 +9,11 @@ use bitnet_results::TrainSummary;
 use bitnet_train::{
     Backend, Checkpoint, RunDir, Task, TrainError, Trained, Training, check_same, export,
 };
-use burn::module::Module;
+use serde::Serialize;
 
 use super::Outcome;
 use crate::args::{Format, TrainArgs};
+use crate::estimate::Estimate;
 use crate::progress::Display;
 use crate::{configuration, device, interrupt, output, run_folder, task};
 
@@ -23,7 +24,7 @@ pub fn run(args: TrainArgs) -> anyhow::Result<Outcome> {
     }
     let mut config = configuration::load(Some(&args.config), &args.overrides)?;
     if args.overrides.print_config {
-        output::piece(&config.to_toml()?)?;
+        configuration::print(&config, args.output.output)?;
         return Ok(Outcome::Done);
     }
     if let Some(strategy) = args.strategy {
@@ -45,6 +46,14 @@ pub fn run(args: TrainArgs) -> anyhow::Result<Outcome> {
     task::open(&mut config, tokenizer, Train(args))
 }
 
+/// What `--dry-run` finds.
+#[derive(Serialize)]
+struct DryRun {
+    run_dir: String,
+    #[serde(flatten)]
+    estimate: Estimate,
+}
+
 /// Trains whatever the task is.
 struct Train(TrainArgs);
 
@@ -60,14 +69,19 @@ impl task::Visitor for Train {
         task.prepare(&device)?;
         if args.overrides.dry_run {
             let path = run_folder::fresh(args.run_dir, &config.name);
-            let model = task.model(&device)?;
-            output::line(&format!(
-                "would train {} parameters for {} steps on {} in {}",
-                model.num_params(),
-                config.train.steps,
-                task.description(),
-                path.display()
-            ))?;
+            let estimate = Estimate::measure(config, task, &device)?;
+            match args.output.output {
+                Format::Json => output::json(&DryRun {
+                    run_dir: path.display().to_string(),
+                    estimate,
+                })?,
+                _ => output::line(&format!(
+                    "would train on {} in {}\n{}",
+                    task.description(),
+                    path.display(),
+                    estimate.text()
+                ))?,
+            }
             return Ok(Outcome::Done);
         }
         let (run, resume) = match (&args.resume, args.run_dir) {
@@ -86,7 +100,8 @@ impl task::Visitor for Train {
             }
             (_, asked) => {
                 let path = run_folder::reserve(asked, &config.name)?;
-                let run = RunDir::create(path, config, task.tokenizer(), task.label_names())?;
+                let (tokenizer, largest) = (task.tokenizer(), task.largest_feature());
+                let run = RunDir::create(path, config, tokenizer, task.label_names(), largest)?;
                 (run, Vec::new())
             }
         };

@@ -1,18 +1,19 @@
 //! Texts with labels.
 
-use bitnet_config::RunConfig;
+use bitnet_config::{DataConfig, RunConfig};
 use bitnet_data::{
-    DataError, EpochSampler, LabelledBatch, SequenceVocabulary, Table, Tokenizer, scores,
+    DataError, EpochSampler, LabelledBatch, NaiveBayes, SequenceVocabulary, Table, Tokenizer,
+    majority,
 };
 use bitnet_models::float::cross_entropy;
 use bitnet_models::{Classifier, ConfigError, Network, Sequences};
 use bitnet_results::Evaluation;
 use burn::tensor::{Device, Tensor};
 
-use super::{argmax, from_data, given, labels, tokenizer_kind};
+use super::{ClassProbabilities, from_data, given, labels, tokenizer_kind};
 use crate::TrainError;
 use crate::checksum::Checksum;
-use crate::evaluate::{at_most, read};
+use crate::evaluate::at_most;
 use crate::task::{StepLoss, Task};
 
 struct Split {
@@ -20,7 +21,83 @@ struct Split {
     labels: Vec<usize>,
 }
 
-/// Learns the label of a text. The score is accuracy and macro-F1.
+/// The texts to train, validate and test on, as `[data]` says.
+///
+/// # Errors
+/// If a file cannot be read or is not what it should be.
+pub fn labelled_texts(data: &DataConfig) -> Result<[Table; 3], TrainError> {
+    let label = label_column(data);
+    let read = |path, names: Option<&[String]>| -> Result<Table, DataError> {
+        let mut table = Table::read(given(path), &data.text_columns, label, names)?;
+        if data.lowercase {
+            table
+                .texts
+                .iter_mut()
+                .for_each(|text| *text = text.to_lowercase());
+        }
+        Ok(table)
+    };
+    let mut train = read(&data.path, None)?;
+    if data.shuffle && (data.test_path.is_none() || data.validation_path.is_none()) {
+        train = train.shuffled(data.seed);
+    }
+    let test = match &data.test_path {
+        Some(_) => read(&data.test_path, Some(&train.label_names))?,
+        None => train.split_off_last(data.test_examples)?,
+    };
+    let validation = match &data.validation_path {
+        Some(_) => read(&data.validation_path, Some(&train.label_names))?,
+        None => train.split_off_last(data.validation_examples)?,
+    };
+    test.check_labels(&train)?;
+    validation.check_labels(&train)?;
+    Ok([train, validation, test])
+}
+
+/// In which order the splits were taken, in words.
+pub(crate) fn order(data: &DataConfig) -> String {
+    let split = [
+        (&data.test_path, &data.test_source),
+        (&data.validation_path, &data.validation_source),
+    ]
+    .iter()
+    .any(|(path, source)| path.is_none() && source.is_none());
+    match (split, data.shuffle) {
+        (true, true) => format!(", split after a shuffle with seed {}", data.seed),
+        (true, false) => ", split in the order of the file".to_owned(),
+        (false, _) => String::new(),
+    }
+}
+
+/// The column that holds the label of a text.
+pub fn label_column(data: &DataConfig) -> &str {
+    match data.label_column.as_str() {
+        "" => "label",
+        name => name,
+    }
+}
+
+/// The probabilities of the classes of some texts, `ids` each; texts of similar length share a batch.
+pub(crate) fn text_probabilities(
+    model: &Classifier,
+    ids: &[&[u32]],
+    classes: usize,
+    batch_size: usize,
+    device: &Device,
+) -> Result<ClassProbabilities, TrainError> {
+    let mut order: Vec<usize> = (0..ids.len()).collect();
+    order.sort_by_key(|i| ids[*i].len());
+    let mut probabilities = ClassProbabilities::new(ids.len(), classes);
+    for examples in order.chunks(batch_size) {
+        let batch = LabelledBatch::new(examples.iter().map(|i| (ids[*i], 0)));
+        let (logits, _) = Classify::logits(model, batch, device);
+        probabilities.put(examples, logits)?;
+    }
+    Ok(probabilities)
+}
+
+/// Learns the label of a text. The score is accuracy and macro-F1, with the accuracy of the commonest class and of
+/// naive Bayes beside them.
 pub struct Classify {
     config: RunConfig,
     name: String,
@@ -38,32 +115,7 @@ impl Classify {
     /// # Errors
     /// If a file cannot be read or is not what it should be.
     pub fn new(config: &mut RunConfig, tokenizer: Option<Tokenizer>) -> Result<Self, TrainError> {
-        let data = &config.data;
-        let label = match data.label_column.as_str() {
-            "" => "label",
-            name => name,
-        };
-        let read = |path, names: Option<&[String]>| -> Result<Table, DataError> {
-            let mut table = Table::read(given(path), &data.text_columns, label, names)?;
-            if data.lowercase {
-                table
-                    .texts
-                    .iter_mut()
-                    .for_each(|text| *text = text.to_lowercase());
-            }
-            Ok(table)
-        };
-        let mut train = read(&data.path, None)?;
-        let test = match &data.test_path {
-            Some(_) => read(&data.test_path, Some(&train.label_names))?,
-            None => train.split_off_last(data.test_examples)?,
-        };
-        let validation = match &data.validation_path {
-            Some(_) => read(&data.validation_path, Some(&train.label_names))?,
-            None => train.split_off_last(data.validation_examples)?,
-        };
-        test.check_labels(&train)?;
-        validation.check_labels(&train)?;
+        let [train, validation, test] = labelled_texts(&config.data)?;
         from_data(
             "model.num_labels",
             &mut config.model.num_labels,
@@ -114,7 +166,7 @@ impl Classify {
         LabelledBatch::new(chosen)
     }
 
-    fn scores(model: &Classifier, batch: LabelledBatch, device: &Device) -> (Tensor<2>, Vec<i32>) {
+    fn logits(model: &Classifier, batch: LabelledBatch, device: &Device) -> (Tensor<2>, Vec<i32>) {
         let LabelledBatch { inputs, labels } = batch;
         let sequences = Sequences::new(&inputs.ids, &inputs.lengths, inputs.width, device);
         (model.forward(&sequences), labels)
@@ -127,21 +179,13 @@ impl Classify {
         max_batches: usize,
         device: &Device,
     ) -> Result<Evaluation, TrainError> {
-        let mut order: Vec<usize> = (0..split.labels.len()).collect();
-        if max_batches == 0 {
-            order.sort_by_key(|i| split.ids[*i].len());
-        }
-        let (mut loss, mut predicted, mut right) = (0.0, Vec::new(), Vec::new());
-        for examples in order
-            .chunks(self.config.train.batch_size)
-            .take(at_most(max_batches))
-        {
-            let (scores, truth) = Self::scores(model, Self::batch(split, examples), device);
-            loss += read(cross_entropy(scores.clone(), labels(&truth, device)).sum())?;
-            predicted.extend(argmax(scores)?);
-            right.extend(examples.iter().map(|i| split.labels[*i]));
-        }
-        Ok(of_classes(loss, &predicted, &right, self.label_names.len()))
+        let batch = self.config.train.batch_size;
+        let first = at_most(max_batches).saturating_mul(batch);
+        let ids: Vec<&[u32]> = split.ids.iter().map(Vec::as_slice).take(first).collect();
+        let classes = self.label_names.len();
+        let probabilities = text_probabilities(model, &ids, classes, batch, device)?;
+        let labels = split.labels.iter().copied().take(first).enumerate();
+        Ok(probabilities.evaluation(labels))
     }
 }
 
@@ -160,9 +204,9 @@ impl Task for Classify {
         batch
             .inputs
             .drop_tokens(train.token_dropout, train.seed, step);
-        let (scores, truth) = Self::scores(model, batch, device);
+        let (logits, truth) = Self::logits(model, batch, device);
         StepLoss {
-            mean: cross_entropy(scores, labels(&truth, device)).mean(),
+            mean: cross_entropy(logits, labels(&truth, device)).mean(),
             tokens: examples.iter().map(|i| self.train.ids[*i].len()).sum(),
         }
     }
@@ -177,12 +221,27 @@ impl Task for Classify {
     }
 
     fn answer_one(&self, model: &Classifier, device: &Device) -> Result<(), TrainError> {
-        let (scores, _) = Self::scores(model, Self::batch(&self.test, &[0]), device);
-        argmax(scores).map(drop)
+        let ids = self.test.ids[0].as_slice();
+        text_probabilities(model, &[ids], self.label_names.len(), 1, device).map(drop)
     }
 
     fn score(&self, model: &Classifier, device: &Device) -> Result<Evaluation, TrainError> {
-        self.evaluate_split(model, &self.test, 0, device)
+        let [train, _, test] = labelled_texts(&self.config.data)?;
+        let labels = train.labels.iter().copied();
+        let words = NaiveBayes::fit(
+            train.texts.iter().map(String::as_str).zip(labels),
+            self.label_names.len(),
+        );
+        let most = majority(&train.labels, self.label_names.len());
+        let share = |right: &dyn Fn(usize) -> bool| {
+            let right = (0..test.labels.len()).filter(|i| right(*i)).count();
+            Some(right as f64 / test.labels.len().max(1) as f64)
+        };
+        Ok(Evaluation {
+            majority_accuracy: share(&|i| test.labels[i] == most),
+            naive_bayes_accuracy: share(&|i| test.labels[i] == words.class(&test.texts[i])),
+            ..self.evaluate_split(model, &self.test, 0, device)?
+        })
     }
 
     fn tokenizer(&self) -> Option<&Tokenizer> {
@@ -193,6 +252,22 @@ impl Task for Classify {
         &self.label_names
     }
 
+    fn training_size(&self) -> Option<usize> {
+        Some(self.train.ids.iter().map(Vec::len).sum())
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let longest = self.config.data.max_length;
+        let all = self.train.ids.len();
+        let cut = self.train.ids.iter().filter(|ids| ids.len() == longest);
+        match cut.count() {
+            cut if 10 * cut > all => vec![format!(
+                "{cut} of {all} texts reach data.max_length = {longest} tokens and lose the rest; raise it"
+            )],
+            _ => Vec::new(),
+        }
+    }
+
     fn data_checksum(&self) -> String {
         let splits = [&self.train, &self.validation, &self.test];
         let all = splits.map(|split| (&split.ids, &split.labels));
@@ -201,29 +276,14 @@ impl Task for Classify {
 
     fn description(&self) -> String {
         format!(
-            "{}: {} texts to train, {} to validate, {} to test, {} classes, vocabulary {}",
+            "{}{}: {} texts to train, {} to validate, {} to test, {} classes, vocabulary {}",
             self.name,
+            order(&self.config.data),
             self.train.labels.len(),
             self.validation.labels.len(),
             self.test.labels.len(),
             self.label_names.len(),
             self.vocabulary.size()
         )
-    }
-}
-
-/// Of the summed loss of some examples, and what was predicted for them.
-pub(crate) fn of_classes(
-    loss: f64,
-    predicted: &[usize],
-    labels: &[usize],
-    classes: usize,
-) -> Evaluation {
-    Evaluation {
-        tokens: labels.len(),
-        loss: loss / labels.len().max(1) as f64,
-        accuracy: Some(scores::accuracy(predicted, labels)),
-        macro_f1: Some(scores::macro_f1(predicted, labels, classes)),
-        ..Evaluation::default()
     }
 }

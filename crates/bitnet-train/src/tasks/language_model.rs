@@ -101,6 +101,10 @@ impl Task for LanguageModel<'_> {
         Some(&self.corpus.tokenizer)
     }
 
+    fn training_size(&self) -> Option<usize> {
+        Some(self.corpus.train.len())
+    }
+
     fn data_checksum(&self) -> String {
         let Corpus {
             train, validation, ..

@@ -9,8 +9,11 @@ use burn::tensor::{Device, Tensor};
 use super::rows;
 use crate::TrainError;
 use crate::checksum::Checksum;
-use crate::evaluate::read;
+use crate::evaluate::{at_most, read};
 use crate::task::{StepLoss, Task};
+
+/// Examples of a batch of an evaluation.
+const BATCH: usize = 256;
 
 /// Learns a linear map from noisy examples. The score is the mean squared error of an output.
 pub struct LayerRegression {
@@ -65,16 +68,18 @@ impl LayerRegression {
         &self,
         model: &SingleLayer,
         split: &Regression,
+        max_batches: usize,
         device: &Device,
     ) -> Result<Evaluation, TrainError> {
         let order: Vec<usize> = (0..split.len()).collect();
-        let mut loss = 0.0;
-        for examples in order.chunks(256) {
+        let (mut loss, mut read_examples) = (0.0, 0);
+        for examples in order.chunks(BATCH).take(at_most(max_batches)) {
             loss += read(Self::errors(model, split, examples, device).sum())?;
+            read_examples += examples.len();
         }
         Ok(Evaluation {
-            tokens: split.len(),
-            loss: loss / (split.len() * split.outputs).max(1) as f64,
+            examples: Some(read_examples),
+            loss: loss / (read_examples * split.outputs).max(1) as f64,
             ..Evaluation::default()
         })
     }
@@ -99,10 +104,10 @@ impl Task for LayerRegression {
     fn evaluate(
         &self,
         model: &SingleLayer,
-        _max_batches: usize,
+        max_batches: usize,
         device: &Device,
     ) -> Result<Evaluation, TrainError> {
-        self.evaluate_split(model, &self.validation, device)
+        self.evaluate_split(model, &self.validation, max_batches, device)
     }
 
     fn answer_one(&self, model: &SingleLayer, device: &Device) -> Result<(), TrainError> {
@@ -110,7 +115,11 @@ impl Task for LayerRegression {
     }
 
     fn score(&self, model: &SingleLayer, device: &Device) -> Result<Evaluation, TrainError> {
-        self.evaluate_split(model, &self.test, device)
+        self.evaluate_split(model, &self.test, 0, device)
+    }
+
+    fn training_size(&self) -> Option<usize> {
+        Some(self.train.len())
     }
 
     fn data_checksum(&self) -> String {

@@ -4,14 +4,20 @@ mod classify;
 mod distill;
 mod language_model;
 mod layer;
+mod probabilities;
 mod translate;
 mod vectors;
 
-pub use classify::Classify;
+pub use classify::{Classify, label_column, labelled_texts};
 pub use language_model::LanguageModel;
 pub use layer::LayerRegression;
-pub use translate::{Translate, translate};
-pub use vectors::ClassifyVectors;
+pub use probabilities::{ClassProbabilities, of_classes};
+pub use translate::{Translate, sentence_pairs, translate};
+pub use vectors::{ClassifyVectors, labelled_vectors};
+
+pub(crate) use classify::text_probabilities;
+pub(crate) use translate::score_pairs;
+pub(crate) use vectors::vector_probabilities;
 
 use std::path::Path;
 
@@ -81,13 +87,4 @@ pub(crate) fn rows(values: &[f32], width: usize, examples: &[usize], device: &De
 pub(crate) fn labels(labels: &[i32], device: &Device) -> Tensor<1, Int> {
     let data = TensorData::new(labels.to_vec(), [labels.len()]);
     Tensor::from_data(data, (device, DType::I32))
-}
-
-/// The likeliest class of every row, `[b, classes]` → host.
-pub(crate) fn argmax(scores: Tensor<2>) -> Result<Vec<usize>, crate::TrainError> {
-    let data = scores
-        .argmax(1)
-        .try_into_data()
-        .map_err(|error| crate::TrainError::Device(error.to_string()))?;
-    Ok(data.iter::<i64>().map(|class| class as usize).collect())
 }

@@ -40,10 +40,7 @@ impl Translate {
     /// # Errors
     /// If a file cannot be read or is not what it should be.
     pub fn new(config: &mut RunConfig, tokenizer: Option<Tokenizer>) -> Result<Self, TrainError> {
-        let [train, validation, test] = match config.task {
-            Kind::Synthetic => synthetic_splits(&config.data)?,
-            _ => files(&config.data)?,
-        };
+        let [train, validation, test] = sentence_pairs(config)?;
         let tokenizer = match tokenizer {
             Some(tokenizer) => tokenizer,
             None => {
@@ -96,87 +93,108 @@ impl Translate {
     ) -> Result<Vec<String>, TrainError> {
         translate(model, &self.vocabulary, &self.config, texts, device)
     }
+}
 
-    fn batch(&self, split: &Split, examples: &[usize]) -> PairBatch {
-        PairBatch::new(
-            examples
-                .iter()
-                .map(|i| (split.source[*i].as_slice(), split.target[*i].as_slice())),
-        )
-    }
-
-    /// Losses of the target tokens, padding 0, `[b · t]`; the logits; the targets; which count.
-    fn forward(
-        &self,
-        model: &EncoderDecoder,
-        batch: &PairBatch,
-        smoothing: f64,
-        device: &Device,
-    ) -> Scored {
-        let source = &batch.source;
-        let source = Sequences::new(&source.ids, &source.lengths, source.width, device);
-        let inputs = &batch.target_inputs;
-        let shape = [inputs.rows, inputs.width];
-        let ints = |ids: &[i32]| -> Tensor<2, Int> {
-            Tensor::from_data(TensorData::new(ids.to_vec(), shape), (device, DType::I32))
-        };
-        let targets = ints(&batch.target_outputs);
-        let logits = model.forward(&source, ints(&inputs.ids));
-        let counts: Vec<f32> = inputs
-            .lengths
+fn batch(split: &Split, examples: &[usize]) -> PairBatch {
+    PairBatch::new(
+        examples
             .iter()
-            .flat_map(|length| (0..inputs.width).map(move |t| f32::from(u8::from(t < *length))))
-            .collect();
-        let rows = counts.len();
-        let counts = Tensor::<1>::from_data(TensorData::new(counts, [rows]), device);
-        let losses = token_losses(logits.clone(), targets.clone());
-        let losses = smoothed(losses, &logits, &targets, smoothing) * counts.clone();
-        Scored {
-            losses,
-            logits,
-            targets,
-            counts,
-        }
-    }
+            .map(|i| (split.source[*i].as_slice(), split.target[*i].as_slice())),
+    )
+}
 
-    /// Loss and token accuracy with the right targets before each position.
-    fn teacher_forced(
-        &self,
-        model: &EncoderDecoder,
-        split: &Split,
-        max_batches: usize,
-        device: &Device,
-    ) -> Result<Evaluation, TrainError> {
-        let mut order: Vec<usize> = (0..split.pairs.len()).collect();
-        if max_batches == 0 {
-            order.sort_by_key(|i| split.source[*i].len() + split.target[*i].len());
-        }
-        let (mut loss, mut right, mut tokens) = (0.0, 0.0, 0);
-        for examples in order
-            .chunks(self.config.train.batch_size)
-            .take(at_most(max_batches))
-        {
-            let batch = self.batch(split, examples);
-            let scored = self.forward(model, &batch, 0.0, device);
-            let hits = argmax_hits(scored.logits, scored.targets) * scored.counts;
-            loss += read(scored.losses.sum())?;
-            right += read(hits.sum())?;
-            tokens += batch.tokens;
-        }
-        let bytes = split.pairs.target.iter().map(String::len).sum::<usize>();
-        let all: usize = split.target.iter().map(|ids| ids.len() + 1).sum();
-        let per_token = loss / tokens.max(1) as f64;
-        Ok(Evaluation {
-            tokens,
-            loss: per_token,
-            perplexity: Some(per_token.exp()),
-            bits_per_byte: Some(
-                per_token / std::f64::consts::LN_2 * all as f64 / bytes.max(1) as f64,
-            ),
-            accuracy: Some(right / tokens.max(1) as f64),
-            ..Evaluation::default()
-        })
+/// Losses of the target tokens, padding 0, `[b · t]`; the logits; the targets; which count.
+fn forward(model: &EncoderDecoder, batch: &PairBatch, smoothing: f64, device: &Device) -> Scored {
+    let source = &batch.source;
+    let source = Sequences::new(&source.ids, &source.lengths, source.width, device);
+    let inputs = &batch.target_inputs;
+    let shape = [inputs.rows, inputs.width];
+    let ints = |ids: &[i32]| -> Tensor<2, Int> {
+        Tensor::from_data(TensorData::new(ids.to_vec(), shape), (device, DType::I32))
+    };
+    let targets = ints(&batch.target_outputs);
+    let logits = model.forward(&source, ints(&inputs.ids));
+    let counts: Vec<f32> = inputs
+        .lengths
+        .iter()
+        .flat_map(|length| (0..inputs.width).map(move |t| f32::from(u8::from(t < *length))))
+        .collect();
+    let rows = counts.len();
+    let counts = Tensor::<1>::from_data(TensorData::new(counts, [rows]), device);
+    let losses = token_losses(logits.clone(), targets.clone());
+    let losses = smoothed(losses, &logits, &targets, smoothing) * counts.clone();
+    Scored {
+        losses,
+        logits,
+        targets,
+        counts,
     }
+}
+
+/// Loss and token accuracy with the right targets before each position.
+fn teacher_forced(
+    model: &EncoderDecoder,
+    split: &Split,
+    batch_size: usize,
+    max_batches: usize,
+    device: &Device,
+) -> Result<Evaluation, TrainError> {
+    let mut order: Vec<usize> = (0..split.pairs.len()).collect();
+    if max_batches == 0 {
+        order.sort_by_key(|i| split.source[*i].len() + split.target[*i].len());
+    }
+    let (mut loss, mut right, mut tokens) = (0.0, 0.0, 0);
+    for examples in order.chunks(batch_size).take(at_most(max_batches)) {
+        let batch = batch(split, examples);
+        let scored = forward(model, &batch, 0.0, device);
+        let hits = argmax_hits(scored.logits, scored.targets) * scored.counts;
+        loss += read(scored.losses.sum())?;
+        right += read(hits.sum())?;
+        tokens += batch.tokens;
+    }
+    let bytes = split.pairs.target.iter().map(String::len).sum::<usize>();
+    let all: usize = split.target.iter().map(|ids| ids.len() + 1).sum();
+    let per_token = loss / tokens.max(1) as f64;
+    Ok(Evaluation {
+        tokens,
+        loss: per_token,
+        perplexity: Some(per_token.exp()),
+        bits_per_byte: Some(per_token / std::f64::consts::LN_2 * all as f64 / bytes.max(1) as f64),
+        accuracy: Some(right / tokens.max(1) as f64),
+        ..Evaluation::default()
+    })
+}
+
+/// Loss, BLEU and exact match of a split, and what was written for each source.
+fn scored(
+    model: &EncoderDecoder,
+    vocabulary: &SequenceVocabulary,
+    config: &RunConfig,
+    split: &Split,
+    device: &Device,
+) -> Result<(Evaluation, Vec<String>), TrainError> {
+    let mut evaluation = teacher_forced(model, split, config.train.batch_size, 0, device)?;
+    let texts: Vec<&str> = split.pairs.source.iter().map(String::as_str).collect();
+    let outputs = translate(model, vocabulary, config, &texts, device)?;
+    let references = &split.pairs.target;
+    evaluation.examples = Some(split.pairs.len());
+    evaluation.exact_match = Some(scores::exact_match(&outputs, references));
+    if config.task == Kind::Translate {
+        evaluation.bleu = Some(scores::bleu(&outputs, references).score);
+    }
+    Ok((evaluation, outputs))
+}
+
+/// [`scored`] of pairs that are not encoded yet.
+pub(crate) fn score_pairs(
+    model: &EncoderDecoder,
+    vocabulary: &SequenceVocabulary,
+    config: &RunConfig,
+    pairs: &Pairs,
+    device: &Device,
+) -> Result<(Evaluation, Vec<String>), TrainError> {
+    let split = Split::new(pairs.clone(), vocabulary).cut(config.data.max_length - 1);
+    scored(model, vocabulary, config, &split, device)
 }
 
 struct Scored {
@@ -227,8 +245,8 @@ impl Task for Translate {
     }
 
     fn loss(&self, model: &EncoderDecoder, step: u64, device: &Device) -> StepLoss {
-        let batch = self.batch(&self.train, &self.sampler.batch(step));
-        let scored = self.forward(model, &batch, self.config.train.label_smoothing, device);
+        let batch = batch(&self.train, &self.sampler.batch(step));
+        let scored = forward(model, &batch, self.config.train.label_smoothing, device);
         StepLoss {
             mean: scored
                 .losses
@@ -244,7 +262,8 @@ impl Task for Translate {
         max_batches: usize,
         device: &Device,
     ) -> Result<Evaluation, TrainError> {
-        self.teacher_forced(model, &self.validation, max_batches, device)
+        let batch_size = self.config.train.batch_size;
+        teacher_forced(model, &self.validation, batch_size, max_batches, device)
     }
 
     fn answer_one(&self, model: &EncoderDecoder, device: &Device) -> Result<(), TrainError> {
@@ -253,19 +272,33 @@ impl Task for Translate {
     }
 
     fn score(&self, model: &EncoderDecoder, device: &Device) -> Result<Evaluation, TrainError> {
-        let mut evaluation = self.teacher_forced(model, &self.test, 0, device)?;
-        let texts: Vec<&str> = self.test.pairs.source.iter().map(String::as_str).collect();
-        let outputs = self.translate(model, &texts, device)?;
-        let references = &self.test.pairs.target;
-        evaluation.exact_match = Some(scores::exact_match(&outputs, references));
-        if self.config.task == Kind::Translate {
-            evaluation.bleu = Some(scores::bleu(&outputs, references).score);
-        }
-        Ok(evaluation)
+        let Self {
+            vocabulary,
+            config,
+            test,
+            ..
+        } = self;
+        scored(model, vocabulary, config, test, device).map(|(evaluation, _)| evaluation)
     }
 
     fn tokenizer(&self) -> Option<&Tokenizer> {
         Some(self.vocabulary.tokenizer())
+    }
+
+    fn training_size(&self) -> Option<usize> {
+        // A target ends with one token more.
+        Some(self.train.target.iter().map(|ids| ids.len() + 1).sum())
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let all = self.left_out + self.train.pairs.len();
+        match self.left_out {
+            left_out if 10 * left_out > all => vec![format!(
+                "{left_out} of {all} pairs are longer than data.max_length = {} tokens and are left out; raise it",
+                self.config.data.max_length
+            )],
+            _ => Vec::new(),
+        }
     }
 
     fn data_checksum(&self) -> String {
@@ -280,8 +313,12 @@ impl Task for Translate {
             n => format!(" ({n} longer than data.max_length left out)"),
         };
         format!(
-            "{}: {} pairs to train{left_out}, {} to validate, {} to test, vocabulary {}",
+            "{}{}: {} pairs to train{left_out}, {} to validate, {} to test, vocabulary {}",
             self.train.pairs.name,
+            match self.config.task {
+                Kind::Synthetic => String::new(),
+                _ => super::classify::order(&self.config.data),
+            },
             self.train.pairs.len(),
             self.validation.pairs.len(),
             self.test.pairs.len(),
@@ -332,6 +369,17 @@ pub fn translate(
     Ok(outputs)
 }
 
+/// The pairs to train, validate and test on, read or made as `[data]` says.
+///
+/// # Errors
+/// If a file cannot be read or is not what it should be.
+pub fn sentence_pairs(config: &RunConfig) -> Result<[Pairs; 3], TrainError> {
+    match config.task {
+        Kind::Synthetic => synthetic_splits(&config.data),
+        _ => files(&config.data),
+    }
+}
+
 fn files(data: &DataConfig) -> Result<[Pairs; 3], TrainError> {
     let read = |source, target, path: &Option<_>| -> Result<Option<Pairs>, TrainError> {
         Ok(match (source, target, path) {
@@ -341,6 +389,13 @@ fn files(data: &DataConfig) -> Result<[Pairs; 3], TrainError> {
         })
     };
     let mut train = read(&data.source, &data.target, &data.path)?.unwrap_or_default();
+    let whole = |path: &Option<_>, source: &Option<_>| path.is_none() && source.is_none();
+    if data.shuffle
+        && (whole(&data.test_path, &data.test_source)
+            || whole(&data.validation_path, &data.validation_source))
+    {
+        train = train.shuffled(data.seed);
+    }
     let test = read(&data.test_source, &data.test_target, &data.test_path)?;
     let test = match test {
         Some(test) => test,

@@ -1,25 +1,65 @@
 //! Vectors with labels: features of small images and the like.
 
-use bitnet_config::RunConfig;
-use bitnet_data::{EpochSampler, Vectors};
+use bitnet_config::{DataConfig, RunConfig};
+use bitnet_data::{EpochSampler, Vectors, majority};
 use bitnet_models::float::cross_entropy;
 use bitnet_models::{ConfigError, Network, Perceptron};
 use bitnet_results::Evaluation;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 
-use super::{argmax, from_data, given, labels, rows};
+use super::{ClassProbabilities, from_data, given, labels, rows};
 use crate::TrainError;
 use crate::checksum::Checksum;
-use crate::evaluate::{at_most, read};
+use crate::evaluate::at_most;
 use crate::task::{StepLoss, Task};
 
+/// The vectors to train, validate and test on, as `[data]` says, with their numbers as the files have them.
+///
+/// # Errors
+/// If a file cannot be read or is not what it should be.
+pub fn labelled_vectors(data: &DataConfig) -> Result<[Vectors; 3], TrainError> {
+    let label = Some(data.label_column.as_str()).filter(|name| !name.is_empty());
+    let read = |path, known: Option<&Vectors>| Vectors::read(given(path), label, known);
+    let mut train = read(&data.path, None)?.shuffled(data.seed);
+    let test = match &data.test_path {
+        Some(_) => read(&data.test_path, Some(&train))?,
+        None => train.split_off_last(data.test_examples)?,
+    };
+    let validation = match &data.validation_path {
+        Some(_) => read(&data.validation_path, Some(&train))?,
+        None => train.split_off_last(data.validation_examples)?,
+    };
+    test.check_labels(&train)?;
+    validation.check_labels(&train)?;
+    Ok([train, validation, test])
+}
+
+/// The probabilities of the classes of some vectors, whose numbers are divided by the largest magnitude already.
+pub(crate) fn vector_probabilities(
+    model: &Perceptron,
+    values: &[f32],
+    width: usize,
+    classes: usize,
+    batch_size: usize,
+    device: &Device,
+) -> Result<ClassProbabilities, TrainError> {
+    let order: Vec<usize> = (0..values.len() / width.max(1)).collect();
+    let mut probabilities = ClassProbabilities::new(order.len(), classes);
+    for examples in order.chunks(batch_size) {
+        let x = rows(values, width, examples, device);
+        probabilities.put(examples, model.forward(x))?;
+    }
+    Ok(probabilities)
+}
+
 /// Learns the class of a vector. Features are divided by the largest magnitude in the training split. The score is accuracy
-/// and macro-F1.
+/// and macro-F1, with the accuracy of the commonest class beside them.
 pub struct ClassifyVectors {
     config: RunConfig,
     train: Vectors,
     validation: Vectors,
     test: Vectors,
+    largest: f32,
     sampler: EpochSampler,
 }
 
@@ -30,25 +70,11 @@ impl ClassifyVectors {
     /// # Errors
     /// If a file cannot be read or is not what it should be.
     pub fn new(config: &mut RunConfig) -> Result<Self, TrainError> {
-        let data = &config.data;
-        let label = Some(data.label_column.as_str()).filter(|name| !name.is_empty());
-        let read = |path, known: Option<&Vectors>| Vectors::read(given(path), label, known);
-        let mut train = read(&data.path, None)?.shuffled(data.seed);
-        let mut test = match &data.test_path {
-            Some(_) => read(&data.test_path, Some(&train))?,
-            None => train.split_off_last(data.test_examples)?,
-        };
-        let mut validation = match &data.validation_path {
-            Some(_) => read(&data.validation_path, Some(&train))?,
-            None => train.split_off_last(data.validation_examples)?,
-        };
-        test.check_labels(&train)?;
-        validation.check_labels(&train)?;
+        let [mut train, mut validation, mut test] = labelled_vectors(&config.data)?;
         let largest = train.values.iter().fold(0f32, |top, v| top.max(v.abs()));
-        if largest > 0.0 {
-            for split in [&mut train, &mut validation, &mut test] {
-                split.values.iter_mut().for_each(|value| *value /= largest);
-            }
+        let largest = if largest > 0.0 { largest } else { 1.0 };
+        for split in [&mut train, &mut validation, &mut test] {
+            split.values.iter_mut().for_each(|value| *value /= largest);
         }
         let model = &mut config.model;
         from_data("model.input_size", &mut model.input_size, train.width)?;
@@ -64,19 +90,14 @@ impl ClassifyVectors {
             train,
             validation,
             test,
+            largest,
             sampler,
         })
     }
 
-    fn scores(
-        model: &Perceptron,
-        split: &Vectors,
-        examples: &[usize],
-        device: &Device,
-    ) -> (Tensor<2>, Vec<i32>) {
-        let x = rows(&split.values, split.width, examples, device);
-        let labels = examples.iter().map(|i| split.labels[*i] as i32).collect();
-        (model.forward(x), labels)
+    /// The largest magnitude in the training split, which all numbers are divided by.
+    pub fn largest(&self) -> f32 {
+        self.largest
     }
 
     fn evaluate_split(
@@ -86,23 +107,15 @@ impl ClassifyVectors {
         max_batches: usize,
         device: &Device,
     ) -> Result<Evaluation, TrainError> {
-        let order: Vec<usize> = (0..split.labels.len()).collect();
-        let (mut loss, mut predicted) = (0.0, Vec::new());
-        for examples in order
-            .chunks(self.config.train.batch_size)
-            .take(at_most(max_batches))
-        {
-            let (scores, truth) = Self::scores(model, split, examples, device);
-            loss += read(cross_entropy(scores.clone(), labels(&truth, device)).sum())?;
-            predicted.extend(argmax(scores)?);
-        }
-        let right = &split.labels[..predicted.len()];
-        Ok(super::classify::of_classes(
-            loss,
-            &predicted,
-            right,
-            split.label_names.len(),
-        ))
+        let batch = self.config.train.batch_size;
+        let first = at_most(max_batches).saturating_mul(batch);
+        let first = first.min(split.labels.len());
+        let values = &split.values[..first * split.width];
+        let classes = split.label_names.len();
+        let probabilities =
+            vector_probabilities(model, values, split.width, classes, batch, device)?;
+        let labels = split.labels.iter().copied().take(first).enumerate();
+        Ok(probabilities.evaluation(labels))
     }
 }
 
@@ -116,9 +129,12 @@ impl Task for ClassifyVectors {
 
     fn loss(&self, model: &Perceptron, step: u64, device: &Device) -> StepLoss {
         let examples = self.sampler.batch(step);
-        let (scores, truth) = Self::scores(model, &self.train, &examples, device);
+        let x = rows(&self.train.values, self.train.width, &examples, device);
+        let truth: Vec<i32> = (examples.iter())
+            .map(|i| self.train.labels[*i] as i32)
+            .collect();
         StepLoss {
-            mean: cross_entropy(scores, labels(&truth, device)).mean(),
+            mean: cross_entropy(model.forward(x), labels(&truth, device)).mean(),
             tokens: examples.len(),
         }
     }
@@ -133,16 +149,31 @@ impl Task for ClassifyVectors {
     }
 
     fn answer_one(&self, model: &Perceptron, device: &Device) -> Result<(), TrainError> {
-        let (scores, _) = Self::scores(model, &self.test, &[0], device);
-        argmax(scores).map(drop)
+        let (width, classes) = (self.test.width, self.test.label_names.len());
+        let first = &self.test.values[..width];
+        vector_probabilities(model, first, width, classes, 1, device).map(drop)
     }
 
     fn score(&self, model: &Perceptron, device: &Device) -> Result<Evaluation, TrainError> {
-        self.evaluate_split(model, &self.test, 0, device)
+        let most = majority(&self.train.labels, self.train.label_names.len());
+        let right = self.test.labels.iter().filter(|label| **label == most);
+        let share = right.count() as f64 / self.test.labels.len().max(1) as f64;
+        Ok(Evaluation {
+            majority_accuracy: Some(share),
+            ..self.evaluate_split(model, &self.test, 0, device)?
+        })
+    }
+
+    fn largest_feature(&self) -> Option<f32> {
+        Some(self.largest)
     }
 
     fn label_names(&self) -> &[String] {
         &self.train.label_names
+    }
+
+    fn training_size(&self) -> Option<usize> {
+        Some(self.train.labels.len())
     }
 
     fn data_checksum(&self) -> String {

@@ -102,7 +102,7 @@ impl Setup {
 
     pub fn create(&self, name: &str) -> RunDir {
         let path = self.folder.path().join(name);
-        RunDir::create(path, &self.config, Some(&self.corpus.tokenizer), &[]).unwrap()
+        RunDir::create(path, &self.config, Some(&self.corpus.tokenizer), &[], None).unwrap()
     }
 
     /// Trains in a folder until a signal comes during step `stop`, or to the end.

@@ -1,0 +1,39 @@
+//! Runs a model that was trained here in a program of one's own: the CPU engine alone, no Burn in its dependencies.
+//!
+//! ```sh
+//! bitnet compare                                                       # trains runs/quickstart/ternary
+//! bitnet convert runs/quickstart/ternary model.gguf --to gguf-q2_0     # 2 bits per weight, with the tokenizer
+//! cargo run --profile quick -p run-model -- model.gguf "One morning "
+//! ```
+
+use std::error::Error;
+
+use bitnet_engine::Options;
+use bitnet_generate::argmax;
+use bitnet_load::Checkpoint;
+use bitnet_text::TextModel;
+
+/// Tokens to write.
+const NEW: usize = 100;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [file, prompt] = &args[..] else {
+        return Err("usage: run-model MODEL PROMPT".into());
+    };
+    let model = Checkpoint::open(file)?;
+    let text = TextModel::from_model_file(model.file())?;
+    let mut engine = model.engine(Options::default())?;
+    let mut tokens = text.encode_prompt(prompt, false)?;
+    let mut session = engine.session(tokens.len() + NEW)?;
+    let mut next = argmax(engine.forward(&mut session, &tokens)?);
+    for _ in 0..NEW {
+        if text.eos.contains(&next) {
+            break;
+        }
+        tokens.push(next);
+        next = argmax(engine.forward(&mut session, &[next])?);
+    }
+    println!("{}", text.tokenizer.decode(&tokens));
+    Ok(())
+}
