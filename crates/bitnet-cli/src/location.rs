@@ -24,8 +24,8 @@ pub enum Location {
 }
 
 impl Location {
-    /// A folder with `config.toml` is a run, one with `config.json` is transformers', and a file is GGUF. A checkpoint's folder
-    /// is its run with the model of that step.
+    /// A folder with `config.toml` is a run, one with `config.json` is transformers', and a file is GGUF. A
+    /// checkpoint's folder is its run with the model of that step.
     ///
     /// # Errors
     /// If there is nothing, or it cannot be read or understood.

@@ -63,8 +63,8 @@ pub struct DataConfig {
     /// The file; a relative path starts at the current directory, not at the configuration file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// A file of the same form to validate on; absent takes `validation_examples` from the end of the training data, of a text
-    /// what `train_fraction` leaves.
+    /// A file of the same form to validate on; absent takes `validation_examples` from the end of the training data, of
+    /// a text what `train_fraction` leaves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_path: Option<PathBuf>,
     /// A file of the same form to test on; absent takes `test_examples` from the end of the data.

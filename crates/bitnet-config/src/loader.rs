@@ -43,8 +43,8 @@ impl Loader {
         }
     }
 
-    /// Adds the configuration in the folder of a run, which may hold keys that its task does not read: earlier versions wrote
-    /// all.
+    /// Adds the configuration in the folder of a run, which may hold keys that its task does not read: earlier versions
+    /// wrote all.
     ///
     /// # Errors
     /// As [`file`](Self::file).

@@ -1,4 +1,5 @@
-//! Every key of the schema with every task: it is read, or refused with the tasks that read it. And numbers that make no sense.
+//! Every key of the schema with every task: it is read, or refused with the tasks that read it. And numbers that make
+//! no sense.
 
 use bitnet_config::{Loader, RunConfig, Task};
 use toml::{Table, Value};

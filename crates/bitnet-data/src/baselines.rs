@@ -28,9 +28,9 @@ pub fn majority(labels: &[usize], classes: usize) -> usize {
 /// P(w | c) = (N_cw + 1) / (N_c + V)
 /// ```
 ///
-/// `n_w` is how often the word `w` stands in the text, `N_cw` how often in all training texts of class `c`, `N_c = Σ_w N_cw`,
-/// and `V` the number of different words in training; a word that training has not is left out. Words are the longest runs of
-/// letters and digits (Unicode), in lower case.
+/// `n_w` is how often the word `w` stands in the text, `N_cw` how often in all training texts of class `c`, `N_c = Σ_w
+/// N_cw`, and `V` the number of different words in training; a word that training has not is left out. Words are the
+/// longest runs of letters and digits (Unicode), in lower case.
 ///
 /// ```
 /// use bitnet_data::NaiveBayes;

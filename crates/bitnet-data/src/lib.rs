@@ -32,9 +32,10 @@
 //! # Ok::<(), bitnet_data::DataError>(())
 //! ```
 //!
-//! Other tasks have examples instead of one text: sentence [`Pairs`] and [`synthetic`] ones, a [`Table`] of labelled texts,
-//! labelled [`Vectors`], a [`Regression`]; a finished model reads [`Examples`] or [`VectorExamples`] one by one. [`EpochSampler`] says which of them a step sees, [`SequenceVocabulary`] and
-//! [`PairBatch`] make padded ids of them, and [`scores`] compares what a model wrote with what it should have written.
+//! Other tasks have examples instead of one text: sentence [`Pairs`] and [`synthetic`] ones, a [`Table`] of labelled
+//! texts, labelled [`Vectors`], a [`Regression`]; a finished model reads [`Examples`] or [`VectorExamples`] one by one.
+//! [`EpochSampler`] says which of them a step sees, [`SequenceVocabulary`] and [`PairBatch`] make padded ids of them,
+//! and [`scores`] compares what a model wrote with what it should have written.
 //!
 //! No framework appears in this crate: a batch is two vectors of integers.
 

@@ -447,31 +447,16 @@ impl ModelConfig {
                 expected: "at least 0 and below 1",
             });
         }
-        for (field, value, most, expected) in [
-            (
-                "rope_theta",
-                self.rope_theta,
-                1e12,
-                "above 0 and at most 1e12",
-            ),
-            (
-                "rms_norm_eps",
-                self.rms_norm_eps,
-                1.0,
-                "above 0 and at most 1",
-            ),
-            (
-                "initializer_range",
-                self.initializer_range,
-                10.0,
-                "above 0 and at most 10",
-            ),
+        for (field, value, most) in [
+            ("rope_theta", self.rope_theta, 1e12),
+            ("rms_norm_eps", self.rms_norm_eps, 10.0),
+            ("initializer_range", self.initializer_range, 10.0),
         ] {
             if !(value > 0.0 && value <= most) {
                 return Err(ConfigError::Range {
                     field,
                     value: value.to_string(),
-                    expected,
+                    expected: "above 0, and at most 10 (model.rope_theta: 1e12)",
                 });
             }
         }

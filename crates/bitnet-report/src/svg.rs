@@ -187,8 +187,8 @@ impl Canvas {
         Self { body }
     }
 
-    /// A text that stays in the picture: where it would leave it, it is set smaller, and then shortened, with the whole of it
-    /// as a tooltip.
+    /// A text that stays in the picture: where it would leave it, it is set smaller, and then shortened, with the whole
+    /// of it as a tooltip.
     fn text(&mut self, x: f64, y: f64, style: &Type, text: &str) {
         let room = match style.anchor {
             "end" => x,

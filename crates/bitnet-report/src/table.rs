@@ -74,8 +74,8 @@ impl Table {
         self.to_text_within(usize::MAX)
     }
 
-    /// [`to_text`](Self::to_text) in lines of at most `width` characters, as far as its words are that short: the first column
-    /// is folded, and where the others leave it no room, every row becomes a list of its cells.
+    /// [`to_text`](Self::to_text) in lines of at most `width` characters, as far as its words are that short: the first
+    /// column is folded, and where the others leave it no room, every row becomes a list of its cells.
     ///
     /// ```
     /// use bitnet_report::table::{Cell, Section, Table};

@@ -27,8 +27,9 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes the folder of a new run and writes its configuration, its tokenizer, the names of its classes (`labels.json`)
-    /// and the largest magnitude of its features (`features.json`), where it has them. A run that was stopped before its first checkpoint makes way.
+    /// Makes the folder of a new run and writes its configuration, its tokenizer, the names of its classes
+    /// (`labels.json`) and the largest magnitude of its features (`features.json`), where it has them. A run that was
+    /// stopped before its first checkpoint makes way.
     ///
     /// # Errors
     /// If the folder holds a run already, is in use, or cannot be written.

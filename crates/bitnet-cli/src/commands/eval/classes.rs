@@ -128,8 +128,8 @@ pub fn score(
     Ok(outcome(&evaluation))
 }
 
-/// The labelled examples of the file or of the run's test split, and what is learned from the training split, if that is still
-/// there.
+/// The labelled examples of the file or of the run's test split, and what is learned from the training split, if that
+/// is still there.
 fn examples(
     args: &EvalArgs,
     model: &Classifier,
