@@ -493,3 +493,49 @@ fn a_seed_is_the_same_text_and_end_tokens_are_not_told() {
     );
     assert_eq!(told.usage.completion, at);
 }
+
+/// A draft model that is the model itself is right whenever the model is greedy.
+#[test]
+fn drafts_make_several_tokens_in_a_pass_and_change_none() {
+    let prompt = Dice(8).tokens(30);
+    let hot = Sampling {
+        temperature: 1.0,
+        seed: 5,
+        ..Sampling::default()
+    };
+    for sampling in [Sampling::default(), hot] {
+        let options = BatchOptions {
+            draft_tokens: 4,
+            prompt_piece: 8,
+            ..BatchOptions::default()
+        };
+        let mut batch = Batch::with_draft(engine(2), engine(1), options).unwrap();
+        let request = Request {
+            sampling,
+            ..Request::new(prompt.clone(), 120)
+        };
+        let id = batch.submit(request).unwrap();
+        let told = finish(&mut batch).remove(&id).unwrap();
+        let alone = solo(&mut engine(1), &prompt, (120, sampling, &[], CONTEXT));
+        assert_eq!((&told.tokens, told.finish), (&alone.0, Some(alone.1)));
+        let counters = batch.counters();
+        assert_eq!(counters.accepted_drafts, told.usage.accepted_drafts as u64);
+        if sampling.temperature == 0.0 {
+            assert!(counters.accepted_drafts > 0, "{counters:?}");
+        }
+        // Each pass makes a token, and one more for each guess that is right.
+        let reading = 30usize.div_ceil(16) as u64;
+        assert_eq!(
+            counters.passes + counters.accepted_drafts,
+            120 + reading - 1
+        );
+    }
+    let mut other = shape();
+    other.vocab_size = 60;
+    let other = common::engine_of(other, 1, 1);
+    let error = Batch::with_draft(engine(1), other, plain()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the draft model has a vocabulary of 60 tokens, the model 61"
+    );
+}

@@ -6,7 +6,7 @@ mod common;
 use std::{collections::BTreeMap, sync::Arc};
 
 use bitnet_generate::{Batch, BatchOptions, Finish, Request, RequestId, Sampling};
-use common::{CONTEXT, Dice, Tales, engine, solo, step};
+use common::{CONTEXT, Dice, Tales, engine, engine_of, shape, solo, step};
 
 struct Asked {
     prompt: Vec<u32>,
@@ -71,7 +71,15 @@ fn workload(seed: u64) -> bitnet_generate::Counters {
         draft_tokens: dice.below(7),
         draft_texts: 1 + dice.below(4),
     };
-    let mut batch = Batch::new(engine(threads), options).unwrap();
+    // Without a draft model, with one that is always right, and with one that hardly ever is.
+    let mut small = shape();
+    (small.num_hidden_layers, small.max_position_embeddings) = (1, 150);
+    let mut batch = match dice.below(3) {
+        0 => Batch::new(engine(threads), options),
+        1 => Batch::with_draft(engine(threads), engine(1), options),
+        _ => Batch::with_draft(engine(threads), engine_of(small, 1, 4), options),
+    }
+    .unwrap();
     let context = batch.context();
     assert!(context <= CONTEXT);
     let mut texts = vec![dice.tokens(40), dice.tokens(90)];

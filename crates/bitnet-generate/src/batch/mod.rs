@@ -47,8 +47,8 @@ pub struct BatchOptions {
     /// Twice as many where nobody waits.
     pub prompt_piece: usize,
     /// Tokens guessed ahead for a text in one step, at most; 0 never guesses. A guess is what followed when the text's last
-    /// tokens occurred in it before. It is checked in the same pass that makes the next token, so it costs little and
-    /// changes nothing but the time; where it does not pay, it stops.
+    /// tokens occurred in it before, or what a draft model writes ([`Batch::with_draft`]). It is checked in the same pass
+    /// that makes the next token, so it costs little and changes nothing but the time; where it does not pay, it stops.
     pub draft_tokens: usize,
     /// Guesses are made while at most so many texts run: with more the processor has enough to do.
     pub draft_texts: usize,
@@ -81,6 +81,14 @@ pub enum BatchError {
         tokens: usize,
         /// Bytes that it takes.
         needed: usize,
+    },
+    /// A draft model must write the model's tokens.
+    #[error("the draft model has a vocabulary of {of_draft} tokens, the model {tokens}")]
+    Draft {
+        /// Of the model.
+        tokens: usize,
+        /// Of the draft model.
+        of_draft: usize,
     },
 }
 
@@ -170,6 +178,8 @@ pub struct Counters {
 /// ```
 pub struct Batch {
     engine: Engine,
+    /// A model that guesses what this one writes.
+    draft: Option<Engine>,
     options: BatchOptions,
     /// Most tokens of a text.
     context: usize,
@@ -205,6 +215,7 @@ impl Batch {
         let context = room::context(&engine, options.kv_bytes)?;
         Ok(Batch {
             engine,
+            draft: None,
             options,
             context,
             queue: VecDeque::new(),
@@ -216,6 +227,26 @@ impl Batch {
             next_id: 0,
             clock: 0,
         })
+    }
+
+    /// As [`Batch::new`], with a smaller model that writes ahead what this one then checks. What it has read of texts counts
+    /// as keys and values, and goes first when their room is needed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Batch::new`], and if the models do not have the same number of tokens.
+    pub fn with_draft(
+        engine: Engine,
+        draft: Engine,
+        options: BatchOptions,
+    ) -> Result<Batch, BatchError> {
+        let [tokens, of_draft] = [&engine, &draft].map(|engine| engine.shape().vocab_size);
+        if tokens != of_draft {
+            return Err(BatchError::Draft { tokens, of_draft });
+        }
+        let mut batch = Batch::new(engine, options)?;
+        batch.draft = Some(draft);
+        Ok(batch)
     }
 
     /// Takes a request; it is read in its turn.

@@ -57,7 +57,17 @@ impl Batch {
     /// Bytes of texts that run.
     pub(super) fn bytes_running(&self) -> usize {
         let sessions = self.running.iter().filter_map(|text| text.session.as_ref());
-        sessions.map(|session| self.bytes(session.capacity())).sum()
+        let read: usize = sessions.map(|session| self.bytes(session.capacity())).sum();
+        let drafts = self.running.iter().filter_map(|text| text.draft.as_ref());
+        let drafts: usize = drafts
+            .map(|session| self.draft_bytes(session.capacity()))
+            .sum();
+        read + drafts
+    }
+
+    fn draft_bytes(&self, tokens: usize) -> usize {
+        let draft = self.draft.as_ref();
+        draft.map_or(0, |draft| draft.cache_bytes(tokens))
     }
 
     /// Bytes of texts that are kept.
@@ -106,12 +116,46 @@ impl Batch {
         let generous = (has + has / 4).next_multiple_of(BLOCK).clamp(tokens, most);
         let wanted = self.bytes(generous) - held;
         let fits = self.kv_bytes_used() + wanted <= self.options.kv_bytes;
-        if !fits && !self.free(needed) {
+        if !fits && !self.free(needed) && !(self.drop_drafts() && self.free(needed)) {
             return false;
         }
         let session = self.running[index].session.as_mut();
         let capacity = if fits { generous } else { tokens };
         session.is_some_and(|session| session.reserve(capacity).is_ok())
+    }
+
+    /// Gives the draft of a text that runs room for `tokens`, if there is some that nobody uses.
+    pub(super) fn grow_draft(&mut self, index: usize, tokens: usize) -> bool {
+        let Some(draft) = &self.draft else {
+            return false;
+        };
+        let positions = draft.shape().max_position_embeddings;
+        let session = self.running[index].draft.as_ref();
+        let has = session.map_or(0, Session::capacity);
+        if tokens <= has {
+            return true;
+        }
+        // By a quarter at least, as in `grow`.
+        let capacity = (has + has / 4).next_multiple_of(BLOCK).max(tokens);
+        let capacity = capacity.min(positions);
+        let more = self.draft_bytes(capacity) - self.draft_bytes(has);
+        if tokens > positions || self.kv_bytes_used() + more > self.options.kv_bytes {
+            return false;
+        }
+        let text = &mut self.running[index];
+        match &mut text.draft {
+            Some(session) => session.reserve(capacity).is_ok(),
+            None => {
+                text.draft = draft.session(capacity).ok();
+                text.draft.is_some()
+            }
+        }
+    }
+
+    /// Gives up what the draft model has read. Returns whether that was anything.
+    fn drop_drafts(&mut self) -> bool {
+        let drafts = self.running.iter_mut().map(|text| text.draft.take());
+        drafts.filter(Option::is_some).count() > 0
     }
 
     /// Puts the youngest text that runs back to the queue.
@@ -120,7 +164,7 @@ impl Batch {
             return;
         };
         text.read_before = text.read_before.max(text.read());
-        text.session = None;
+        (text.session, text.draft) = (None, None);
         self.counters.preempted += 1;
         let at = self.queue.partition_point(|other| other.id < text.id);
         self.queue.insert(at, text);

@@ -6,7 +6,6 @@ use bitnet_engine::{Part, Session, Wanted};
 
 use super::{
     Batch,
-    draft::lookup,
     text::{End, Text},
 };
 use crate::{Event, Finish, RequestId};
@@ -27,19 +26,12 @@ impl Batch {
     /// What the texts read in this step: those that run, and those that can start. Each has room for its share.
     pub(super) fn plan(&mut self, tell: &mut dyn FnMut(RequestId, Event)) -> Vec<Share> {
         let mut shares = Vec::new();
-        let written = self.running.iter().filter(|text| text.is_written()).count();
-        let guesses = self.options.draft_tokens > 0
-            && (1..=self.options.draft_texts).contains(&written)
-            && self.running.len() == written;
+        let mut guesses = self.guesses().into_iter();
         // The oldest first: the youngest makes room.
         let mut index = 0;
         while index < self.running.len() {
+            let guess = guesses.next().unwrap_or_default();
             if self.running[index].is_written() {
-                let guess = if guesses {
-                    self.guess(index, written)
-                } else {
-                    Vec::new()
-                };
                 let Some(share) = self.share(index, 1, guess) else {
                     break;
                 };
@@ -112,20 +104,6 @@ impl Batch {
         })
     }
 
-    /// Tokens that may follow a text.
-    fn guess(&mut self, index: usize, written: usize) -> Vec<u32> {
-        let text = &mut self.running[index];
-        // The last token is written after the last guess is read.
-        let room = (self.context - text.tokens.len()).min(text.left().saturating_sub(1));
-        let most = self.options.draft_tokens.min(room);
-        let found = lookup(&text.tokens, most).to_vec();
-        if found.is_empty() {
-            return found;
-        }
-        let count = self.payoff.best(&mut text.record, written, found.len());
-        found[..count].to_vec()
-    }
-
     /// Reads the shares in one pass, and tells.
     pub(super) fn read(&mut self, shares: Vec<Share>, tell: &mut dyn FnMut(RequestId, Event)) {
         let Batch {
@@ -184,7 +162,10 @@ impl Batch {
             }
             only_written &= share.before >= text.prompt;
             let right = valid - (share.tokens.len() - share.guessed);
-            text.record.note(share.guessed, right);
+            text.records.note(share.guessed, right);
+            if let Some(draft) = &mut text.draft {
+                draft.truncate(share.before + valid);
+            }
             text.usage.accepted_drafts += right;
             counters.draft_tokens += share.guessed as u64;
             counters.accepted_drafts += right as u64;

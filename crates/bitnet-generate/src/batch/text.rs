@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bitnet_engine::Session;
 
-use super::draft::Record;
+use super::draft::Records;
 use crate::{
     Constraint, Event, Finish, Request, RequestId, Sampler, SamplingError, Token, TokenLogprobs,
     Usage,
@@ -20,8 +20,10 @@ pub(super) struct Text {
     /// Keys and values of what was read, while it runs.
     pub session: Option<Session>,
     pub usage: Usage,
+    /// What the draft model has read of it.
+    pub draft: Option<Session>,
     /// How well guesses did.
-    pub record: Record,
+    pub records: Records,
     /// Why it ended, from then on.
     pub end: Option<End>,
     /// What came of the last pass, to be told.
@@ -31,7 +33,8 @@ pub(super) struct Text {
     max_tokens: usize,
     sampler: Sampler,
     end_tokens: Arc<[u32]>,
-    vocabulary: usize,
+    /// Ids below this may be chosen.
+    pub vocabulary: usize,
     logprobs: Option<usize>,
     prompt_logprobs: Option<Vec<TokenLogprobs>>,
     constraint: Option<Box<dyn Constraint>>,
@@ -68,7 +71,8 @@ impl Text {
             },
             tokens: prompt,
             session: None,
-            record: Record::default(),
+            draft: None,
+            records: Records::default(),
             end: None,
             events: Vec::new(),
             read_before: 0,

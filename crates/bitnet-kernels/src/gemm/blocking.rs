@@ -138,6 +138,9 @@ pub(crate) fn add_up(
 /// Groups of one call of a GEMV: enough to hide the call, while their sums stay in registers and the nearest cache.
 const GEMV_GROUPS: usize = 8;
 
+/// Rows of `x` that meet groups in the order of memory, at most: their sums of so many groups stay in the nearest cache.
+const FEW_ROWS: usize = 48;
+
 /// Bytes of `x` that a block of a GEMM covers: half of a level-two cache of 512 KiB, the smallest of the last years.
 const BLOCK_BYTES: usize = 256 << 10;
 
@@ -214,7 +217,9 @@ pub(crate) fn product(
             unsafe { (many.product)(w, x, out) }
         }
         _ if x.len() == 1 => gemv(loops, w, x.row(0), out),
-        _ if x.len() <= loops.isa().panels.rows_at_a_time && whole => few_rows(loops, w, x, out),
+        _ if x.len() <= FEW_ROWS && x.len() * x.row_bytes() <= BLOCK_BYTES && whole => {
+            few_rows(loops, w, x, out)
+        }
         _ => gemm(loops, w, x, out),
     }
 }
@@ -270,14 +275,19 @@ fn signed(loops: Loops, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
     SCRATCH.set(scratch);
 }
 
-/// As many rows as a kernel takes at a time: groups pass once, in the order of memory, as with one row.
+/// A few rows: groups pass once, in the order of memory, as with one row.
 fn few_rows(loops: Loops, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
     let (per_group, words, rows) = (w.layout.lines(w.cols), w.layout.words(w.cols), x.len());
     let few = loops.isa().few_rows;
-    let few = few.filter(|few| w.layout == Layout::BaseThree && rows <= few.max_rows);
+    let few = few.filter(|_| w.layout == Layout::BaseThree);
+    let at_a_time = few.map_or(loops.isa().panels.rows_at_a_time, |few| few.max_rows);
+    let parts = rows.div_ceil(at_a_time);
+    let part = |index: usize| index * rows / parts..(index + 1) * rows / parts;
     let mut scratch = SCRATCH.take();
     scratch.x.clear();
-    interleave(x, 0..rows, &mut scratch.x);
+    for span in (0..parts).map(part) {
+        interleave(x, span, &mut scratch.x);
+    }
     scratch.sums.resize(GEMV_GROUPS * rows, Lanes::ZERO);
     if w.layout == Layout::BaseThree {
         scratch.words.resize(2 * words, Line::ZERO_WEIGHTS);
@@ -289,20 +299,23 @@ fn few_rows(loops: Loops, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
             // The last group of an odd number is multiplied twice and written once.
             let pair = [first + group, (first + group + 1).min(w.count - 1)];
             let stored = pair.map(|group| &w.lines[group * per_group..][..per_group]);
-            match few {
-                // SAFETY: it is that of a detected instruction set, and needs no more.
-                Some(few) => unsafe { (few.base_three)(stored, rows, &scratch.x, &mut sums) },
-                None => {
-                    let pair = match w.layout {
-                        Layout::TwoBit => stored,
-                        Layout::BaseThree => decode_pair(loops, stored, &mut scratch.words),
-                    };
-                    loops.gemm(pair, rows, &scratch.x, &mut sums);
+            let pair = match w.layout {
+                Layout::BaseThree if few.is_none() => {
+                    decode_pair(loops, stored, &mut scratch.words)
                 }
-            }
-            for (row, sums) in sums[..rows].iter().enumerate() {
-                let to = &mut scratch.sums[row * count + group..][..2.min(count - group)];
-                to.copy_from_slice(&sums[..to.len()]);
+                Layout::TwoBit | Layout::BaseThree => stored,
+            };
+            for span in (0..parts).map(part) {
+                let x = &scratch.x[span.start * words..span.end * words];
+                match few {
+                    // SAFETY: it is that of a detected instruction set, and needs no more.
+                    Some(few) => unsafe { (few.base_three)(pair, span.len(), x, &mut sums) },
+                    None => loops.gemm(pair, span.len(), x, &mut sums),
+                }
+                for (row, sums) in span.zip(&sums) {
+                    let to = &mut scratch.sums[row * count + group..][..2.min(count - group)];
+                    to.copy_from_slice(&sums[..to.len()]);
+                }
             }
         }
         let width = GROUP_ROWS * count;
