@@ -116,7 +116,8 @@ impl Batch {
         let generous = (has + has / 4).next_multiple_of(BLOCK).clamp(tokens, most);
         let wanted = self.bytes(generous) - held;
         let fits = self.kv_bytes_used() + wanted <= self.options.kv_bytes;
-        if !fits && !self.free(needed) && !(self.drop_drafts() && self.free(needed)) {
+        let can = fits || self.free(needed) || self.drop_drafts() && self.free(needed);
+        if !can {
             return false;
         }
         let session = self.running[index].session.as_mut();

@@ -133,10 +133,12 @@ loops! {
 pub(crate) struct FewRows {
     /// Rows of `x` at most.
     pub(crate) max_rows: usize,
-    /// `sums[r][g] = Σ stored · x` of two groups as they are stored with up to `max_rows` rows, sixteen codes of each in
-    /// turn. What it needs of the processor is the descriptor's.
-    pub(crate) base_three: unsafe fn([&[Line]; 2], usize, &[Sixteen], &mut [[Lanes; 2]]),
+    /// `base_three(groups, rows, x, sums)`: `sums[r][g] = Σ stored · x` of two groups as they are stored with up to
+    /// `max_rows` rows, sixteen codes of each in turn. What it needs of the processor is the descriptor's.
+    pub(crate) base_three: PairByRows,
 }
+
+type PairByRows = unsafe fn([&[Line]; 2], usize, &[Sixteen], &mut [[Lanes; 2]]);
 
 /// A product of many rows that arranges weights and activations in its own way: [`Isa::many_rows`], [`Isa::lookup`].
 ///
