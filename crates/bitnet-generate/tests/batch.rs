@@ -8,8 +8,7 @@ use bitnet_engine::{
     Engine, Granularity, LayerWeights, Options, RandomWeights, Source, SourceError, Table,
 };
 use bitnet_generate::{
-    Batch, BatchError, BatchOptions, Constraint, Event, Finish, Request, Sampling, SubmitError,
-    TokenLogprobs,
+    Batch, BatchError, BatchOptions, Event, Finish, Request, Sampling, SubmitError,
 };
 use common::{CONTEXT, Dice, Tales, engine, finish, shape, solo, step};
 
