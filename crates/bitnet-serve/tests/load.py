@@ -76,7 +76,8 @@ async def slow(args, number):
     while True:
         try:
             reader, writer = await connect(args)
-            writer.write(request(completion(number, args.tokens)))
+            page = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            writer.write(page if number % 2 else request(completion(number, 2)))
             while await reader.read(1):
                 await asyncio.sleep(1)
             writer.close()
@@ -87,10 +88,10 @@ async def slow(args, number):
 
 async def leaver(args, number):
     while True:
-        await asyncio.sleep(random.uniform(0, 60))
+        await asyncio.sleep(random.uniform(0, 600))
         try:
             reader, writer = await connect(args)
-            writer.write(request(completion(number, 4 * args.tokens)))
+            writer.write(request(completion(number, 256)))
             await reader.read(600)
             writer.transport.abort()
         except OSError:
