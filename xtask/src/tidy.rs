@@ -44,6 +44,9 @@ const MAX_LINES: usize = 500;
 const MAX_COLUMNS: usize = 125;
 const MAX_BYTES: u64 = 1_500_000;
 
+/// The table of contents of the book; its links are checked like all others.
+const SUMMARY: &str = "docs/SUMMARY.md";
+
 /// A broken rule: the line, counted from 1, and what is wrong there.
 type Finding = (usize, String);
 
@@ -57,6 +60,9 @@ pub fn check(root: &Path) -> Result<usize, Box<dyn Error>> {
             problems.push(format!("{path}:{line}: {message}"));
         }
     }
+    let summary = fs::read_to_string(root.join(SUMMARY))?;
+    let pages = paths.iter().filter_map(|path| path.strip_prefix("docs/"));
+    problems.extend(unlisted(&summary, pages));
     match problems.is_empty() {
         true => Ok(paths.len()),
         false => Err(problems.join("\n").into()),
@@ -73,6 +79,16 @@ fn list(root: &Path) -> Result<Vec<String>, Box<dyn Error>> {
     // A deleted file is listed until the deletion is committed.
     let names = names.split('\0').filter(|name| root.join(name).is_file());
     Ok(names.map(String::from).collect())
+}
+
+/// The pages of the book that its table of contents leaves out.
+fn unlisted<'a>(summary: &str, pages: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let listed: Vec<String> = links(summary).into_iter().map(|(_, page)| page).collect();
+    let pages = pages.filter(|page| page.ends_with(".md") && *page != "SUMMARY.md");
+    let missing = pages.filter(|page| !listed.iter().any(|one| one == page));
+    missing
+        .map(|page| format!("{SUMMARY}:1: does not list {page}"))
+        .collect()
 }
 
 fn check_file(root: &Path, path: &str) -> io::Result<Vec<Finding>> {
@@ -252,6 +268,13 @@ mod tests {
         }
         let long = |length| check_source(&"\n".repeat(length)).len();
         assert_eq!((long(MAX_LINES), long(MAX_LINES + 1)), (0, 1));
+    }
+
+    #[test]
+    fn pages_that_the_book_leaves_out_are_found() {
+        let pages = ["a.md", "b.md", "SUMMARY.md", "c.png"];
+        let found = unlisted("- [A](a.md)\n", pages.into_iter());
+        assert_eq!(found, ["docs/SUMMARY.md:1: does not list b.md"]);
     }
 
     #[test]

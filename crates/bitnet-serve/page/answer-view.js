@@ -40,7 +40,7 @@ function ending({ finish, text, stats: { prompt, completion } }, model) {
   if (finish === "stopped") return text ? "Stopped." : "Stopped before the first word.";
   if (finish === "length") {
     const full = model?.about.context && prompt + completion >= model.about.context;
-    return full ? "The context is full." : "As long as was allowed.";
+    return full ? "The context is full." : "The limit was reached.";
   }
   return finish === "stop" && !text ? "The model answered with nothing." : "";
 }

@@ -29,6 +29,7 @@ class App {
   #saved = 0;
   #saving = null;
   #frame = 0;
+  #seed = 0;
   /** A pad that was asked for stays one, whatever the model. */
   #padChosen = false;
 
@@ -254,9 +255,11 @@ class App {
     });
   }
 
-  /** Settings as they are sent: twins draw with one seed. */
+  /** Settings as they are sent: twins part by what they know and not by chance, so they are greedy or draw with one seed. */
   get settings() {
-    return { ...this.conversation.settings, ...(this.seed === null ? {} : { seed: this.seed }) };
+    const { settings, models } = this.conversation;
+    if (models.length < 2) return settings;
+    return { temperature: 0, seed: this.#seed, ...settings };
   }
 
   /** Where two answers part is only told by their tokens. */
@@ -269,8 +272,7 @@ class App {
     const controller = new AbortController();
     this.#controller = controller;
     const { conversation } = this;
-    const drawn = answers.length === 2 && conversation.settings.seed === undefined;
-    this.seed = drawn ? Math.floor(Math.random() * 2 ** 31) : null;
+    this.#seed = Math.floor(Math.random() * 2 ** 31);
     for (const answer of answers) answer.finish = null;
     this.buttons();
     this.view.render();

@@ -56,10 +56,11 @@ export class Drawer {
   }
 
   sampling() {
-    const { settings } = this.app.conversation;
+    const { settings, models } = this.app.conversation;
+    const twin = models.length === 2;
     const rows = NUMBERS.map(([name, label, note, range]) => {
       const id = `set-${name}`;
-      const field = h("input", { id, type: "number", inputmode: "decimal", placeholder: "default", "aria-describedby": `${id}-note`, ...range });
+      const field = h("input", { id, type: "number", inputmode: "decimal", placeholder: twin && name === "temperature" ? "0" : "default", "aria-describedby": `${id}-note`, ...range });
       if (settings[name] !== undefined) field.value = settings[name];
       const hint = h("p", { class: "note", id: `${id}-note` }, note);
       field.addEventListener("input", () => {

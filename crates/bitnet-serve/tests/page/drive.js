@@ -56,7 +56,7 @@ async function check(name, work, options = {}) {
   } catch (error) {
     failed++;
     console.log(`FAILED  ${name}\n${error.stack}\n${problems.join("\n")}`);
-    if (values.shots) await page.screenshot({ path: `${values.shots}/failed-${name.replace(/\W+/g, "-")}.png` });
+    await shot(page, `failed-${name.replace(/\W+/g, "-")}`).catch(() => {});
   }
   await context.close();
 }
@@ -301,6 +301,7 @@ await check("twins of a chat, both forms of probabilities", async (page) => {
   assert.match(await page.locator(".verdict").innerText(), /They part: float wrote ␣?garden.*, ternary wrote ␣?house/);
   assert.equal(await page.locator(".parts").count(), 2);
   await accessible(page, "twins");
+  assert.match(await answers(page).last().innerText(), /at 0\./, "twins are greedy");
   // Each is told its own words.
   await ask(page, "And then?");
   assert.match(await answers(page).nth(2).innerText(), /garden/);
@@ -308,7 +309,7 @@ await check("twins of a chat, both forms of probabilities", async (page) => {
 }, {
   before: pretend((body) => {
     const said = body.messages.find(({ role }) => role === "assistant")?.content;
-    return stream([said ? `You heard: ${said}` : `He had a ${body.model === "float" ? "garden" : "house"} there.`]);
+    return stream([said ? `You heard: ${said}` : `He had a ${body.model === "float" ? "garden" : "house"} at ${body.temperature}.`]);
   }),
 });
 
