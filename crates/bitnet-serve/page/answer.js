@@ -14,6 +14,8 @@ const SENT = [
   "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty", "seed", "max_tokens",
 ];
 const ALTERNATIVES = 5;
+/** Milliseconds below which no speed is told: what waited for the reader arrives at once. */
+const SHORTEST = 50;
 /** Tokens of a continuation where nothing else is set: a model that was trained on plain text knows no end. */
 export const PAD_TOKENS = 200;
 
@@ -44,6 +46,11 @@ export function completionBody(model, prompt, settings, probabilities) {
   return body;
 }
 
+/** Tokens a second after the first; none where they came so close together that the time says nothing. */
+function speed(tokens, milliseconds) {
+  return tokens > 1 && milliseconds >= SHORTEST ? (1000 * (tokens - 1)) / milliseconds : null;
+}
+
 /** Streams a request into `answer`, after what it has already, and calls `onChange` as it grows. Never throws. */
 export async function receive(path, body, answer, { signal, onChange }) {
   const began = performance.now();
@@ -69,7 +76,7 @@ export async function receive(path, body, answer, { signal, onChange }) {
       cached: usage?.prompt_tokens_details?.cached_tokens ?? null,
       completion: before + fresh,
       fresh,
-      rate: timings?.predicted_per_second ?? (fresh > 1 && spent > 0 ? (1000 * (fresh - 1)) / spent : null),
+      rate: timings?.predicted_per_second ?? speed(fresh, spent),
     };
   };
 
@@ -113,7 +120,7 @@ export async function receive(path, body, answer, { signal, onChange }) {
   if (spent !== undefined) {
     answer.stats.time = spent;
     const writing = spent - answer.stats.first;
-    if (!timings && answer.stats.fresh > 1 && writing > 0) answer.stats.rate = (1000 * (answer.stats.fresh - 1)) / writing;
+    if (!timings) answer.stats.rate = speed(answer.stats.fresh, writing);
   }
   onChange();
 }
