@@ -15,9 +15,11 @@ const BUILDS: [(&str, &str); 2] = [
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Writes `target/web` and says how large it is.
+/// Writes `target/page` and says how large it is.
 pub fn build(root: &Path) -> Result<String, Box<dyn Error>> {
-    let (target, out) = (root.join("target"), root.join("target/web"));
+    let target = root.join("target");
+    // `target/web` is what Cargo builds in: the profile is called so.
+    let out = target.join("page");
     let bind = wasm_bindgen(root, &target)?;
     if out.exists() {
         fs::remove_dir_all(&out)?;

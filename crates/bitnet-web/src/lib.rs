@@ -9,7 +9,7 @@
 //! | `writer` | a model and the text that it writes |
 //! | `bindings` | the same for JavaScript |
 //!
-//! `cargo xtask web` builds the page (README.md beside this crate).
+//! `cargo xtask web` builds the page (docs/browser.md).
 
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 mod bindings;
