@@ -138,6 +138,7 @@ fn train(kind: &str) -> Result<(f64, RunConfig), Box<dyn Error>> {
         Some(&corpus.tokenizer),
         &[],
         None,
+        None,
     )?;
     let (device, interrupt) = (Backend::Flex.device(0)?, AtomicBool::new(false));
     let training = Training {

@@ -3,7 +3,7 @@
 use std::{error::Error, fs, io, path::Path, process::Command};
 
 /// The internal crates that each library may depend on. Binaries may depend on any.
-const ARROWS: [(&str, &str); 16] = [
+const ARROWS: [(&str, &str); 17] = [
     ("bitnet-kernels", ""),
     ("bitnet-engine", "bitnet-kernels"),
     ("bitnet-formats", "bitnet-kernels"),
@@ -15,6 +15,7 @@ const ARROWS: [(&str, &str); 16] = [
     ),
     ("bitnet-config", "bitnet-models"),
     ("bitnet-data", ""),
+    ("bitnet-hub", ""),
     ("bitnet-text", "bitnet-data bitnet-formats"),
     ("bitnet-generate", "bitnet-engine"),
     (
@@ -29,7 +30,7 @@ const ARROWS: [(&str, &str); 16] = [
     ("bitnet-report", "bitnet-results"),
     (
         "bitnet-train",
-        "bitnet-config bitnet-data bitnet-models bitnet-results",
+        "bitnet-config bitnet-data bitnet-formats bitnet-hub bitnet-load bitnet-models bitnet-results bitnet-text",
     ),
     (
         "bitnet-experiment",

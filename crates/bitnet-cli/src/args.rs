@@ -1,7 +1,9 @@
 //! Every flag, once.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
+use bitnet_formats::{Target, UnknownTarget};
 use bitnet_kernels::Strategy;
 use bitnet_train::Backend;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -62,7 +64,8 @@ pub enum Command {
     Embed(EmbedArgs),
     /// What a model's files hold: each convention with its evidence, the codes of each tensor, what is odd
     Inspect(InspectArgs),
-    /// Write a model, a run too, as another format: hf, hf-packed, gguf-i2_s, gguf-tq1_0, gguf-tq2_0, gguf-q2_0 or gguf-f16
+    /// Write a model, a run too, as another format: hf, hf-packed, gguf-i2_s, gguf-tq1_0, gguf-tq2_0, gguf-q2_0 or gguf-f16,
+    /// or files of others as a run
     Convert(ConvertArgs),
     /// What this machine offers: backends, adapters, CPU features, the kernel chosen and why
     Doctor(DoctorArgs),
@@ -229,7 +232,7 @@ pub enum Linear {
 
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// Run directory, .gguf file or folder of transformers
+    /// Run directory, .gguf file, folder of transformers, or hf://org/name[@revision]
     #[arg(conflicts_with = "arch")]
     pub model: Option<PathBuf>,
     /// Config file of a model's shape, which gets random weights
@@ -298,7 +301,7 @@ pub struct BenchArgs {
 
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// A .gguf file, or a folder with config.json and safetensors
+    /// Run directory, .gguf file, folder of transformers, or hf://org/name[@revision]
     pub model: PathBuf,
     #[command(flatten)]
     pub output: OutputArgs,
@@ -306,18 +309,41 @@ pub struct InspectArgs {
 
 #[derive(Debug, Args)]
 pub struct ConvertArgs {
-    /// Run directory, .gguf file, or folder with config.json and safetensors
+    /// Run directory, .gguf file, folder of transformers, or hf://org/name[@revision]
     pub model: PathBuf,
     /// The new file or folder, which must not exist
     pub path: PathBuf,
-    /// hf, hf-packed, gguf-i2_s, gguf-tq1_0, gguf-tq2_0, gguf-q2_0 or gguf-f16
+    /// hf, hf-packed, gguf-i2_s, gguf-tq1_0, gguf-tq2_0, gguf-q2_0 or gguf-f16; run for a folder that `train` starts from
     #[arg(long, value_name = "FORMAT")]
-    pub to: bitnet_formats::Target,
+    pub to: To,
     /// Read the new files back and compare the logits of 32 tokens with those of the model
     #[arg(long)]
     pub verify: bool,
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// What a model is written as.
+#[derive(Clone, Copy, Debug)]
+pub enum To {
+    /// A run.
+    Run,
+    /// Another program's format.
+    File(Target),
+}
+
+impl FromStr for To {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "run" => Ok(Self::Run),
+            name => name
+                .parse()
+                .map(Self::File)
+                .map_err(|error: UnknownTarget| format!("{error}, or run")),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

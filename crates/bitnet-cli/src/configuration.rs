@@ -4,12 +4,18 @@ use std::path::Path;
 
 use anyhow::bail;
 use bitnet_config::{Loader, RunConfig};
+use bitnet_train::{Location, RunDir};
 
 use crate::args::{ConfigArgs, Format};
-use crate::output;
+use crate::{location, output};
 
-/// Stacks defaults, file (or the built-in quick start), environment, `--set` and flags.
-pub fn load(file: Option<&Path>, args: &ConfigArgs) -> anyhow::Result<RunConfig> {
+/// Stacks defaults, file (or the built-in quick start), environment, `--set` and flags, and what the model of
+/// `train.init_from` decides. `run` is one that goes on, and has that in its own configuration.
+pub fn load(
+    file: Option<&Path>,
+    args: &ConfigArgs,
+    run: Option<&RunDir>,
+) -> anyhow::Result<RunConfig> {
     let mut loader = Loader::new();
     loader = match file {
         Some(path) => loader.file(path)?,
@@ -21,6 +27,13 @@ pub fn load(file: Option<&Path>, args: &ConfigArgs) -> anyhow::Result<RunConfig>
     }
     if let Some(seed) = args.seed {
         loader = loader.set(&format!("train.seed={seed}"))?;
+    }
+    if let Some(path) = loader.init_from() {
+        let location = match run {
+            Some(run) => Location::Run(run.clone()),
+            None => location::open(Path::new(path))?,
+        };
+        loader = loader.decided(&location.decided()?)?;
     }
     let (config, notes) = loader.finish_with_notes()?;
     for note in notes {

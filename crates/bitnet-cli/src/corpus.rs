@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use bitnet_config::{DataConfig, DataKind, RunConfig};
-use bitnet_data::Corpus;
+use bitnet_data::{Corpus, SplitText};
 use bitnet_train::tokenizer_kind;
 
 /// Reads or generates the text and fills in the size of its vocabulary.
@@ -26,15 +26,15 @@ pub fn load(config: &mut RunConfig) -> anyhow::Result<Corpus> {
 }
 
 /// All of a corpus to train on, and a file of its own to validate.
-fn with_validation(mut corpus: Corpus, path: &Path) -> anyhow::Result<Corpus> {
-    let held_back = Corpus::read_to_evaluate(path, corpus.tokenizer.clone())?;
-    corpus.train.append(&mut corpus.validation);
-    Ok(Corpus {
-        name: format!("{}, validated on {}", corpus.name, held_back.name),
-        validation: held_back.validation,
-        validation_bytes: held_back.validation_bytes,
-        ..corpus
-    })
+fn with_validation(corpus: Corpus, path: &Path) -> anyhow::Result<Corpus> {
+    let held_back = Corpus::read_to_evaluate(path, corpus.tokenizer.clone())?.text;
+    let Corpus { text, tokenizer } = corpus;
+    let text = SplitText {
+        name: format!("{}, validated on {}", text.name, held_back.name),
+        train: [text.train, text.validation].concat(),
+        ..held_back
+    };
+    Ok(Corpus { text, tokenizer })
 }
 
 fn corpus(data: &DataConfig) -> anyhow::Result<Corpus> {
@@ -54,5 +54,6 @@ fn corpus(data: &DataConfig) -> anyhow::Result<Corpus> {
                 None => corpus,
             }
         }
+        DataKind::Chat => bail!("data.kind = \"chat\" is for models that start from another one"),
     })
 }

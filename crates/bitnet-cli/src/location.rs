@@ -1,86 +1,70 @@
-//! MODEL: a run, or model files of others.
+//! MODEL: opened, and on what it runs.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::bail;
 use bitnet_config::Task;
+use bitnet_data::Tokenizer;
+use bitnet_formats::{ModelFile, hf::HfText, model::Pieces};
 use bitnet_load::{Activations, Checkpoint};
 use bitnet_models::engine::Engine;
-use bitnet_models::{
-    ActivationQuantizer, Granularity, LinearKind, ModelConfig, Purpose, Transformer,
-};
-use bitnet_train::{Backend, RunDir, load_exported};
+use bitnet_models::{ActivationQuantizer, Transformer};
+use bitnet_train::{Backend, Location, RunDir, load_exported};
 use burn::tensor::Device;
 
 use crate::args::{self, EngineArgs};
+use crate::download::Download;
 use crate::{engine, output, run_folder};
 
-/// What MODEL names.
-pub enum Location {
-    /// A folder that `bitnet train` made.
-    Run(RunDir),
-    /// A GGUF file, or a folder of transformers.
-    File(Box<Checkpoint>),
+/// Opens MODEL.
+///
+/// # Errors
+/// If there is nothing, or it cannot be read or understood.
+pub fn open(path: &Path) -> anyhow::Result<Location> {
+    let path = bitnet_hub::local(path, &mut Download::default())?;
+    Ok(Location::open(&path)?)
 }
 
-impl Location {
-    /// A folder with `config.toml` is a run, one with `config.json` is transformers', and a file is GGUF. A
-    /// checkpoint's folder is its run with the model of that step.
-    ///
-    /// # Errors
-    /// If there is nothing, or it cannot be read or understood.
-    pub fn open(path: &Path) -> anyhow::Result<Self> {
-        let is_file = path.is_file() || path.join("config.json").exists();
-        if is_file && !path.join("config.toml").exists() {
-            return Ok(Self::File(Box::new(Checkpoint::open(path)?)));
-        }
-        if let Some(run) = RunDir::open_at(path)? {
-            return Ok(Self::Run(run));
-        }
-        if path.is_dir() && !path.join("config.toml").exists() {
-            let runs = runs_in(path);
-            if !runs.is_empty() {
-                bail!(
-                    "{} holds several models; name one: {}",
-                    path.display(),
-                    runs.join(", ")
-                );
+/// A run's exported model, with all that it knows of text, as files of others describe theirs.
+///
+/// # Errors
+/// If it is no language model, or has what no format of others has.
+pub fn model_file(run: &RunDir) -> anyhow::Result<ModelFile> {
+    let task = run.config()?.task;
+    if task != Task::Lm {
+        bail!(
+            "{}: task = \"{}\"; other programs have formats for language models",
+            run.path().display(),
+            task.name()
+        );
+    }
+    run_folder::note_of_export(run)?;
+    let model: Transformer = load_exported(run, &Default::default())?;
+    let (shape, source) = model.source()?;
+    let pieces = match run.origin()? {
+        Some(folder) => Pieces::Files(Box::new(HfText::open(folder)?)),
+        None => match run.tokenizer()? {
+            Tokenizer::Bpe(bpe) => Pieces::Json(bpe.to_json()),
+            tokenizer => {
+                let ids = 0..tokenizer.vocab_size() as u32;
+                Pieces::Bytes(ids.map(|id| tokenizer.decode_bytes(&[id])).collect())
             }
-            bail!(
-                "{}: the folder holds neither config.toml (a run of `bitnet train`) nor config.json (a model of transformers)",
-                path.display()
-            );
-        }
-        Ok(Self::Run(RunDir::open(path)?))
-    }
+        },
+    };
+    let pieces = Some(pieces);
+    Ok(bitnet_load::export(run.path(), &shape, &source, pieces)?)
 }
 
-/// Runs that a message names.
-const NAMED: usize = 8;
-
-/// The runs in a folder of a comparison or an experiment, as far as a message names them.
-fn runs_in(folder: &Path) -> Vec<String> {
-    let folders = |parent: &Path| -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
-        let mut found: Vec<PathBuf> = entries
-            .map(|entry| entry.path())
-            .filter(|path| path.is_dir())
-            .collect();
-        found.sort();
-        found
-    };
-    let (runs, others): (Vec<_>, Vec<_>) =
-        (folders(folder).into_iter()).partition(|path| path.join("config.toml").exists());
-    let nested = others.iter().flat_map(|variant| folders(variant));
-    let nested = nested.filter(|path| path.join("config.toml").exists());
-    let mut names: Vec<String> = (runs.into_iter().chain(nested))
-        .map(|path| path.display().to_string())
-        .collect();
-    if names.len() > NAMED {
-        names.truncate(NAMED);
-        names.push("…".to_owned());
+/// What whoever trains a model further should know of it, on stderr.
+pub fn tell_of_training(location: &Location) {
+    if let Location::File(checkpoint) = location {
+        for warning in &checkpoint.description().warnings {
+            output::say(format_args!("warning: {warning}"));
+        }
     }
-    names
+    if let Some(caveat) = location.caveat() {
+        output::say(format_args!("note: {caveat}"));
+    }
 }
 
 /// The engine of a model file. What is assumed about it is told on stderr.
@@ -129,21 +113,7 @@ pub fn on_engine(backend: Backend, args: &EngineArgs) -> anyhow::Result<bool> {
 /// If the model has no modules, a matrix is larger than the device binds, or a tensor cannot be read.
 pub fn transformer(checkpoint: &Checkpoint, device: &Device) -> anyhow::Result<Transformer> {
     tell(checkpoint);
-    let (shape, source) = checkpoint.source(false)?;
-    let granularity = checkpoint.granularity()?;
-    let linear = match granularity {
-        Some(_) => LinearKind::Ternary,
-        None => LinearKind::Float,
-    };
-    let granularity = granularity.unwrap_or(Granularity::Tensor);
-    let (model, quant) = ModelConfig::of_shape(&shape, linear, granularity)?;
-    Ok(Transformer::from_source(
-        &model,
-        &quant,
-        &source,
-        Purpose::Inference,
-        device,
-    )?)
+    Ok(bitnet_train::transformer(checkpoint, device)?)
 }
 
 /// A model file with the activations that were asked for.

@@ -14,6 +14,7 @@ mod configuration;
 mod contention;
 mod corpus;
 mod device;
+mod download;
 mod engine;
 mod estimate;
 mod guard;

@@ -8,12 +8,12 @@ use bitnet_load::Checkpoint;
 use bitnet_models::engine::Engine;
 use bitnet_models::{EngineRunner, Runner, TensorRunner, Transformer};
 use bitnet_text::TextModel;
-use bitnet_train::{RunDir, load_exported, load_latent};
+use bitnet_train::{Location, RunDir, load_exported, load_latent};
 
 use crate::args::{DeviceArgs, DtypeArgs, EngineArgs};
 use crate::device;
 use crate::engine;
-use crate::location::{self, Location};
+use crate::location;
 use crate::run_folder;
 
 /// A language model that is ready to run.
@@ -51,7 +51,7 @@ fn open_run(run: &RunDir, how: &HowToRun<'_>) -> anyhow::Result<Opened> {
     }
     engine::refuse_activations(how.engine)?;
     engine::refuse_latent(how.latent, how.engine)?;
-    let text = TextModel::from_run(run.tokenizer()?);
+    let text = run.text()?;
     let device = device::open(how.device)?;
     let model: Transformer = if how.latent {
         load_latent(run, &device)?
@@ -93,10 +93,7 @@ fn open_file(checkpoint: Checkpoint, how: &HowToRun<'_>) -> anyhow::Result<Opene
 
 /// The text side of a model alone, also of one that does not run here.
 pub fn open_text(path: &Path) -> anyhow::Result<TextModel> {
-    Ok(match Location::open(path)? {
-        Location::Run(run) => TextModel::from_run(run.tokenizer()?),
-        Location::File(checkpoint) => TextModel::from_model_file(checkpoint.file())?,
-    })
+    Ok(location::open(path)?.text()?)
 }
 
 /// The engine of a language model, and its text side. `what` says what they are for, in errors.
@@ -106,7 +103,8 @@ pub fn open_engine(
     threads: usize,
     what: &str,
 ) -> anyhow::Result<(Engine, TextModel)> {
-    let text = open_text(path)?;
-    let engine = location::any_engine(Location::open(path)?, args, threads, what)?;
+    let location = location::open(path)?;
+    let text = location.text()?;
+    let engine = location::any_engine(location, args, threads, what)?;
     Ok((engine, text))
 }

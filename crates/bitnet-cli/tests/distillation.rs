@@ -86,7 +86,10 @@ fn who_cannot_teach() {
         place.fails(&args, says);
         assert!(!place.path("new").exists(), "{set}");
     };
-    fails("train.distill_from=nowhere", &["nowhere", "no such folder"]);
+    fails(
+        "train.distill_from=nowhere",
+        &["nowhere", "nothing of that name"],
+    );
     fails(
         "train.distill_from=bytes",
         &["bytes", "other tokens", "data.level"],

@@ -89,7 +89,7 @@ fn what_is_wrong_is_one_line_and_leaves_nothing() {
         &["inspect", "bad.gguf"],
         &["bad.gguf: header: 8 bytes are needed at offset 8"],
     );
-    place.fails(&["inspect", "absent"], &["cannot read absent"]);
+    place.fails(&["inspect", "absent"], &["absent", "nothing of that name"]);
     let bitnet = golden("hf/bitnet");
     place.fails(
         &["convert", &bitnet, "new.gguf", "--to", "gguf-tq2_0"],

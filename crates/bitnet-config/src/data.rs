@@ -5,6 +5,7 @@
 //! | task | reads |
 //! |---|---|
 //! | `lm` | `kind`, `path`, `validation_path` or `train_fraction`, or for stories `characters` and `seed` |
+//! | `lm`, `kind = "chat"` | `path` (JSONL), `validation_path` or the last `validation_examples` lines, `chat_template` |
 //! | `translate` | `shuffle` and `seed`; `source` and `target`, files of one sentence a line, or `path`, a TSV of both; the same for `validation_…` and `test_…` |
 //! | `classify` | `path` (CSV, TSV or JSONL), `text_columns`, `label_column`; `test_path` or `test_examples` rows, shuffled (`shuffle`, `seed`) |
 //! | `vectors` | `path` (CSV of numbers), `label_column`; `test_path` or `test_examples` of the shuffled rows |
@@ -24,6 +25,9 @@ pub enum DataKind {
     Stories,
     /// A text file, at `data.path`.
     Text,
+    /// Conversations, one a line of `data.path`, of which the assistant's answers are learned; for a model that starts from
+    /// another one (`train.init_from`), whose chat template writes them.
+    Chat,
 }
 
 /// What one token is.
@@ -37,6 +41,20 @@ pub enum Level {
     Byte,
     /// A piece of byte-level byte-pair encoding, trained on the training text: any text can be encoded.
     Bpe,
+    /// What it is to the model of `train.init_from`.
+    Model,
+}
+
+impl Level {
+    /// As configurations write it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Char => "\"char\"",
+            Self::Byte => "\"byte\"",
+            Self::Bpe => "\"bpe\"",
+            Self::Model => "\"model\"",
+        }
+    }
 }
 
 /// What a synthetic task asks.
@@ -58,7 +76,7 @@ pub enum Synthetic {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// `stories` or `text` (task `lm`).
+    /// `stories`, `text` or `chat` (task `lm`).
     pub kind: DataKind,
     /// The file; a relative path starts at the current directory, not at the configuration file.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,8 +110,11 @@ pub struct DataConfig {
     pub text_columns: Vec<String>,
     /// Column of the label; empty is `label`, or in a file of vectors the last.
     pub label_column: String,
-    /// `char`, `byte` or `bpe`.
+    /// `char`, `byte` or `bpe`; `model` with `train.init_from`, and only then.
     pub level: Level,
+    /// A chat template (Jinja) in the place of the model's own (`kind = "chat"`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat_template: Option<PathBuf>,
     /// Whether texts are turned to lower case first (task `classify`).
     pub lowercase: bool,
     /// Size of the `bpe` vocabulary.
@@ -102,7 +123,7 @@ pub struct DataConfig {
     pub max_length: usize,
     /// Leading share of the text that is trained on; the rest is the validation split (task `lm`).
     pub train_fraction: f64,
-    /// Examples of the validation split, where no file holds them.
+    /// Examples of the validation split, where no file holds them; of `kind = "chat"`, lines.
     pub validation_examples: usize,
     /// Examples of the test split, where no file holds them.
     pub test_examples: usize,
@@ -141,6 +162,7 @@ impl Default for DataConfig {
             text_columns: vec!["text".into()],
             label_column: String::new(),
             level: Level::Char,
+            chat_template: None,
             lowercase: false,
             vocab_size: 4000,
             max_length: 128,

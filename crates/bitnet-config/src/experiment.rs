@@ -157,6 +157,13 @@ impl ExperimentConfig {
                 .set(&format!("train.seed={seed}"))?
                 .set(&format!("name={:?}", variant.name))
         };
+        if let Some(origin) = load()?.init_from() {
+            return Err(ConfigError::Invalid {
+                key: "train.init_from".into(),
+                value: format!("{origin:?}"),
+                problem: "is for `bitnet train` and `bitnet compare`: an experiment draws its weights from seeds".into(),
+            });
+        }
         let config = load()?.finish()?;
         let Some(rate) = learning_rate else {
             return Ok(config);

@@ -166,7 +166,7 @@ impl Layer {
 }
 
 /// A table that holds one value at a path.
-fn nest(path: &[&str], value: Value) -> Table {
+pub(crate) fn nest(path: &[&str], value: Value) -> Table {
     let Some((first, rest)) = path.split_first() else {
         return Table::new();
     };

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use crate::layer::{Layer, Place, merge};
+use crate::layer::{Layer, Place, merge, nest};
 use crate::scope::{names, readers};
 use crate::{ConfigError, MlpKind, Origin, RunConfig, Task};
 
@@ -231,11 +231,21 @@ impl Loader {
         notes
     }
 
-    /// Whether any layer holds a key.
-    fn wrote(&self, path: &str) -> bool {
+    /// What the layers say of a key.
+    pub(crate) fn written(&self, path: &str) -> Option<&Value> {
         let mut keys = path.split('.');
         let first = keys.next().and_then(|key| self.table.get(key));
-        keys.fold(first, |value, key| value?.get(key)).is_some()
+        keys.fold(first, |value, key| value?.get(key))
+    }
+
+    /// Sets a key over all layers.
+    pub(crate) fn put(&mut self, path: &str, value: Value) {
+        let path: Vec<&str> = path.split('.').collect();
+        merge(&mut self.table, nest(&path, value));
+    }
+
+    fn wrote(&self, path: &str) -> bool {
+        self.written(path).is_some()
     }
 
     /// Shrinks the defaults that depend on what was written (see the crate's documentation).

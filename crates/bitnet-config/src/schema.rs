@@ -54,12 +54,14 @@ fn complete() -> RunConfig {
             validation_target: path(),
             test_source: path(),
             test_target: path(),
+            chat_template: path(),
             ..DataConfig::default()
         },
         train: TrainConfig {
             shared,
             float: every.clone(),
             ternary: every,
+            init_from: path(),
             distill_from: path(),
             ..TrainConfig::default()
         },

@@ -62,14 +62,11 @@ const SCOPES: &[(&str, &[Task])] = &[
     ("data.text_columns", &[Classify]),
     ("data.label_column", &[Classify, Vectors]),
     ("data.level", TRANSFORMERS),
+    ("data.chat_template", &[Lm]),
     ("data.lowercase", &[Classify]),
     ("data.vocab_size", TRANSFORMERS),
     ("data.max_length", &[Translate, Classify, Synthetic]),
     ("data.train_fraction", &[Lm]),
-    (
-        "data.validation_examples",
-        &[Translate, Classify, Vectors, Synthetic, Layer],
-    ),
     (
         "data.test_examples",
         &[Translate, Classify, Vectors, Synthetic, Layer],
@@ -84,6 +81,7 @@ const SCOPES: &[(&str, &[Task])] = &[
     ("train.context", &[Lm]),
     ("train.label_smoothing", PAIRS),
     ("train.token_dropout", &[Classify]),
+    ("train.init_from", &[Lm]),
     ("train.distill_from", &[Lm]),
     ("train.distill_weight", &[Lm]),
     ("train.distill_temperature", &[Lm]),

@@ -42,7 +42,13 @@ pub struct TrainConfig {
     pub label_smoothing: f64,
     /// Share of the tokens that training replaces by an unknown one, in every step others (task `classify`).
     pub token_dropout: f64,
-    /// A trained run whose model teaches this one (task `lm`); none learns from the text alone.
+    /// The model that training starts from (task `lm`): a run, a `.gguf` file, a folder of transformers or `hf://…`. Its
+    /// sizes, its norms and its tokenizer are the run's then: `[model]` says only whether it becomes `ternary` or `float`.
+    /// Absent draws weights from the seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init_from: Option<PathBuf>,
+    /// A model that teaches this one (task `lm`): a run, or files as of `init_from`, with the same tokenizer; none learns
+    /// from the text alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distill_from: Option<PathBuf>,
     /// Share of the teacher in the loss, 0 to 1: `(1 − α) · cross-entropy + α · T² · KL(teacher ‖ model)`.
@@ -80,6 +86,7 @@ impl Default for TrainConfig {
             lambda_warmup: 0.0,
             label_smoothing: 0.0,
             token_dropout: 0.0,
+            init_from: None,
             distill_from: None,
             distill_weight: 0.5,
             distill_temperature: 1.0,

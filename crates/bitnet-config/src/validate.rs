@@ -40,9 +40,20 @@ impl RunConfig {
         match self.task {
             Task::Lm => {
                 self.model.check_decoder_only(&self.quant)?;
+                validate_origin(self)?;
                 validate_corpus(&self.data, self.train.context)?;
             }
             task => {
+                let origin = self.train.init_from.as_deref().unwrap_or(Path::new(""));
+                ensure(
+                    self.train.init_from.is_none(),
+                    "train.init_from",
+                    origin.display(),
+                    || {
+                        "only a language model (task = \"lm\") starts from another one; remove it"
+                            .into()
+                    },
+                )?;
                 let teacher = self.train.distill_from.as_deref().unwrap_or(Path::new(""));
                 ensure(
                     self.train.distill_from.is_none(),
@@ -322,6 +333,39 @@ fn validate_decode(decode: &DecodeConfig, model: &ModelConfig) -> Check {
     )
 }
 
+/// What a model that starts from another one brings, and one that does not has to say.
+fn validate_origin(config: &RunConfig) -> Check {
+    let RunConfig { data, train, .. } = config;
+    let starts = train.init_from.is_some();
+    ensure(
+        starts == (data.level == Level::Model),
+        "data.level",
+        data.level.name(),
+        || match starts {
+            true => "has no say: the tokenizer is that of train.init_from; leave it out".into(),
+            false => {
+                "is the tokenizer of train.init_from, which is missing; choose char, byte or bpe"
+                    .into()
+            }
+        },
+    )?;
+    let chat = data.kind == DataKind::Chat;
+    ensure(starts || !chat, "data.kind", "\"chat\"", || {
+        "is written by the chat template of train.init_from, which is missing; set it".into()
+    })?;
+    let template = data.chat_template.as_deref().unwrap_or(Path::new(""));
+    ensure(
+        chat || data.chat_template.is_none(),
+        "data.chat_template",
+        template.display(),
+        || "writes conversations (data.kind = \"chat\"); remove it".into(),
+    )?;
+    match (chat, &data.validation_path) {
+        (true, None) => positive("data.validation_examples", data.validation_examples),
+        _ => Ok(()),
+    }
+}
+
 /// The text of a language model.
 fn validate_corpus(data: &DataConfig, context: usize) -> Check {
     validate_vocabulary(data)?;
@@ -344,6 +388,10 @@ fn validate_corpus(data: &DataConfig, context: usize) -> Check {
         });
     }
     match (data.kind, path) {
+        (DataKind::Chat, None) => Err(ConfigError::Missing {
+            key: "data.path".into(),
+            reason: "data.kind = \"chat\" needs a file of conversations, one a line; set it".into(),
+        }),
         (DataKind::Text, None) => Err(ConfigError::Missing {
             key: "data.path".into(),
             reason:
@@ -372,7 +420,7 @@ fn validate_corpus(data: &DataConfig, context: usize) -> Check {
                 },
             )
         }
-        (DataKind::Text, Some(_)) => Ok(()),
+        (DataKind::Text | DataKind::Chat, Some(_)) => Ok(()),
     }
 }
 

@@ -3,23 +3,39 @@
 //! The split is nanoGPT's: of `n` tokens the first `int(n * 0.9)` are training, without shuffling, so that a
 //! validation window never overlaps a training window.
 
+use std::ops::Deref;
 use std::path::Path;
 
 use crate::{DataError, Evaluated, Tokenizer, TokenizerKind, file, stories};
 
-/// A tokenized text and its two splits.
+/// A tokenized text, its two splits, and its tokenizer.
 #[derive(Debug, Clone)]
 pub struct Corpus {
-    /// The file, or the name of the text; it opens error messages.
-    pub name: String,
+    /// The ids.
+    pub text: SplitText,
     /// What made the ids, and turns them back into text.
     pub tokenizer: Tokenizer,
+}
+
+/// A text as ids, of whatever tokenizer, in two splits.
+#[derive(Debug, Clone)]
+pub struct SplitText {
+    /// The file, or the name of the text; it opens error messages.
+    pub name: String,
     /// The first part of the text.
     pub train: Vec<u32>,
     /// The rest of the text.
     pub validation: Vec<u32>,
     /// The size of the validation split in bytes of UTF-8, whatever the tokenizer.
     pub validation_bytes: usize,
+}
+
+impl Deref for Corpus {
+    type Target = SplitText;
+
+    fn deref(&self) -> &SplitText {
+        &self.text
+    }
 }
 
 impl Corpus {
@@ -92,11 +108,7 @@ impl Corpus {
         tokenizer: Tokenizer,
         train_fraction: f64,
     ) -> Result<Self, DataError> {
-        if !(train_fraction > 0.0 && train_fraction < 1.0) {
-            return Err(DataError::TrainFraction {
-                fraction: train_fraction,
-            });
-        }
+        check_fraction(train_fraction)?;
         Self::split(name.into(), bytes, tokenizer, |tokens| {
             train_length(tokens, train_fraction)
         })
@@ -131,12 +143,34 @@ impl Corpus {
         };
         let validation = train.split_off(train_length(train.len()));
         let validation_bytes = tokenizer.byte_length(&validation);
-        Ok(Self {
+        let text = SplitText {
             name,
-            tokenizer,
             train,
             validation,
             validation_bytes,
+        };
+        Ok(Self { text, tokenizer })
+    }
+}
+
+impl SplitText {
+    /// Cuts ids in two, the first of `train_fraction` of them to train on; `bytes` are what some ids stand for.
+    ///
+    /// # Errors
+    /// If a split would be empty whatever the text.
+    pub fn new(
+        name: String,
+        mut ids: Vec<u32>,
+        train_fraction: f64,
+        bytes: impl FnOnce(&[u32]) -> usize,
+    ) -> Result<Self, DataError> {
+        check_fraction(train_fraction)?;
+        let validation = ids.split_off(train_length(ids.len(), train_fraction));
+        Ok(Self {
+            name,
+            validation_bytes: bytes(&validation),
+            train: ids,
+            validation,
         })
     }
 
@@ -167,6 +201,13 @@ impl Corpus {
             tokens: &self.validation,
             bytes: self.validation_bytes,
         }
+    }
+}
+
+fn check_fraction(fraction: f64) -> Result<(), DataError> {
+    match fraction > 0.0 && fraction < 1.0 {
+        true => Ok(()),
+        false => Err(DataError::TrainFraction { fraction }),
     }
 }
 
@@ -226,15 +267,18 @@ mod tests {
         fs::write(&path, [255_u8, b'a', b'\n', b'b']).unwrap();
         let corpus = Corpus::read(&path, TokenizerKind::Byte, 0.5).unwrap();
         assert_eq!(
-            (corpus.train, corpus.validation),
-            (vec![255, 97], vec![10, 98])
+            (&corpus.train[..], &corpus.validation[..]),
+            (&[255, 97][..], &[10, 98][..])
         );
 
         fs::write(&path, "abc").unwrap();
         let corpus = Corpus::read(&path, TokenizerKind::Char, 0.5).unwrap();
         fs::write(&path, "cab").unwrap();
         let again = Corpus::read_with(&path, corpus.tokenizer, 0.5).unwrap();
-        assert_eq!((again.train, again.validation), (vec![2], vec![0, 1]));
+        assert_eq!(
+            (&again.train[..], &again.validation[..]),
+            (&[2][..], &[0, 1][..])
+        );
     }
 
     #[test]
@@ -253,8 +297,8 @@ mod tests {
             let (plain, marked) = (read("abab cdcd"), read("\u{feff}abab cdcd"));
             assert_eq!(marked.tokenizer, plain.tokenizer);
             assert_eq!(
-                (marked.train, marked.validation),
-                (plain.train, plain.validation)
+                (&marked.train, &marked.validation),
+                (&plain.train, &plain.validation)
             );
             let whole = Corpus::read_to_evaluate(&path, plain.tokenizer.clone()).unwrap();
             assert_eq!(plain.tokenizer.decode(&whole.validation), "abab cdcd");
@@ -300,7 +344,7 @@ mod tests {
         assert_eq!(corpus.validation_bytes, corpus.validation.len());
         let text = corpus
             .tokenizer
-            .decode(&[corpus.train, corpus.validation].concat());
+            .decode(&[&corpus.train[..], &corpus.validation].concat());
         assert_eq!(text, stories::generate(1, 20_000));
     }
 }

@@ -83,6 +83,18 @@ pub enum DataError {
         count: usize,
     },
 
+    /// No conversation of a split has an answer that is read.
+    #[error(
+        "{name}: no conversation to train on, or none to validate on, has an answer in its first {context} tokens: raise \
+         train.context, or give conversations with answers of the assistant"
+    )]
+    NoAnswers {
+        /// The file.
+        name: String,
+        /// Tokens that are read.
+        context: usize,
+    },
+
     /// A synthetic task has too few different sources.
     #[error(
         "{name} gave only {have} different sources, {wanted} are wanted: allow longer ones, or take fewer examples"

@@ -34,6 +34,16 @@ pub(crate) fn failed(path: &Path, source: std::io::Error) -> DataError {
     }
 }
 
+/// The text of a file, without a byte order mark.
+///
+/// # Errors
+/// If it cannot be read, or is not UTF-8.
+pub fn read_text(path: &Path) -> Result<String, DataError> {
+    let bytes = read(path)?;
+    let name = path.display().to_string();
+    utf8(&name, without_mark(&bytes)).map(String::from)
+}
+
 /// Bytes without the byte order mark that some editors begin a UTF-8 file with.
 pub(crate) fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)

@@ -32,7 +32,7 @@ mod ternary;
 pub mod tokenizer;
 
 pub use blocks::{EncodeError, I2sOrder, TensorType};
-pub use convert::{Converted, Target, UnknownTarget, convert};
+pub use convert::{Converted, Target, UnknownTarget, convert, write_text};
 pub use error::{Error, Place};
 pub use file_bytes::FileBytes;
 pub use open::ModelFile;

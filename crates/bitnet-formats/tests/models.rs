@@ -265,7 +265,7 @@ fn sizes_rope_and_tokens_are_read() {
         template.starts_with("{% for m in messages %}"),
         "{template}"
     );
-    assert_eq!(bitnet.generation_config().temperature, Some(0.6));
+    assert_eq!(bitnet.text().generation_config().temperature, Some(0.6));
 }
 
 #[test]

@@ -221,10 +221,17 @@ fn describe(
         tokenizer: found(match pieces {
             Some(Pieces::Json(_)) => TokenizerKind::HuggingFace("BPE".into()),
             Some(Pieces::Bytes(_)) => TokenizerKind::GgufOther("rwkv".into()),
+            Some(Pieces::Files(text)) => text.tokenizer().value.clone(),
             None => TokenizerKind::Missing,
         }),
-        special_tokens: SpecialTokens::default(),
-        chat_template: None,
+        special_tokens: match pieces {
+            Some(Pieces::Files(text)) => text.special_tokens().clone(),
+            _ => SpecialTokens::default(),
+        },
+        chat_template: match pieces {
+            Some(Pieces::Files(text)) => text.chat_template().map(String::from),
+            _ => None,
+        },
         warnings: Vec::new(),
     })
 }

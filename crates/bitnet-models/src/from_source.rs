@@ -147,7 +147,7 @@ impl Transformer {
                 Transformer::new_packed(model, quant, device)?
             }
             (LinearKind::Ternary, Purpose::Training) | (LinearKind::Float, _) => {
-                Transformer::new(model, quant, 0, device)?
+                Transformer::new_blank(model, quant, device)?
             }
         };
         let make = Make {

@@ -19,7 +19,8 @@ pub struct Init<'a> {
     /// Makes empty packed projections, to load a packed record into.
     pub(crate) packed: bool,
     pub(crate) device: &'a Device,
-    rng: RefCell<ChaCha8Rng>,
+    /// None leaves the weights at zero, for others to take their place.
+    rng: Option<RefCell<ChaCha8Rng>>,
     dropouts: DropoutState,
 }
 
@@ -28,7 +29,7 @@ impl<'a> Init<'a> {
         model: &'a ModelConfig,
         quant: &'a QuantConfig,
         packed: bool,
-        seed: u64,
+        seed: Option<u64>,
         device: &'a Device,
     ) -> Self {
         Self {
@@ -36,15 +37,18 @@ impl<'a> Init<'a> {
             quant,
             packed,
             device,
-            rng: RefCell::new(ChaCha8Rng::seed_from_u64(seed)),
+            rng: seed.map(|seed| RefCell::new(ChaCha8Rng::seed_from_u64(seed))),
             dropouts: DropoutState::default(),
         }
     }
 
     /// A matrix from the normal distribution of `initializer_range · factor`, in the order the parts are built.
     pub(crate) fn normal(&self, shape: [usize; 2], factor: f64) -> Param<Tensor<2>> {
+        let Some(rng) = &self.rng else {
+            return Param::from_tensor(Tensor::zeros(shape, self.device));
+        };
         let std = (self.model.initializer_range * factor) as f32;
-        let mut rng = self.rng.borrow_mut();
+        let mut rng = rng.borrow_mut();
         let values: Vec<f32> = (0..shape[0] * shape[1])
             .map(|_| {
                 let z: f32 = StandardNormal.sample(&mut *rng);

@@ -25,7 +25,19 @@ pub trait Network: Module {
         seed: u64,
         device: &Device,
     ) -> Result<Self, ConfigError> {
-        Self::build(&Init::new(model, quant, false, seed, device))
+        Self::build(&Init::new(model, quant, false, Some(seed), device))
+    }
+
+    /// A model whose weights are all zero, to load a record into.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    fn new_blank(
+        model: &ModelConfig,
+        quant: &QuantConfig,
+        device: &Device,
+    ) -> Result<Self, ConfigError> {
+        Self::build(&Init::new(model, quant, false, None, device))
     }
 
     /// A model whose projections are packed and empty, to load a packed record into.
@@ -37,7 +49,7 @@ pub trait Network: Module {
         quant: &QuantConfig,
         device: &Device,
     ) -> Result<Self, ConfigError> {
-        Self::build(&Init::new(model, quant, true, 0, device))
+        Self::build(&Init::new(model, quant, true, None, device))
     }
 
     /// The projections by name, in the order of the model.

@@ -1,6 +1,9 @@
 //! How the authors of a model sample from it: `generation_config.json`, or the keys `general.sampling.…` of GGUF.
 
-use bitnet_formats::{ModelFile, hf::GenerationConfig};
+use bitnet_formats::{
+    ModelFile,
+    hf::{GenerationConfig, HfText},
+};
 
 /// Sampling settings that a model's files suggest. What is absent they do not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -23,7 +26,7 @@ impl GenerationDefaults {
 
     pub(crate) fn of(model: &ModelFile) -> Self {
         let found = match model {
-            ModelFile::HuggingFace(model) => Self::from_config(model.generation_config()),
+            ModelFile::HuggingFace(model) => return Self::of_folder(model.text()),
             ModelFile::Memory(_) => Self::default(),
             ModelFile::Gguf(model) => {
                 let float = |name: &str| {
@@ -41,6 +44,10 @@ impl GenerationDefaults {
             }
         };
         found.within_range()
+    }
+
+    pub(crate) fn of_folder(text: &HfText) -> Self {
+        Self::from_config(text.generation_config()).within_range()
     }
 
     fn from_config(config: &GenerationConfig) -> Self {

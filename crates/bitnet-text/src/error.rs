@@ -27,6 +27,17 @@ pub enum TextError {
     /// The template itself refuses the conversation.
     #[error("the model's chat template refuses this conversation: {0}")]
     Refused(String),
+    /// Conversations are to be read, and nothing says how they are written.
+    #[error("the model has no chat template, by which conversations are written; give one")]
+    NoTemplate,
+    /// A conversation to learn from has no answer.
+    #[error("it has no message of the assistant, and nothing else is learned; leave it out")]
+    NoAnswer,
+    /// The template does not begin an answered conversation as it begins one that is to be answered.
+    #[error(
+        "the model's chat template writes a conversation otherwise when it is answered than when it is to be; give another one"
+    )]
+    Unfinished,
     /// The template ran longer than any that ends.
     #[error(
         "the model's chat template takes more than {fuel} steps or 64 times as many bytes, as if it looped for ever; give \

@@ -10,6 +10,7 @@
 //! | `pieces`, `decoder` | the bytes of each id; ids to text while they are generated |
 //! | `template`, `python` | chat templates in Jinja; what of Python they use |
 //! | `conversation` | turns, and the prompt that they make |
+//! | `dialogues` | conversations to learn from, their answers marked |
 //! | `stop` | why an answer ended, and stop strings |
 //! | `answer` | the text of an answer while its tokens come |
 //! | `defaults` | how the model's authors would sample |
@@ -21,6 +22,8 @@ mod answer;
 mod conversation;
 mod decoder;
 mod defaults;
+#[cfg(feature = "runs")]
+mod dialogues;
 mod error;
 mod hugging_face;
 mod longest;

@@ -1,8 +1,8 @@
 //! All that the files of a model say of its text.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
-use bitnet_formats::{ModelFile, tokenizer::TokenizerFile};
+use bitnet_formats::{ModelFile, hf::HfText, model::SpecialTokens, tokenizer::TokenizerFile};
 
 use crate::{
     ChatTemplate, Encode, GenerationDefaults, Message, Render, TextError, Tokenizer,
@@ -39,9 +39,42 @@ impl TextModel {
     /// # Errors
     /// If there is no tokenizer, or it is damaged or of a kind that is not for generating text.
     pub fn from_model_file(model: &ModelFile) -> Result<Self, TextError> {
+        if let ModelFile::HuggingFace(model) = model {
+            return Self::from_folder(model.text());
+        }
         let description = model.source().description();
-        let special = &description.special_tokens;
-        let tokenizer = Tokenizer::from_file(&TokenizerFile::open(model)?, special)?;
+        Self::new(
+            &TokenizerFile::open(model)?,
+            &description.special_tokens,
+            description.chat_template.clone(),
+            BTreeMap::new(),
+            GenerationDefaults::of(model),
+        )
+    }
+
+    /// Of a folder of transformers, which may be without tensors.
+    ///
+    /// # Errors
+    /// As [`from_model_file`](Self::from_model_file).
+    pub fn from_folder(text: &HfText) -> Result<Self, TextError> {
+        Self::new(
+            &TokenizerFile::of_folder(text)?,
+            text.special_tokens(),
+            text.chat_template().map(String::from),
+            text.special_texts().clone(),
+            GenerationDefaults::of_folder(text),
+        )
+    }
+
+    /// `named` has the texts of special tokens where the files say them: what these leave out has no text.
+    fn new(
+        file: &TokenizerFile,
+        special: &SpecialTokens,
+        template: Option<String>,
+        named: BTreeMap<String, String>,
+        defaults: GenerationDefaults,
+    ) -> Result<Self, TextError> {
+        let tokenizer = Tokenizer::from_file(file, special)?;
         let mut eos = special.eos.clone();
         let ends = tokenizer.special_tokens();
         eos.extend(
@@ -52,12 +85,9 @@ impl TextModel {
             let bytes = tokenizer.piece(id)?;
             str::from_utf8(bytes).ok().map(String::from)
         };
-        let special_texts = match model {
-            // What a folder leaves out has no text there.
-            ModelFile::HuggingFace(model) if !model.special_texts().is_empty() => {
-                model.special_texts().clone()
-            }
-            _ => [
+        let special_texts = match named.is_empty() {
+            false => named,
+            true => [
                 ("bos_token", special.bos),
                 ("eos_token", special.eos.first().copied()),
                 ("pad_token", special.pad),
@@ -75,8 +105,8 @@ impl TextModel {
         eos.dedup();
         Ok(Self {
             eos,
-            defaults: GenerationDefaults::of(model),
-            template: description.chat_template.clone(),
+            defaults,
+            template,
             special_texts,
             tokenizer,
         })
@@ -208,7 +238,16 @@ impl TextModel {
     }
 
     fn encode_part(&self, rendered: &Rendered, from: usize) -> Result<Vec<u32>, TextError> {
-        let text = &rendered.text[from..];
+        self.encode_between(rendered, from..rendered.text.len())
+    }
+
+    /// The ids of some bytes of a rendered conversation, which begin and end between characters.
+    pub(crate) fn encode_between(
+        &self,
+        rendered: &Rendered,
+        bytes: Range<usize>,
+    ) -> Result<Vec<u32>, TextError> {
+        let text = &rendered.text[bytes];
         let how = Encode {
             parse_special: true,
             add_special: false,

@@ -29,10 +29,12 @@ pub(crate) struct SentencePieceBpe {
     bytes: [Option<u32>; 256],
     unknown: Option<u32>,
     add_space_prefix: bool,
-    /// Found in every text.
+    /// Found in every text, before it gets its space.
     user_defined: Specials,
     /// Those and the special ones.
     all: Specials,
+    /// Found in every text that has its space.
+    inner: Specials,
 }
 
 /// A pair of neighbours that makes a piece.
@@ -81,10 +83,16 @@ impl SentencePieceBpe {
             }
         }
         let used = tokens().filter(|((_, kind), _)| *kind != TokenKind::Unused);
+        let is_inner = |kind: TokenKind, id: u32| {
+            kind == TokenKind::UserDefined && (id as usize) < file.own_pieces
+        };
         let specials = |kinds: &[TokenKind]| {
-            let chosen = tokens().filter(|((_, kind), _)| kinds.contains(kind));
+            let chosen =
+                tokens().filter(|((_, kind), id)| kinds.contains(kind) && !is_inner(*kind, *id));
             Specials::new(chosen.map(|((text, _), id)| (text, Special::plain(id))))
         };
+        let inner = tokens().filter(|((_, kind), id)| is_inner(*kind, *id));
+        let inner = Specials::new(inner.map(|((text, _), id)| (text, Special::plain(id))))?;
         let unknown = tokens().find(|((_, kind), _)| *kind == TokenKind::Unknown);
         Ok(Self {
             ids: used.map(|((text, _), id)| (text.clone(), id)).collect(),
@@ -98,6 +106,7 @@ impl SentencePieceBpe {
                 TokenKind::Control,
                 TokenKind::Unknown,
             ])?,
+            inner,
         })
     }
 
@@ -147,7 +156,12 @@ impl SentencePieceBpe {
                     };
                     let text = format!("{prefix}{}", clean(text));
                     let text = text.replace(' ', SPACE.encode_utf8(&mut [0; 4]));
-                    self.join(&text, &mut out);
+                    for part in self.inner.split(&text) {
+                        match part {
+                            Part::Token(id) => out.push(id),
+                            Part::Text(text) => self.join(text, &mut out),
+                        }
+                    }
                     after_special = false;
                 }
             }
@@ -246,6 +260,7 @@ mod tests {
             tokens,
             scores,
             add_space_prefix: true,
+            own_pieces: 0,
         };
         (SentencePieceBpe::new(&file).unwrap(), file)
     }

@@ -172,6 +172,23 @@ impl Tokenizer {
         self.pieces.special()
     }
 
+    /// The first id that stands for something else to another tokenizer; none if all are the same to both.
+    pub fn difference(&self, other: &Tokenizer) -> Option<String> {
+        let ids = self.vocab_size().max(other.vocab_size()) as u32;
+        let of = |tokenizer: &Tokenizer, id| match tokenizer.kind(id) {
+            PieceKind::Absent => None,
+            _ => tokenizer.piece(id).map(<[u8]>::to_vec),
+        };
+        let shown = |piece: Option<Vec<u8>>| match piece {
+            Some(piece) => format!("{:?}", String::from_utf8_lossy(&piece)),
+            None => "nothing".into(),
+        };
+        (0..ids).find_map(|id| {
+            let (one, two) = (of(self, id), of(other, id));
+            (one != two).then(|| format!("id {id} is {} and {}", shown(one), shown(two)))
+        })
+    }
+
     /// What is put before every text.
     pub fn prefix(&self) -> &[u32] {
         &self.prefix

@@ -86,6 +86,16 @@ impl Checkpoint {
         file.load(model, &path)
     }
 
+    /// The checksum of its weights.
+    ///
+    /// # Errors
+    /// As [`state`](Self::state), and if it is of a version that wrote none.
+    pub(crate) fn checksum(&self) -> Result<String, TrainError> {
+        let files = self.state()?.files;
+        let missing = || crate::pack::damaged(&self.path, &"it has no checksums");
+        files.map(|files| files.model).ok_or_else(missing)
+    }
+
     /// Opens `optimizer.bpk`.
     ///
     /// # Errors

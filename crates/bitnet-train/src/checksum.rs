@@ -13,6 +13,12 @@ impl Checksum {
         self
     }
 
+    /// Adds a part of a file.
+    pub fn bytes(mut self, bytes: &[u8]) -> Self {
+        self.0.update(bytes);
+        self
+    }
+
     /// Adds floats, by their bits.
     pub fn floats(mut self, values: &[f32]) -> Self {
         self.0.update(&(values.len() as u64).to_le_bytes());

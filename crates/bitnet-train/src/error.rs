@@ -62,6 +62,40 @@ pub enum TrainError {
         /// Its path in the model.
         name: String,
     },
+    /// A model by name.
+    #[error(transparent)]
+    Hub(#[from] bitnet_hub::HubError),
+    /// A model's files.
+    #[error(transparent)]
+    Load(#[from] bitnet_load::LoadError),
+    /// A model's files, written.
+    #[error(transparent)]
+    Formats(#[from] bitnet_formats::Error),
+    /// A model's tokenizer or template.
+    #[error(transparent)]
+    Text(#[from] bitnet_text::TextError),
+    /// A model's weights as modules.
+    #[error(transparent)]
+    FromSource(#[from] bitnet_models::FromSourceError),
+    /// A model's modules as weights.
+    #[error(transparent)]
+    ToEngine(#[from] bitnet_models::ToEngineError),
+    /// MODEL names none.
+    #[error("{}: {problem}", path.display())]
+    NoModel {
+        /// What was given.
+        path: PathBuf,
+        /// What shows it.
+        problem: String,
+    },
+    /// A run cannot keep the tokenizer of the model that it starts from.
+    #[error("{}: a run cannot keep its tokenizer: {problem}; start from a folder with tokenizer.json", path.display())]
+    NoText {
+        /// The model.
+        path: PathBuf,
+        /// Why not.
+        problem: String,
+    },
     /// The machine is too small.
     #[error(
         "{what} takes at least {needed:.1} GB of memory, this machine has {present:.1} GB; {remedy}"

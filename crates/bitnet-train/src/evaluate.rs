@@ -13,6 +13,9 @@ use crate::loss::{tensors, token_losses};
 /// order of float sums.
 const BATCH: usize = 16;
 
+/// Logits at a time, 256 MB of them. Of vocabularies below 32,768 and contexts of 128 these are more than a batch.
+const LOGITS: usize = 1 << 26;
+
 /// Evaluates `model` on a text, in windows of `context` tokens; `max_batches` of 0 takes the whole split.
 ///
 /// # Errors
@@ -24,17 +27,59 @@ pub fn evaluate(
     max_batches: usize,
     device: &Device,
 ) -> Result<Evaluation, TrainError> {
-    let (mut loss, mut right, mut tokens) = (0f64, 0f64, 0usize);
-    for batch in evaluation_windows(text.tokens, context, BATCH)?.take(at_most(max_batches)) {
+    let rows = rows_at_once(context, model.config().vocab_size);
+    let mut sums = Sums::default();
+    for batch in evaluation_windows(text.tokens, context, rows)?.take(at_most(max_batches)) {
         let (inputs, targets) = tensors(&batch, device);
         let logits = model.forward(inputs);
         let hits = argmax_hits(logits.clone(), targets.clone()).sum();
-        let sum = token_losses(logits, targets).sum();
-        loss += read(sum)?;
-        right += read(hits)?;
-        tokens += batch.predictions();
+        let loss = token_losses(logits, targets).sum();
+        sums.add(loss, hits, batch.predictions())?;
     }
-    Ok(of_text(text, loss, right, tokens))
+    Ok(sums.evaluation(Some(text)))
+}
+
+/// Sequences of so many tokens that are evaluated together: fewer where their logits would fill the memory.
+pub(crate) fn rows_at_once(context: usize, vocab_size: usize) -> usize {
+    let logits = context.saturating_mul(vocab_size).max(1);
+    (LOGITS / logits).clamp(1, BATCH)
+}
+
+/// Sums over predictions.
+#[derive(Default)]
+pub(crate) struct Sums {
+    loss: f64,
+    right: f64,
+    tokens: usize,
+}
+
+impl Sums {
+    /// Adds a batch: the sum of its losses `[1]`, how many predictions were right `[1]`, and of how many.
+    pub(crate) fn add(
+        &mut self,
+        loss: Tensor<1>,
+        right: Tensor<1>,
+        tokens: usize,
+    ) -> Result<(), TrainError> {
+        self.loss += read(loss)?;
+        self.right += read(right)?;
+        self.tokens += tokens;
+        Ok(())
+    }
+
+    /// The means; bits per byte of a text.
+    pub(crate) fn evaluation(&self, text: Option<Evaluated<'_>>) -> Evaluation {
+        let tokens = self.tokens.max(1) as f64;
+        let loss = self.loss / tokens;
+        Evaluation {
+            tokens: self.tokens,
+            loss,
+            perplexity: Some(loss.exp()),
+            bits_per_byte: text.map(|text| text.bits_per_byte(loss)),
+            accuracy: Some(self.right / tokens),
+            ..Evaluation::default()
+        }
+    }
 }
 
 /// [`evaluate`] by the CPU engine: the same windows, the same predictions.
@@ -46,7 +91,7 @@ pub fn evaluate_engine(
     text: Evaluated<'_>,
     context: usize,
 ) -> Result<Evaluation, TrainError> {
-    let (mut loss, mut right, mut tokens) = (0f64, 0f64, 0usize);
+    let mut sums = Sums::default();
     let mut session = engine.session(context).map_err(GenerateError::from)?;
     for batch in evaluation_windows(text.tokens, context, 1)? {
         let inputs: Vec<u32> = batch.inputs.iter().map(|id| *id as u32).collect();
@@ -55,27 +100,14 @@ pub fn evaluate_engine(
             let (target, likeliest) = (batch.targets[index] as usize, argmax(logits) as usize);
             let top = f64::from(logits[likeliest]);
             let sum: f64 = logits.iter().map(|y| (f64::from(*y) - top).exp()).sum();
-            loss += sum.ln() + top - f64::from(logits[target]);
-            right += f64::from(u8::from(likeliest == target));
+            sums.loss += sum.ln() + top - f64::from(logits[target]);
+            sums.right += f64::from(u8::from(likeliest == target));
         };
         let scored = engine.score(&mut session, &inputs, score);
         scored.map_err(GenerateError::from)?;
-        tokens += batch.predictions();
+        sums.tokens += batch.predictions();
     }
-    Ok(of_text(text, loss, right, tokens))
-}
-
-/// Of sums over `tokens` predictions.
-fn of_text(text: Evaluated<'_>, loss: f64, right: f64, tokens: usize) -> Evaluation {
-    let loss = loss / tokens.max(1) as f64;
-    Evaluation {
-        tokens,
-        loss,
-        perplexity: Some(loss.exp()),
-        bits_per_byte: Some(text.bits_per_byte(loss)),
-        accuracy: Some(right / tokens.max(1) as f64),
-        ..Evaluation::default()
-    }
+    Ok(sums.evaluation(Some(text)))
 }
 
 /// 1 where the likeliest token is the target, else 0: logits `[b, t, v]`, targets `[b, t]` → `[b · t]`.

@@ -161,6 +161,11 @@ pub fn export_note(run: &RunDir) -> Result<Option<String>, TrainError> {
 pub fn load_latent<M: Network>(run: &RunDir, device: &Device) -> Result<M, TrainError> {
     let config = run.config()?;
     check_loading(&config, device)?;
+    latent_into(run, M::new_blank(&config.model, &config.quant, device)?)
+}
+
+/// [`load_latent`] into a model of the run's shape.
+pub(crate) fn latent_into<M: Network>(run: &RunDir, empty: M) -> Result<M, TrainError> {
     let newest = match run.chosen_checkpoint() {
         Some(path) => Checkpoint::at(path),
         None => Checkpoint::latest(run)?,
@@ -175,7 +180,6 @@ pub fn load_latent<M: Network>(run: &RunDir, device: &Device) -> Result<M, Train
                     .into(),
         });
     }
-    let empty = M::new(&config.model, &config.quant, config.train.seed, device)?;
     newest.load_model(empty)
 }
 

@@ -25,12 +25,15 @@ mod energy;
 mod error;
 mod evaluate;
 mod export;
+mod import;
+mod location;
 mod lock;
 mod loss;
 mod memory;
 mod names;
 mod numerics;
 mod optimizer;
+mod origin;
 mod pack;
 mod predict;
 mod resume;
@@ -51,6 +54,8 @@ pub use energy::Meter;
 pub use error::TrainError;
 pub use evaluate::{evaluate, evaluate_engine};
 pub use export::{export, export_note, exported_bytes, load_exported, load_latent};
+pub use import::import;
+pub use location::{Location, transformer};
 pub use lock::FolderLock;
 pub use memory::{check_running, check_training, peak_rss_bytes};
 pub use predict::{TextClassifier, Translator, VectorClassifier};
@@ -59,9 +64,9 @@ pub use run_dir::RunDir;
 pub use state::State;
 pub use task::{StepLoss, Task};
 pub use tasks::{
-    ClassProbabilities, Classify, ClassifyVectors, LanguageModel, LayerRegression, Translate,
-    label_column, labelled_texts, labelled_vectors, of_classes, sentence_pairs, tokenizer_kind,
-    translate,
+    ClassProbabilities, Classify, ClassifyVectors, FineTune, LanguageModel, LayerRegression,
+    Translate, TuningData, label_column, labelled_texts, labelled_vectors, of_classes,
+    sentence_pairs, tokenizer_kind, translate,
 };
 pub use timing::{StepTimer, time_inference};
 pub use trainer::{Observer, Progress, Trained, Training};

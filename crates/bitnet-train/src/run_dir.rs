@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 
 use bitnet_config::{Loader, RunConfig};
 use bitnet_data::Tokenizer;
+use bitnet_formats::hf::HfText;
+use bitnet_text::TextModel;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::TrainError;
 use crate::lock::FolderLock;
 use crate::seal::Seal;
+use crate::{Location, TrainError, origin};
 
 /// The folder of a run.
 #[derive(Clone, Debug)]
@@ -28,17 +30,19 @@ pub struct RunDir {
 
 impl RunDir {
     /// Makes the folder of a new run and writes its configuration, its tokenizer, the names of its classes
-    /// (`labels.json`) and the largest magnitude of its features (`features.json`), where it has them. A run that was
-    /// stopped before its first checkpoint makes way.
+    /// (`labels.json`) and the largest magnitude of its features (`features.json`), where it has them. Of a model whose
+    /// files bring the tokenizer it keeps what these say of text, in `origin/`. A run that was stopped before its first
+    /// checkpoint makes way.
     ///
     /// # Errors
-    /// If the folder holds a run already, is in use, or cannot be written.
+    /// If the folder holds a run already, is in use, or cannot be written, or the origin's text cannot be kept.
     pub fn create(
         path: impl Into<PathBuf>,
         config: &RunConfig,
         tokenizer: Option<&Tokenizer>,
         label_names: &[String],
         largest_feature: Option<f32>,
+        origin: Option<&Location>,
     ) -> Result<Self, TrainError> {
         let path = path.into();
         fs::create_dir_all(&path).map_err(TrainError::io(&path))?;
@@ -70,6 +74,10 @@ impl RunDir {
             write_atomic(&path, json.as_bytes())?;
             seal.features = Some(Seal::of(json.as_bytes()));
         }
+        if let Some(location) = origin {
+            let template = config.data.chat_template.as_deref();
+            seal.origin = origin::write(&run.path, location, template)?;
+        }
         // Last, because its presence is what makes the folder a run.
         run.write_sealed(config, seal)?;
         Ok(run)
@@ -99,7 +107,11 @@ impl RunDir {
                 removed => removed.map_err(TrainError::io(&path))?,
             }
         }
-        Ok(())
+        let origin = self.path.join(origin::FOLDER);
+        match fs::remove_dir_all(&origin) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(TrainError::io(origin)(error)),
+            _ => Ok(()),
+        }
     }
 
     /// The folder of an earlier run, to train on in it.
@@ -200,6 +212,29 @@ impl RunDir {
     fn write_sealed(&self, config: &RunConfig, seal: Seal) -> Result<(), TrainError> {
         let text = seal.close(&config.to_toml()?);
         write_atomic(&self.config_path(), text.as_bytes())
+    }
+
+    /// The folder with what the files that it started from say of text, if it has one.
+    ///
+    /// # Errors
+    /// If it is missing or has changed since it was written.
+    pub fn origin(&self) -> Result<Option<PathBuf>, TrainError> {
+        let folder = self.path.join(origin::FOLDER);
+        match self.seal()?.and_then(|seal| seal.origin) {
+            Some(known) => origin::check(&folder, &known).map(|()| Some(folder)),
+            None => Ok(folder.is_dir().then_some(folder)),
+        }
+    }
+
+    /// What turns text into tokens and back, and with an origin its chat template and the ends of its answers.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or has changed since it was written.
+    pub fn text(&self) -> Result<TextModel, TrainError> {
+        Ok(match self.origin()? {
+            Some(folder) => TextModel::from_folder(&HfText::open(folder)?)?,
+            None => TextModel::from_run(self.tokenizer()?),
+        })
     }
 
     /// The tokenizer.

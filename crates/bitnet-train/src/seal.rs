@@ -1,5 +1,6 @@
 //! The first lines of a run's `config.toml`: which run it is, and checksums (BLAKE3) of the rest of the file, of
-//! `tokenizer.json`, of `labels.json` and of `features.json`. A file that has changed since is refused, not believed.
+//! `tokenizer.json`, of `labels.json`, of `features.json` and of the folder `origin`. A file that has changed since is
+//! refused, not believed.
 //!
 //! ```text
 //! # Written by `bitnet train`. To change settings by hand, remove the next line, which tells a changed file from this one.
@@ -22,6 +23,8 @@ pub(crate) struct Seal {
     pub labels: Option<String>,
     /// Checksum of `features.json`, where there is one.
     pub features: Option<String>,
+    /// Checksum of the folder `origin`, where there is one.
+    pub origin: Option<String>,
 }
 
 const REMARK: &str = "# Written by `bitnet train`. To change settings by hand, remove the next line, which tells a changed \
@@ -54,6 +57,7 @@ impl Seal {
             ("tokenizer", self.tokenizer),
             ("labels", self.labels),
             ("features", self.features),
+            ("origin", self.origin),
         ];
         let fields: Vec<String> = (fields.into_iter())
             .filter_map(|(name, value)| Some(format!("{name}={}", value?)))
@@ -87,6 +91,7 @@ impl Seal {
                 Some(("tokenizer", value)) => seal.tokenizer = Some(value.to_owned()),
                 Some(("labels", value)) => seal.labels = Some(value.to_owned()),
                 Some(("features", value)) => seal.features = Some(value.to_owned()),
+                Some(("origin", value)) => seal.origin = Some(value.to_owned()),
                 _ => return Err(format!("its seal is damaged at {field:?}; {REMEDY}")),
             }
         }

@@ -31,6 +31,9 @@ pub struct State {
     /// Checksum of the data.
     #[serde(default)]
     pub data: String,
+    /// Checksum of the weights that training started from, if it did not draw them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
     /// Checksums of the files beside it; older versions wrote none.
     #[serde(default)]
     pub files: Option<Files>,

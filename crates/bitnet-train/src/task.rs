@@ -1,11 +1,11 @@
 //! What the training loop knows of a task: a model, the loss of a step, an evaluation and a score.
 
 use bitnet_data::Tokenizer;
-use bitnet_models::{ConfigError, Network};
+use bitnet_models::Network;
 use bitnet_results::Evaluation;
 use burn::tensor::{Device, Tensor};
 
-use crate::TrainError;
+use crate::{Location, TrainError};
 
 /// The loss of one batch.
 pub struct StepLoss {
@@ -20,11 +20,11 @@ pub trait Task: Sync {
     /// What is trained.
     type Model: Network;
 
-    /// A model with fresh latent weights.
+    /// A model with the latent weights that training begins with.
     ///
     /// # Errors
-    /// If the configuration cannot be built.
-    fn model(&self, device: &Device) -> Result<Self::Model, ConfigError>;
+    /// If the configuration cannot be built, or weights that it starts from cannot be read.
+    fn model(&self, device: &Device) -> Result<Self::Model, TrainError>;
 
     /// Loads what a step needs besides the data and the model, onto a plain device. Called before the first step, and
     /// before a run's folder is made; a second call does nothing.
@@ -63,6 +63,11 @@ pub trait Task: Sync {
 
     /// What turns text into tokens, if anything does.
     fn tokenizer(&self) -> Option<&Tokenizer> {
+        None
+    }
+
+    /// The model that training starts from, if its files bring the tokenizer.
+    fn origin(&self) -> Option<&Location> {
         None
     }
 

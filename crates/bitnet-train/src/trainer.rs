@@ -21,7 +21,7 @@ use crate::state::State;
 use crate::task::Task;
 use crate::telemetry::Telemetry;
 use crate::window::MeanLoss;
-use crate::{RunDir, TrainError, numerics};
+use crate::{Location, RunDir, TrainError, numerics};
 
 /// What the loop tells while it runs.
 pub trait Observer: Send {
@@ -270,7 +270,10 @@ impl<T: Task> Training<'_, T> {
         model: T::Model,
         observer: &mut dyn Observer,
     ) -> Result<Moving<T::Model>, TrainError> {
-        let mut state = State::default();
+        let mut state = State {
+            origin: self.task.origin().map(Location::checksum).transpose()?,
+            ..State::default()
+        };
         Identity::of(self.run, self.task.data_checksum())?.mark(&mut state);
         let optim = self.config.train.optim(self.config.model.linear);
         let mut now = Moving {

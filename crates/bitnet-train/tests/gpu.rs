@@ -119,7 +119,7 @@ impl Setup {
     ) -> Trained {
         let path = self.folder.path().join(name);
         let tokenizer = Some(&self.corpus.tokenizer);
-        let run = RunDir::create(path.clone(), &self.config, tokenizer, &[], None).unwrap();
+        let run = RunDir::create(path.clone(), &self.config, tokenizer, &[], None, None).unwrap();
         // Without its seal the run does not say which it is, and takes the checkpoint of another.
         let config = path.join("config.toml");
         let text = std::fs::read_to_string(&config).unwrap();
@@ -213,7 +213,7 @@ fn text() -> Corpus {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/shakespeare.txt");
     let mut corpus = Corpus::read(&path, TokenizerKind::Char, 0.9).unwrap();
     // A run ends with the loss of all of it.
-    corpus.validation.truncate(5_000);
+    corpus.text.validation.truncate(5_000);
     corpus
 }
 

@@ -48,13 +48,13 @@ impl Trained {
         }
         let mut config = loader.finish().unwrap();
         let mut corpus = Corpus::stories(0, 2_000, kind, 0.9).unwrap();
-        corpus.validation.truncate(20);
+        corpus.text.validation.truncate(20);
         config.model.vocab_size = corpus.tokenizer.vocab_size();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run");
         let tokenizer = Some(&corpus.tokenizer);
         let labels = ["one".to_owned(), "two".to_owned()];
-        let run = RunDir::create(path, &config, tokenizer, &labels, None).unwrap();
+        let run = RunDir::create(path, &config, tokenizer, &labels, None, None).unwrap();
         let mut trained = Self {
             config,
             corpus,

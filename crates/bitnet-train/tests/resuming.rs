@@ -150,7 +150,7 @@ fn what_is_not_of_this_run_is_refused() {
     );
     // A text of the same characters.
     let mut changed = Setup::new(&["train.steps=3"]);
-    changed.corpus.train.swap(0, 1);
+    changed.corpus.text.train.swap(0, 1);
     let latest = Checkpoint::latest(&run).unwrap();
     let error = changed.train(&run, Some(latest), usize::MAX).err().unwrap();
     assert!(error.to_string().contains("data is not what"), "{error}");
@@ -282,10 +282,10 @@ fn a_folder_is_one_process_s() {
     drop(run);
     assert!(RunDir::open_to_train(&path).is_ok());
     // It has no checkpoint: it can be begun again.
-    let again = RunDir::create(&path, &setup.config, None, &[], None).unwrap();
+    let again = RunDir::create(&path, &setup.config, None, &[], None, None).unwrap();
     setup.train(&again, None, 1).unwrap();
     drop(again);
-    let error = RunDir::create(&path, &setup.config, None, &[], None)
+    let error = RunDir::create(&path, &setup.config, None, &[], None, None)
         .err()
         .unwrap();
     assert!(matches!(error, TrainError::RunExists(_)), "{error}");

@@ -17,14 +17,14 @@ use bitnet_models::{
 };
 use bitnet_report::table::{Cell, Section, Table};
 use bitnet_results::statistics::{mean, median, sample_sd};
-use bitnet_train::{RunDir, load_exported, peak_rss_bytes};
+use bitnet_train::{Location, RunDir, load_exported, peak_rss_bytes};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Int, Tensor};
 use serde::Serialize;
 
 use super::Outcome;
 use crate::args::{BenchArgs, ConfigArgs, Dtype, Format, Linear};
-use crate::location::{self, Location};
+use crate::location;
 use crate::{configuration, device, engine, output, run_folder};
 
 /// One line of the result.
@@ -266,7 +266,7 @@ impl Subject {
                 "--linear and --set are for a shape (--arch); a trained model is measured as it is"
             );
         }
-        let run = match Location::open(path)? {
+        let run = match location::open(path)? {
             Location::File(checkpoint) => {
                 let checkpoint = location::with_activations(*checkpoint, &args.engine);
                 return Ok(Self::File(Box::new(checkpoint)));
@@ -307,7 +307,7 @@ fn arch(args: &BenchArgs) -> anyhow::Result<(ModelConfig, QuantConfig)> {
         print_config: false,
         dry_run: false,
     };
-    let mut config = configuration::load(args.arch.as_deref(), &overrides)?;
+    let mut config = configuration::load(args.arch.as_deref(), &overrides, None)?;
     match args.linear {
         Some(Linear::Ternary) => config.model.linear = LinearKind::Ternary,
         Some(Linear::Float) => config.model.linear = LinearKind::Float,

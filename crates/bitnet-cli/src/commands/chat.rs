@@ -18,7 +18,7 @@ use self::input::{Input, Line};
 use super::Outcome;
 use crate::answer::{self, Answer, Request};
 use crate::args::ChatArgs;
-use crate::location::Location;
+use crate::location;
 use crate::model::{self, HowToRun, Opened};
 use crate::{interrupt, output, sampling};
 
@@ -34,7 +34,7 @@ pub fn run(args: ChatArgs) -> anyhow::Result<Outcome> {
         engine: &args.engine,
         activations: args.activations,
     };
-    let Opened { mut runner, text } = model::open(Location::open(&args.model)?, &how)?;
+    let Opened { mut runner, text } = model::open(location::open(&args.model)?, &how)?;
     let text = with_template(text, &args)?;
     let mut conversation = Conversation::new(&text, args.system.clone())?;
     for variable in &args.template_var {

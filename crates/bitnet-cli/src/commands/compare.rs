@@ -24,7 +24,7 @@ use crate::worker::Processes;
 use crate::{command_line, configuration, device, interrupt, machine, output, run_folder, task};
 
 pub fn run(args: CompareArgs) -> anyhow::Result<Outcome> {
-    let mut config = configuration::load(args.config.as_deref(), &args.overrides)?;
+    let mut config = configuration::load(args.config.as_deref(), &args.overrides, None)?;
     if args.overrides.print_config {
         configuration::print(&config, args.output.output)?;
         return Ok(Outcome::Done);
@@ -226,7 +226,7 @@ impl task::Visitor for Check {
             .compare
             .prompts
             .iter()
-            .filter(|_| config.task == Kind::Lm);
+            .filter(|_| config.task == Kind::Lm && config.train.init_from.is_none());
         for prompt in prompts {
             let tokenizer = task
                 .tokenizer()

@@ -3,18 +3,16 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use bitnet_config::Task;
-use bitnet_data::Tokenizer;
-use bitnet_formats::{Converted, ModelFile, convert, model::Pieces};
+use bitnet_formats::{Converted, convert};
 use bitnet_models::Transformer;
 use bitnet_models::engine::{DenseFormat, FloatFormat, Options};
-use bitnet_train::{RunDir, load_exported};
+use bitnet_train::{Location, exported_bytes, import, load_exported};
 use serde::Serialize;
 
 use super::Outcome;
-use crate::args::{ConvertArgs, Format};
-use crate::location::Location;
-use crate::{output, run_folder};
+use crate::args::{ConvertArgs, Format, To};
+use crate::location;
+use crate::output;
 
 /// Token ids that `--verify` reads.
 const VERIFIED: usize = 32;
@@ -43,10 +41,13 @@ pub fn run(args: ConvertArgs) -> anyhow::Result<Outcome> {
     if matches!(args.output.output, Format::Md | Format::Csv) {
         bail!("`bitnet convert` writes text or json");
     }
-    let location = Location::open(&args.model)?;
-    let converted = match &location {
-        Location::File(model) => convert(model.file(), args.to, &args.path)?,
-        Location::Run(run) => convert(&exported(run)?, args.to, &args.path)?,
+    let location = location::open(&args.model)?;
+    let converted = match (args.to, &location) {
+        (To::Run, _) => to_run(&location, &args)?,
+        (To::File(target), Location::File(model)) => convert(model.file(), target, &args.path)?,
+        (To::File(target), Location::Run(run)) => {
+            convert(&location::model_file(run)?, target, &args.path)?
+        }
     };
     for warning in &converted.warnings {
         output::say(format_args!("warning: {warning}"));
@@ -86,37 +87,25 @@ fn text(answer: &Answer, path: &Path) -> String {
     text
 }
 
-/// A run's exported model with its tokenizer.
-fn exported(run: &RunDir) -> anyhow::Result<ModelFile> {
-    let task = run.config()?.task;
-    if task != Task::Lm {
-        bail!(
-            "{}: task = \"{}\"; other programs have formats for language models",
-            run.path().display(),
-            task.name()
-        );
+/// Writes a run, and counts what is in its files.
+fn to_run(location: &Location, args: &ConvertArgs) -> anyhow::Result<Converted> {
+    let run = import(location, &args.model, &args.path)?;
+    if let Some(caveat) = location.caveat() {
+        output::say(format_args!("note: for who trains it: {caveat}"));
     }
-    run_folder::note_of_export(run)?;
-    let model: Transformer = load_exported(run, &Default::default())?;
-    let (shape, source) = model.source()?;
-    let pieces = match run.tokenizer()? {
-        Tokenizer::Bpe(bpe) => Pieces::Json(bpe.to_json()),
-        tokenizer => {
-            let ids = 0..tokenizer.vocab_size() as u32;
-            Pieces::Bytes(ids.map(|id| tokenizer.decode_bytes(&[id])).collect())
-        }
-    };
-    Ok(bitnet_load::export(
-        run.path(),
-        &shape,
-        &source,
-        Some(pieces),
-    )?)
+    Ok(Converted {
+        tensors: match location {
+            Location::File(checkpoint) => checkpoint.file().source().tensors().len(),
+            Location::Run(_) => 0,
+        },
+        bytes: exported_bytes(&run)?,
+        warnings: Vec::new(),
+    })
 }
 
 fn verify(before: &Location, path: &Path) -> anyhow::Result<Verified> {
     let before = logits(before).context("the model that was converted")?;
-    let after = logits(&Location::open(path)?).context("the new files")?;
+    let after = logits(&location::open(path)?).context("the new files")?;
     Ok(Verified::new(&before, &after))
 }
 

@@ -2,17 +2,17 @@
 
 use anyhow::bail;
 use bitnet_config::{RunConfig, Task as Kind};
-use bitnet_data::{Corpus, Evaluated};
+use bitnet_data::{Corpus, Evaluated, SplitText};
 use bitnet_load::Checkpoint;
 use bitnet_models::Transformer;
 use bitnet_results::Evaluation;
 use bitnet_text::TextModel;
-use bitnet_train::{RunDir, Task, evaluate, evaluate_engine, load_exported, load_latent};
+use bitnet_train::{Location, RunDir, Task, evaluate, evaluate_engine, load_exported, load_latent};
 use burn::tensor::Device;
 
 use super::Outcome;
 use crate::args::{EvalArgs, Format};
-use crate::location::{self, Location};
+use crate::location;
 use crate::{corpus, device, engine, output, prompt, run_folder, task};
 
 mod classes;
@@ -22,7 +22,7 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
     if matches!(args.output.output, Format::Md | Format::Csv) {
         bail!("`bitnet eval` writes text or json");
     }
-    let run = match Location::open(&args.model)? {
+    let run = match location::open(&args.model)? {
         Location::Run(run) => run,
         Location::File(checkpoint) => return score_file(&args, *checkpoint),
     };
@@ -33,9 +33,17 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
         return score_task(&args, &run, &mut config, &device);
     }
     refuse_example_flags(&args)?;
+    if config.train.init_from.is_some() && args.data.is_none() {
+        return score_tuned(&args, &run, &mut config, &device);
+    }
     // The whole of a file is evaluated; of the run's own text, its validation split.
-    let corpus = match &args.data {
-        Some(path) => Corpus::read_to_evaluate(path, run.tokenizer()?)?,
+    let (name, tokens, bytes) = match &args.data {
+        Some(path) if run.origin()?.is_some() => {
+            let text = prompt::read_file(path)?;
+            let tokens = run.text()?.encode_prompt(&text, false)?;
+            (path.display().to_string(), tokens, text.len())
+        }
+        Some(path) => of_corpus(Corpus::read_to_evaluate(path, run.tokenizer()?)?),
         None => {
             let corpus = corpus::load(&mut config)?;
             if corpus.tokenizer != run.tokenizer()? {
@@ -45,7 +53,7 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
                     corpus.name
                 );
             }
-            corpus
+            of_corpus(corpus)
         }
     };
     let context = args.context.unwrap_or(config.train.context);
@@ -55,13 +63,16 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
             config.model.max_position_embeddings
         );
     }
-    if corpus.validation.len() < 2 {
+    if tokens.len() < 2 {
         bail!(
-            "{}: {} tokens are too few to evaluate on; at least 2 are needed",
-            corpus.name,
-            corpus.validation.len()
+            "{name}: {} tokens are too few to evaluate on; at least 2 are needed",
+            tokens.len()
         );
     }
+    let evaluated = Evaluated {
+        tokens: &tokens,
+        bytes,
+    };
     engine::refuse_latent(args.latent, &args.engine)?;
     let model: Transformer = if args.latent {
         load_latent(&run, &device)?
@@ -72,15 +83,53 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
     let model = device::with_dtype(model, args.activations, args.device.backend, &device)?;
     let evaluation = if engine::asked_for(args.device.backend, &args.engine)? {
         let options = engine::options(&args.engine, args.device.threads)?;
-        evaluate_engine(&mut model.engine(options)?, corpus.evaluated(), context)?
+        evaluate_engine(&mut model.engine(options)?, evaluated, context)?
     } else {
-        evaluate(&model, corpus.evaluated(), context, 0, &device)?
+        evaluate(&model, evaluated, context, 0, &device)?
     };
-    match args.output.output {
-        Format::Json => output::json(&evaluation)?,
-        _ => output::line(&text(&evaluation))?,
+    show(&args, &evaluation)
+}
+
+/// The validation split of a text: its name, ids and bytes.
+fn of_corpus(corpus: Corpus) -> (String, Vec<u32>, usize) {
+    let SplitText {
+        name,
+        train: _,
+        validation,
+        validation_bytes,
+    } = corpus.text;
+    (name, validation, validation_bytes)
+}
+
+/// Scores a run that started from another model on the data that was held back.
+fn score_tuned(
+    args: &EvalArgs,
+    run: &RunDir,
+    config: &mut RunConfig,
+    device: &Device,
+) -> anyhow::Result<Outcome> {
+    if args.context.is_some() || engine::asked_for(args.device.backend, &args.engine)? {
+        bail!("--context and the engine's flags are for a text of your own: give one with --data");
     }
-    Ok(outcome(&evaluation))
+    device::refuse_dtype(
+        args.activations,
+        "is for a text of your own: give one with --data",
+    )?;
+    let score = Score {
+        run,
+        device,
+        latent: args.latent,
+    };
+    show(args, &task::open(config, Some(run), score)?)
+}
+
+/// Prints the score of a language model.
+fn show(args: &EvalArgs, evaluation: &Evaluation) -> anyhow::Result<Outcome> {
+    match args.output.output {
+        Format::Json => output::json(evaluation)?,
+        _ => output::line(&text(evaluation))?,
+    }
+    Ok(outcome(evaluation))
 }
 
 /// A text has no examples.
@@ -153,11 +202,7 @@ fn score_file(args: &EvalArgs, checkpoint: Checkpoint) -> anyhow::Result<Outcome
             evaluate(&model, evaluated, context, 0, &device)?
         }
     };
-    match args.output.output {
-        Format::Json => output::json(&evaluation)?,
-        _ => output::line(&self::text(&evaluation))?,
-    }
-    Ok(Outcome::Done)
+    show(args, &evaluation)
 }
 
 /// Scores a run of another task on a file, or on its test split.
@@ -198,7 +243,7 @@ fn score_task(
                 device,
                 latent,
             };
-            let evaluation = task::open(config, run.known_tokenizer()?, score)?;
+            let evaluation = task::open(config, Some(run), score)?;
             match args.output.output {
                 Format::Json => output::json(&evaluation)?,
                 _ => output::line(&format!(
@@ -232,12 +277,14 @@ impl task::Visitor for Score<'_> {
 
 fn text(evaluation: &Evaluation) -> String {
     let none = f64::NAN;
+    // Answers of conversations have no text of their own.
+    let bits = evaluation.bits_per_byte;
+    let bits = bits.map_or(String::new(), |bits| format!(", {bits:.4} bits/byte"));
     format!(
-        "{} tokens: loss {:.4} nats/token, perplexity {:.3}, {:.4} bits/byte, accuracy {:.4}",
+        "{} tokens: loss {:.4} nats/token, perplexity {:.3}{bits}, accuracy {:.4}",
         evaluation.tokens,
         evaluation.loss,
         evaluation.perplexity.unwrap_or(none),
-        evaluation.bits_per_byte.unwrap_or(none),
         evaluation.accuracy.unwrap_or(none)
     )
 }

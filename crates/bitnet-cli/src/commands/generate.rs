@@ -7,13 +7,13 @@ use bitnet_config::{RunConfig, Task as Kind};
 use bitnet_data::SequenceVocabulary;
 use bitnet_models::{EncoderDecoder, PrefixCache, check_prompt};
 use bitnet_text::{Conversation, StopReason};
-use bitnet_train::{RunDir, load_exported, load_latent, translate};
+use bitnet_train::{Location, RunDir, load_exported, load_latent, translate};
 use serde::Serialize;
 
 use super::Outcome;
 use crate::answer::{self, Request};
 use crate::args::{Format, GenerateArgs};
-use crate::location::Location;
+use crate::location;
 use crate::model::{self, HowToRun};
 use crate::{device, output, prompt, run_folder, sampling};
 
@@ -36,7 +36,7 @@ pub fn run(args: GenerateArgs) -> anyhow::Result<Outcome> {
         bail!("`bitnet generate` writes text or json");
     }
     let text = prompt::read(&args.prompt, args.escape)?;
-    let location = Location::open(&args.model)?;
+    let location = location::open(&args.model)?;
     if let Location::Run(run) = &location {
         let config = run.config()?;
         if matches!(config.task, Kind::Translate | Kind::Synthetic) {

@@ -3,17 +3,21 @@
 use std::fmt::Write as _;
 
 use anyhow::bail;
-use bitnet_formats::{
-    ModelFile,
-    inspect::{Report, TensorReport},
-};
+use bitnet_formats::inspect::{Report, TensorReport};
+use bitnet_train::Location;
 
 use super::Outcome;
 use crate::args::{Format, InspectArgs};
-use crate::output;
+use crate::{location, output};
 
 pub fn run(args: InspectArgs) -> anyhow::Result<Outcome> {
-    let report = Report::read(&ModelFile::open(&args.model)?)?;
+    let report = match location::open(&args.model)? {
+        Location::File(checkpoint) => Report::read(checkpoint.file())?,
+        Location::Run(run) => Report {
+            format: "a run, its exported model".into(),
+            ..Report::read(&location::model_file(&run)?)?
+        },
+    };
     match args.output.output {
         Format::Json => output::json(&report)?,
         Format::Text => output::piece(&text(&report))?,

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Outcome;
 use crate::args::{EngineArgs, Format, LogitsArgs};
-use crate::location::{self, Location};
+use crate::location;
 use crate::{device, output};
 
 /// Ids of a position that the text shows.
@@ -55,7 +55,7 @@ fn engine(args: &LogitsArgs) -> anyhow::Result<Engine> {
         kv_cache: args.engine.kv_cache.or(Some(FloatFormat::F32)),
         ..args.engine.clone()
     };
-    let location = Location::open(&args.model)?;
+    let location = location::open(&args.model)?;
     location::any_engine(location, &options, args.threads, "logits are those of")
 }
 

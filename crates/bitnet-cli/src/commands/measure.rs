@@ -35,8 +35,8 @@ pub fn run(args: MeasureArgs) -> anyhow::Result<Outcome> {
 
 fn one(run: &RunDir, args: &MeasureArgs, device: &Device) -> anyhow::Result<Measured> {
     let mut config = run.config()?;
-    if config.task != Kind::Lm {
-        return task::open(&mut config, run.known_tokenizer()?, OneRun { run, device });
+    if config.task != Kind::Lm || config.train.init_from.is_some() {
+        return task::open(&mut config, Some(run), OneRun { run, device });
     }
     let corpus = corpus::load(&mut config)?;
     let language_model = LanguageModel::new(&config, &corpus)?;

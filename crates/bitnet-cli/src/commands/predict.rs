@@ -4,12 +4,12 @@ use std::path::Path;
 
 use anyhow::bail;
 use bitnet_config::{RunConfig, Task};
-use bitnet_train::{RunDir, Translator};
+use bitnet_train::{Location, RunDir, Translator};
 
 use super::Outcome;
 use crate::args::PredictArgs;
 use crate::classifier::{AskedStream, Classifier, Source, take};
-use crate::location::Location;
+use crate::location;
 use crate::predictions::{Form, Predictions};
 use crate::{device, output, run_folder};
 
@@ -23,7 +23,7 @@ pub fn run(args: PredictArgs) -> anyhow::Result<Outcome> {
         (None, None) if !args.text.is_empty() => Source::Texts(args.text.clone()),
         (None, None) => bail!("there is nothing to predict; give a FILE, - for stdin, or --text"),
     };
-    let Location::Run(run) = Location::open(&args.model)? else {
+    let Location::Run(run) = location::open(&args.model)? else {
         bail!(
             "{}: `bitnet predict` asks runs that classify or translate; `bitnet generate` continues text with a model file",
             args.model.display()

@@ -22,7 +22,11 @@ pub fn run(args: TrainArgs) -> anyhow::Result<Outcome> {
     if matches!(args.output.output, Format::Md | Format::Csv) {
         bail!("`bitnet train` writes text or json");
     }
-    let mut config = configuration::load(Some(&args.config), &args.overrides)?;
+    let run = match (&args.resume, &args.run_dir) {
+        (Some(_), Some(path)) => Some(RunDir::open(path)?),
+        _ => None,
+    };
+    let mut config = configuration::load(Some(&args.config), &args.overrides, run.as_ref())?;
     if args.overrides.print_config {
         configuration::print(&config, args.output.output)?;
         return Ok(Outcome::Done);
@@ -38,12 +42,8 @@ pub fn run(args: TrainArgs) -> anyhow::Result<Outcome> {
     }
     // Before the data, which is cut into tokens on all threads.
     device::set_threads(args.device.threads)?;
-    let tokenizer = match (&args.resume, &args.run_dir) {
-        (Some(_), Some(path)) => RunDir::open(path)?.known_tokenizer()?,
-        _ => None,
-    };
     bitnet_train::check_training(&config, args.device.backend)?;
-    task::open(&mut config, tokenizer, Train(args))
+    task::open(&mut config, run.as_ref(), Train(args))
 }
 
 /// What `--dry-run` finds.
@@ -101,7 +101,8 @@ impl task::Visitor for Train {
             (_, asked) => {
                 let path = run_folder::reserve(asked, &config.name)?;
                 let (tokenizer, largest) = (task.tokenizer(), task.largest_feature());
-                let run = RunDir::create(path, config, tokenizer, task.label_names(), largest)?;
+                let (labels, origin) = (task.label_names(), task.origin());
+                let run = RunDir::create(path, config, tokenizer, labels, largest, origin)?;
                 (run, Vec::new())
             }
         };

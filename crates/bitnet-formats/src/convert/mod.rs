@@ -7,6 +7,8 @@
 mod to_gguf;
 mod to_hf;
 
+pub use to_hf::write_text;
+
 use std::{fmt, path::Path, str::FromStr};
 
 use bitnet_kernels::{Granularity, PackedTernary, WeightQuantizer};

@@ -6,14 +6,15 @@ use bitnet_kernels::float::rope_frequencies;
 
 use super::{Converted, check_ternary, is_projection, read};
 use crate::{
-    Error, FileBytes, ModelFile, TensorType,
+    Error, ModelFile, TensorType,
     error::{Fault, Place},
     gguf::{GgufStream, GgufWriter, Value},
+    hf::HfText,
     model::{
         Activation, Family, LayerRole, MemoryModel, ModelDescription, Names, Pieces, Projection,
         Role, RopeScaling, Tensor, TensorEntry, TensorSource, interleaved_row,
     },
-    tokenizer::{ByteLevelBpe, pieces},
+    tokenizer::{ByteLevelBpe, TokenizerFile, pieces},
 };
 
 pub(super) fn write(model: &ModelFile, ty: TensorType, path: &Path) -> Result<Converted, Error> {
@@ -139,28 +140,37 @@ fn metadata(
 
 /// A GGUF file's own tokenizer is copied, a `tokenizer.json` becomes keys. Says what is missing otherwise.
 fn tokenizer(writer: &mut GgufWriter, model: &ModelFile) -> Result<Vec<String>, Error> {
-    let model = match model {
-        ModelFile::HuggingFace(model) => model,
+    match model {
+        ModelFile::HuggingFace(hf) => text_of(writer, hf.text(), hf.description()),
         ModelFile::Gguf(model) => {
             let keys = model.file().metadata();
             for (key, value) in keys.filter(|(key, _)| key.starts_with("tokenizer.")) {
                 writer.key(key, &value);
             }
-            return Ok(Vec::new());
+            Ok(Vec::new())
         }
-        ModelFile::Memory(model) => return pieces_of(writer, model),
-    };
-    let description = model.description();
+        ModelFile::Memory(model) => pieces_of(writer, model),
+    }
+}
+
+/// The keys of what a folder has.
+fn text_of(
+    writer: &mut GgufWriter,
+    text: &HfText,
+    description: &ModelDescription,
+) -> Result<Vec<String>, Error> {
     if let Some(template) = &description.chat_template {
         writer.key("tokenizer.chat_template", &template.as_str().into());
     }
-    let path = model.checkpoint().path().with_file_name("tokenizer.json");
-    if !path.is_file() {
-        return Ok(vec![
-            "the tokenizer is not written: there is no tokenizer.json".into(),
-        ]);
-    }
-    let json = FileBytes::open(&path)?;
+    let json = match TokenizerFile::of_folder(text) {
+        Ok(TokenizerFile::Json(json)) => json,
+        Ok(TokenizerFile::SentencePiece(pieces)) => {
+            pieces.write_gguf(&description.special_tokens, writer);
+            return Ok(Vec::new());
+        }
+        Ok(_) => return Ok(Vec::new()),
+        Err(error) => return Ok(vec![format!("the tokenizer is not written: {error}")]),
+    };
     match ByteLevelBpe::from_json(&json, description.shape.vocab_size) {
         Ok(bpe) => {
             bpe.write_gguf(&description.special_tokens, writer);
@@ -179,6 +189,7 @@ fn pieces_of(writer: &mut GgufWriter, model: &MemoryModel) -> Result<Vec<String>
             pieces::write_gguf(pieces, writer);
             return Ok(Vec::new());
         }
+        Some(Pieces::Files(text)) => return text_of(writer, text, description),
         Some(Pieces::Json(json)) => json,
     };
     match ByteLevelBpe::from_json(json.as_bytes(), description.shape.vocab_size) {

@@ -19,13 +19,14 @@ use crate::{
         TensorSource, TokenizerKind, WeightFormat,
     },
     safetensors::{Dtype, SINGLE_FILE, SafetensorsWriter},
-    tokenizer::{ByteLevelBpe, pieces},
+    tokenizer::{ByteLevelBpe, SentencePiece, pieces},
 };
 
 /// Files that are copied as they are from another folder of transformers.
-const COPIED: [&str; 6] = [
+const COPIED: [&str; 7] = [
     "tokenizer.json",
     "tokenizer.model",
+    "added_tokens.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "generation_config.json",
@@ -317,22 +318,52 @@ fn check(description: &ModelDescription, path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Writes all that a folder says of a model but its tensors: `config.json`, the tokenizer's files, the chat template. The
+/// folder is made. Says what is missing.
+///
+/// # Errors
+///
+/// If a file cannot be read or written.
+pub fn write_text(model: &ModelFile, folder: &Path) -> Result<Vec<String>, Error> {
+    fs::create_dir_all(folder).map_err(Error::write(folder))?;
+    match model {
+        ModelFile::HuggingFace(model) => {
+            copy(model.text().folder(), folder, &["config.json"])?;
+        }
+        ModelFile::Gguf(_) | ModelFile::Memory(_) => {
+            let config = config(model.source().description(), Projections::Floats);
+            write_json(&folder.join("config.json"), &config)?;
+        }
+    }
+    tokenizer(model, folder)
+}
+
+/// Copies those of some files that are there.
+fn copy(from: &Path, to: &Path, names: &[&str]) -> Result<(), Error> {
+    for name in names {
+        let file = from.join(name);
+        if file.is_file() {
+            let bytes = fs::read(&file).map_err(Error::read(&file))?;
+            write_file(&to.join(name), &bytes)?;
+        }
+    }
+    Ok(())
+}
+
 /// Another folder's files are copied; a GGUF file's keys become `tokenizer.json`. Says what is missing.
 fn tokenizer(model: &ModelFile, folder: &Path) -> Result<Vec<String>, Error> {
     match model {
         ModelFile::HuggingFace(model) => {
-            for name in COPIED {
-                let file = model.checkpoint().path().with_file_name(name);
-                if file.is_file() {
-                    let bytes = fs::read(&file).map_err(Error::read(&file))?;
-                    write_file(&folder.join(name), &bytes)?;
-                }
-            }
+            copy(model.text().folder(), folder, &COPIED)?;
             Ok(Vec::new())
         }
         ModelFile::Memory(model) => {
             let json = match model.pieces() {
                 None => return Ok(vec!["the tokenizer is not written: there is none".into()]),
+                Some(Pieces::Files(text)) => {
+                    copy(text.folder(), folder, &COPIED)?;
+                    return Ok(Vec::new());
+                }
                 Some(Pieces::Json(json)) => serde_json::from_str(json).map_err(|e| e.to_string()),
                 Some(Pieces::Bytes(pieces)) => pieces::to_json(pieces).map_err(|e| e.to_string()),
             };
@@ -358,6 +389,17 @@ fn tokenizer(model: &ModelFile, folder: &Path) -> Result<Vec<String>, Error> {
                 return match pieces.and_then(|pieces| pieces::to_json(&pieces)) {
                     Ok(json) => {
                         write_json(&folder.join("tokenizer.json"), &json)?;
+                        Ok(Vec::new())
+                    }
+                    Err(reason) => Ok(vec![format!("the tokenizer is not written: {reason}")]),
+                };
+            }
+            if *kind == TokenizerKind::GgufSentencePiece {
+                return match SentencePiece::from_gguf(model.file()) {
+                    Ok(pieces) => {
+                        write_file(&folder.join("tokenizer.model"), &pieces.to_protobuf())?;
+                        let config = pieces.config(special);
+                        write_json(&folder.join("tokenizer_config.json"), &config)?;
                         Ok(Vec::new())
                     }
                     Err(reason) => Ok(vec![format!("the tokenizer is not written: {reason}")]),

@@ -233,13 +233,22 @@ fn rope_scaling(
         Some("linear") => Some(RopeScaling::Linear {
             factor: need("factor", parameters.factor)?,
         }),
-        Some("llama3") => Some(RopeScaling::Llama3 {
-            factor: need("factor", parameters.factor)?,
-            low_freq_factor: need("low_freq_factor", parameters.low_freq_factor)?,
-            high_freq_factor: need("high_freq_factor", parameters.high_freq_factor)?,
-            original_max_position_embeddings: original
-                .ok_or_else(|| missing("rope_scaling.original_max_position_embeddings"))?,
-        }),
+        Some("llama3") => {
+            let low = need("low_freq_factor", parameters.low_freq_factor)?;
+            let high = need("high_freq_factor", parameters.high_freq_factor)?;
+            // The ramp between them is divided by their difference.
+            if high <= low {
+                let problem = format!("{high}, expected more than low_freq_factor, {low}");
+                return Err(Fault::key("rope_scaling.high_freq_factor", problem));
+            }
+            Some(RopeScaling::Llama3 {
+                factor: need("factor", parameters.factor)?,
+                low_freq_factor: low,
+                high_freq_factor: high,
+                original_max_position_embeddings: original
+                    .ok_or_else(|| missing("rope_scaling.original_max_position_embeddings"))?,
+            })
+        }
         Some("yarn") => Some(RopeScaling::Yarn {
             factor: need("factor", parameters.factor)?,
             original_max_position_embeddings: original.unwrap_or(shape.max_position_embeddings),

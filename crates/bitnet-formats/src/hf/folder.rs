@@ -5,32 +5,28 @@ use std::{collections::BTreeMap, path::Path};
 use bitnet_kernels::{DenseFormat, DenseMatrix, Granularity, Kernel};
 
 use super::{
-    config::{GenerationConfig, HfConfig},
+    config::HfConfig,
     describe::{self, Seen},
     packed::unpack_rows,
     tensors::{self, Found},
-    tokenizer::TokenizerFiles,
+    text::{self, HfText},
 };
 use crate::{
     Error, ScaleDirection, TernaryTensor,
-    error::{Fault, Place},
-    json,
+    error::Fault,
     model::{
-        ActivationFormat, Finding, LayerRole, ModelDescription, Names, Projection, Role,
-        SpecialTokens, Stored, Tensor, TensorEntry, TensorSource, WeightFormat, ternary_values,
+        ActivationFormat, Finding, LayerRole, ModelDescription, Names, Projection, Role, Stored,
+        Tensor, TensorEntry, TensorSource, WeightFormat, ternary_values,
     },
     safetensors::{Checkpoint, Dtype, SafeTensor},
 };
 
-/// Bytes of the largest configuration that is read.
-const MAX_CONFIG: usize = 16 << 20;
 /// A folder of transformers, opened and described.
 #[derive(Debug)]
 pub struct HfModel {
     checkpoint: Checkpoint,
     description: ModelDescription,
-    generation: GenerationConfig,
-    special_texts: BTreeMap<String, String>,
+    text: HfText,
     tensors: Vec<TensorEntry>,
     /// Names of `weight_scale`s.
     scales: BTreeMap<Role, String>,
@@ -45,19 +41,14 @@ impl HfModel {
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, Error> {
         let folder = folder.as_ref();
         let path = folder.join("config.json");
-        let config: HfConfig = json::read(&path, MAX_CONFIG)?.ok_or_else(|| {
-            let remedy = "give a folder with config.json, safetensors and tokenizer.json";
-            Fault::unsupported(Place::File, "config.json is not there", remedy).within(folder)
-        })?;
-        let generation = folder.join("generation_config.json");
-        let generation: GenerationConfig = json::read(&generation, MAX_CONFIG)?.unwrap_or_default();
+        let config = text::config(folder)?;
         let checkpoint = Checkpoint::open(folder)?;
-        let tokenizer = TokenizerFiles::read(folder)?;
+        let (text, tokenizer) = HfText::read(folder, &config)?;
 
         let found = tensors::find(&checkpoint).map_err(|fault| fault.within(checkpoint.path()))?;
         let seen = found.seen(&checkpoint);
-        let described = describe(&config, &generation, tokenizer, seen);
-        let (mut description, tokenizer) = described.map_err(|fault| fault.within(&path))?;
+        let described = describe(&config, &text, seen);
+        let mut description = described.map_err(|fault| fault.within(&path))?;
         tokenizer.check_ids(folder, description.shape.vocab_size)?;
         let Found {
             weights, scales, ..
@@ -72,21 +63,15 @@ impl HfModel {
         Ok(Self {
             checkpoint,
             description,
-            generation,
-            special_texts: tokenizer.special,
+            text,
             tensors,
             scales,
         })
     }
 
-    /// `generation_config.json`; all keys absent if there is none.
-    pub fn generation_config(&self) -> &GenerationConfig {
-        &self.generation
-    }
-
-    /// The special tokens of `tokenizer_config.json`, as templates call them: `bos_token`, `eos_token`, ….
-    pub fn special_texts(&self) -> &BTreeMap<String, String> {
-        &self.special_texts
+    /// What the files beside the tensors say of text.
+    pub fn text(&self) -> &HfText {
+        &self.text
     }
 
     /// The files with the tensors.
@@ -205,24 +190,13 @@ impl TensorSource for HfModel {
     }
 }
 
-fn describe(
-    config: &HfConfig,
-    generation: &GenerationConfig,
-    tokenizer: TokenizerFiles,
-    seen: Seen,
-) -> Result<(ModelDescription, TokenizerFiles), Fault> {
+fn describe(config: &HfConfig, text: &HfText, seen: Seen) -> Result<ModelDescription, Fault> {
     describe::check_switches(config)?;
     let family = describe::family(config, seen)?;
     let shape = describe::shape(config, seen)?;
     let (weights, activations) = describe::formats(config, family.value, seen)?;
     let (tied_head, warning) = describe::tied_head(config, seen)?;
-    let eos = if generation.eos_token_id.0.is_empty() {
-        &config.eos_token_id
-    } else {
-        &generation.eos_token_id
-    };
-    let pad = generation.pad_token_id.or(config.pad_token_id);
-    let description = ModelDescription {
+    Ok(ModelDescription {
         family,
         shape,
         norms: describe::norms(config, seen)?,
@@ -231,17 +205,11 @@ fn describe(
         tied_head,
         weights,
         activations,
-        tokenizer: tokenizer.kind.clone(),
-        special_tokens: SpecialTokens {
-            bos: generation.bos_token_id.or(config.bos_token_id),
-            eos: eos.0.clone(),
-            pad: pad.and_then(|id| id.try_into().ok()),
-            add_bos: tokenizer.add_bos,
-        },
-        chat_template: tokenizer.chat_template.clone(),
+        tokenizer: text.tokenizer().clone(),
+        special_tokens: text.special_tokens().clone(),
+        chat_template: text.chat_template().map(String::from),
         warnings: warning.into_iter().collect(),
-    };
-    Ok((description, tokenizer))
+    })
 }
 
 /// Looks at two matrices of the first block: where both hold -s, 0, s only, the model is ternary in floats.

@@ -12,6 +12,7 @@ use crate::{
     error::{Fault, Place},
     json,
     model::{Finding, TokenizerKind},
+    tokenizer::SentencePiece,
 };
 
 /// Bytes of the largest files that are read: vocabularies have tens of megabytes.
@@ -37,7 +38,7 @@ impl TokenizerFiles {
         let mut config = config.unwrap_or_default();
         let path = folder.join("tokenizer.json");
         let tokenizer: Option<TokenizerJson> = json::read(&path, MAX_TOKENIZER)?;
-        let max_id = tokenizer.as_ref().and_then(TokenizerJson::max_id);
+        let mut max_id = tokenizer.as_ref().and_then(TokenizerJson::max_id);
         let kind = match tokenizer {
             Some(TokenizerJson { model, .. }) => {
                 let name = model.r#type.unwrap_or_else(|| "BPE".into());
@@ -47,10 +48,16 @@ impl TokenizerFiles {
                 );
                 Finding::new(TokenizerKind::HuggingFace(name), evidence)
             }
-            None if folder.join("tokenizer.model").is_file() => Finding::new(
-                TokenizerKind::SentencePiece,
-                "tokenizer.model, and no tokenizer.json",
-            ),
+            None if folder.join("tokenizer.model").is_file() => {
+                // One that is not read is said when text is to be cut.
+                let pieces = SentencePiece::from_folder(folder).ok();
+                max_id = pieces.map(|pieces| pieces.tokens.len() as u64 - 1);
+                let ids = max_id.map_or(String::new(), |id| format!(", ids up to {id}"));
+                Finding::new(
+                    TokenizerKind::SentencePiece,
+                    format!("tokenizer.model, and no tokenizer.json{ids}"),
+                )
+            }
             None => Finding::new(
                 TokenizerKind::Missing,
                 "neither tokenizer.json nor tokenizer.model",
@@ -77,7 +84,10 @@ impl TokenizerFiles {
         match self.max_id {
             Some(id) if id >= vocab_size as u64 => {
                 let problem = format!("id {id}, but the embedding has {vocab_size} rows");
-                let path = folder.join("tokenizer.json");
+                let path = folder.join(match self.kind.value {
+                    TokenizerKind::SentencePiece => "tokenizer.model",
+                    _ => "tokenizer.json",
+                });
                 Err(Fault::malformed(Place::Key("vocab".into()), problem).within(&path))
             }
             _ => Ok(()),

@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 use bitnet_kernels::Kernel;
 
 use super::{Form, ModelDescription, Names, Role, Stored, Tensor, TensorEntry, TensorSource};
-use crate::{Error, error::Fault};
+use crate::{Error, error::Fault, hf::HfText};
 
 /// What the ids of a model stand for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Pieces {
     /// A `tokenizer.json` of Hugging Face's tokenizers.
     Json(String),
     /// The bytes of each id; a text is cut into the longest of them, from its start on.
     Bytes(Vec<Vec<u8>>),
+    /// The files of a folder of transformers, with all that they say of text.
+    Files(Box<HfText>),
 }
 
 /// Tensors by role with their description.

@@ -6,6 +6,7 @@ use super::{ByteLevelBpe, SentencePiece, pieces};
 use crate::{
     Error, FileBytes, ModelFile,
     error::{Fault, Place},
+    hf::HfText,
     model::{TensorSource, TokenizerKind},
 };
 
@@ -16,7 +17,7 @@ pub enum TokenizerFile {
     Json(FileBytes),
     /// Byte-level BPE of a GGUF file.
     ByteLevelBpe(ByteLevelBpe),
-    /// SentencePiece of a GGUF file.
+    /// SentencePiece of a GGUF file, or of a `tokenizer.model`.
     SentencePiece(SentencePiece),
     /// Byte strings of a GGUF file by id, of which the longest is taken (`rwkv`).
     Pieces(Vec<Vec<u8>>),
@@ -29,9 +30,9 @@ impl TokenizerFile {
     ///
     /// If there is none, or it is of a kind that is not read.
     pub fn open(model: &ModelFile) -> Result<Self, Error> {
-        let (path, description) = match model {
-            ModelFile::HuggingFace(model) => (model.checkpoint().path(), model.description()),
-            ModelFile::Gguf(model) => (model.file().path(), model.description()),
+        let gguf = match model {
+            ModelFile::HuggingFace(model) => return Self::of_folder(model.text()),
+            ModelFile::Gguf(model) => model,
             ModelFile::Memory(_) => {
                 let place = Place::Header;
                 let remedy = "a model in memory is a run's, and so is its tokenizer";
@@ -39,48 +40,30 @@ impl TokenizerFile {
                 return Err(fault.within(Path::new("memory")));
             }
         };
+        let path = gguf.file().path();
         let refuse = |place: &str, reason: String, remedy: &str| {
             let place = Place::Key(place.into());
             Err(Fault::unsupported(place, reason, remedy).within(path))
         };
-        let kind = &description.tokenizer.value;
-        let read = match (model, kind) {
-            (ModelFile::HuggingFace(_), TokenizerKind::HuggingFace(_)) => {
-                return FileBytes::open(path.with_file_name("tokenizer.json")).map(Self::Json);
-            }
-            (ModelFile::Gguf(gguf), TokenizerKind::GgufBpe { .. }) => {
+        let kind = &gguf.description().tokenizer.value;
+        let read = match kind {
+            TokenizerKind::GgufBpe { .. } => {
                 ByteLevelBpe::from_gguf(gguf.file(), kind).map(Self::ByteLevelBpe)
             }
-            (ModelFile::Gguf(gguf), TokenizerKind::GgufSentencePiece) => {
+            TokenizerKind::GgufSentencePiece => {
                 SentencePiece::from_gguf(gguf.file()).map(Self::SentencePiece)
             }
-            (ModelFile::Gguf(gguf), TokenizerKind::GgufOther(name)) if name == "rwkv" => {
+            TokenizerKind::GgufOther(name) if name == "rwkv" => {
                 pieces::from_gguf(gguf.file()).map(Self::Pieces)
             }
-            (_, TokenizerKind::SentencePiece) => {
-                let fault = Fault::unsupported(
-                    Place::File,
-                    "a SentencePiece model is not read",
-                    "write tokenizer.json beside it: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)",
-                );
-                return Err(fault.within(&path.with_file_name("tokenizer.model")));
-            }
-            (ModelFile::HuggingFace(_) | ModelFile::Memory(_), _) => {
-                let fault = Fault::unsupported(
-                    Place::File,
-                    "the model has no tokenizer",
-                    "copy tokenizer.json and tokenizer_config.json to this place",
-                );
-                return Err(fault.within(&path.with_file_name("tokenizer.json")));
-            }
-            (ModelFile::Gguf(_), TokenizerKind::GgufOther(name)) => {
+            TokenizerKind::GgufOther(name) => {
                 return refuse(
                     "tokenizer.ggml.model",
                     format!("tokenizers of the kind {name:?} are not read"),
                     "gpt2 (byte-level BPE) and llama (SentencePiece) are",
                 );
             }
-            (ModelFile::Gguf(_), _) => {
+            _ => {
                 return refuse(
                     "tokenizer.ggml.tokens",
                     "the file has no tokenizer".into(),
@@ -95,5 +78,29 @@ impl TokenizerFile {
                 "take the model's folder with tokenizer.json instead",
             )
         })
+    }
+    /// Reads the tokenizer of a folder of transformers.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or it cannot be read.
+    pub fn of_folder(text: &HfText) -> Result<Self, Error> {
+        let refuse = |name: &str, reason: &str, remedy: &str| {
+            let fault = Fault::unsupported(Place::File, reason, remedy);
+            Err(fault.within(&text.folder().join(name)))
+        };
+        match text.tokenizer().value {
+            TokenizerKind::HuggingFace(_) => {
+                FileBytes::open(text.folder().join("tokenizer.json")).map(Self::Json)
+            }
+            TokenizerKind::SentencePiece => {
+                SentencePiece::from_folder(text.folder()).map(Self::SentencePiece)
+            }
+            _ => refuse(
+                "tokenizer.json",
+                "the model has no tokenizer",
+                "copy tokenizer.json and tokenizer_config.json to this place",
+            ),
+        }
     }
 }

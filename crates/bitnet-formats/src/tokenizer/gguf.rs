@@ -41,15 +41,7 @@ impl ByteLevelBpe {
     pub(crate) fn write_gguf(&self, special: &SpecialTokens, writer: &mut GgufWriter) {
         writer.key("tokenizer.ggml.model", &"gpt2".into());
         writer.key("tokenizer.ggml.pre", &self.pre.name().into());
-        let texts = self
-            .tokens
-            .iter()
-            .map(|(text, _)| Value::from(text.as_str()));
-        let texts = Array::from_values(ValueType::String, texts);
-        writer.key("tokenizer.ggml.tokens", &Value::Array(texts));
-        let kinds = self.tokens.iter().map(|(_, kind)| Value::I32(*kind as i32));
-        let kinds = Array::from_values(ValueType::I32, kinds);
-        writer.key("tokenizer.ggml.token_type", &Value::Array(kinds));
+        write_tokens(&self.tokens, writer);
         let merges: Vec<_> = self
             .merges
             .iter()
@@ -58,21 +50,36 @@ impl ByteLevelBpe {
         let merges = merges.iter().map(|merge| Value::from(merge.as_str()));
         let merges = Array::from_values(ValueType::String, merges);
         writer.key("tokenizer.ggml.merges", &Value::Array(merges));
-        let eos = &special.eos;
-        for (name, id) in [
-            ("bos", special.bos),
-            ("eos", eos.first().copied()),
-            ("eot", eos.get(1).copied()),
-            ("padding", special.pad),
-        ] {
-            if let Some(id) = id {
-                writer.key(&format!("tokenizer.ggml.{name}_token_id"), &Value::U32(id));
-            }
-        }
-        if let Some(add_bos) = special.add_bos {
-            writer.key("tokenizer.ggml.add_bos_token", &Value::Bool(add_bos));
+        write_special(special, writer);
+    }
+}
+
+/// Adds the ids with a meaning.
+pub(super) fn write_special(special: &SpecialTokens, writer: &mut GgufWriter) {
+    let eos = &special.eos;
+    for (name, id) in [
+        ("bos", special.bos),
+        ("eos", eos.first().copied()),
+        ("eot", eos.get(1).copied()),
+        ("padding", special.pad),
+    ] {
+        if let Some(id) = id {
+            writer.key(&format!("tokenizer.ggml.{name}_token_id"), &Value::U32(id));
         }
     }
+    if let Some(add_bos) = special.add_bos {
+        writer.key("tokenizer.ggml.add_bos_token", &Value::Bool(add_bos));
+    }
+}
+
+/// Adds the tokens and what they are.
+pub(super) fn write_tokens(tokens: &[(String, TokenKind)], writer: &mut GgufWriter) {
+    let texts = tokens.iter().map(|(text, _)| Value::from(text.as_str()));
+    let texts = Array::from_values(ValueType::String, texts);
+    writer.key("tokenizer.ggml.tokens", &Value::Array(texts));
+    let kinds = tokens.iter().map(|(_, kind)| Value::I32(*kind as i32));
+    let kinds = Array::from_values(ValueType::I32, kinds);
+    writer.key("tokenizer.ggml.token_type", &Value::Array(kinds));
 }
 
 /// The tokens' texts.

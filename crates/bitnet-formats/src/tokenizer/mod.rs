@@ -2,13 +2,14 @@
 //!
 //! A byte-level BPE has both forms. Tokens and merges are the same texts in both; how text is cut before merging is a
 //! regular expression in the one and a name in the other ([`Pre`]); a cut that is not known here has no name, and is refused
-//! rather than called `default`. SentencePiece ([`SentencePiece`]) is read from GGUF.
+//! rather than called `default`. SentencePiece ([`SentencePiece`]) is the keys of GGUF, or a `tokenizer.model`.
 
 mod file;
 mod gguf;
 mod json;
 pub(crate) mod pieces;
 mod pre;
+mod protobuf;
 mod sentencepiece;
 
 pub use file::TokenizerFile;

@@ -6,7 +6,7 @@ use bitnet_data::{
     majority,
 };
 use bitnet_models::float::cross_entropy;
-use bitnet_models::{Classifier, ConfigError, Network, Sequences};
+use bitnet_models::{Classifier, Network, Sequences};
 use bitnet_results::Evaluation;
 use burn::tensor::{Device, Tensor};
 
@@ -192,9 +192,14 @@ impl Classify {
 impl Task for Classify {
     type Model = Classifier;
 
-    fn model(&self, device: &Device) -> Result<Classifier, ConfigError> {
+    fn model(&self, device: &Device) -> Result<Classifier, TrainError> {
         let config = &self.config;
-        Classifier::new(&config.model, &config.quant, config.train.seed, device)
+        Ok(Classifier::new(
+            &config.model,
+            &config.quant,
+            config.train.seed,
+            device,
+        )?)
     }
 
     fn loss(&self, model: &Classifier, step: u64, device: &Device) -> StepLoss {

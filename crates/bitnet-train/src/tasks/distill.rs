@@ -8,13 +8,13 @@
 
 use std::path::Path;
 
-use bitnet_config::{Task, TrainConfig};
-use bitnet_data::Tokenizer;
+use bitnet_config::TrainConfig;
 use bitnet_models::Transformer;
+use bitnet_text::TextModel;
 use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{Device, Int, Tensor};
 
-use crate::{RunDir, TrainError, load_exported};
+use crate::{Location, TrainError};
 
 /// A finished model and how much it has to say.
 pub(super) struct Teacher {
@@ -24,70 +24,87 @@ pub(super) struct Teacher {
 }
 
 impl Teacher {
-    /// The model of the run at `path`, on a plain device.
+    /// The model at `path`, on a plain device.
     ///
     /// # Errors
-    /// If it is no run of a language model with the learner's tokenizer, or its files are damaged.
+    /// If it is no language model with the learner's tokenizer, or its files are damaged.
     pub fn load(
         path: &Path,
         train: &TrainConfig,
-        tokenizer: &Tokenizer,
+        text: &TextModel,
         vocab_size: usize,
         device: &Device,
     ) -> Result<Self, TrainError> {
-        let run = RunDir::open(path)?;
-        let unfit = |problem: &str| TrainError::Teacher {
+        let unfit = |problem: String| TrainError::Teacher {
             path: path.to_owned(),
-            problem: problem.to_owned(),
+            problem,
         };
-        let config = run.config()?;
-        if config.task != Task::Lm {
-            return Err(unfit("it is no language model"));
+        let location = Location::open(path)?;
+        let model = location.decided()?.model;
+        let own = location.text()?.tokenizer;
+        if let Some(difference) = own.difference(&text.tokenizer) {
+            return Err(unfit(format!(
+                "it cuts text into other tokens ({difference}); train it on the same data and data.level, or take a model \
+                 with this one's tokenizer"
+            )));
         }
-        if run.tokenizer()? != *tokenizer {
+        if model.vocab_size != vocab_size {
+            return Err(unfit(format!(
+                "its model.vocab_size is {}, this one's {vocab_size}; give both the same",
+                model.vocab_size
+            )));
+        }
+        if model.max_position_embeddings < train.context {
             return Err(unfit(
-                "it cuts text into other tokens; train it on the same data and data.level",
+                "train.context is longer than what it can read".into(),
             ));
         }
-        if config.model.vocab_size != vocab_size {
-            return Err(unfit("its model.vocab_size is another; give both the same"));
-        }
-        if config.model.max_position_embeddings < train.context {
-            return Err(unfit("train.context is longer than what it can read"));
-        }
         Ok(Self {
-            model: load_exported(&run, device)?,
+            model: location.exported(device)?,
             weight: train.distill_weight,
             temperature: train.distill_temperature,
         })
     }
 
     /// The loss of a batch: `mean`, that of the targets `[1]`, blended with the distance to the teacher's answers to the
-    /// inputs `[b, t]`. The learner's logits `[b, t, v]` are on an autodiff device.
+    /// inputs `[b, t]`. The learner's logits `[b, t, v]` are on an autodiff device. With `weights` `[b · t]`, which sum to
+    /// 1, answers count as much as these say, else all alike.
     pub fn loss(
         &self,
         mean: Tensor<1>,
         logits_btv: Tensor<3>,
         inputs_bt: Tensor<2, Int>,
+        weights: Option<Tensor<1>>,
     ) -> Tensor<1> {
         let taught_btv = self.model.forward(inputs_bt.inner());
-        let divergence = divergence(logits_btv, taught_btv, self.temperature);
+        let divergence = divergence(logits_btv, taught_btv, self.temperature, weights);
         mean * (1.0 - self.weight) + divergence * self.weight
     }
 }
 
-/// `T² · KL(softmax(z / T) ‖ softmax(x / T))`, the mean over tokens `[1]`: logits `x` `[b, t, v]` on an autodiff device, the
-/// teacher's `z` on the plain one.
-fn divergence(logits_btv: Tensor<3>, taught_btv: Tensor<3>, temperature: f64) -> Tensor<1> {
+/// `T² · KL(softmax(z / T) ‖ softmax(x / T))`, the mean over tokens `[1]`, weighted if there are weights: logits `x`
+/// `[b, t, v]` on an autodiff device, the teacher's `z` on the plain one.
+fn divergence(
+    logits_btv: Tensor<3>,
+    taught_btv: Tensor<3>,
+    temperature: f64,
+    weights: Option<Tensor<1>>,
+) -> Tensor<1> {
     let [batch, time, _] = logits_btv.dims();
     let taught_btv = taught_btv.div_scalar(temperature);
     let p = softmax(taught_btv.clone(), 2);
     let log_p = log_softmax(taught_btv, 2);
     let log_q = log_softmax(logits_btv.div_scalar(temperature), 2);
     let difference = Tensor::from_inner(log_p) - log_q;
-    (Tensor::from_inner(p) * difference)
-        .sum()
-        .mul_scalar(temperature * temperature / (batch * time) as f64)
+    let divergences = Tensor::from_inner(p) * difference;
+    let square = temperature * temperature;
+    match weights {
+        None => divergences.sum().mul_scalar(square / (batch * time) as f64),
+        Some(weights) => {
+            let each = divergences.sum_dim(2).reshape([batch * time]);
+            (each * weights).sum().mul_scalar(square)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -116,7 +133,7 @@ mod tests {
             }
         }
         let logits = Tensor::<3>::from_floats([x], &device.clone().autodiff()).require_grad();
-        let loss = divergence(logits.clone(), Tensor::from_floats([z], &device), t);
+        let loss = divergence(logits.clone(), Tensor::from_floats([z], &device), t, None);
         let grads = loss.backward();
         let value = loss
             .inner()
@@ -134,11 +151,36 @@ mod tests {
     }
 
     #[test]
+    fn weights_choose_the_tokens_that_count() {
+        let device = Device::flex();
+        let on = device.clone().autodiff();
+        let (first, second) = ([1.0f32, 0.0, -1.0], [0.5f32, 0.5, 2.0]);
+        let (x, y) = ([0.0f32, 0.3, 0.1], [-1.0f32, 1.5, 2.0]);
+        let value = |loss: Tensor<1>| loss.inner().into_data().iter::<f64>().next().unwrap();
+        let alone = value(divergence(
+            Tensor::from_floats([[y]], &on),
+            Tensor::from_floats([[second]], &device),
+            2.0,
+            None,
+        ));
+        let weighted = value(divergence(
+            Tensor::from_floats([[x, y]], &on),
+            Tensor::from_floats([[first, second]], &device),
+            2.0,
+            Some(Tensor::from_floats([0.0, 1.0], &on)),
+        ));
+        assert!(
+            alone > 0.01 && (alone - weighted).abs() < 1e-6,
+            "{alone} {weighted}"
+        );
+    }
+
+    #[test]
     fn a_model_that_answers_as_its_teacher_is_at_zero() {
         let device = Device::flex();
         let z = Tensor::<3>::from_floats([[[3.0, -2.0, 0.5]]], &device);
         let x = Tensor::from_inner(z.clone());
-        let value = divergence(x, z, 1.0).inner().into_data();
+        let value = divergence(x, z, 1.0, None).inner().into_data();
         assert!(value.iter::<f64>().all(|v| v.abs() < 1e-7));
     }
 }

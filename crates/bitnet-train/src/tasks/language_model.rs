@@ -3,9 +3,10 @@
 use std::sync::OnceLock;
 
 use bitnet_config::RunConfig;
-use bitnet_data::{BatchSampler, Corpus, Tokenizer};
-use bitnet_models::{ConfigError, Network, Runner, TensorRunner, Transformer};
+use bitnet_data::{BatchSampler, Corpus, SplitText, Tokenizer};
+use bitnet_models::{Network, Runner, TensorRunner, Transformer};
 use bitnet_results::Evaluation;
+use bitnet_text::TextModel;
 use burn::tensor::Device;
 
 use super::distill::Teacher;
@@ -44,17 +45,23 @@ impl<'a> LanguageModel<'a> {
 impl Task for LanguageModel<'_> {
     type Model = Transformer;
 
-    fn model(&self, device: &Device) -> Result<Transformer, ConfigError> {
+    fn model(&self, device: &Device) -> Result<Transformer, TrainError> {
         let config = self.config;
-        Transformer::new(&config.model, &config.quant, config.train.seed, device)
+        Ok(Transformer::new(
+            &config.model,
+            &config.quant,
+            config.train.seed,
+            device,
+        )?)
     }
 
     /// Loads the teacher, if there is to be one.
     fn prepare(&self, device: &Device) -> Result<(), TrainError> {
         let train = &self.config.train;
         if let (Some(path), None) = (&train.distill_from, self.teacher.get()) {
-            let (tokenizer, vocab) = (&self.corpus.tokenizer, self.config.model.vocab_size);
-            let teacher = Teacher::load(path, train, tokenizer, vocab, device)?;
+            let text = TextModel::from_run(self.corpus.tokenizer.clone());
+            let vocab = self.config.model.vocab_size;
+            let teacher = Teacher::load(path, train, &text, vocab, device)?;
             self.teacher.get_or_init(|| teacher);
         }
         Ok(())
@@ -67,7 +74,7 @@ impl Task for LanguageModel<'_> {
         let mean = token_losses(logits.clone(), targets).mean();
         StepLoss {
             mean: match self.teacher.get() {
-                Some(teacher) => teacher.loss(mean, logits, inputs),
+                Some(teacher) => teacher.loss(mean, logits, inputs, None),
                 None => mean,
             },
             tokens: batch.predictions(),
@@ -106,9 +113,9 @@ impl Task for LanguageModel<'_> {
     }
 
     fn data_checksum(&self) -> String {
-        let Corpus {
+        let SplitText {
             train, validation, ..
-        } = self.corpus;
+        } = &self.corpus.text;
         Checksum::default().add(train).add(validation).text()
     }
 

@@ -2,7 +2,7 @@
 
 use bitnet_config::RunConfig;
 use bitnet_data::{EpochSampler, Regression};
-use bitnet_models::{ConfigError, Network, SingleLayer};
+use bitnet_models::{Network, SingleLayer};
 use bitnet_results::Evaluation;
 use burn::tensor::{Device, Tensor};
 
@@ -88,9 +88,14 @@ impl LayerRegression {
 impl Task for LayerRegression {
     type Model = SingleLayer;
 
-    fn model(&self, device: &Device) -> Result<SingleLayer, ConfigError> {
+    fn model(&self, device: &Device) -> Result<SingleLayer, TrainError> {
         let config = &self.config;
-        SingleLayer::new(&config.model, &config.quant, config.train.seed, device)
+        Ok(SingleLayer::new(
+            &config.model,
+            &config.quant,
+            config.train.seed,
+            device,
+        )?)
     }
 
     fn loss(&self, model: &SingleLayer, step: u64, device: &Device) -> StepLoss {

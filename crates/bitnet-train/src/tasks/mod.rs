@@ -2,6 +2,7 @@
 
 mod classify;
 mod distill;
+mod fine_tune;
 mod language_model;
 mod layer;
 mod probabilities;
@@ -9,6 +10,7 @@ mod translate;
 mod vectors;
 
 pub use classify::{Classify, label_column, labelled_texts};
+pub use fine_tune::{FineTune, TuningData};
 pub use language_model::LanguageModel;
 pub use layer::LayerRegression;
 pub use probabilities::{ClassProbabilities, of_classes};
@@ -25,9 +27,11 @@ use bitnet_config::{DataConfig, Level};
 use bitnet_data::TokenizerKind;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
-/// How text is cut.
+/// How text is cut that no model has a tokenizer for.
 pub fn tokenizer_kind(data: &DataConfig) -> TokenizerKind {
     match data.level {
+        // Refused where there is no such model (`RunConfig::validate`).
+        Level::Model => TokenizerKind::Byte,
         Level::Char => TokenizerKind::Char,
         Level::Byte => TokenizerKind::Byte,
         Level::Bpe => TokenizerKind::Bpe {

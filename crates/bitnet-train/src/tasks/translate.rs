@@ -4,7 +4,7 @@ use bitnet_config::{DataConfig, RunConfig, Synthetic, Task as Kind};
 use bitnet_data::{
     EpochSampler, PairBatch, Pairs, SequenceVocabulary, SyntheticTask, Tokenizer, scores, synthetic,
 };
-use bitnet_models::{BeamSearch, ConfigError, EncoderDecoder, GenerateError, Network, Sequences};
+use bitnet_models::{BeamSearch, EncoderDecoder, GenerateError, Network, Sequences};
 use bitnet_results::Evaluation;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
@@ -239,9 +239,14 @@ impl Split {
 impl Task for Translate {
     type Model = EncoderDecoder;
 
-    fn model(&self, device: &Device) -> Result<EncoderDecoder, ConfigError> {
+    fn model(&self, device: &Device) -> Result<EncoderDecoder, TrainError> {
         let config = &self.config;
-        EncoderDecoder::new(&config.model, &config.quant, config.train.seed, device)
+        Ok(EncoderDecoder::new(
+            &config.model,
+            &config.quant,
+            config.train.seed,
+            device,
+        )?)
     }
 
     fn loss(&self, model: &EncoderDecoder, step: u64, device: &Device) -> StepLoss {

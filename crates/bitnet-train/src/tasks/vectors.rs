@@ -3,7 +3,7 @@
 use bitnet_config::{DataConfig, RunConfig};
 use bitnet_data::{EpochSampler, Vectors, majority};
 use bitnet_models::float::cross_entropy;
-use bitnet_models::{ConfigError, Network, Perceptron};
+use bitnet_models::{Network, Perceptron};
 use bitnet_results::Evaluation;
 use burn::tensor::Device;
 
@@ -122,9 +122,14 @@ impl ClassifyVectors {
 impl Task for ClassifyVectors {
     type Model = Perceptron;
 
-    fn model(&self, device: &Device) -> Result<Perceptron, ConfigError> {
+    fn model(&self, device: &Device) -> Result<Perceptron, TrainError> {
         let config = &self.config;
-        Perceptron::new(&config.model, &config.quant, config.train.seed, device)
+        Ok(Perceptron::new(
+            &config.model,
+            &config.quant,
+            config.train.seed,
+            device,
+        )?)
     }
 
     fn loss(&self, model: &Perceptron, step: u64, device: &Device) -> StepLoss {

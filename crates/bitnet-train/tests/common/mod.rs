@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bitnet_config::{Loader, RunConfig};
 use bitnet_data::{Corpus, TokenizerKind};
-use bitnet_models::{ConfigError, Transformer};
+use bitnet_models::Transformer;
 use bitnet_results::{Evaluation, TrainSummary};
 use bitnet_train::{
     Backend, Checkpoint, LanguageModel, Observer, RunDir, StepLoss, Task, TrainError, Training,
@@ -35,7 +35,7 @@ pub struct StopAfter<'a> {
 impl Task for StopAfter<'_> {
     type Model = Transformer;
 
-    fn model(&self, device: &Device) -> Result<Transformer, ConfigError> {
+    fn model(&self, device: &Device) -> Result<Transformer, TrainError> {
         self.task.model(device)
     }
 
@@ -102,7 +102,15 @@ impl Setup {
 
     pub fn create(&self, name: &str) -> RunDir {
         let path = self.folder.path().join(name);
-        RunDir::create(path, &self.config, Some(&self.corpus.tokenizer), &[], None).unwrap()
+        RunDir::create(
+            path,
+            &self.config,
+            Some(&self.corpus.tokenizer),
+            &[],
+            None,
+            None,
+        )
+        .unwrap()
     }
 
     /// Trains in a folder until a signal comes during step `stop`, or to the end.

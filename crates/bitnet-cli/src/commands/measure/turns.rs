@@ -113,15 +113,14 @@ impl Asked {
 fn hold(path: &Path, args: &MeasureArgs, device: &Device, turns: Asked) -> anyhow::Result<()> {
     let run = RunDir::open(path)?;
     let mut config = run.config()?;
-    if config.task != Kind::Lm {
-        let tokenizer = run.known_tokenizer()?;
+    if config.task != Kind::Lm || config.train.init_from.is_some() {
         let model = Model {
             run: &run,
             device,
             steps: args.steps,
             turns,
         };
-        return task::open(&mut config, tokenizer, model);
+        return task::open(&mut config, Some(&run), model);
     }
     let corpus = corpus::load(&mut config)?;
     let task = LanguageModel::new(&config, &corpus)?;
