@@ -24,8 +24,8 @@ pub use text::{ChatArgs, GenerateArgs, PromptArgs, SamplingArgs, TokenizeArgs};
 
 /// What a shell is told.
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 ran, but a check failed; 2 usage, configuration or input error; 3 the loss of a training diverged;
-130 interrupted, state saved";
+Exit codes: 0 done; 1 ran, but a check failed; 2 usage, configuration or input error; 3 the loss of a training diverged; 130 \
+interrupted, state saved";
 
 /// Train ternary (BitNet b1.58) and float models side by side, compare them, and run them.
 #[derive(Debug, Parser)]

@@ -28,14 +28,7 @@ struct Split {
 pub fn labelled_texts(data: &DataConfig) -> Result<[Table; 3], TrainError> {
     let label = label_column(data);
     let read = |path, names: Option<&[String]>| -> Result<Table, DataError> {
-        let mut table = Table::read(given(path), &data.text_columns, label, names)?;
-        if data.lowercase {
-            table
-                .texts
-                .iter_mut()
-                .for_each(|text| *text = text.to_lowercase());
-        }
-        Ok(table)
+        Table::read(given(path), &data.text_columns, label, names)
     };
     let mut train = read(&data.path, None)?;
     if data.shuffle && (data.test_path.is_none() || data.validation_path.is_none()) {
@@ -115,7 +108,13 @@ impl Classify {
     /// # Errors
     /// If a file cannot be read or is not what it should be.
     pub fn new(config: &mut RunConfig, tokenizer: Option<Tokenizer>) -> Result<Self, TrainError> {
-        let [train, validation, test] = labelled_texts(&config.data)?;
+        let mut tables = labelled_texts(&config.data)?;
+        if config.data.lowercase {
+            for text in tables.iter_mut().flat_map(|table| &mut table.texts) {
+                *text = text.to_lowercase();
+            }
+        }
+        let [train, validation, test] = tables;
         from_data(
             "model.num_labels",
             &mut config.model.num_labels,
