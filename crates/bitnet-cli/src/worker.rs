@@ -46,7 +46,7 @@ impl Worker for Processes<'_> {
                 let each = first.elapsed().as_secs_f64() / done as f64;
                 let left = each * (of - index) as f64;
                 format!(
-                    ", these {of} in about {}",
+                    ", what is left in about {}",
                     bitnet_report::format::seconds(left)
                 )
             }
