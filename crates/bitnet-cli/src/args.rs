@@ -9,14 +9,22 @@ use bitnet_train::Backend;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+mod board;
 mod compute;
+mod config;
+mod data;
+mod init;
 mod numbers;
 mod predict;
 mod serve;
 mod text;
 
+pub use board::{BoardArgs, ReportArgs};
 use compute::thread_count;
 pub use compute::{Activations, DeviceArgs, Dtype, DtypeArgs, EngineArgs};
+pub use config::ConfigCommand;
+pub use data::{CheckArgs, DataCommand, PrepareArgs};
+pub use init::InitArgs;
 pub use numbers::{EmbedArgs, LogitsArgs, Pooling};
 pub use predict::{AskArgs, EvalArgs, PredictArgs};
 pub use serve::ServeArgs;
@@ -37,6 +45,11 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a config file that fits a text and this machine
+    Init(InitArgs),
+    /// What settings mean, and a schema of them
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Train one model from a config file
     Train(TrainArgs),
     /// Train a float and a ternary twin, compare them and write a report; without CONFIG: the built-in quick start
@@ -56,6 +69,13 @@ pub enum Command {
     /// Train many variants of a run under many seeds, compare them and write a report
     #[command(subcommand)]
     Experiment(ExperimentCommand),
+    /// Show runs on a page that follows them while they train: losses, layers, samples, settings that differ
+    Board(BoardArgs),
+    /// Write the page of `bitnet board` as one file
+    Report(ReportArgs),
+    /// Prepare text of any size for training, or check what was prepared
+    #[command(subcommand)]
+    Data(DataCommand),
     /// Measure prefill and decode of a model, or of random weights of any shape
     Bench(BenchArgs),
     /// The logits of every position of some token ids
@@ -83,6 +103,7 @@ impl Command {
     /// Where it computes.
     pub fn backend(&self) -> Backend {
         match self {
+            Command::Init(args) => args.device.backend,
             Command::Train(args) => args.device.backend,
             Command::Compare(args) => args.device.backend,
             Command::Eval(args) => args.device.backend,
@@ -94,6 +115,10 @@ impl Command {
             Command::Experiment(ExperimentCommand::Run(args)) => args.device.backend,
             Command::Experiment(ExperimentCommand::Render(_)) => Backend::Flex,
             Command::Serve(_)
+            | Command::Config(_)
+            | Command::Data(_)
+            | Command::Board(_)
+            | Command::Report(_)
             | Command::Logits(_)
             | Command::Embed(_)
             | Command::Tokenize(_)
@@ -157,6 +182,16 @@ pub struct TrainArgs {
     /// Continue a run: `auto` takes the newest checkpoint of --run-dir, or give a checkpoint's folder
     #[arg(long, value_name = "auto|PATH", requires = "run_dir")]
     pub resume: Option<String>,
+    /// Find a learning rate instead: a fresh model takes this many steps at growing rates, until its loss explodes
+    #[arg(long, value_name = "STEPS", num_args = 0..=1, default_missing_value = "120", conflicts_with_all = ["run_dir", "resume"],
+          value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    pub find_rate: Option<u32>,
+    /// Lines instead of curves on a terminal
+    #[arg(long, env = "BITNET_NO_TUI")]
+    pub no_tui: bool,
+    /// Write TensorBoard's event files into the run's folder too
+    #[arg(long)]
+    pub tensorboard: bool,
     /// How ternary products add up on the CPU: dot, lookup (tables beside dot products) or signed (additions and
     /// subtractions alone), all to the same bits; default: dot
     #[arg(long, value_name = "NAME")]

@@ -1,10 +1,8 @@
 //! The text that a configuration names.
 
-use std::path::Path;
-
 use anyhow::{Context, bail};
 use bitnet_config::{DataConfig, DataKind, RunConfig};
-use bitnet_data::{Corpus, SplitText};
+use bitnet_data::{Corpus, Reading};
 use bitnet_train::tokenizer_kind;
 
 /// Reads or generates the text and fills in the size of its vocabulary.
@@ -25,18 +23,6 @@ pub fn load(config: &mut RunConfig) -> anyhow::Result<Corpus> {
     Ok(corpus)
 }
 
-/// All of a corpus to train on, and a file of its own to validate.
-fn with_validation(corpus: Corpus, path: &Path) -> anyhow::Result<Corpus> {
-    let held_back = Corpus::read_to_evaluate(path, corpus.tokenizer.clone())?.text;
-    let Corpus { text, tokenizer } = corpus;
-    let text = SplitText {
-        name: format!("{}, validated on {}", text.name, held_back.name),
-        train: [text.train, text.validation].concat(),
-        ..held_back
-    };
-    Ok(Corpus { text, tokenizer })
-}
-
 fn corpus(data: &DataConfig) -> anyhow::Result<Corpus> {
     let kind = tokenizer_kind(data);
     Ok(match data.kind {
@@ -47,10 +33,17 @@ fn corpus(data: &DataConfig) -> anyhow::Result<Corpus> {
             let path = data
                 .path
                 .as_ref()
-                .context("data.path is missing; set it to the text file")?;
-            let corpus = Corpus::read(path, kind, data.train_fraction)?;
+                .context("data.path is missing; set it to a text file, a folder, or what `bitnet data prepare` made")?;
+            let reading = Reading {
+                fields: data.text_columns.clone(),
+                split_at: None,
+            };
+            let corpus = Corpus::read(path, kind, data.train_fraction, &reading)?;
             match &data.validation_path {
-                Some(path) => with_validation(corpus, path)?,
+                Some(path) => {
+                    let tokenizer = corpus.tokenizer.clone();
+                    corpus.with_validation(Corpus::read_to_evaluate(path, tokenizer)?)
+                }
                 None => corpus,
             }
         }

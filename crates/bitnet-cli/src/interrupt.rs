@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[cfg(unix)]
 use nix::sys::signal::{SigHandler, Signal, signal};
 
-use crate::{output, process};
+use crate::{output, process, tui};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 static WATCHED: AtomicBool = AtomicBool::new(false);
@@ -16,7 +16,11 @@ static WATCHED: AtomicBool = AtomicBool::new(false);
 /// # Errors
 /// If the handler cannot be installed.
 pub fn watch() -> anyhow::Result<&'static AtomicBool> {
-    watch_and(|| output::say("\ninterrupted: saving; once more to stop at once"))
+    watch_and(|| {
+        if !tui::owns_the_terminal() {
+            output::say("\ninterrupted: saving; once more to stop at once");
+        }
+    })
 }
 
 /// Watches for the signals from now on, in a process whose children are told too and speak for themselves.
@@ -70,6 +74,7 @@ fn watch_and(say: impl Fn() + Send + 'static) -> anyhow::Result<&'static AtomicB
         let again = INTERRUPTED.swap(true, Ordering::Relaxed);
         process::interrupt_children();
         if again {
+            tui::give_back();
             std::process::exit(130);
         }
         say();

@@ -21,6 +21,10 @@ use crate::{engine, output, run_folder};
 /// # Errors
 /// If there is nothing, or it cannot be read or understood.
 pub fn open(path: &Path) -> anyhow::Result<Location> {
+    if path.to_str().is_some_and(|text| text.contains('@')) && !path.exists() {
+        // A run and its checkpoint.
+        return Ok(Location::open(path)?);
+    }
     let path = bitnet_hub::local(path, &mut Download::default())?;
     Ok(Location::open(&path)?)
 }

@@ -30,6 +30,8 @@ mod prompt;
 mod run_folder;
 mod sampling;
 mod task;
+mod tensorboard;
+mod tui;
 mod worker;
 
 use std::process::ExitCode;
@@ -65,6 +67,7 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
     process::end_with_parent();
     let backend = cli.command.backend();
     guard::run(backend, || match cli.command {
+        Command::Init(args) => commands::init::run(args),
         Command::Train(args) => commands::train::run(args),
         Command::Compare(args) => commands::compare::run(args),
         Command::Embed(args) => commands::embed::run(args),
@@ -78,6 +81,10 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Logits(args) => commands::logits::run(args),
         Command::Inspect(args) => commands::inspect::run(args),
         Command::Convert(args) => commands::convert::run(args),
+        Command::Board(args) => commands::board::run(args),
+        Command::Report(args) => commands::board::report(args),
+        Command::Config(command) => commands::config::run(command),
+        Command::Data(command) => commands::data::run(command),
         Command::Doctor(args) => commands::doctor::run(args),
         Command::Completions { shell } => commands::completions::run(shell),
         Command::Measure(args) => commands::measure::run(args),

@@ -1,18 +1,20 @@
-//! Progress of a training run on stderr: a bar on a terminal, plain lines elsewhere.
+//! Progress of a training run on stderr: a picture or a bar on a terminal, plain lines elsewhere; and in event files.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use bitnet_results::Evaluation;
+use bitnet_results::{Evaluation, NamedLayer, SamplePoint};
 use bitnet_train::{Checkpoint, Observer, Progress, RunDir};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output;
+use crate::tensorboard::EventFile;
+use crate::tui::Tui;
 
 /// Shows what a training run tells.
 pub struct Display {
     label: String,
-    bar: Option<ProgressBar>,
+    tui: Option<Tui>,
+    events: Option<EventFile>,
     quiet: bool,
     run: RunDir,
     /// When the next line is due off a terminal, whatever the step.
@@ -23,34 +25,54 @@ pub struct Display {
 const FIRST: Duration = Duration::from_secs(3);
 const LATER: Duration = Duration::from_secs(60);
 
+/// How a run is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    /// Not at all.
+    pub quiet: bool,
+    /// In lines, also on a terminal.
+    pub lines: bool,
+    /// In TensorBoard's event files besides.
+    pub tensorboard: bool,
+}
+
 impl Display {
-    /// A display for a run of `steps` steps.
-    pub fn new(label: &str, steps: usize, quiet: bool, run: &RunDir) -> Self {
-        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::new(steps as u64);
-            if let Ok(style) = ProgressStyle::with_template(
-                "{prefix:>8} {bar:30.cyan/dim} {pos}/{len} {msg} ETA {eta}",
-            ) {
-                bar.set_style(style);
-            }
-            bar.set_prefix(label.to_owned());
-            bar
-        });
-        Self {
+    /// A display for a run.
+    ///
+    /// # Errors
+    /// If an event file is asked for and cannot be made.
+    pub fn new(label: &str, how: How, run: &RunDir) -> std::io::Result<Self> {
+        let draws = !how.quiet && !how.lines && std::io::stderr().is_terminal();
+        Ok(Self {
+            events: match how.tensorboard {
+                true => Some(EventFile::create(run.path())?),
+                false => None,
+            },
+            tui: match draws {
+                true => Tui::open(label, run.path().display().to_string()),
+                false => None,
+            },
             label: label.to_owned(),
-            bar,
-            quiet,
+            quiet: how.quiet,
             run: run.clone(),
             due: Instant::now() + FIRST,
+        })
+    }
+
+    /// Says something; on a picture for as long as it stands, unless it is to be kept.
+    fn print(&mut self, text: String, keep: bool) {
+        self.run.log(&text);
+        match &mut self.tui {
+            Some(tui) => tui.message(text, keep),
+            None if !self.quiet => output::say(text),
+            None => {}
         }
     }
 
-    fn print(&mut self, text: String) {
-        self.run.log(&text);
-        match &self.bar {
-            Some(bar) => bar.println(text),
-            None if !self.quiet => output::say(text),
-            None => {}
+    /// Adds a number to the event file. The numbers stand in metrics.jsonl too: a run goes on without.
+    fn event(&mut self, tag: &str, step: usize, value: Option<f64>) {
+        if let (Some(events), Some(value)) = (&mut self.events, value) {
+            let _ = events.scalar(tag, step, value);
         }
     }
 }
@@ -65,21 +87,22 @@ impl Observer for Display {
             tokens_per_second,
             eta_seconds,
         } = *progress;
-        match &self.bar {
-            Some(bar) => {
-                bar.set_position(step as u64);
-                bar.set_message(format!("loss {loss:.4} {tokens_per_second:.0} tok/s"));
-            }
+        self.event("loss/training", step, Some(loss));
+        self.event("learning_rate", step, Some(learning_rate));
+        self.event("tokens_per_second", step, Some(tokens_per_second));
+        match &mut self.tui {
+            Some(tui) => tui.step(progress),
             // Off a terminal: a line for each tenth of the run, soon a first one, and one a minute.
             None if step == steps
                 || step % (steps / 10).max(1) == 0
                 || Instant::now() >= self.due =>
             {
                 self.due = Instant::now() + LATER;
-                self.print(format!(
+                let text = format!(
                     "{} {step}/{steps} loss {loss:.4} lr {learning_rate:.2e} {tokens_per_second:.0} tok/s ETA {eta_seconds:.0} s",
                     self.label
-                ));
+                );
+                self.print(text, false);
             }
             None => {}
         }
@@ -99,36 +122,64 @@ impl Observer for Display {
                 text += &format!(" {name} {value:.3}");
             }
         }
-        self.print(text);
+        let tag = match batches {
+            Some(_) => "validation",
+            None => "validation_whole_split",
+        };
+        self.event(&format!("loss/{tag}"), step, Some(evaluation.loss));
+        self.event(&format!("accuracy/{tag}"), step, evaluation.accuracy);
+        self.event(
+            &format!("bits_per_byte/{tag}"),
+            step,
+            evaluation.bits_per_byte,
+        );
+        match &mut self.tui {
+            Some(tui) => {
+                self.run.log(&text);
+                tui.evaluation(step, evaluation, batches.is_some(), text);
+            }
+            None => self.print(text, false),
+        }
+    }
+
+    fn layers(&mut self, step: usize, layers: &[NamedLayer]) {
+        for layer in layers {
+            self.event(
+                &format!("zeros/{}", layer.layer),
+                step,
+                Some(layer.health.zeros),
+            );
+            self.event(&format!("flips/{}", layer.layer), step, layer.health.flips);
+        }
+        if let Some(tui) = &mut self.tui {
+            tui.layers(layers);
+        }
+    }
+
+    fn sample(&mut self, sample: &SamplePoint) {
+        if let Some(events) = &mut self.events {
+            let text = format!("{}{}", sample.prompt, sample.text);
+            let _ = events.text("sample", sample.step as usize, &text);
+        }
+        if let Some(tui) = &mut self.tui {
+            tui.sample(sample);
+        }
     }
 
     /// Shown even when nothing else is: results depend on it.
     fn note(&mut self, text: &str) {
         let text = format!("{} note: {text}", self.label);
-        match &self.bar {
+        match &self.tui {
             None if self.quiet => {
                 self.run.log(&text);
                 output::say(text);
             }
-            _ => self.print(text),
+            _ => self.print(text, true),
         }
     }
 
     fn checkpoint(&mut self, checkpoint: &Checkpoint) {
-        if self.bar.is_none() {
-            self.print(format!(
-                "{} saved {}",
-                self.label,
-                checkpoint.path().display()
-            ));
-        }
-    }
-}
-
-impl Drop for Display {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.abandon();
-        }
+        let text = format!("{} saved {}", self.label, checkpoint.path().display());
+        self.print(text, false);
     }
 }

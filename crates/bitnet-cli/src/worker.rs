@@ -60,7 +60,7 @@ impl Worker for Processes<'_> {
         FolderLock::wait(run, SAVES)?;
         let mut train = process::child(self.device, self.threads)?;
         train.arg("train").arg(config).arg("--run-dir").arg(run);
-        train.args(["-o", "json"]);
+        train.args(["-o", "json", "--no-tui"]);
         if self.quiet_training {
             train.arg("--quiet");
         }

@@ -161,3 +161,39 @@ fn a_teacher_has_the_learners_vocabulary() {
         &["teacher", "model.vocab_size"],
     );
 }
+
+#[test]
+fn a_teacher_that_diverges_is_a_result_of_its_pupils_too() {
+    let place = Place::new();
+    fs::create_dir(place.path("one")).unwrap();
+    let experiment = EXPERIMENT
+        .replace("CONFIG", DEBUG)
+        .replace("[1e-3, 2e-3]", "[1e30]");
+    place.write("one/experiment.toml", experiment);
+    let run = || {
+        place
+            .run(&["experiment", "run", "one", "-q", "-o", "json"])
+            .json()
+    };
+    let summary = run();
+    for variant in summary["variants"].as_array().unwrap() {
+        for run in variant["runs"].as_array().unwrap() {
+            assert!(run["score"].is_null(), "{run}");
+        }
+    }
+    assert!(place.read("one/report.md").contains("diverged"));
+    // It is recorded: nothing is trained again.
+    let result = "runs/experiments/one/distilled/lr-3e-3-seed-0/result.json";
+    let before = fs::metadata(place.path(result))
+        .unwrap()
+        .modified()
+        .unwrap();
+    assert_eq!(run()["variants"], summary["variants"]);
+    assert_eq!(
+        fs::metadata(place.path(result))
+            .unwrap()
+            .modified()
+            .unwrap(),
+        before
+    );
+}

@@ -4,7 +4,7 @@
 //!
 //! | task | reads |
 //! |---|---|
-//! | `lm` | `kind`, `path`, `validation_path` or `train_fraction`, or for stories `characters` and `seed` |
+//! | `lm` | `kind`, `path`, `text_columns`, `validation_path` or `train_fraction`, or for stories `characters` and `seed` |
 //! | `lm`, `kind = "chat"` | `path` (JSONL), `validation_path` or the last `validation_examples` lines, `chat_template` |
 //! | `translate` | `shuffle` and `seed`; `source` and `target`, files of one sentence a line, or `path`, a TSV of both; the same for `validation_…` and `test_…` |
 //! | `classify` | `path` (CSV, TSV or JSONL), `text_columns`, `label_column`; `test_path` or `test_examples` rows, shuffled (`shuffle`, `seed`) |
@@ -23,7 +23,7 @@ pub enum DataKind {
     /// The built-in synthetic stories: no file needed.
     #[default]
     Stories,
-    /// A text file, at `data.path`.
+    /// Text at `data.path`: a file, a folder of files, JSON lines, or what `bitnet data prepare` made.
     Text,
     /// Conversations, one a line of `data.path`, of which the assistant's answers are learned; for a model that starts from
     /// another one (`train.init_from`), whose chat template writes them.
@@ -78,7 +78,8 @@ pub enum Synthetic {
 pub struct DataConfig {
     /// `stories`, `text` or `chat` (task `lm`).
     pub kind: DataKind,
-    /// The file; a relative path starts at the current directory, not at the configuration file.
+    /// The file; of task `lm` also a folder, a pattern, or a prepared folder, whose tokenizer is taken. A relative path
+    /// starts at the current directory, not at the configuration file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// A file of the same form to validate on; absent takes `validation_examples` from the end of the training data, of
@@ -106,7 +107,8 @@ pub struct DataConfig {
     /// Their translations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_target: Option<PathBuf>,
-    /// Columns that hold text, joined by a space (task `classify`): names of the header, or numbers from 1 if there is none.
+    /// Columns or fields that hold text, joined by a space (tasks `classify`, and `lm` of JSON lines and tables): names of
+    /// the header, or numbers from 1 if there is none.
     pub text_columns: Vec<String>,
     /// Column of the label; empty is `label`, or in a file of vectors the last.
     pub label_column: String,

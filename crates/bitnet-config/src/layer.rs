@@ -214,7 +214,7 @@ fn line_of(text: &str, offset: usize) -> usize {
 }
 
 /// Says in plain words what serde expected: its messages end in `expected …`, often with a Rust type.
-fn expected(message: &str) -> String {
+pub(crate) fn expected(message: &str) -> String {
     let what = message
         .rsplit_once("expected ")
         .map_or(message, |(_, what)| what)

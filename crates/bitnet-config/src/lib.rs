@@ -64,6 +64,7 @@
 mod compare;
 mod data;
 mod decode;
+mod describe;
 mod error;
 mod experiment;
 mod foreign;
@@ -88,6 +89,7 @@ pub use bitnet_models::{
 pub use compare::CompareConfig;
 pub use data::{DataConfig, DataKind, Level, Synthetic};
 pub use decode::DecodeConfig;
+pub use describe::{Description, describe, json_schema};
 pub use error::{ConfigError, Origin};
 pub use experiment::{ExperimentConfig, VariantConfig};
 pub use loader::Loader;

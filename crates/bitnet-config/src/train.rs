@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{OptimConfig, OptimOverride};
 
+/// Logits that are in memory at a time, unless a run says otherwise: 256 MB.
+const MOST_LOGITS: usize = 1 << 26;
+
 /// How a model is trained.
 ///
 /// The shared optimiser keys stand directly in `[train]` (`serde(flatten)`). Serde cannot combine that with
@@ -19,14 +22,24 @@ pub struct TrainConfig {
     pub steps: usize,
     /// Sequences in a step.
     pub batch_size: usize,
+    /// Batches that a step learns from, one after the other, as from one of `batch_size × accumulate` sequences; memory is
+    /// that of one.
+    pub accumulate: usize,
     /// Tokens in a sequence (task `lm`).
     pub context: usize,
+    /// Tokens whose logits are in memory at a time (task `lm`); 0 takes all of a batch where that is at most 256 MB, and
+    /// otherwise as many as are. A teacher needs all of them.
+    pub loss_rows: usize,
     /// Seed of the initial weights and of the order of the data.
     pub seed: u64,
     /// Steps between two evaluations; 0 evaluates only at the end.
     pub eval_interval: usize,
+    /// Evaluations in a row without a lower validation loss after which training ends early; 0 never does.
+    pub stop_after: usize,
     /// Batches of an evaluation during training; 0 is the whole validation split, as the last evaluation always is.
     pub eval_batches: usize,
+    /// Tokens that the model writes at an evaluation, after the beginning of the validation split (task `lm`); 0 none.
+    pub sample_tokens: usize,
     /// Steps between two checkpoints; 0 writes one at the end, and by time.
     pub checkpoint_interval: usize,
     /// Minutes after which a checkpoint is written whatever the step; 0 writes none by time.
@@ -75,10 +88,14 @@ impl Default for TrainConfig {
         Self {
             steps: 1000,
             batch_size: 12,
+            accumulate: 1,
             context: 128,
+            loss_rows: 0,
             seed: 0,
             eval_interval: 100,
+            stop_after: 0,
             eval_batches: 16,
+            sample_tokens: 48,
             checkpoint_interval: 0,
             checkpoint_minutes: 10.0,
             keep_checkpoints: 2,
@@ -105,6 +122,19 @@ impl TrainConfig {
         match linear {
             LinearKind::Float => &self.float,
             LinearKind::Ternary => &self.ternary,
+        }
+    }
+
+    /// Sequences that a step learns from.
+    pub fn step_sequences(&self) -> usize {
+        self.batch_size.saturating_mul(self.accumulate)
+    }
+
+    /// Rows of logits of a vocabulary that are in memory at a time.
+    pub fn loss_rows(&self, vocab_size: usize) -> usize {
+        match self.loss_rows {
+            0 => (MOST_LOGITS / vocab_size.max(1)).max(1),
+            rows => rows,
         }
     }
 

@@ -72,6 +72,16 @@ impl RunConfig {
 fn validate_train(train: &TrainConfig, model: &ModelConfig) -> Check {
     positive("train.steps", train.steps)?;
     positive("train.batch_size", train.batch_size)?;
+    positive("train.accumulate", train.accumulate)?;
+    let sequences = train.batch_size.checked_mul(train.accumulate);
+    let accumulate = train.accumulate;
+    ensure(sequences.is_some(), "train.accumulate", accumulate, || {
+        "times train.batch_size is no number of sequences; lower one of them".into()
+    })?;
+    let never = train.stop_after > 0 && train.eval_interval == 0;
+    ensure(!never, "train.stop_after", train.stop_after, || {
+        "counts evaluations, and train.eval_interval = 0 makes none; set that too".into()
+    })?;
     positive("train.context", train.context)?;
     let longest = model.max_position_embeddings;
     ensure(
@@ -107,6 +117,10 @@ fn validate_train(train: &TrainConfig, model: &ModelConfig) -> Check {
         pieces,
         || "must be 1, 2 or 3".into(),
     )?;
+    let taught = train.distill_from.is_some() && train.loss_rows > 0;
+    ensure(!taught, "train.loss_rows", train.loss_rows, || {
+        "cannot be together with train.distill_from: a teacher needs all logits; take one of them out".into()
+    })?;
     let (weight, temperature) = (train.distill_weight, train.distill_temperature);
     ensure(
         (0.0..=1.0).contains(&weight),

@@ -7,8 +7,10 @@
 //!
 //! Ids are row-major `[batch_size, context]`; `targets` are `inputs` shifted by one token.
 
-use crate::DataError;
+use std::ops::Range;
+
 use crate::rng::Rng;
+use crate::{DataError, Tokens};
 
 /// Inputs and the tokens to predict from them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +28,7 @@ pub struct Batch {
 impl Batch {
     /// One row per start; every start must leave `context + 1` tokens.
     pub(crate) fn gather(
-        tokens: &[u32],
+        tokens: &Tokens,
         starts: impl ExactSizeIterator<Item = usize>,
         context: usize,
     ) -> Self {
@@ -34,10 +36,8 @@ impl Batch {
         let mut inputs = Vec::with_capacity(batch_size * context);
         let mut targets = Vec::with_capacity(batch_size * context);
         for start in starts {
-            let window = &tokens[start..=start + context];
-            // An id is a byte or the rank of a character, so below 2^21.
-            inputs.extend(window[..context].iter().map(|&token| token as i32));
-            targets.extend(window[1..].iter().map(|&token| token as i32));
+            tokens.append_to(start..start + context, &mut inputs);
+            tokens.append_to(start + 1..start + context + 1, &mut targets);
         }
         Self {
             inputs,
@@ -56,7 +56,7 @@ impl Batch {
 /// Draws random windows, as nanoGPT's `get_batch` does.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchSampler<'a> {
-    tokens: &'a [u32],
+    tokens: &'a Tokens,
     batch_size: usize,
     context: usize,
     seed: u64,
@@ -65,7 +65,7 @@ pub struct BatchSampler<'a> {
 impl<'a> BatchSampler<'a> {
     /// A sampler over one split, which must hold at least `context + 1` tokens.
     pub fn new(
-        tokens: &'a [u32],
+        tokens: &'a Tokens,
         batch_size: usize,
         context: usize,
         seed: u64,
@@ -91,9 +91,17 @@ impl<'a> BatchSampler<'a> {
     /// The batch of one step. Starts are uniform in `0..=len - context - 1`, so every token but the first can be a
     /// target, and windows may overlap or repeat.
     pub fn batch(&self, step: u64) -> Batch {
+        self.rows(step, 0..self.batch_size)
+    }
+
+    /// Some rows of the batch of one step.
+    pub fn rows(&self, step: u64, rows: Range<usize>) -> Batch {
         let mut rng = Rng::new(self.seed, step);
-        let starts = (0..self.batch_size).map(|_| rng.below(self.tokens.len() - self.context));
-        Batch::gather(self.tokens, starts, self.context)
+        let starts: Vec<usize> = (0..rows.end)
+            .map(|_| rng.below(self.tokens.len() - self.context))
+            .collect();
+        let chosen = starts.into_iter().skip(rows.start);
+        Batch::gather(self.tokens, chosen, self.context)
     }
 }
 
@@ -109,8 +117,8 @@ pub(crate) fn check_sizes(batch_size: usize, context: usize) -> Result<(), DataE
 mod tests {
     use super::*;
 
-    fn count_up(length: usize) -> Vec<u32> {
-        (0..length as u32).collect()
+    fn count_up(length: usize) -> Tokens {
+        (0..length as u32).collect::<Vec<u32>>().into()
     }
 
     #[test]
@@ -122,6 +130,8 @@ mod tests {
         backwards.reverse();
         assert_eq!(forwards, backwards);
         assert!((1..20).all(|step| forwards[step] != forwards[step - 1]));
+        let (first, last) = (sampler.rows(3, 0..1), sampler.rows(3, 1..4));
+        assert_eq!([first.inputs, last.inputs].concat(), forwards[3].inputs);
         assert_ne!(
             BatchSampler::new(&tokens, 4, 16, 8).unwrap().batch(0),
             forwards[0]

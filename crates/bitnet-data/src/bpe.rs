@@ -7,12 +7,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
+use tokenizers::AddedToken;
 use tokenizers::decoders::DecoderWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::models::{ModelWrapper, TrainerWrapper};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
 use crate::DataError;
+use crate::word_cache::{self, WordCache};
 
 /// Ids of the single bytes; the smallest vocabulary.
 const BYTES: usize = 256;
@@ -22,6 +24,8 @@ const BYTES: usize = 256;
 pub struct Bpe {
     tokenizer: Arc<tokenizers::Tokenizer>,
     pieces: Arc<Vec<Vec<u8>>>,
+    /// Ids of words that were met, if the tokenizer looks at words one by one.
+    words: Option<Arc<WordCache>>,
 }
 
 impl PartialEq for Bpe {
@@ -35,6 +39,15 @@ impl Eq for Bpe {}
 impl Bpe {
     /// Learns `vocab_size` pieces from texts; the same texts give the same pieces. There are fewer if the texts hold fewer.
     pub fn train(texts: &[&str], vocab_size: usize) -> Result<Self, DataError> {
+        Self::train_with(texts, vocab_size, &[])
+    }
+
+    /// [`train`](Self::train) with special tokens, which come first and stand in no text.
+    pub fn train_with(
+        texts: &[&str],
+        vocab_size: usize,
+        special: &[&str],
+    ) -> Result<Self, DataError> {
         if vocab_size <= BYTES {
             return Err(DataError::BpeVocabulary { vocab_size });
         }
@@ -52,6 +65,11 @@ impl Bpe {
                 .show_progress(false)
                 .vocab_size(vocab_size)
                 .initial_alphabet(alphabet)
+                .special_tokens(
+                    (special.iter())
+                        .map(|text| AddedToken::from(*text, true))
+                        .collect(),
+                )
                 .build(),
         );
         let pieces = texts.iter().flat_map(|text| bounded(text));
@@ -127,9 +145,11 @@ impl Bpe {
         }
         // As many distinct ids as places, all of them within: no place is left.
         let pieces = pieces.into_iter().flatten().collect();
+        let words = word_cache::applies(&tokenizer).then(Arc::default);
         Ok(Self {
             tokenizer: Arc::new(tokenizer),
             pieces: Arc::new(pieces),
+            words,
         })
     }
 
@@ -140,6 +160,14 @@ impl Bpe {
 
     /// The ids of a text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        match &self.words {
+            Some(words) => words.encode(text, |word| self.encode_whole(word)),
+            None => self.encode_whole(text),
+        }
+    }
+
+    /// The ids of a text as the library makes them, at once.
+    pub(crate) fn encode_whole(&self, text: &str) -> Result<Vec<u32>, DataError> {
         let encoding = self
             .tokenizer
             .encode_fast(text, false)
@@ -147,6 +175,19 @@ impl Bpe {
                 problem: error.to_string(),
             })?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Whether words are looked up.
+    #[cfg(test)]
+    pub(crate) fn remembers_words(&self) -> bool {
+        self.words.is_some()
+    }
+
+    /// The id of a special token by its text.
+    pub fn special(&self, text: &str) -> Option<u32> {
+        let id = self.tokenizer.token_to_id(text)?;
+        let added = self.tokenizer.get_added_tokens_decoder();
+        added.get(&id).filter(|token| token.special).map(|_| id)
     }
 
     /// The bytes of an id; none outside the vocabulary.

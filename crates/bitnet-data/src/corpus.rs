@@ -5,8 +5,15 @@
 
 use std::ops::Deref;
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::{DataError, Evaluated, Tokenizer, TokenizerKind, file, stories};
+use tempfile::TempDir;
+
+use crate::prepare::{Preparation, TokenizerSource, Watch};
+use crate::{
+    DataError, Evaluated, Prepared, Reading, Tokenizer, TokenizerKind, Tokens, file, sources,
+    stories,
+};
 
 /// A tokenized text, its two splits, and its tokenizer.
 #[derive(Debug, Clone)]
@@ -15,6 +22,10 @@ pub struct Corpus {
     pub text: SplitText,
     /// What made the ids, and turns them back into text.
     pub tokenizer: Tokenizer,
+    /// The checksum of what was prepared, where the ids are read in place.
+    pub checksum: Option<String>,
+    /// Where they were prepared for this once; it is removed with the last copy.
+    _folder: Option<Arc<TempDir>>,
 }
 
 /// A text as ids, of whatever tokenizer, in two splits.
@@ -23,9 +34,9 @@ pub struct SplitText {
     /// The file, or the name of the text; it opens error messages.
     pub name: String,
     /// The first part of the text.
-    pub train: Vec<u32>,
+    pub train: Tokens,
     /// The rest of the text.
-    pub validation: Vec<u32>,
+    pub validation: Tokens,
     /// The size of the validation split in bytes of UTF-8, whatever the tokenizer.
     pub validation_bytes: usize,
 }
@@ -37,30 +48,89 @@ impl Deref for Corpus {
         &self.text
     }
 }
+/// Bytes of text that a byte-pair encoding is learned from.
+pub const SAMPLE: u64 = 64 << 20;
+
+/// Tokens of a shard.
+pub const SHARD: u64 = 1 << 28;
 
 impl Corpus {
-    /// Reads a file. The byte tokenizer accepts any content, the character tokenizer UTF-8.
-    pub fn read(path: &Path, kind: TokenizerKind, train_fraction: f64) -> Result<Self, DataError> {
-        Self::from_bytes(
-            path.display().to_string(),
-            &file::read(path)?,
-            kind,
-            train_fraction,
-        )
+    /// Reads a text file, which the byte tokenizer accepts with any content, the others as UTF-8; or takes a folder that was
+    /// prepared, with the tokenizer that it has; or prepares, for this once, what documents a folder, a pattern or a file
+    /// of JSON lines, CSV, TSV or Parquet holds.
+    pub fn read(
+        path: &Path,
+        kind: TokenizerKind,
+        train_fraction: f64,
+        reading: &Reading,
+    ) -> Result<Self, DataError> {
+        check_fraction(train_fraction)?;
+        if Prepared::is_at(path) {
+            return Self::prepared(&Prepared::open(path)?, train_fraction);
+        }
+        let found = sources(&[path.to_owned()], None)?;
+        match &found[..] {
+            [one] if one.is_plain() && !path.is_dir() => Self::from_bytes(
+                path.display().to_string(),
+                &file::read(path)?,
+                kind,
+                train_fraction,
+            ),
+            _ => {
+                let unwritable = |source| DataError::Write {
+                    path: std::env::temp_dir(),
+                    source,
+                };
+                let folder = tempfile::tempdir().map_err(unwritable)?;
+                let out = folder.path().join("prepared");
+                let preparation = Preparation {
+                    sources: found,
+                    reading: reading.clone(),
+                    tokenizer: match kind {
+                        TokenizerKind::Byte => TokenizerSource::Byte,
+                        TokenizerKind::Char => TokenizerSource::Char,
+                        TokenizerKind::Bpe { vocab_size } => TokenizerSource::Train {
+                            vocab_size,
+                            sample: SAMPLE,
+                        },
+                    },
+                    deduplicate: false,
+                    shuffle: None,
+                    separator: None,
+                    shard_tokens: SHARD,
+                };
+                preparation.run(&out, &Watch::default())?;
+                let mut corpus = Self::prepared(&Prepared::open(&out)?, train_fraction)?;
+                corpus.text.name = path.display().to_string();
+                corpus._folder = Some(Arc::new(folder));
+                Ok(corpus)
+            }
+        }
     }
 
-    /// Reads a file with the tokenizer of an earlier run, so that its model understands the ids.
-    pub fn read_with(
-        path: &Path,
-        tokenizer: Tokenizer,
-        train_fraction: f64,
-    ) -> Result<Self, DataError> {
-        Self::from_bytes_with(
-            path.display().to_string(),
-            &file::read(path)?,
-            tokenizer,
-            train_fraction,
-        )
+    /// The ids of a prepared folder, cut at the end of a document where there are several.
+    pub fn prepared(prepared: &Prepared, train_fraction: f64) -> Result<Self, DataError> {
+        check_fraction(train_fraction)?;
+        let tokens = &prepared.tokens;
+        let length = train_length(tokens.len(), train_fraction);
+        let end = prepared.end_from(length as u64)? as usize;
+        let length = if end < tokens.len() { end } else { length };
+        let (train, validation) = tokens.split_at(length);
+        let lengths = validation.blocks();
+        let text = SplitText {
+            name: prepared.path.display().to_string(),
+            validation_bytes: lengths
+                .map(|ids| prepared.tokenizer.byte_length(&ids))
+                .sum(),
+            train,
+            validation,
+        };
+        Ok(Self {
+            text,
+            tokenizer: prepared.tokenizer.clone(),
+            checksum: Some(prepared.manifest.checksum()),
+            _folder: None,
+        })
     }
 
     /// The built-in stories: see [`stories::generate`].
@@ -124,6 +194,21 @@ impl Corpus {
         )
     }
 
+    /// All of it to train on, and another one's validation split.
+    pub fn with_validation(self, held_back: Self) -> Self {
+        let text = SplitText {
+            name: format!("{}, validated on {}", self.name, held_back.name),
+            train: self.train.joined(&self.validation),
+            ..held_back.text
+        };
+        Self {
+            text,
+            // It is of what was prepared, and the validation split is not.
+            checksum: None,
+            ..self
+        }
+    }
+
     /// Cuts the tokens in two; the first part has as many as `train_length` says.
     fn split(
         name: String,
@@ -135,7 +220,7 @@ impl Corpus {
         if bytes.is_empty() {
             return Err(DataError::Empty { corpus: name });
         }
-        let mut train = match &tokenizer {
+        let mut train: Vec<u32> = match &tokenizer {
             Tokenizer::Byte => bytes.iter().copied().map(u32::from).collect(),
             Tokenizer::Char(_) | Tokenizer::Bpe(_) => {
                 tokenizer.encode(file::utf8(&name, bytes)?)?
@@ -145,11 +230,16 @@ impl Corpus {
         let validation_bytes = tokenizer.byte_length(&validation);
         let text = SplitText {
             name,
-            train,
-            validation,
+            train: train.into(),
+            validation: validation.into(),
             validation_bytes,
         };
-        Ok(Self { text, tokenizer })
+        Ok(Self {
+            text,
+            tokenizer,
+            checksum: None,
+            _folder: None,
+        })
     }
 }
 
@@ -169,8 +259,8 @@ impl SplitText {
         Ok(Self {
             name,
             validation_bytes: bytes(&validation),
-            train: ids,
-            validation,
+            train: ids.into(),
+            validation: validation.into(),
         })
     }
 
@@ -222,6 +312,14 @@ mod tests {
 
     use super::*;
 
+    fn all(tokens: &Tokens) -> Vec<u32> {
+        tokens.to_vec(0..tokens.len())
+    }
+
+    fn read(path: &Path, kind: TokenizerKind) -> Corpus {
+        Corpus::read(path, kind, 0.5, &Reading::default()).unwrap()
+    }
+
     #[test]
     fn the_split_is_python_s_int_of_n_times_fraction() {
         // From Python: [int(n * 0.9) for n in (...)]; the last is the size of tiny Shakespeare.
@@ -251,7 +349,7 @@ mod tests {
         let corpus =
             Corpus::from_bytes("t", "aaaaaaaaaö".as_bytes(), TokenizerKind::Char, 0.9).unwrap();
         assert_eq!(corpus.tokenizer.vocab_size(), 2);
-        assert_eq!(corpus.tokenizer.decode(&corpus.validation), "ö");
+        assert_eq!(corpus.tokenizer.decode(&all(&corpus.validation)), "ö");
         assert_eq!(corpus.validation_bytes, 2);
         // One bit for a token of two bytes.
         assert_eq!(
@@ -265,20 +363,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("text.txt");
         fs::write(&path, [255_u8, b'a', b'\n', b'b']).unwrap();
-        let corpus = Corpus::read(&path, TokenizerKind::Byte, 0.5).unwrap();
+        let corpus = read(&path, TokenizerKind::Byte);
         assert_eq!(
-            (&corpus.train[..], &corpus.validation[..]),
-            (&[255, 97][..], &[10, 98][..])
+            (all(&corpus.train), all(&corpus.validation)),
+            (vec![255, 97], vec![10, 98])
         );
 
         fs::write(&path, "abc").unwrap();
-        let corpus = Corpus::read(&path, TokenizerKind::Char, 0.5).unwrap();
+        let corpus = read(&path, TokenizerKind::Char);
         fs::write(&path, "cab").unwrap();
-        let again = Corpus::read_with(&path, corpus.tokenizer, 0.5).unwrap();
-        assert_eq!(
-            (&again.train[..], &again.validation[..]),
-            (&[2][..], &[0, 1][..])
-        );
+        let again = Corpus::read_to_evaluate(&path, corpus.tokenizer).unwrap();
+        assert_eq!(all(&again.validation), [2, 0, 1]);
     }
 
     #[test]
@@ -292,7 +387,7 @@ mod tests {
         ] {
             let read = |text: &str| {
                 fs::write(&path, text).unwrap();
-                Corpus::read(&path, kind, 0.5).unwrap()
+                read(&path, kind)
             };
             let (plain, marked) = (read("abab cdcd"), read("\u{feff}abab cdcd"));
             assert_eq!(marked.tokenizer, plain.tokenizer);
@@ -301,10 +396,10 @@ mod tests {
                 (&plain.train, &plain.validation)
             );
             let whole = Corpus::read_to_evaluate(&path, plain.tokenizer.clone()).unwrap();
-            assert_eq!(plain.tokenizer.decode(&whole.validation), "abab cdcd");
+            assert_eq!(plain.tokenizer.decode(&all(&whole.validation)), "abab cdcd");
         }
         fs::write(&path, "\u{feff}").unwrap();
-        let empty = Corpus::read(&path, TokenizerKind::Byte, 0.5).unwrap_err();
+        let empty = Corpus::read(&path, TokenizerKind::Byte, 0.5, &Reading::default()).unwrap_err();
         assert!(matches!(empty, DataError::Empty { .. }), "{empty}");
     }
 
@@ -344,7 +439,7 @@ mod tests {
         assert_eq!(corpus.validation_bytes, corpus.validation.len());
         let text = corpus
             .tokenizer
-            .decode(&[&corpus.train[..], &corpus.validation].concat());
+            .decode(&[all(&corpus.train), all(&corpus.validation)].concat());
         assert_eq!(text, stories::generate(1, 20_000));
     }
 }

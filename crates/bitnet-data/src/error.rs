@@ -31,6 +31,28 @@ pub enum DataError {
         source: std::io::Error,
     },
 
+    /// A file is not what it should be.
+    #[error("{} {problem}", path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong, and the remedy.
+        problem: String,
+    },
+
+    /// A file cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The path.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+
+    /// Somebody asked to stop.
+    #[error("stopped")]
+    Stopped,
+
     /// The text has no characters.
     #[error("{corpus} is empty: give a text to learn from")]
     Empty {

@@ -3,8 +3,8 @@
 //! Random windows estimate a loss with noise and count some tokens twice. These windows count each once, so that the
 //! validation loss of one model on one text is one number, and two models are compared on the same predictions.
 
-use crate::DataError;
 use crate::batches::{Batch, check_sizes};
+use crate::{DataError, Tokens};
 
 /// Cuts a split into consecutive windows that predict every token but the first exactly once.
 ///
@@ -12,13 +12,14 @@ use crate::batches::{Batch, check_sizes};
 /// rows, the last of them with as many as are left; a shorter window at the end is a batch of its own, with one row and
 /// a smaller context. Take the first `n` batches with [`Iterator::take`]. Fewer than two tokens give no batch.
 pub fn evaluation_windows(
-    tokens: &[u32],
+    tokens: &Tokens,
     context: usize,
     batch_size: usize,
 ) -> Result<EvaluationWindows<'_>, DataError> {
     check_sizes(batch_size, context)?;
     Ok(EvaluationWindows {
         tokens,
+        next: 0,
         context,
         batch_size,
     })
@@ -28,7 +29,7 @@ pub fn evaluation_windows(
 #[derive(Debug, Clone, Copy)]
 pub struct Evaluated<'a> {
     /// Its ids.
-    pub tokens: &'a [u32],
+    pub tokens: &'a Tokens,
     /// Its bytes of UTF-8.
     pub bytes: usize,
 }
@@ -50,29 +51,38 @@ impl Evaluated<'_> {
 /// The batches of [`evaluation_windows`]; its length is known, for progress bars.
 #[derive(Debug, Clone)]
 pub struct EvaluationWindows<'a> {
-    /// From the first input that is still to come.
-    tokens: &'a [u32],
+    tokens: &'a Tokens,
+    /// The first input that is still to come.
+    next: usize,
     context: usize,
     batch_size: usize,
+}
+
+impl EvaluationWindows<'_> {
+    /// Predictions that are still to come.
+    fn left(&self) -> usize {
+        self.tokens.len().saturating_sub(self.next + 1)
+    }
 }
 
 impl Iterator for EvaluationWindows<'_> {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
-        let predictions = self.tokens.len().saturating_sub(1);
+        let predictions = self.left();
         let (rows, context) = match predictions / self.context {
             0 if predictions == 0 => return None,
             0 => (1, predictions),
             full => (full.min(self.batch_size), self.context),
         };
-        let batch = Batch::gather(self.tokens, (0..rows).map(|row| row * context), context);
-        self.tokens = &self.tokens[rows * context..];
+        let starts = (0..rows).map(|row| self.next + row * context);
+        let batch = Batch::gather(self.tokens, starts, context);
+        self.next += rows * context;
         Some(batch)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let predictions = self.tokens.len().saturating_sub(1);
+        let predictions = self.left();
         let full = (predictions / self.context).div_ceil(self.batch_size);
         let left = full + usize::from(!predictions.is_multiple_of(self.context));
         (left, Some(left))
@@ -87,8 +97,8 @@ mod tests {
 
     use super::*;
 
-    fn count_up(length: usize) -> Vec<u32> {
-        (0..length as u32).collect()
+    fn count_up(length: usize) -> Tokens {
+        (0..length as u32).collect::<Vec<u32>>().into()
     }
 
     #[test]
@@ -108,11 +118,11 @@ mod tests {
     #[test]
     fn sizes_of_zero_are_refused() {
         assert!(matches!(
-            evaluation_windows(&[1, 2], 0, 1),
+            evaluation_windows(&count_up(2), 0, 1),
             Err(DataError::Zero { what: "context" })
         ));
         assert!(matches!(
-            evaluation_windows(&[1, 2], 1, 0),
+            evaluation_windows(&count_up(2), 1, 0),
             Err(DataError::Zero { what: "batch size" })
         ));
     }

@@ -70,20 +70,26 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::{Corpus, TokenizerKind};
+    use crate::{Corpus, Reading, TokenizerKind};
 
     #[test]
     fn each_unusable_file_has_its_own_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("text.txt");
-        let message = |path: &Path, kind| Corpus::read(path, kind, 0.9).unwrap_err().to_string();
+        let message = |path: &Path, kind| {
+            let read = Corpus::read(path, kind, 0.9, &Reading::default());
+            read.unwrap_err().to_string()
+        };
         let named = |message: &str| message.contains(&path.display().to_string());
 
         let missing = message(&path, TokenizerKind::Byte);
         assert!(named(&missing) && missing.contains("no file"), "{missing}");
 
         let directory = message(folder.path(), TokenizerKind::Byte);
-        assert!(directory.contains("is a directory"), "{directory}");
+        assert!(
+            directory.contains("has no file that ends in"),
+            "{directory}"
+        );
 
         fs::write(&path, "").unwrap();
         for kind in [TokenizerKind::Byte, TokenizerKind::Char] {

@@ -55,6 +55,19 @@ impl FromStr for TokenizerKind {
     }
 }
 
+/// What the special token that ends a text is called.
+const ENDS: [&str; 6] = [
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "</s>",
+    "<eos>",
+    "<|eos|>",
+    "[EOS]",
+];
+
+/// Bytes of the character that stands for what is none.
+const REPLACEMENT_BYTES: usize = char::REPLACEMENT_CHARACTER.len_utf8();
+
 /// A reversible map between text and token ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tokenizer {
@@ -152,8 +165,22 @@ impl Tokenizer {
                 .iter()
                 .map(|&token| self.character(token).len_utf8())
                 .sum(),
-            Self::Bpe(_) => self.decode_bytes(tokens).len(),
+            // What ends a text is no part of it.
+            Self::Bpe(bpe) => {
+                let end = self.end_of_text();
+                let text = tokens.iter().filter(|id| Some(**id) != end);
+                text.map(|id| bpe.piece(*id).map_or(REPLACEMENT_BYTES, <[u8]>::len))
+                    .sum()
+            }
         }
+    }
+
+    /// The id that ends a text, if the tokenizer has one.
+    pub fn end_of_text(&self) -> Option<u32> {
+        let Self::Bpe(bpe) = self else {
+            return None;
+        };
+        ENDS.into_iter().find_map(|text| bpe.special(text))
     }
 
     /// The JSON form: one line, or of a byte-pair encoding Hugging Face's `tokenizer.json`.

@@ -178,7 +178,11 @@ fn one_run(
 ) -> Result<Run, ExperimentError> {
     let teacher = teacher.map(|finished| &finished.train);
     let Finished { train, measured } = finished;
-    let curves = Curves::read(&RunDir::open(&job.dir)?.metrics_path())?;
+    let curves = match (train.steps, RunDir::open(&job.dir)) {
+        // One whose teacher diverged has taken no step, and has no run.
+        (0, Err(_)) => Curves::default(),
+        (_, run) => Curves::read(&run?.metrics_path())?,
+    };
     let mut metrics = measured.score.named();
     let score = |named: &std::collections::BTreeMap<String, f64>| {
         named.get(&metric.key).copied().unwrap_or(f64::NAN)

@@ -84,6 +84,14 @@ impl Job {
         if let Some(finished) = self.known(&result)? {
             return Ok(Some(finished));
         }
+        if let Some(finished) = self.untaught()? {
+            std::fs::create_dir_all(&self.dir).map_err(ExperimentError::io(&self.dir))?;
+            let file = self.config_path();
+            write_atomic(&file, self.config.to_toml()?.as_bytes())
+                .map_err(ExperimentError::io(&file))?;
+            save_json(&finished, &result)?;
+            return Ok(Some(finished));
+        }
         worker.begins(name, index, of);
         let parent = self.dir.parent().unwrap_or(&self.dir);
         std::fs::create_dir_all(parent).map_err(ExperimentError::io(parent))?;
@@ -115,6 +123,32 @@ impl Job {
         let finished = Finished { train, measured };
         save_json(&finished, &result)?;
         Ok(Some(finished))
+    }
+
+    /// What stands for a run whose teacher diverged: there is nobody to learn from, which is a result of both.
+    fn untaught(&self) -> Result<Option<Finished>, ExperimentError> {
+        let Some(teacher) = &self.config.train.distill_from else {
+            return Ok(None);
+        };
+        // A teacher without a summary is one that the run will ask for, and say so.
+        let Ok(summary) = load_json::<TrainSummary>(&teacher.join("summary.json")) else {
+            return Ok(None);
+        };
+        Ok(summary.diverged.then(|| Finished {
+            train: TrainSummary {
+                run_dir: self.dir.display().to_string(),
+                steps: 0,
+                tokens: 0,
+                seconds: 0.0,
+                tokens_per_second: 0.0,
+                peak_rss_bytes: None,
+                energy_joules: None,
+                train_loss: f64::NAN,
+                initial_val_loss: f64::NAN,
+                ..summary
+            },
+            measured: unmeasured(),
+        }))
     }
 
     /// A result of the same configuration, if there is one.

@@ -70,13 +70,27 @@ impl Transformer {
     /// # Panics
     /// If `t` exceeds `max_position_embeddings`.
     pub fn forward(&self, tokens_bt: Tensor<2, Int>) -> Tensor<3> {
+        self.logits(self.hidden(tokens_bt))
+    }
+
+    /// What the head reads, of every position: `tokens` `[b, t]` → `[b, t, hidden]`.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
+    pub fn hidden(&self, tokens_bt: Tensor<2, Int>) -> Tensor<3> {
         let time = tokens_bt.dims()[1];
         self.config.check_length(time);
         let mut x_btm = self.dropout.forward(lookup(&self.embed_tokens, tokens_bt));
         for block in &self.layers {
             x_btm = block.forward(x_btm, |block, x| block.self_attn.causal(x, &self.positions));
         }
-        self.logits(x_btm)
+        rms_norm(&self.norm, in_f32(x_btm))
+    }
+
+    /// The head's weight, `[vocab, hidden]`.
+    pub fn head(&self) -> Tensor<2> {
+        let head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens.weight);
+        head.val()
     }
 
     /// Logits of the last position after `tokens` `[b, t]`, which are appended to the cache: `[b, vocab]`.
@@ -101,13 +115,12 @@ impl Transformer {
         }
         cache.advance(time);
         let last_b1m = x_btm.narrow(1, time - 1, 1);
+        let last_b1m = rms_norm(&self.norm, in_f32(last_b1m));
         self.logits(last_b1m).squeeze_dim(1)
     }
 
-    fn logits(&self, x_btm: Tensor<3>) -> Tensor<3> {
-        let x_btm = rms_norm(&self.norm, in_f32(x_btm));
-        let head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens.weight);
-        linear(x_btm, head.val())
+    fn logits(&self, normed_btm: Tensor<3>) -> Tensor<3> {
+        linear(normed_btm, self.head())
     }
 }
 

@@ -60,6 +60,7 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod board;
 pub mod charts;
 mod curve;
 mod document;
@@ -78,6 +79,7 @@ pub mod tables;
 mod templates;
 mod winner;
 
+pub use board::{BoardRun, Status, board, board_part};
 pub use headline::headline;
 pub use index::{INDEX_TITLE, index_markdown, render_index};
 pub use render::{render, report_html, report_markdown};

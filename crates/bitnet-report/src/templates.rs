@@ -15,10 +15,13 @@ use crate::table::Table;
 
 const MARKDOWN: &str = "markdown";
 
+/// The style sheet of pages, besides the colours.
+pub const STYLE: &str = include_str!("../templates/page.css");
+
 /// `report.html`: one file that needs nothing else, no script, no font, no network. It follows the reader's light or dark
 /// preference, reads on a phone, and prints.
 pub fn page(document: &Document) -> String {
-    let style = svg::class_rules() + include_str!("../templates/page.css");
+    let style = svg::class_rules() + STYLE;
     render(
         "page.html",
         context! { document => Serde(document), style => Value::from_safe_string(style) },
@@ -44,6 +47,11 @@ pub fn html_table(table: &Table) -> String {
 /// The index of a folder of experiments.
 pub fn index(context: Value) -> String {
     render("index.md", context)
+}
+
+/// The page of runs, or what of it changes.
+pub fn board(name: &str, context: Value) -> String {
+    render(name, context)
 }
 
 fn render(name: &str, context: Value) -> String {
@@ -99,6 +107,11 @@ fn environment() -> Environment<'static> {
         ("table.html", include_str!("../templates/table.html.j2")),
         ("table.md", include_str!("../templates/table.md.j2")),
         ("index.md", include_str!("../templates/index.md.j2")),
+        ("board.html", include_str!("../templates/board.html.j2")),
+        (
+            "board_part.html",
+            include_str!("../templates/board_part.html.j2"),
+        ),
     ] {
         if let Err(error) = env.add_template(name, source) {
             unreachable!("{name}: {error:#}");

@@ -18,6 +18,7 @@ fn run(seed: u64, score: f64, pace: f64) -> Run {
         seconds: k as f64 * pace,
         loss: score + 2.5 / (1.0 + k as f64),
         accuracy: None,
+        bits_per_byte: None,
         batches: None,
     };
     Run {

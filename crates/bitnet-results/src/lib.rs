@@ -58,7 +58,8 @@ pub use experiment::{Experiment, Machine, Metric};
 pub use files::{load_json, save_json, sync_folder, write_atomic};
 pub use measured::{Finished, Measured, Probes, Sample, Speed, TextMeasures, TokenMatch, Turns};
 pub use metrics::{
-    Curves, HealthPoint, LayerHealth, LayerTelemetry, MetricsLine, NamedLayer, TrainPoint, ValPoint,
+    Curves, HealthPoint, LayerHealth, LayerTelemetry, MetricsLine, NamedLayer, SamplePoint,
+    TrainPoint, ValPoint,
 };
 pub use run::Run;
 pub use train::TrainSummary;

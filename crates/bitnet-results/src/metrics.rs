@@ -22,6 +22,19 @@ pub enum MetricsLine {
         /// Each layer.
         layers: Vec<NamedLayer>,
     },
+    /// What the model wrote at an evaluation.
+    Sample(SamplePoint),
+}
+
+/// What a model wrote at one step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SamplePoint {
+    /// Optimiser steps done.
+    pub step: u64,
+    /// What it was to continue.
+    pub prompt: String,
+    /// How it did.
+    pub text: String,
 }
 
 /// One point of the training curve.
@@ -53,6 +66,9 @@ pub struct ValPoint {
     /// Share of right predictions, where the task predicts something that is right or wrong.
     #[serde(alias = "score", skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
+    /// Bits per byte of text, of a language model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bits_per_byte: Option<f64>,
     /// Seconds of training so far.
     #[serde(default = "nan", deserialize_with = "nan_if_null")]
     pub seconds: f64,
@@ -114,6 +130,8 @@ pub struct Curves {
     pub train: Vec<TrainPoint>,
     /// The ternary layers.
     pub layers: Vec<LayerTelemetry>,
+    /// What the model wrote on its way.
+    pub samples: Vec<SamplePoint>,
 }
 
 impl Curves {
@@ -125,13 +143,32 @@ impl Curves {
         let text = std::fs::read_to_string(path).map_err(ResultError::read(path))?;
         let mut curves = Self::default();
         for line in text.lines() {
-            match serde_json::from_str(line).map_err(ResultError::parse(path))? {
-                MetricsLine::Train(point) => curves.train.push(point),
-                MetricsLine::Val(point) => curves.val.push(point),
-                MetricsLine::Layers { step, layers } => curves.add_layers(step, layers),
-            }
+            curves.add(serde_json::from_str(line).map_err(ResultError::parse(path))?);
         }
         Ok(curves)
+    }
+
+    /// Reads a `metrics.jsonl` that may be written at this moment: what is no line yet, or no longer, is left out.
+    ///
+    /// # Errors
+    /// Names the file where it cannot be read.
+    pub fn read_growing(path: &Path) -> Result<Self, ResultError> {
+        let bytes = std::fs::read(path).map_err(ResultError::read(path))?;
+        let mut curves = Self::default();
+        let lines = bytes.split(|byte| *byte == b'\n');
+        lines
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .for_each(|line| curves.add(line));
+        Ok(curves)
+    }
+
+    fn add(&mut self, line: MetricsLine) {
+        match line {
+            MetricsLine::Train(point) => self.train.push(point),
+            MetricsLine::Val(point) => self.val.push(point),
+            MetricsLine::Layers { step, layers } => self.add_layers(step, layers),
+            MetricsLine::Sample(sample) => self.samples.push(sample),
+        }
     }
 
     fn add_layers(&mut self, step: u64, layers: Vec<NamedLayer>) {
@@ -197,7 +234,8 @@ mod tests {
         // What is written is what was read.
         let line = serde_json::to_string(&MetricsLine::Val(first)).unwrap();
         assert_eq!(line, lines[0]);
-        std::fs::write(&path, "{\"kind\":\"val\"").unwrap();
+        std::fs::write(&path, lines[0].to_owned() + "\n{\"kind\":\"val\"").unwrap();
+        assert_eq!(Curves::read_growing(&path).unwrap().val.len(), 1);
         assert!(
             Curves::read(&path)
                 .unwrap_err()

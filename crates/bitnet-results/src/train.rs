@@ -15,6 +15,15 @@ pub struct TrainSummary {
     /// Whether the loss was no number any more.
     #[serde(default)]
     pub diverged: bool,
+    /// Whether it ended before its last step because the validation loss fell no more.
+    #[serde(default)]
+    pub stopped_early: bool,
+    /// The lowest validation loss of all evaluations after the first step, on as much of the split as the curve reads.
+    #[serde(default)]
+    pub best_val_loss: Option<f64>,
+    /// The step of that evaluation.
+    #[serde(default)]
+    pub best_step: Option<usize>,
     /// Steps done.
     pub steps: usize,
     /// Tokens trained on; of vectors, examples.

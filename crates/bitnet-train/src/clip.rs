@@ -8,11 +8,13 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
-/// The factor `[1]` that brings the global norm of `grads` to `max_norm` at most; none if there are no gradients.
+/// The factor `[1]`, of `most` at most, that brings the global norm of `grads` to `max_norm` at most; none if there are no
+/// gradients.
 pub(crate) fn clip_factor<M: Module>(
     model: &M,
     grads: &GradientsParams,
     max_norm: f64,
+    most: f64,
 ) -> Option<Tensor<1>> {
     let mut squares = SumOfSquares { grads, sum: None };
     model.visit(&mut squares);
@@ -21,7 +23,7 @@ pub(crate) fn clip_factor<M: Module>(
         (sum.sqrt() + 1e-6)
             .recip()
             .mul_scalar(max_norm)
-            .clamp_max(1.0)
+            .clamp_max(most)
     })
 }
 
@@ -70,7 +72,9 @@ mod tests {
         let matrix = model.matrix.val() * Tensor::from_floats(matrix, &device);
         let vector = model.vector.val() * Tensor::from_floats(vector, &device);
         let grads = GradientsParams::from_grads((matrix.sum() + vector.sum()).backward(), &model);
-        clip_factor(&model, &grads, max_norm).unwrap().into_scalar()
+        clip_factor(&model, &grads, max_norm, 1.0)
+            .unwrap()
+            .into_scalar()
     }
 
     #[test]
@@ -100,6 +104,6 @@ mod tests {
     #[test]
     fn without_gradients_there_is_no_factor() {
         let model = pair(&Device::flex().autodiff());
-        assert!(clip_factor(&model, &GradientsParams::new(), 1.0).is_none());
+        assert!(clip_factor(&model, &GradientsParams::new(), 1.0, 1.0).is_none());
     }
 }

@@ -173,6 +173,16 @@ pub enum TrainError {
         "{0} holds no checkpoint yet; begin it (`bitnet train CONFIG --run-dir {0}`, without --resume)"
     )]
     NoCheckpoint(PathBuf),
+    /// A run has checkpoints, but not the one that was asked for.
+    #[error("{run} has no checkpoint {which:?}: use @best, @last, or one of these steps: {steps}")]
+    NoSuchCheckpoint {
+        /// The run.
+        run: PathBuf,
+        /// What was asked for.
+        which: String,
+        /// The steps that there are.
+        steps: String,
+    },
     /// The checkpoint belongs to another configuration, or the data is not what it was.
     #[error("{path}: cannot resume: {problem}")]
     Resume {

@@ -122,8 +122,15 @@ fn newness(run: &RunDir, remarks: &BTreeMap<String, String>) -> Newness {
 /// # Errors
 /// If the export is damaged.
 pub fn export_note(run: &RunDir) -> Result<Option<String>, TrainError> {
-    if run.chosen_checkpoint().is_some() {
-        return Ok(None);
+    if let Some(chosen) = run.chosen_checkpoint() {
+        let state = Checkpoint::at(chosen).state()?;
+        let loss = state
+            .val_loss
+            .map_or(String::new(), |loss| format!(", validation loss {loss:.4}"));
+        return Ok(Some(format!(
+            "this is the model after {} steps{loss}",
+            state.step
+        )));
     }
     let config = run.config()?;
     if config.model.linear == LinearKind::Float {

@@ -16,6 +16,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod accumulate;
 mod agreement;
 mod checkpoint;
 mod checksum;
@@ -25,6 +26,7 @@ mod energy;
 mod error;
 mod evaluate;
 mod export;
+mod find_rate;
 mod import;
 mod location;
 mod lock;
@@ -40,6 +42,7 @@ mod resume;
 mod run_dir;
 mod seal;
 mod state;
+mod stepper;
 mod task;
 mod tasks;
 mod telemetry;
@@ -54,6 +57,7 @@ pub use energy::Meter;
 pub use error::TrainError;
 pub use evaluate::{evaluate, evaluate_engine};
 pub use export::{export, export_note, exported_bytes, load_exported, load_latent};
+pub use find_rate::{RatePoint, RateSearch, find_rate};
 pub use import::import;
 pub use location::{Location, transformer};
 pub use lock::FolderLock;
@@ -62,7 +66,7 @@ pub use predict::{TextClassifier, Translator, VectorClassifier};
 pub use resume::check_same;
 pub use run_dir::RunDir;
 pub use state::State;
-pub use task::{StepLoss, Task};
+pub use task::{Part, StepLoss, Task};
 pub use tasks::{
     ClassProbabilities, Classify, ClassifyVectors, FineTune, LanguageModel, LayerRegression,
     Translate, TuningData, label_column, labelled_texts, labelled_vectors, of_classes,

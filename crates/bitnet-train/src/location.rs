@@ -32,6 +32,11 @@ impl Location {
     /// # Errors
     /// If there is nothing, or it cannot be read or understood.
     pub fn open(path: &Path) -> Result<Self, TrainError> {
+        if let Some((run, which)) = path.to_str().and_then(|text| text.rsplit_once('@'))
+            && !path.exists()
+        {
+            return Ok(Self::Run(RunDir::open(run)?.at(which)?));
+        }
         let path = &bitnet_hub::local(path, &mut ())?;
         let missing = |problem: String| TrainError::NoModel {
             path: path.to_owned(),

@@ -53,4 +53,11 @@ impl FolderLock {
             }
         }
     }
+
+    /// Whether a process holds it at this moment, as far as the file system tells.
+    pub fn is_held(folder: &Path) -> bool {
+        // A shared lock, given back at once: it is in nobody's way but that of a start in the same instant.
+        File::open(folder.join("lock"))
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
 }

@@ -3,7 +3,8 @@
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use bitnet_data::Batch;
-use bitnet_models::float::cross_entropy;
+use bitnet_models::Transformer;
+use bitnet_models::float::{cross_entropy, linear};
 
 /// Cross-entropy against a target that keeps `1 − ε` of its weight and spreads `ε` over the vocabulary, from the
 /// cross-entropy of the plain target: `loss + ε (x_target − mean(x))`.
@@ -38,6 +39,62 @@ pub(crate) fn token_losses(logits_btv: Tensor<3>, targets_bt: Tensor<2, Int>) ->
         logits_btv.reshape([batch * time, vocab]),
         targets_bt.reshape([batch * time]),
     )
+}
+
+/// The mean of [`token_losses`] with at most `rows` rows of logits at a time: inputs and targets `[b, t]` → `[1]`.
+///
+/// The head's part of the gradient is taken chunk by chunk on the way forward, each chunk's logits are dropped, and what is
+/// returned has the loss's value and, by `Σ h · ∂h + Σ w · ∂w` of the hidden states and the head, its gradient.
+pub(crate) fn chunked(
+    model: &Transformer,
+    inputs_bt: Tensor<2, Int>,
+    targets_bt: Tensor<2, Int>,
+    rows: usize,
+) -> Tensor<1> {
+    let hidden = model.hidden(inputs_bt);
+    let [batch, time, width] = hidden.dims();
+    let (count, head) = (batch * time, model.head());
+    let hidden = hidden.reshape([count, width]);
+    let targets = targets_bt.reshape([count]);
+    let (states, weight) = (hidden.clone().inner(), head.clone().inner());
+    let leaf = |tensor: Tensor<2>| Tensor::from_inner(tensor).require_grad();
+    let mut by_states = Vec::new();
+    let (mut by_weight, mut loss) = (None::<Tensor<2>>, None::<Tensor<1>>);
+    for start in (0..count).step_by(rows.max(1)) {
+        let end = count.min(start + rows.max(1));
+        let (x, w) = (
+            leaf(states.clone().slice([start..end])),
+            leaf(weight.clone()),
+        );
+        let part = cross_entropy(
+            linear(x.clone(), w.clone()),
+            targets.clone().slice([start..end]),
+        );
+        let part = part.sum().mul_scalar(1.0 / count as f64);
+        let grads = part.backward();
+        by_states.extend(x.grad(&grads));
+        by_weight = match (by_weight, w.grad(&grads)) {
+            (Some(sum), Some(more)) => Some(sum + more),
+            (sum, more) => sum.or(more),
+        };
+        let value = part.inner();
+        loss = Some(match loss {
+            Some(sum) => sum + value,
+            None => value,
+        });
+    }
+    let by_states = Tensor::from_inner(Tensor::cat(by_states, 0));
+    let mut carried = (hidden * by_states).sum();
+    if let Some(by_weight) = by_weight {
+        carried = carried + (head * Tensor::from_inner(by_weight)).sum();
+    }
+    match loss {
+        Some(loss) => {
+            let difference = loss - carried.clone().inner();
+            carried + Tensor::from_inner(difference)
+        }
+        None => carried,
+    }
 }
 
 #[cfg(all(test, feature = "flex"))]

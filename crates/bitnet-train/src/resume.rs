@@ -176,10 +176,13 @@ pub fn check_same(run: &RunDir, config: &RunConfig) -> Result<(), TrainError> {
         train.steps = defaults.train.steps;
         train.eval_interval = defaults.train.eval_interval;
         train.eval_batches = defaults.train.eval_batches;
+        train.stop_after = defaults.train.stop_after;
+        train.loss_rows = defaults.train.loss_rows;
         train.checkpoint_interval = defaults.train.checkpoint_interval;
         train.checkpoint_minutes = defaults.train.checkpoint_minutes;
         train.keep_checkpoints = defaults.train.keep_checkpoints;
         train.log_interval = defaults.train.log_interval;
+        train.sample_tokens = defaults.train.sample_tokens;
         let OptimConfig {
             beta1,
             beta2,

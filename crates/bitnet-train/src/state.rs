@@ -22,6 +22,15 @@ pub struct State {
     /// Validation loss at this very step, if it was evaluated.
     #[serde(default)]
     pub val_loss: Option<f64>,
+    /// The lowest validation loss of all evaluations after the first step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_val_loss: Option<f64>,
+    /// The step of that evaluation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_step: Option<usize>,
+    /// Evaluations since.
+    #[serde(default)]
+    pub evaluations_since_best: usize,
     /// Which run this is of: the word that its `config.toml` has too.
     #[serde(default)]
     pub run: String,

@@ -7,10 +7,50 @@ use burn::tensor::{Device, Tensor};
 
 use crate::{Location, TrainError};
 
+/// A part of a step: with gradient accumulation a step learns from several batches, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The step, the first being 0.
+    pub step: u64,
+    /// Which part of it, the first being 0.
+    pub index: usize,
+    /// How many it has.
+    pub of: usize,
+}
+
+impl Part {
+    /// A step of one part.
+    pub fn whole(step: u64) -> Self {
+        let (index, of) = (0, 1);
+        Self { step, index, of }
+    }
+
+    /// The parts of a step.
+    pub fn all(step: u64, of: usize) -> impl Iterator<Item = Self> {
+        (0..of).map(move |index| Self { step, index, of })
+    }
+
+    /// A number that no other part of a run has.
+    pub fn number(self) -> u64 {
+        (self.step.wrapping_mul(self.of as u64)).wrapping_add(self.index as u64)
+    }
+
+    /// Its share of what the step learns from, which is none where that is too little for all parts.
+    pub fn share<T>(self, items: &[T]) -> &[T] {
+        let size = items.len().div_ceil(self.of);
+        items
+            .chunks(size.max(1))
+            .nth(self.index)
+            .unwrap_or_default()
+    }
+}
+
 /// The loss of one batch.
 pub struct StepLoss {
     /// Mean over what the batch predicts, `[1]`.
     pub mean: Tensor<1>,
+    /// What the mean is over.
+    pub predictions: usize,
     /// Tokens, or examples, that the step learns from.
     pub tokens: usize,
 }
@@ -35,8 +75,9 @@ pub trait Task: Sync {
         Ok(())
     }
 
-    /// The loss of a step. What it sees is a function of the seed and the step alone.
-    fn loss(&self, model: &Self::Model, step: u64, device: &Device) -> StepLoss;
+    /// The loss of a part of a step; none if there is nothing in it. What it sees is a function of the seed and the step
+    /// alone, and all parts together see what a step of one part with as many sequences sees.
+    fn loss(&self, model: &Self::Model, part: Part, device: &Device) -> Option<StepLoss>;
 
     /// Evaluates on the validation split; at most `max_batches` batches, or with 0 all of it.
     ///
@@ -60,6 +101,19 @@ pub trait Task: Sync {
     /// # Errors
     /// As [`evaluate`](Self::evaluate).
     fn answer_one(&self, model: &Self::Model, device: &Device) -> Result<(), TrainError>;
+
+    /// A prompt and what a finished model makes of it, where the task writes. The same weights write the same.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    fn sample(
+        &self,
+        _model: &Self::Model,
+        _step: u64,
+        _device: &Device,
+    ) -> Result<Option<(String, String)>, TrainError> {
+        Ok(None)
+    }
 
     /// What turns text into tokens, if anything does.
     fn tokenizer(&self) -> Option<&Tokenizer> {

@@ -10,11 +10,12 @@ use bitnet_models::{Runner, Sampler, Sampling};
 use burn::tensor::Device;
 
 use crate::TrainError;
+use crate::accumulate::Accumulated;
 use crate::evaluate::read;
 use crate::numerics;
 use crate::optimizer::AdamW;
-use crate::task::Task;
-use crate::trainer::Stepper;
+use crate::stepper::Stepper;
+use crate::task::{Part, Task};
 
 /// Times `prompt` through the model, then `decode` greedy tokens after it: prefill and decode, in tokens per second.
 ///
@@ -45,6 +46,7 @@ pub struct StepTimer<'a, T: Task> {
     stepper: Stepper,
     optimizer: AdamW,
     model: T::Model,
+    parts: usize,
     step: usize,
     tokens: usize,
 }
@@ -66,6 +68,7 @@ impl<'a, T: Task> StepTimer<'a, T> {
             optimizer: AdamW::new(&optim),
             stepper: Stepper::new(optim, config.train.steps),
             model,
+            parts: config.train.accumulate,
             step: 0,
             tokens: 0,
         })
@@ -84,14 +87,20 @@ impl<'a, T: Task> StepTimer<'a, T> {
         let start = Instant::now();
         let mut last = None;
         for _ in 0..steps.max(1) {
-            let batch = self
-                .task
-                .loss(&self.model, self.step as u64, &self.autodiff);
-            self.tokens += batch.tokens;
-            let loss = batch.mean;
-            last = Some(loss.clone().inner());
-            let optimizer = &mut self.optimizer;
-            self.model = self.stepper.step(optimizer, self.model, loss, self.step);
+            let mut accumulated = Accumulated::of(self.parts);
+            for part in Part::all(self.step as u64, self.parts) {
+                if let Some(loss) = self.task.loss(&self.model, part, &self.autodiff) {
+                    self.tokens += loss.tokens;
+                    accumulated.add(&self.model, loss);
+                }
+            }
+            if let Some(gradient) = accumulated.finish() {
+                last = Some(gradient.loss.clone());
+                let optimizer = &mut self.optimizer;
+                self.model = self
+                    .stepper
+                    .step(optimizer, self.model, gradient, self.step);
+            }
             self.step += 1;
         }
         // Reading a value waits for the device.

@@ -4,21 +4,23 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bitnet_config::{OptimConfig, RunConfig};
+use bitnet_config::{RunConfig, TrainConfig};
 use bitnet_models::{LinearKind, Network};
-use bitnet_results::{Evaluation, MetricsLine, TrainPoint, TrainSummary, ValPoint};
+use bitnet_results::{
+    Evaluation, MetricsLine, NamedLayer, SamplePoint, TrainPoint, TrainSummary, ValPoint,
+};
 use burn::module::Module;
-use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 
+use crate::accumulate::Accumulated;
 use crate::checkpoint::{self, Checkpoint, Progressing};
-use crate::clip::clip_factor;
 use crate::energy::Meter;
 use crate::memory::peak_rss_bytes;
-use crate::optimizer::{AdamW, StepSettings};
+use crate::optimizer::AdamW;
 use crate::resume::{self, Identity};
 use crate::state::State;
-use crate::task::Task;
+use crate::stepper::Stepper;
+use crate::task::{Part, Task};
 use crate::telemetry::Telemetry;
 use crate::window::MeanLoss;
 use crate::{Location, RunDir, TrainError, numerics};
@@ -29,6 +31,10 @@ pub trait Observer: Send {
     fn step(&mut self, _progress: &Progress) {}
     /// An evaluation on the first `batches` batches of the validation split; with `None` on all of it.
     fn evaluation(&mut self, _step: usize, _evaluation: &Evaluation, _batches: Option<usize>) {}
+    /// The ternary layers at an evaluation.
+    fn layers(&mut self, _step: usize, _layers: &[NamedLayer]) {}
+    /// What the model writes at an evaluation.
+    fn sample(&mut self, _sample: &SamplePoint) {}
     /// A checkpoint on disk.
     fn checkpoint(&mut self, _checkpoint: &Checkpoint) {}
     /// Something that whoever reads the results should know.
@@ -129,7 +135,7 @@ impl<T: Task> Training<'_, T> {
             false => self.begin(fresh, observer)?,
         };
         let optim = train.optim(config.model.linear);
-        let mut stepper = Stepper::new(optim, train.steps);
+        let stepper = Stepper::new(optim, train.steps);
         let warms_up = config.model.linear == LinearKind::Ternary && train.lambda_warmup > 0.0;
         let interval = Duration::try_from_secs_f64(60.0 * train.checkpoint_minutes);
         let interval = interval.ok().filter(|interval| !interval.is_zero());
@@ -137,7 +143,10 @@ impl<T: Task> Training<'_, T> {
         let (mut last_save, mut clock) = (Instant::now(), Instant::now());
         let summary = |state: &State, loss: f64, val: Evaluation| TrainSummary {
             run_dir: run.path().display().to_string(),
-            interrupted: state.step < train.steps,
+            interrupted: !is_over(state, train),
+            stopped_early: state.step < train.steps && is_over(state, train),
+            best_val_loss: state.best_val_loss,
+            best_step: state.best_step,
             diverged: false,
             steps: state.step,
             tokens: state.tokens,
@@ -167,21 +176,28 @@ impl<T: Task> Training<'_, T> {
                 summary: Box::new(summary),
             })
         };
-        while now.state.step < train.steps && !interrupt.load(Ordering::Relaxed) {
+        while !is_over(&now.state, train) && !interrupt.load(Ordering::Relaxed) {
             let step = now.state.step;
             if warms_up {
                 now.model.set_lambda(train.lambda_at(step));
             }
-            if let Some(dropout) = now.model.dropout_state() {
-                // Masks are a function of the step, as the batch is.
-                let step = (step as u64).wrapping_mul(0x2545_f491_4f6c_dd1d);
-                dropout.seed(train.seed.wrapping_add(step));
+            let mut accumulated = Accumulated::of(train.accumulate);
+            for part in Part::all(step as u64, train.accumulate) {
+                if let Some(dropout) = now.model.dropout_state() {
+                    // Masks are a function of the part, as the batch is.
+                    let part = part.number().wrapping_mul(0x2545_f491_4f6c_dd1d);
+                    dropout.seed(train.seed.wrapping_add(part));
+                }
+                if let Some(batch) = task.loss(&now.model, part, &autodiff) {
+                    now.state.tokens += batch.tokens;
+                    accumulated.add(&now.model, batch);
+                }
             }
-            let batch = task.loss(&now.model, step as u64, &autodiff);
-            now.state.tokens += batch.tokens;
             let learning_rate = stepper.learning_rate(step);
-            now.losses.add(batch.mean.clone().inner());
-            now.model = stepper.step(&mut now.optimizer, now.model, batch.mean, step);
+            if let Some(gradient) = accumulated.finish() {
+                now.losses.add(gradient.loss.clone());
+                now.model = stepper.step(&mut now.optimizer, now.model, gradient, step);
+            }
             let step = step + 1;
             (now.state.step, now.state.val_loss) = (step, None);
 
@@ -211,10 +227,12 @@ impl<T: Task> Training<'_, T> {
                 }))?;
                 observer.step(&Progress::at(&now.state, train.steps, loss, learning_rate));
             }
+            let mut improved = false;
             if evaluation {
                 self.evaluate(&mut now, observer)?;
+                improved = train.stop_after > 0 && now.state.best_step == Some(step);
             }
-            if save {
+            if save || improved {
                 match self.save(&mut now, observer) {
                     Err(TrainError::NotFinite { .. }) => {
                         return diverged(&now.state, f64::NAN, learning_rate);
@@ -240,10 +258,13 @@ impl<T: Task> Training<'_, T> {
             None => now.state.train_loss.unwrap_or(f64::NAN),
         };
         let model = finished(&now.model);
-        if now.state.step < train.steps {
+        if !is_over(&now.state, train) {
             let summary = summary(&now.state, loss, NO_EVALUATION);
             run.write_summary(&summary)?;
             return Ok(Trained { model, summary });
+        }
+        if now.state.step < train.steps {
+            observer.note(&early(&now.state));
         }
         let val = task.evaluate(&model, 0, device)?;
         // The training loss is that of the weights before the last step.
@@ -251,13 +272,16 @@ impl<T: Task> Training<'_, T> {
             return diverged(&now.state, val.loss, learning_rate);
         }
         // The summary is of the whole split; the last point of the curve is of the same `eval_batches` as the earlier ones.
-        if train.eval_batches > 0 {
+        if now.state.val_loss.is_some() && now.state.step < train.steps {
+            // It stopped at an evaluation, which is in the curve.
+            observer.evaluation(now.state.step, &val, None);
+        } else if train.eval_batches > 0 {
             self.evaluate(&mut now, observer)?;
             observer.evaluation(now.state.step, &val, None);
         } else {
             run.append_metrics(&val_line(&now.state, &val, None))?;
             observer.evaluation(now.state.step, &val, None);
-            append_layers(run, &mut now.telemetry, &model, now.state.step)?;
+            append_layers(run, &mut now.telemetry, &model, now.state.step, observer)?;
         }
         let summary = summary(&now.state, loss, val);
         run.write_summary(&summary)?;
@@ -303,8 +327,27 @@ impl<T: Task> Training<'_, T> {
         self.run
             .append_metrics(&val_line(&now.state, &result, part))?;
         observer.evaluation(step, &result, part);
-        append_layers(self.run, &mut now.telemetry, &model, step)?;
+        append_layers(self.run, &mut now.telemetry, &model, step, observer)?;
+        if let Some((prompt, text)) = self.task.sample(&model, step as u64, self.device)? {
+            let sample = SamplePoint {
+                step: step as u64,
+                prompt,
+                text,
+            };
+            observer.sample(&sample);
+            self.run.append_metrics(&MetricsLine::Sample(sample))?;
+        }
         now.state.val_loss = Some(result.loss).filter(|loss| loss.is_finite());
+        if step > 0 {
+            let state = &mut now.state;
+            match state.best_val_loss.is_none_or(|best| result.loss < best) {
+                true => {
+                    (state.best_val_loss, state.best_step) = (state.val_loss, Some(step));
+                    state.evaluations_since_best = 0;
+                }
+                false => state.evaluations_since_best += 1,
+            }
+        }
         Ok(())
     }
 
@@ -356,6 +399,26 @@ fn finished<M: Network>(model: &M) -> M {
     model
 }
 
+/// Whether a run has taken its last step, or would learn no more.
+fn is_over(state: &State, train: &TrainConfig) -> bool {
+    let stale = train.stop_after > 0 && state.evaluations_since_best >= train.stop_after;
+    state.step >= train.steps || stale
+}
+
+/// What is to be said of a run that ended before its last step.
+fn early(state: &State) -> String {
+    let best = match (state.best_val_loss, state.best_step) {
+        (Some(loss), Some(step)) => {
+            format!("{loss:.4} at step {step}, whose checkpoint is kept (RUN@best)")
+        }
+        _ => "none".to_owned(),
+    };
+    format!(
+        "stopped early at step {}: {} evaluations without a lower validation loss; the lowest is {best}",
+        state.step, state.evaluations_since_best
+    )
+}
+
 /// What stands for an evaluation that was not made.
 const NO_EVALUATION: Evaluation = Evaluation {
     tokens: 0,
@@ -377,8 +440,10 @@ fn append_layers(
     telemetry: &mut Telemetry,
     model: &impl Network,
     step: usize,
+    observer: &mut dyn Observer,
 ) -> Result<(), TrainError> {
     let layers = telemetry.read(model, step)?;
+    observer.layers(step, &layers);
     match layers.is_empty() {
         true => Ok(()),
         false => run.append_metrics(&MetricsLine::Layers {
@@ -393,46 +458,8 @@ fn val_line(state: &State, evaluation: &Evaluation, batches: Option<usize>) -> M
         step: state.step as u64,
         loss: evaluation.loss,
         accuracy: evaluation.accuracy,
+        bits_per_byte: evaluation.bits_per_byte,
         seconds: state.seconds,
         batches,
     })
-}
-
-/// AdamW's rate and weight decay of a step, and gradient clipping.
-pub(crate) struct Stepper {
-    config: OptimConfig,
-    steps: usize,
-}
-
-impl Stepper {
-    /// Of a run of `steps` steps.
-    pub fn new(config: OptimConfig, steps: usize) -> Self {
-        Self { config, steps }
-    }
-
-    /// The learning rate of a step, the first being 0.
-    pub fn learning_rate(&self, step: usize) -> f64 {
-        self.config.learning_rate_at(step, self.steps)
-    }
-
-    /// The model after a step down the gradient of `loss`.
-    pub fn step<M: Network>(
-        &mut self,
-        optimizer: &mut AdamW,
-        model: M,
-        loss: Tensor<1>,
-        step: usize,
-    ) -> M {
-        let grads = GradientsParams::from_grads(loss.backward(), &model);
-        let clips = self.config.grad_clip > 0.0;
-        let settings = StepSettings {
-            learning_rate: self.learning_rate(step),
-            weight_decay: self.config.weight_decay_at(step, self.steps),
-            factor: match clips {
-                true => clip_factor(&model, &grads, self.config.grad_clip),
-                false => None,
-            },
-        };
-        optimizer.step(settings, model, grads)
-    }
 }

@@ -48,7 +48,7 @@ impl Trained {
         }
         let mut config = loader.finish().unwrap();
         let mut corpus = Corpus::stories(0, 2_000, kind, 0.9).unwrap();
-        corpus.text.validation.truncate(20);
+        corpus.text.validation = corpus.validation.slice(0..20);
         config.model.vocab_size = corpus.tokenizer.vocab_size();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run");

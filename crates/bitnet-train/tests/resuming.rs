@@ -150,7 +150,9 @@ fn what_is_not_of_this_run_is_refused() {
     );
     // A text of the same characters.
     let mut changed = Setup::new(&["train.steps=3"]);
-    changed.corpus.text.train.swap(0, 1);
+    let mut ids = changed.corpus.train.to_vec(0..changed.corpus.train.len());
+    ids.swap(0, 1);
+    changed.corpus.text.train = ids.into();
     let latest = Checkpoint::latest(&run).unwrap();
     let error = changed.train(&run, Some(latest), usize::MAX).err().unwrap();
     assert!(error.to_string().contains("data is not what"), "{error}");

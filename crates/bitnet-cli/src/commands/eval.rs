@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use bitnet_config::{RunConfig, Task as Kind};
-use bitnet_data::{Corpus, Evaluated, SplitText};
+use bitnet_data::{Corpus, Evaluated, SplitText, Tokens};
 use bitnet_load::Checkpoint;
 use bitnet_models::Transformer;
 use bitnet_results::Evaluation;
@@ -41,7 +41,7 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
         Some(path) if run.origin()?.is_some() => {
             let text = prompt::read_file(path)?;
             let tokens = run.text()?.encode_prompt(&text, false)?;
-            (path.display().to_string(), tokens, text.len())
+            (path.display().to_string(), tokens.into(), text.len())
         }
         Some(path) => of_corpus(Corpus::read_to_evaluate(path, run.tokenizer()?)?),
         None => {
@@ -91,7 +91,7 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
 }
 
 /// The validation split of a text: its name, ids and bytes.
-fn of_corpus(corpus: Corpus) -> (String, Vec<u32>, usize) {
+fn of_corpus(corpus: Corpus) -> (String, Tokens, usize) {
     let SplitText {
         name,
         train: _,
@@ -185,6 +185,7 @@ fn score_file(args: &EvalArgs, checkpoint: Checkpoint) -> anyhow::Result<Outcome
     }
     let device = device::open(&args.device)?;
     let checkpoint = location::with_activations(checkpoint, &args.engine);
+    let tokens = Tokens::from(tokens);
     let evaluated = Evaluated {
         tokens: &tokens,
         bytes: text.len(),

@@ -1,15 +1,19 @@
 //! One file per command.
 
 pub mod bench;
+pub mod board;
 pub mod chat;
 pub mod compare;
 pub mod completions;
+pub mod config;
 pub mod convert;
+pub mod data;
 pub mod doctor;
 pub mod embed;
 pub mod eval;
 pub mod experiment;
 pub mod generate;
+pub mod init;
 pub mod inspect;
 pub mod logits;
 pub mod measure;

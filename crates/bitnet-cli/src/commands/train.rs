@@ -2,19 +2,21 @@
 
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use bitnet_config::{RunConfig, Task as Kind};
 use bitnet_models::LinearKind;
 use bitnet_results::TrainSummary;
 use bitnet_train::{
-    Backend, Checkpoint, RunDir, Task, TrainError, Trained, Training, check_same, export,
+    Backend, Checkpoint, RateSearch, RunDir, Task, TrainError, Trained, Training, check_same,
+    export, find_rate,
 };
+use burn::tensor::Device;
 use serde::Serialize;
 
 use super::Outcome;
 use crate::args::{Format, TrainArgs};
 use crate::estimate::Estimate;
-use crate::progress::Display;
+use crate::progress::{Display, How};
 use crate::{configuration, device, interrupt, output, run_folder, task};
 
 pub fn run(args: TrainArgs) -> anyhow::Result<Outcome> {
@@ -84,6 +86,9 @@ impl task::Visitor for Train {
             }
             return Ok(Outcome::Done);
         }
+        if let Some(steps) = args.find_rate {
+            return rates(config, task, &device, steps as usize, args.output.output);
+        }
         let (run, resume) = match (&args.resume, args.run_dir) {
             (Some(from), Some(path)) => {
                 let run = RunDir::open_to_train(path)?;
@@ -110,7 +115,13 @@ impl task::Visitor for Train {
             LinearKind::Float => "float",
             LinearKind::Ternary => "ternary",
         };
-        let mut display = Display::new(label, config.train.steps, args.output.quiet, &run);
+        let how = How {
+            quiet: args.output.quiet,
+            lines: args.no_tui,
+            tensorboard: args.tensorboard,
+        };
+        let mut display = Display::new(label, how, &run)
+            .with_context(|| format!("cannot write to {}", run.path().display()))?;
         let training = Training {
             config,
             task,
@@ -153,6 +164,56 @@ impl task::Visitor for Train {
     }
 }
 
+/// Finds a learning rate and shows how the loss went with it.
+fn rates<T: Task>(
+    config: &RunConfig,
+    task: &T,
+    device: &Device,
+    steps: usize,
+    format: Format,
+) -> anyhow::Result<Outcome> {
+    let interrupt = interrupt::watch()?;
+    let search = rayon::scope(|_| find_rate(config, task, device, steps, interrupt))?;
+    match format {
+        Format::Json => output::json(&search)?,
+        _ => output::line(&rates_text(config, &search))?,
+    }
+    Ok(match interrupt.load(std::sync::atomic::Ordering::Relaxed) {
+        true => Outcome::Interrupted,
+        false => Outcome::Done,
+    })
+}
+
+/// Rows of the table of rates.
+const RATES: usize = 30;
+
+fn rates_text(config: &RunConfig, search: &RateSearch) -> String {
+    let finite = || search.points.iter().map(|point| point.smoothed);
+    let low = finite().fold(f64::INFINITY, f64::min);
+    let high = finite().fold(f64::NEG_INFINITY, f64::max);
+    let mut text = format!("{:>9}  {:>8}\n", "rate", "loss");
+    let every = search.points.len().div_ceil(RATES).max(1);
+    for point in search.points.iter().step_by(every) {
+        let share = (point.smoothed - low) / (high - low).max(f64::MIN_POSITIVE);
+        let bar = "█".repeat((share * 50.0).round() as usize);
+        text += &format!("{:>9.2e}  {:>8.4}  {bar}\n", point.rate, point.smoothed);
+    }
+    let Some((lowest, suggested)) = search.lowest.zip(search.suggested) else {
+        return text + "the loss was no number at the smallest rate";
+    };
+    let fastest = search.steepest.map_or(String::new(), |rate| {
+        format!(", fell fastest at {rate:.1e}")
+    });
+    let own = match config.model.linear {
+        LinearKind::Float => "float",
+        LinearKind::Ternary => "ternary",
+    };
+    text + &format!(
+        "the loss (a running mean) was lowest at {lowest:.1e}{fastest}; try a third of the former as the peak of a schedule:\n\
+         --set train.{own}.learning_rate={suggested:.1e}"
+    )
+}
+
 fn text(config: &RunConfig, summary: &TrainSummary) -> String {
     let memory = summary
         .peak_rss_bytes
@@ -166,13 +227,24 @@ fn text(config: &RunConfig, summary: &TrainSummary) -> String {
     };
     let quality =
         measure("perplexity", summary.val.perplexity) + &measure("accuracy", summary.val.accuracy);
+    let early = match (
+        summary.stopped_early,
+        summary.best_val_loss,
+        summary.best_step,
+    ) {
+        (true, Some(loss), Some(step)) => format!(
+            "\nstopped early; lowest validation loss {loss:.4} at step {step} (`bitnet eval {}@best`)",
+            summary.run_dir
+        ),
+        _ => String::new(),
+    };
     let part = match config.train.eval_batches {
         0 => String::new(),
         batches => format!(" on the first {batches} batches"),
     };
     format!(
         "{}: {} steps, {} {unit} in {:.1} s ({:.0} {unit}/s), peak memory {memory}\n\
-         train loss {:.4}, validation loss {:.4} on the whole split{quality}; before training {:.4}{part}",
+         train loss {:.4}, validation loss {:.4} on the whole split{quality}; before training {:.4}{part}{early}",
         summary.run_dir,
         summary.steps,
         summary.tokens,

@@ -197,11 +197,11 @@ pub fn untimed(text: &str) -> Vec<Value> {
     untimed.collect()
 }
 
-/// `(kind, step, loss)` of every line of a run's `metrics.jsonl` that has a loss; what else it has is the layers' health.
+/// `(kind, step, loss)` of every line of a run's `metrics.jsonl` that has a loss.
 pub fn losses(text: &str) -> Vec<(String, u64, f64)> {
     text.lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
-        .filter(|line| line["kind"] != "layers")
+        .filter(|line| line.get("loss").is_some())
         .map(|line| {
             (
                 line["kind"].as_str().unwrap().to_owned(),

@@ -111,6 +111,7 @@ fn run(score: f64, trained: f64, scale: f64, linear: Linear) -> Run {
         seconds: i as f64 * 8.4,
         loss: loss(i * 100),
         accuracy: Some(0.4),
+        bits_per_byte: None,
         batches: Some(20),
     };
     let train = |step: u64| TrainPoint {

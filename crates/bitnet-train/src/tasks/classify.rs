@@ -14,7 +14,7 @@ use super::{ClassProbabilities, from_data, given, labels, tokenizer_kind};
 use crate::TrainError;
 use crate::checksum::Checksum;
 use crate::evaluate::at_most;
-use crate::task::{StepLoss, Task};
+use crate::task::{Part, StepLoss, Task};
 
 struct Split {
     ids: Vec<Vec<u32>>,
@@ -145,7 +145,7 @@ impl Classify {
         let (train_split, validation, test) = (split(&train), split(&validation), split(&test));
         super::vocabulary(&mut config.model.vocab_size, vocabulary.size())?;
         let lengths = train_split.ids.iter().map(Vec::len).collect();
-        let sampler = EpochSampler::new(lengths, config.train.batch_size, config.train.seed)?;
+        let sampler = EpochSampler::new(lengths, config.train.step_sequences(), config.train.seed)?;
         Ok(Self {
             config: config.clone(),
             name: train.name,
@@ -201,18 +201,23 @@ impl Task for Classify {
         )?)
     }
 
-    fn loss(&self, model: &Classifier, step: u64, device: &Device) -> StepLoss {
-        let examples = self.sampler.batch(step);
-        let mut batch = Self::batch(&self.train, &examples);
+    fn loss(&self, model: &Classifier, part: Part, device: &Device) -> Option<StepLoss> {
+        let examples = self.sampler.batch(part.step);
+        let examples = part.share(&examples);
+        if examples.is_empty() {
+            return None;
+        }
+        let mut batch = Self::batch(&self.train, examples);
         let train = &self.config.train;
         batch
             .inputs
-            .drop_tokens(train.token_dropout, train.seed, step);
+            .drop_tokens(train.token_dropout, train.seed, part.number());
         let (logits, truth) = Self::logits(model, batch, device);
-        StepLoss {
+        Some(StepLoss {
             mean: cross_entropy(logits, labels(&truth, device)).mean(),
+            predictions: examples.len(),
             tokens: examples.iter().map(|i| self.train.ids[*i].len()).sum(),
-        }
+        })
     }
 
     fn evaluate(

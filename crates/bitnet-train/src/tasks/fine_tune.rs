@@ -16,8 +16,8 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use super::distill::Teacher;
 use crate::checksum::Checksum;
 use crate::evaluate::{Sums, argmax_hits, at_most, rows_at_once};
-use crate::loss::{tensors, token_losses};
-use crate::task::{StepLoss, Task};
+use crate::loss::{chunked, tensors, token_losses};
+use crate::task::{Part, StepLoss, Task};
 use crate::{Location, TrainError, evaluate};
 
 /// What is learned from, as ids.
@@ -57,9 +57,9 @@ impl TuningData {
                     let validation = ids(held_back)?;
                     Ok(Self::Text(SplitText {
                         name: format!("{name}, validated on {}", held_back.display()),
-                        train: ids(path)?,
+                        train: ids(path)?.into(),
                         validation_bytes: bytes_of(text, &validation),
-                        validation,
+                        validation: validation.into(),
                     }))
                 }
             },
@@ -127,13 +127,13 @@ impl<'a> FineTune<'a> {
         let sampler = match data {
             TuningData::Text(text) => {
                 text.check_context(train.context)?;
-                let (rows, seed) = (train.batch_size, train.seed);
+                let (rows, seed) = (train.step_sequences(), train.seed);
                 let sampler = BatchSampler::new(&text.train, rows, train.context, seed)?;
                 Sampler::Text(text, sampler)
             }
             TuningData::Chat(dialogues) => {
                 let lengths = dialogues.train.iter().map(|one| one.ids.len()).collect();
-                let sampler = EpochSampler::new(lengths, train.batch_size, train.seed)?;
+                let sampler = EpochSampler::new(lengths, train.step_sequences(), train.seed)?;
                 Sampler::Chat(dialogues, sampler)
             }
         };
@@ -207,36 +207,49 @@ impl Task for FineTune<'_> {
         Ok(())
     }
 
-    fn loss(&self, model: &Transformer, step: u64, device: &Device) -> StepLoss {
+    fn loss(&self, model: &Transformer, part: Part, device: &Device) -> Option<StepLoss> {
+        let train = &self.config.train;
         match &self.sampler {
             Sampler::Text(_, sampler) => {
-                let batch = sampler.batch(step);
+                let first = part.index * train.batch_size;
+                let batch = sampler.rows(part.step, first..first + train.batch_size);
                 let (inputs, targets) = tensors(&batch, device);
-                let logits = model.forward(inputs.clone());
-                let mean = token_losses(logits.clone(), targets).mean();
-                StepLoss {
-                    mean: match self.teacher.get() {
-                        Some(teacher) => teacher.loss(mean, logits, inputs, None),
-                        None => mean,
-                    },
+                let rows = train.loss_rows(self.config.model.vocab_size);
+                let mean = match self.teacher.get() {
+                    Some(teacher) => {
+                        let logits = model.forward(inputs.clone());
+                        let mean = token_losses(logits.clone(), targets).mean();
+                        teacher.loss(mean, logits, inputs, None)
+                    }
+                    None if rows < batch.predictions() => chunked(model, inputs, targets, rows),
+                    None => token_losses(model.forward(inputs), targets).mean(),
+                };
+                Some(StepLoss {
+                    mean,
+                    predictions: batch.predictions(),
                     tokens: batch.predictions(),
-                }
+                })
             }
             Sampler::Chat(dialogues, sampler) => {
-                let chosen = sampler.batch(step);
+                let chosen = sampler.batch(part.step);
+                let chosen = part.share(&chosen);
+                if chosen.is_empty() {
+                    return None;
+                }
                 let batch = DialogueBatch::new(chosen.iter().map(|one| &dialogues.train[*one]));
                 let learned = batch.learned();
                 let (inputs, targets, weights) = on_device(&batch, device);
                 let weights = weights.div_scalar(learned.max(1) as f64);
                 let logits = model.forward(inputs.clone());
                 let mean = (token_losses(logits.clone(), targets) * weights.clone()).sum();
-                StepLoss {
+                Some(StepLoss {
                     mean: match self.teacher.get() {
                         Some(teacher) => teacher.loss(mean, logits, inputs, Some(weights)),
                         None => mean,
                     },
+                    predictions: learned,
                     tokens: learned,
-                }
+                })
             }
         }
     }
@@ -266,15 +279,15 @@ impl Task for FineTune<'_> {
     fn answer_one(&self, model: &Transformer, device: &Device) -> Result<(), TrainError> {
         let context = self.config.train.context;
         let prompt = match &self.sampler {
-            Sampler::Text(text, _) => &text.validation[..context],
+            Sampler::Text(text, _) => text.validation.to_vec(0..context),
             Sampler::Chat(dialogues, _) => {
                 let ids = &dialogues.validation[0].ids;
-                &ids[..ids.len().min(context)]
+                ids[..ids.len().min(context)].to_vec()
             }
         };
         let mut runner = TensorRunner::new(model, device);
         runner.start(context)?;
-        runner.read(prompt)?;
+        runner.read(&prompt)?;
         Ok(())
     }
 

@@ -4,16 +4,22 @@ use std::sync::OnceLock;
 
 use bitnet_config::RunConfig;
 use bitnet_data::{BatchSampler, Corpus, SplitText, Tokenizer};
-use bitnet_models::{Network, Runner, TensorRunner, Transformer};
+use bitnet_models::{
+    GenerateError, Limits, Network, PrefixCache, Runner, Sampler, Sampling, TensorRunner,
+    Transformer,
+};
 use bitnet_results::Evaluation;
 use bitnet_text::TextModel;
 use burn::tensor::Device;
 
 use super::distill::Teacher;
 use crate::checksum::Checksum;
-use crate::loss::{tensors, token_losses};
-use crate::task::{StepLoss, Task};
+use crate::loss::{chunked, tensors, token_losses};
+use crate::task::{Part, StepLoss, Task};
 use crate::{TrainError, evaluate};
+
+/// Tokens of a sample's prompt.
+const PROMPT: usize = 16;
 
 /// Predicts the next token of a [`Corpus`]. The score is the loss on the validation split.
 pub struct LanguageModel<'a> {
@@ -31,8 +37,8 @@ impl<'a> LanguageModel<'a> {
     pub fn new(config: &'a RunConfig, corpus: &'a Corpus) -> Result<Self, TrainError> {
         let train = &config.train;
         corpus.check_context(train.context)?;
-        let sampler =
-            BatchSampler::new(&corpus.train, train.batch_size, train.context, train.seed)?;
+        let rows = train.step_sequences();
+        let sampler = BatchSampler::new(&corpus.train, rows, train.context, train.seed)?;
         Ok(Self {
             config,
             corpus,
@@ -67,18 +73,28 @@ impl Task for LanguageModel<'_> {
         Ok(())
     }
 
-    fn loss(&self, model: &Transformer, step: u64, device: &Device) -> StepLoss {
-        let batch = self.sampler.batch(step);
+    fn loss(&self, model: &Transformer, part: Part, device: &Device) -> Option<StepLoss> {
+        let train = &self.config.train;
+        let first = part.index * train.batch_size;
+        let batch = self
+            .sampler
+            .rows(part.step, first..first + train.batch_size);
         let (inputs, targets) = tensors(&batch, device);
-        let logits = model.forward(inputs.clone());
-        let mean = token_losses(logits.clone(), targets).mean();
-        StepLoss {
-            mean: match self.teacher.get() {
-                Some(teacher) => teacher.loss(mean, logits, inputs, None),
-                None => mean,
-            },
+        let vocab = self.config.model.vocab_size;
+        let mean = match (self.teacher.get(), train.loss_rows(vocab)) {
+            (Some(teacher), _) => {
+                let logits = model.forward(inputs.clone());
+                let mean = token_losses(logits.clone(), targets).mean();
+                teacher.loss(mean, logits, inputs, None)
+            }
+            (None, rows) if rows < batch.predictions() => chunked(model, inputs, targets, rows),
+            (None, _) => token_losses(model.forward(inputs), targets).mean(),
+        };
+        Some(StepLoss {
+            mean,
+            predictions: batch.predictions(),
             tokens: batch.predictions(),
-        }
+        })
     }
 
     fn evaluate(
@@ -96,12 +112,53 @@ impl Task for LanguageModel<'_> {
         let context = self.config.train.context;
         let mut runner = TensorRunner::new(model, device);
         runner.start(context)?;
-        runner.read(&self.corpus.validation[..context])?;
+        runner.read(&self.corpus.validation.to_vec(0..context))?;
         Ok(())
     }
 
     fn score(&self, model: &Transformer, device: &Device) -> Result<Evaluation, TrainError> {
         self.evaluate(model, 0, device)
+    }
+
+    /// How the model goes on after the beginning of the validation split.
+    fn sample(
+        &self,
+        model: &Transformer,
+        step: u64,
+        device: &Device,
+    ) -> Result<Option<(String, String)>, TrainError> {
+        let (train, corpus) = (&self.config.train, self.corpus);
+        if train.sample_tokens == 0 {
+            return Ok(None);
+        }
+        let mut runner = TensorRunner::new(model, device);
+        let length = PROMPT
+            .min(runner.context() / 2)
+            .max(1)
+            .min(corpus.validation.len());
+        let prompt = corpus.validation.to_vec(0..length);
+        let mut sampler = Sampler::new(Sampling {
+            temperature: 0.8,
+            seed: train.seed.wrapping_add(step),
+            ..Sampling::default()
+        })?;
+        let capacity = runner
+            .context()
+            .min(length.saturating_add(train.sample_tokens));
+        let limits = Limits {
+            vocab_size: corpus.tokenizer.vocab_size(),
+            ..Limits::tokens(train.sample_tokens)
+        };
+        let mut written = PrefixCache::new(&mut runner, capacity)?;
+        match written.generate(&prompt, limits, &mut sampler, |_| true) {
+            Ok(written) => Ok(Some((
+                corpus.tokenizer.decode(&prompt),
+                corpus.tokenizer.decode(&written.tokens),
+            ))),
+            // Whether training goes on, the loss says.
+            Err(GenerateError::NotFinite { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn tokenizer(&self) -> Option<&Tokenizer> {
@@ -116,7 +173,13 @@ impl Task for LanguageModel<'_> {
         let SplitText {
             train, validation, ..
         } = &self.corpus.text;
-        Checksum::default().add(train).add(validation).text()
+        match &self.corpus.checksum {
+            // Of all tokens, made when the folder was opened.
+            Some(checksum) => (Checksum::default().add(checksum))
+                .add(&[train.len(), validation.len()])
+                .text(),
+            None => Checksum::default().add(train).add(validation).text(),
+        }
     }
 
     fn description(&self) -> String {

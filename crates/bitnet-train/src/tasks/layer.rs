@@ -10,7 +10,7 @@ use super::rows;
 use crate::TrainError;
 use crate::checksum::Checksum;
 use crate::evaluate::{at_most, read};
-use crate::task::{StepLoss, Task};
+use crate::task::{Part, StepLoss, Task};
 
 /// Examples of a batch of an evaluation.
 const BATCH: usize = 256;
@@ -42,7 +42,7 @@ impl LayerRegression {
         let test = train.split_off_last(data.test_examples)?;
         let validation = train.split_off_last(data.validation_examples)?;
         let lengths = vec![1; train.len()];
-        let sampler = EpochSampler::new(lengths, config.train.batch_size, config.train.seed)?;
+        let sampler = EpochSampler::new(lengths, config.train.step_sequences(), config.train.seed)?;
         Ok(Self {
             config: config.clone(),
             train,
@@ -98,12 +98,17 @@ impl Task for LayerRegression {
         )?)
     }
 
-    fn loss(&self, model: &SingleLayer, step: u64, device: &Device) -> StepLoss {
-        let examples = self.sampler.batch(step);
-        StepLoss {
-            mean: Self::errors(model, &self.train, &examples, device).mean(),
-            tokens: examples.len(),
+    fn loss(&self, model: &SingleLayer, part: Part, device: &Device) -> Option<StepLoss> {
+        let examples = self.sampler.batch(part.step);
+        let examples = part.share(&examples);
+        if examples.is_empty() {
+            return None;
         }
+        Some(StepLoss {
+            mean: Self::errors(model, &self.train, examples, device).mean(),
+            predictions: examples.len(),
+            tokens: examples.len(),
+        })
     }
 
     fn evaluate(

@@ -13,7 +13,7 @@ use crate::TrainError;
 use crate::checksum::Checksum;
 use crate::evaluate::{argmax_hits, at_most, read};
 use crate::loss::{smoothed, token_losses};
-use crate::task::{StepLoss, Task};
+use crate::task::{Part, StepLoss, Task};
 
 /// Sentence pairs as token ids.
 struct Split {
@@ -69,7 +69,7 @@ impl Translate {
         let lengths = (0..train.pairs.len())
             .map(|i| train.source[i].len() + train.target[i].len())
             .collect();
-        let sampler = EpochSampler::new(lengths, config.train.batch_size, config.train.seed)?;
+        let sampler = EpochSampler::new(lengths, config.train.step_sequences(), config.train.seed)?;
         Ok(Self {
             validation: Split::new(validation, &vocabulary).cut(longest - 1),
             test: Split::new(test, &vocabulary).cut(longest - 1),
@@ -249,16 +249,22 @@ impl Task for Translate {
         )?)
     }
 
-    fn loss(&self, model: &EncoderDecoder, step: u64, device: &Device) -> StepLoss {
-        let batch = batch(&self.train, &self.sampler.batch(step));
+    fn loss(&self, model: &EncoderDecoder, part: Part, device: &Device) -> Option<StepLoss> {
+        let examples = self.sampler.batch(part.step);
+        let examples = part.share(&examples);
+        if examples.is_empty() {
+            return None;
+        }
+        let batch = batch(&self.train, examples);
         let scored = forward(model, &batch, self.config.train.label_smoothing, device);
-        StepLoss {
+        Some(StepLoss {
             mean: scored
                 .losses
                 .sum()
                 .mul_scalar(1.0 / batch.tokens.max(1) as f64),
+            predictions: batch.tokens,
             tokens: batch.tokens,
-        }
+        })
     }
 
     fn evaluate(

@@ -11,7 +11,7 @@ use super::{ClassProbabilities, from_data, given, labels, rows};
 use crate::TrainError;
 use crate::checksum::Checksum;
 use crate::evaluate::at_most;
-use crate::task::{StepLoss, Task};
+use crate::task::{Part, StepLoss, Task};
 
 /// The vectors to train, validate and test on, as `[data]` says, with their numbers as the files have them.
 ///
@@ -84,7 +84,7 @@ impl ClassifyVectors {
             train.label_names.len(),
         )?;
         let lengths = vec![1; train.labels.len()];
-        let sampler = EpochSampler::new(lengths, config.train.batch_size, config.train.seed)?;
+        let sampler = EpochSampler::new(lengths, config.train.step_sequences(), config.train.seed)?;
         Ok(Self {
             config: config.clone(),
             train,
@@ -132,16 +132,21 @@ impl Task for ClassifyVectors {
         )?)
     }
 
-    fn loss(&self, model: &Perceptron, step: u64, device: &Device) -> StepLoss {
-        let examples = self.sampler.batch(step);
-        let x = rows(&self.train.values, self.train.width, &examples, device);
+    fn loss(&self, model: &Perceptron, part: Part, device: &Device) -> Option<StepLoss> {
+        let examples = self.sampler.batch(part.step);
+        let examples = part.share(&examples);
+        if examples.is_empty() {
+            return None;
+        }
+        let x = rows(&self.train.values, self.train.width, examples, device);
         let truth: Vec<i32> = (examples.iter())
             .map(|i| self.train.labels[*i] as i32)
             .collect();
-        StepLoss {
+        Some(StepLoss {
             mean: cross_entropy(model.forward(x), labels(&truth, device)).mean(),
+            predictions: examples.len(),
             tokens: examples.len(),
-        }
+        })
     }
 
     fn evaluate(

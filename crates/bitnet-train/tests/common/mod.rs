@@ -10,7 +10,8 @@ use bitnet_data::{Corpus, TokenizerKind};
 use bitnet_models::Transformer;
 use bitnet_results::{Evaluation, TrainSummary};
 use bitnet_train::{
-    Backend, Checkpoint, LanguageModel, Observer, RunDir, StepLoss, Task, TrainError, Training,
+    Backend, Checkpoint, LanguageModel, Observer, Part, RunDir, StepLoss, Task, TrainError,
+    Training,
 };
 use burn::module::Module;
 use burn::tensor::Device;
@@ -39,11 +40,11 @@ impl Task for StopAfter<'_> {
         self.task.model(device)
     }
 
-    fn loss(&self, model: &Transformer, step: u64, device: &Device) -> StepLoss {
-        if step as usize + 1 >= self.step {
+    fn loss(&self, model: &Transformer, part: Part, device: &Device) -> Option<StepLoss> {
+        if part.step as usize + 1 >= self.step {
             self.interrupt.store(true, Ordering::Relaxed);
         }
-        self.task.loss(model, step, device)
+        self.task.loss(model, part, device)
     }
 
     fn evaluate(
@@ -61,6 +62,15 @@ impl Task for StopAfter<'_> {
 
     fn answer_one(&self, model: &Transformer, device: &Device) -> Result<(), TrainError> {
         self.task.answer_one(model, device)
+    }
+
+    fn sample(
+        &self,
+        model: &Transformer,
+        step: u64,
+        device: &Device,
+    ) -> Result<Option<(String, String)>, TrainError> {
+        self.task.sample(model, step, device)
     }
 
     fn data_checksum(&self) -> String {

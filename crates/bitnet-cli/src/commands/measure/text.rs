@@ -3,7 +3,9 @@
 use anyhow::Context;
 use bitnet_config::{DataKind, LinearKind, RunConfig};
 use bitnet_data::{Corpus, stories};
-use bitnet_models::{Runner, Sampler, Sampling, TensorRunner, Transformer, generate};
+use bitnet_models::{
+    Generation, Limits, PrefixCache, Runner, Sampler, Sampling, TensorRunner, Transformer,
+};
 use bitnet_results::{Probes, Sample, TextMeasures};
 use bitnet_train::{
     RunDir, evaluate_engine, greedy_agreement, load_exported, load_latent, peak_rss_bytes,
@@ -53,7 +55,9 @@ pub fn measure(
         text.token_match = Some(greedy_agreement(
             &mut TensorRunner::new(&model, device),
             &mut TensorRunner::new(&latent, device),
-            &corpus.validation,
+            &corpus
+                .validation
+                .to_vec(0..corpus.validation.len().min(1 << 20)),
             config.compare.agreement_tokens,
         )?);
     }
@@ -88,7 +92,7 @@ fn samples(
                 ..Sampling::default()
             })?;
             let sample_tokens = config.compare.sample_tokens;
-            let written = generate(model, &tokens, sample_tokens, &mut sampler, |_| true)?;
+            let written = write(model, &tokens, sample_tokens, &mut sampler, corpus)?;
             Ok(Sample {
                 prompt: prompt.clone(),
                 text: corpus.tokenizer.decode(&written.tokens),
@@ -116,11 +120,28 @@ fn probes(
         let room = context.saturating_sub(answer).max(1);
         let tokens = &tokens[tokens.len().saturating_sub(room)..];
         let mut greedy = Sampler::new(Sampling::default())?;
-        let written = generate(model, tokens, answer, &mut greedy, |_| true)?;
+        let written = write(model, tokens, answer, &mut greedy, corpus)?;
         right += u64::from(probe.is_answered_by(&corpus.tokenizer.decode(&written.tokens)));
     }
     Ok(Some(Probes {
         asked: probes.len() as u64,
         right,
     }))
+}
+
+/// Continues `prompt` by up to `tokens` of the tokenizer's ids; the model may have rows for more.
+fn write(
+    model: &mut dyn Runner,
+    prompt: &[u32],
+    tokens: usize,
+    sampler: &mut Sampler,
+    corpus: &Corpus,
+) -> anyhow::Result<Generation> {
+    let capacity = model.context().min(prompt.len().saturating_add(tokens));
+    let limits = Limits {
+        vocab_size: corpus.tokenizer.vocab_size(),
+        ..Limits::tokens(tokens)
+    };
+    let mut cache = PrefixCache::new(model, capacity)?;
+    Ok(cache.generate(prompt, limits, sampler, |_| true)?)
 }

@@ -1,0 +1,193 @@
+//! What a key is: its meaning, its kind, its choices and its default, and all of that as a JSON schema for editors. Read off
+//! the structs: examples and defaults by serialising them, choices by asking serde, meanings from the doc comments.
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use crate::layer::{expected, nest};
+use crate::schema::{KEYS, nearest};
+use crate::scope::{names, readers};
+use crate::{RunConfig, meaning};
+
+/// A key, explained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Description {
+    /// The dotted path.
+    pub key: String,
+    /// What it means, from the schema's documentation.
+    pub meaning: &'static str,
+    /// What may be written: `a number`, `true or false`, a list of choices.
+    pub kind: String,
+    /// What holds where it is not written, as TOML; none where that depends on other settings or the data.
+    pub default: Option<String>,
+    /// The tasks that read it.
+    pub tasks: String,
+    /// The keys in it, if it is a section.
+    pub keys: Vec<String>,
+}
+
+/// What a key or a section is.
+///
+/// # Errors
+/// The nearest known one, if there is one.
+///
+/// ```
+/// let steps = bitnet_config::describe("train.steps").unwrap();
+/// assert_eq!(steps.meaning, "Optimiser steps.");
+/// assert_eq!((steps.kind.as_str(), steps.default.as_deref()), ("a whole number, 0 or more", Some("1000")));
+/// assert_eq!(bitnet_config::describe("train.step"), Err(Some("train.steps".to_owned())));
+/// ```
+pub fn describe(key: &str) -> Result<Description, Option<String>> {
+    let example = KEYS.get(key).ok_or_else(|| nearest(key))?;
+    let inside = format!("{key}.");
+    let direct = |path: &&String| {
+        path.strip_prefix(&inside)
+            .is_some_and(|rest| !rest.contains('.'))
+    };
+    Ok(Description {
+        key: key.to_owned(),
+        meaning: meaning(key).unwrap_or_default(),
+        kind: kind(key, example),
+        default: default(key)
+            .filter(|value| !value.is_table())
+            .map(|value| value.to_string()),
+        tasks: names(readers(key)),
+        keys: match example.is_table() {
+            true => KEYS.keys().filter(direct).cloned().collect(),
+            false => Vec::new(),
+        },
+    })
+}
+
+fn default(key: &str) -> Option<Value> {
+    let all = Value::try_from(RunConfig::default()).ok()?;
+    key.split('.')
+        .try_fold(all, |value, part| value.get(part).cloned())
+}
+
+/// What serde would have accepted in the place of something that it does not.
+fn kind(key: &str, example: &Value) -> String {
+    if example.is_table() {
+        return "a section".to_owned();
+    }
+    let path: Vec<&str> = key.split('.').collect();
+    // No key takes a date.
+    let date = "1979-05-27".parse().map(Value::Datetime);
+    let asked = date.map(|date| RunConfig::deserialize(nest(&path, date)));
+    let told = match (choices(key), asked) {
+        (Some(choices), _) => format!("one of {}", choices.join(", ")),
+        (None, Ok(Err(error))) => expected(error.message()),
+        _ => example.type_str().to_owned(),
+    };
+    told
+}
+
+/// The words that a key takes, if it takes some words alone.
+fn choices(key: &str) -> Option<Vec<String>> {
+    if !KEYS.get(key)?.is_str() {
+        return None;
+    }
+    let path: Vec<&str> = key.split('.').collect();
+    let error = RunConfig::deserialize(nest(&path, Value::from("?"))).err()?;
+    let (_, list) = error.message().split_once("expected ")?;
+    let words: Vec<String> = list
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect();
+    (!words.is_empty()).then_some(words)
+}
+
+/// A JSON schema (draft 2020-12) of a run's configuration, as a table that serialises to it.
+pub fn json_schema() -> Table {
+    let mut schema = section("");
+    schema.insert(
+        "$schema".into(),
+        "https://json-schema.org/draft/2020-12/schema".into(),
+    );
+    schema.insert("title".into(), "A configuration of `bitnet train`".into());
+    schema
+}
+
+fn section(prefix: &str) -> Table {
+    let mut properties = Table::new();
+    for (path, example) in KEYS.iter() {
+        let name = match prefix {
+            "" => Some(path.as_str()),
+            prefix => path
+                .strip_prefix(prefix)
+                .and_then(|rest| rest.strip_prefix('.')),
+        };
+        let Some(name) = name.filter(|name| !name.contains('.')) else {
+            continue;
+        };
+        let mut property = match example.is_table() && path != "model.rope_scaling" {
+            true => section(path),
+            false => leaf(path, example),
+        };
+        let meaning = meaning(path).unwrap_or_default();
+        if !meaning.is_empty() {
+            property.insert("description".into(), meaning.into());
+        }
+        properties.insert(name.to_owned(), property.into());
+    }
+    Table::from_iter([
+        ("type".to_owned(), "object".into()),
+        ("additionalProperties".to_owned(), false.into()),
+        ("properties".to_owned(), properties.into()),
+    ])
+}
+
+fn leaf(path: &str, example: &Value) -> Table {
+    let mut property = Table::new();
+    let kind = match example {
+        Value::String(_) => "string",
+        Value::Integer(_) => "integer",
+        Value::Float(_) => "number",
+        Value::Boolean(_) => "boolean",
+        Value::Array(_) => "array",
+        _ => "object",
+    };
+    property.insert("type".into(), kind.into());
+    if let Some(choices) = choices(path) {
+        property.insert("enum".into(), choices.into());
+    }
+    if let Some(value) = default(path).filter(|value| !value.is_table()) {
+        property.insert("default".into(), value);
+    }
+    property
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_described_and_in_the_schema() {
+        let schema = json_schema();
+        for key in KEYS.keys() {
+            let found = describe(key).unwrap();
+            assert!(!found.kind.is_empty(), "{key}");
+            if key.starts_with("model.rope_scaling.") {
+                continue;
+            }
+            let mut at = &schema;
+            for part in key.split('.') {
+                at = at["properties"].as_table().unwrap()[part]
+                    .as_table()
+                    .unwrap();
+            }
+            assert!(at.contains_key("type"), "{key}");
+        }
+        let level = describe("data.level").unwrap();
+        assert_eq!(level.kind, "one of char, byte, bpe");
+        assert_eq!(level.default.as_deref(), Some("\"char\""));
+        let train = describe("train").unwrap();
+        assert!(train.keys.contains(&"train.steps".to_owned()));
+        assert_eq!(
+            describe("train.learning_rte"),
+            Err(Some("train.learning_rate".into()))
+        );
+    }
+}
