@@ -128,11 +128,19 @@ impl Preparation {
             let path = path.to_owned();
             move |source| DataError::Write { path, source }
         };
-        if fs::symlink_metadata(&partial).is_ok() {
-            fs::remove_dir_all(&partial).map_err(write(&partial))?;
-        }
         fs::create_dir_all(&partial).map_err(write(&partial))?;
+        let lock = fs::File::create(partial.join(LOCK)).map_err(write(&partial))?;
+        if let Err(fs::TryLockError::WouldBlock) = lock.try_lock() {
+            return Err(DataError::File {
+                path: out.to_owned(),
+                problem:
+                    "is being prepared by another process: wait for it, or choose another folder"
+                        .to_owned(),
+            });
+        }
+        clear(&partial).map_err(write(&partial))?;
         let made = self.make(&partial, watch).and_then(|manifest| {
+            fs::remove_file(partial.join(LOCK)).map_err(write(&partial))?;
             sync(&partial).map_err(write(&partial))?;
             fs::rename(&partial, out).map_err(write(out))?;
             let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -241,6 +249,22 @@ impl Preparation {
             (None, None) => Ok(tokenizer.encode("\n").unwrap_or_default()),
         }
     }
+}
+
+/// Locked by the process that prepares, in the folder that is not complete.
+const LOCK: &str = "lock";
+
+/// Removes what a kill left in a folder, the lock aside.
+fn clear(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        match path.is_dir() {
+            _ if path.ends_with(LOCK) => {}
+            true => fs::remove_dir_all(path)?,
+            false => fs::remove_file(path)?,
+        }
+    }
+    Ok(())
 }
 
 /// Writes a file and has it reach the disk.

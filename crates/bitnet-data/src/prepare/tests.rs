@@ -258,6 +258,16 @@ fn what_fails_or_is_stopped_leaves_nothing_and_what_was_killed_makes_way() {
     assert_eq!(entries(), 2);
     assert!(!out.join("shard-99999.tokens").exists());
 
+    // Two at a time would mix.
+    std::fs::create_dir(folder.path().join("busy.partial")).unwrap();
+    let lock = std::fs::File::create(folder.path().join("busy.partial/lock")).unwrap();
+    lock.try_lock().unwrap();
+    let busy = preparation(&path, TokenizerSource::Byte)
+        .run(&folder.path().join("busy"), &Watch::default());
+    let message = busy.unwrap_err().to_string();
+    assert!(message.contains("another process"), "{message}");
+    drop(lock);
+
     let invalid = folder.path().join("b.txt");
     std::fs::write(&invalid, b"one\ntwo\nthr\xffee\n").unwrap();
     let bytes = preparation(&invalid, TokenizerSource::Char).run(&out.join("x"), &Watch::default());
