@@ -20,6 +20,7 @@ mod accumulate;
 mod agreement;
 mod checkpoint;
 mod checksum;
+mod chosen;
 mod clip;
 mod device;
 mod energy;
