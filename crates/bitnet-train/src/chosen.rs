@@ -8,7 +8,7 @@ impl RunDir {
     ///
     /// # Errors
     /// If there is no such checkpoint; names those that there are.
-    pub fn at(self, which: &str) -> Result<Self, TrainError> {
+    pub fn at(mut self, which: &str) -> Result<Self, TrainError> {
         let all = Checkpoint::newest_first(&self)?;
         let states = all.iter().map(|checkpoint| checkpoint.state().ok());
         let known: Vec<_> = (all.iter().zip(states))
@@ -36,7 +36,7 @@ impl RunDir {
                 steps: steps.join(", "),
             });
         };
-        let checkpoint = (*checkpoint).clone();
-        Ok(self.with_checkpoint(&checkpoint))
+        self.at = Some(checkpoint.path().to_owned());
+        Ok(self)
     }
 }

@@ -14,7 +14,6 @@ use bitnet_text::TextModel;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::Checkpoint;
 use crate::lock::FolderLock;
 use crate::seal::Seal;
 use crate::{Location, TrainError, origin};
@@ -24,7 +23,7 @@ use crate::{Location, TrainError, origin};
 pub struct RunDir {
     path: PathBuf,
     /// The checkpoint that its model is taken from; none is the newest.
-    at: Option<PathBuf>,
+    pub(crate) at: Option<PathBuf>,
     /// Held by who trains; the last clone to go frees it.
     _lock: Option<FolderLock>,
 }
@@ -123,12 +122,6 @@ impl RunDir {
         let mut run = Self::open(path)?;
         run._lock = Some(FolderLock::take(&run.path)?);
         Ok(run)
-    }
-
-    /// The same run, whose model is that of a checkpoint.
-    pub(crate) fn with_checkpoint(mut self, checkpoint: &Checkpoint) -> Self {
-        self.at = Some(checkpoint.path().to_owned());
-        self
     }
 
     /// The folder of an earlier run.
