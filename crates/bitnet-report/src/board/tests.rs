@@ -64,7 +64,7 @@ fn a_page_has_its_curves_by_step_time_and_text_and_what_differs() {
         "train.learning_rate",
         "2e-3",
         "two &amp; three",
-        "500 of 1\u{202f}000",
+        "500 of 1,000",
         "One &lt;b&gt;",
         "fetch(",
     ] {
