@@ -187,7 +187,7 @@ fn wrong_types() {
         ),
         (
             "data.kind=txt",
-            "--set: data.kind = \"txt\": expected `stories` or `text`",
+            "--set: data.kind = \"txt\": expected one of `stories`, `text`, `chat`",
         ),
         (
             "train.schedule=cosin",
