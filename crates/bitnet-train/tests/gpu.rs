@@ -85,7 +85,7 @@ impl Setup {
     /// that they need to go ways of their own.
     fn mean_curve(&mut self, name: &str, device: &Device, runs: u32) -> Vec<f64> {
         let beta2 = self.config.train.shared.beta2;
-        let mut mean = vec![0.0; 21];
+        let mut mean = vec![0.0; self.config.train.steps / 10 + 1];
         for run in 0..runs {
             self.config.train.shared.beta2 = beta2 + 1e-7 * f64::from(run);
             let curve = self.train(&format!("{name}-{run}"), device).curve();
@@ -98,7 +98,7 @@ impl Setup {
         mean
     }
 
-    /// Trains on `device` for 200 steps.
+    /// Trains on `device`.
     fn train(&self, name: &str, device: &Device) -> Trained {
         self.run(name, device, None, false)
     }
@@ -260,21 +260,22 @@ fn every_ten_ternary_steps_follow_flex() {
     assert_close("ternary, ten steps at a time", &gpu, &flex, 5e-3);
 }
 
-/// The ternary twin left free. Where float sums in another order move an activation or a weight over the edge of a code, the
-/// loss moves, and after a hundred steps two runs on Flex whose β₂ differ by 1e-7 are as far from each other as two
-/// runs can be. What can be compared is the mean of several runs, here of eight on Flex and two on the adapter, in windows
+/// The ternary twin left free, 100 steps of it. Where float sums in another order move an activation or a weight over the
+/// edge of a code, the loss moves, and at their end two runs on Flex whose β₂ differ by 1e-7 are as far from each other as
+/// two runs can be. What can be compared is the mean of several runs, here of eight on Flex and two on the adapter, in windows
 /// of 50 steps (one run's mean of 50 steps is 2e-3 from the mean of many).
 #[test]
 #[ignore = "minutes on an adapter in software; run with `-- --ignored`"]
-fn two_hundred_ternary_steps_follow_flex_in_the_mean() {
+fn a_hundred_ternary_steps_follow_flex_in_the_mean() {
     let Some(gpu) = wgpu() else { return };
     let mut setup = Setup::new("ternary", text());
+    setup.config.train.steps = 100;
     let flex = setup.mean_curve("flex", &Device::flex(), 8);
-    assert!(flex[19] < flex[0] - 1.0, "it does not learn");
+    assert!(flex[9] < flex[0] - 0.5, "it does not learn");
     let gpu = setup.mean_curve("gpu", &gpu, 2);
     assert_close("ternary, the first fifty", &gpu[..5], &flex[..5], 5e-3);
     let windows = |curve: &[f64]| -> Vec<f64> {
-        let windows = curve[..20].chunks(5);
+        let windows = curve[..10].chunks(5);
         windows.map(|w| w.iter().sum::<f64>() / 5.0).collect()
     };
     assert_close("ternary, free", &windows(&gpu), &windows(&flex), 5e-3);
