@@ -160,7 +160,7 @@ fn what_cannot_be_measured() {
     let bench = |args: &[&str], says: &[&str]| place.fails(&[&["bench"], args].concat(), says);
     bench(&[], &["--arch"]);
     bench(&["run", "--arch", "tiny.toml"], &["cannot be used with"]);
-    bench(&["nowhere"], &["nowhere", "not a run directory"]);
+    bench(&["nowhere"], &["nowhere", "there is nothing of that name"]);
     bench(
         &["--arch", "tiny.toml", "-p", "60", "-d", "8", "-n", "0"],
         &["68 tokens", "64"],

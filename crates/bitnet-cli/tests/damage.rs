@@ -173,12 +173,14 @@ fn a_tokenizer_with_more_ids_than_the_model_is_refused() {
     let small = ["train", DEBUG, "--set", "model.vocab_size=5", "--set"];
     let text = [&small[..], &["data.kind=stories"]].concat();
     place.fails(&text, &["model.vocab_size", "too small"]);
-    let pairs = [
-        &small[..],
-        &["task=synthetic", "--set", "data.max_symbols=4"],
-    ]
-    .concat();
-    place.fails(&pairs, &["model.vocab_size = 5", "too small"]);
+    place.write(
+        "pairs.toml",
+        "task = \"synthetic\"\n[model]\nvocab_size = 5\n[data]\nmax_symbols = 4\n",
+    );
+    place.fails(
+        &["train", "pairs.toml"],
+        &["model.vocab_size = 5", "too small"],
+    );
 }
 
 #[test]

@@ -168,7 +168,12 @@ fn a_teacher_that_diverges_is_a_result_of_its_pupils_too() {
     fs::create_dir(place.path("one")).unwrap();
     let experiment = EXPERIMENT
         .replace("CONFIG", DEBUG)
-        .replace("[1e-3, 2e-3]", "[1e30]");
+        .replace("[1e-3, 2e-3]", "[10, 9]")
+        // A decay that is larger than the weights.
+        .replace(
+            "[\"model.linear=float\"]",
+            "[\"model.linear=float\", \"train.weight_decay=100\"]",
+        );
     place.write("one/experiment.toml", experiment);
     let run = || {
         place

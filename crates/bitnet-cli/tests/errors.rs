@@ -180,7 +180,7 @@ fn folders_that_are_no_run() {
     fs::create_dir(place.path("folder")).unwrap();
     for (path, says) in [
         ("folder", "neither config.toml"),
-        ("nowhere", "not a run directory"),
+        ("nowhere", "there is nothing of that name"),
     ] {
         place.fails(&["eval", path], &[path, says]);
         place.fails(&["generate", path, "--prompt", "a"], &[path, says]);

@@ -338,7 +338,7 @@ fn mistakes_are_named() {
         (
             "[\"model.linear=ternary\"]",
             "[\"model.linear=ternary\", \"task=synthetic\"]",
-            "do not compare",
+            "not read by task = \"synthetic\"",
         ),
         ("run.toml", "gone.toml", "gone.toml"),
         (
@@ -360,6 +360,14 @@ fn mistakes_are_named() {
         place.write("all/one/experiment.toml", EXPERIMENT.replacen(from, to, 1));
         place.fails(&ARGS[..3], &[says]);
     }
+    place.write("all/one/any.toml", "[train]\nsteps = 20\n");
+    let layer = "\"task=layer\", \"model.input_size=8\", \"model.num_labels=4\"]";
+    let two_tasks = EXPERIMENT
+        .replace("run.toml", "any.toml")
+        .replace("linear=float\"]", &format!("linear=float\", {layer}"))
+        .replace("linear=ternary\"]", "linear=ternary\", \"task=synthetic\"]");
+    place.write("all/one/experiment.toml", two_tasks);
+    place.fails(&ARGS[..3], &["do not compare"]);
     place.write("all/one/experiment.toml", EXPERIMENT);
     place.run(&ARGS).ok();
     place.write("all/one/run.toml", RUN.replace("steps = 20", "steps = 24"));

@@ -460,6 +460,6 @@ fn a_checkpoint_is_a_model_and_a_comparison_names_its_twins() {
     place.train("my/ternary", &[]);
     place.fails(
         &["generate", "my", "--prompt", "One"],
-        &["my holds several models", "my/float", "my/ternary"],
+        &["my: it holds several models", "my/float", "my/ternary"],
     );
 }

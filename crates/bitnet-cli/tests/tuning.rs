@@ -192,7 +192,7 @@ fn the_model_decides_its_sizes_and_its_tokenizer() {
         "train.init_from=nowhere",
         &["nowhere", "nothing of that name"],
     );
-    fails("task=classify", &["train.init_from"]);
+    fails("task=classify", &["not read by task = \"classify\""]);
     fails("data.kind=chat", &["no chat template"]);
     place.fails(
         &["train", common::DEBUG, "--set", "data.level=model"],

@@ -74,12 +74,11 @@ fn kind(key: &str, example: &Value) -> String {
     // No key takes a date.
     let date = "1979-05-27".parse().map(Value::Datetime);
     let asked = date.map(|date| RunConfig::deserialize(nest(&path, date)));
-    let told = match (choices(key), asked) {
+    match (choices(key), asked) {
         (Some(choices), _) => format!("one of {}", choices.join(", ")),
         (None, Ok(Err(error))) => expected(error.message()),
         _ => example.type_str().to_owned(),
-    };
-    told
+    }
 }
 
 /// The words that a key takes, if it takes some words alone.
@@ -181,7 +180,7 @@ mod tests {
             assert!(at.contains_key("type"), "{key}");
         }
         let level = describe("data.level").unwrap();
-        assert_eq!(level.kind, "one of char, byte, bpe");
+        assert_eq!(level.kind, "one of char, byte, bpe, model");
         assert_eq!(level.default.as_deref(), Some("\"char\""));
         let train = describe("train").unwrap();
         assert!(train.keys.contains(&"train.steps".to_owned()));

@@ -11,6 +11,10 @@ use crate::{
 
 /// A model of either container.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a program opens a handful of them"
+)]
 pub enum ModelFile {
     /// A GGUF file.
     Gguf(GgufModel),

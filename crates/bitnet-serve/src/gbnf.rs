@@ -129,8 +129,11 @@ fn tokens(grammar: &str) -> Result<Vec<Token>, String> {
     Ok(tokens)
 }
 
-/// The characters up to `end`, each with whether it was escaped, and what follows.
-fn until(text: &str, end: char) -> Result<(Vec<(char, bool)>, &str), String> {
+/// Characters, each with whether it was escaped.
+type Escaped = Vec<(char, bool)>;
+
+/// The characters up to `end`, and what follows.
+fn until(text: &str, end: char) -> Result<(Escaped, &str), String> {
     let mut found = Vec::new();
     let mut chars = text.chars();
     loop {

@@ -48,11 +48,14 @@ pub(crate) struct Writing {
     pub(crate) begin: Instant,
 }
 
+/// Where a text's vector goes, or why there is none.
+type Vector = oneshot::Sender<Result<Vec<f32>, String>>;
+
 /// A text to embed.
 pub(crate) struct Embed {
     pub(crate) tokens: Vec<u32>,
     pub(crate) pooling: Pooling,
-    pub(crate) vector: oneshot::Sender<Result<Vec<f32>, String>>,
+    pub(crate) vector: Vector,
 }
 
 /// A text that the batch writes.
@@ -70,7 +73,7 @@ struct Worker {
     batch: Batch,
     commands: mpsc::Receiver<Command>,
     running: HashMap<RequestId, Running>,
-    embeddings: VecDeque<(Embedding, oneshot::Sender<Result<Vec<f32>, String>>)>,
+    embeddings: VecDeque<(Embedding, Vector)>,
     metrics: Arc<ModelMetrics>,
     turns: Arc<Turns>,
 }

@@ -308,14 +308,7 @@ fn equal_requests_at_once_give_equal_answers_and_others_never_mix() {
     let alone: Vec<Value> = contents
         .map(|content| server.chat(content, json!({"max_tokens": 60})).ok())
         .into();
-    assert_eq!(
-        alone
-            .iter()
-            .map(|a| text_of(a))
-            .collect::<BTreeSet<_>>()
-            .len(),
-        4
-    );
+    assert_eq!(alone.iter().map(text_of).collect::<BTreeSet<_>>().len(), 4);
     thread::scope(|scope| {
         let threads: Vec<_> = (0..32)
             .map(|index| {

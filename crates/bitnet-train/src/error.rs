@@ -67,16 +67,16 @@ pub enum TrainError {
     Hub(#[from] bitnet_hub::HubError),
     /// A model's files.
     #[error(transparent)]
-    Load(#[from] bitnet_load::LoadError),
+    Load(Box<bitnet_load::LoadError>),
     /// A model's files, written.
     #[error(transparent)]
-    Formats(#[from] bitnet_formats::Error),
+    Formats(Box<bitnet_formats::Error>),
     /// A model's tokenizer or template.
     #[error(transparent)]
-    Text(#[from] bitnet_text::TextError),
+    Text(Box<bitnet_text::TextError>),
     /// A model's weights as modules.
     #[error(transparent)]
-    FromSource(#[from] bitnet_models::FromSourceError),
+    FromSource(Box<bitnet_models::FromSourceError>),
     /// A model's modules as weights.
     #[error(transparent)]
     ToEngine(#[from] bitnet_models::ToEngineError),
@@ -208,4 +208,24 @@ impl TrainError {
         let path = path.into();
         move |source| TrainError::Io { path, source }
     }
+}
+
+/// Errors that are larger than a result should carry around.
+macro_rules! boxed {
+    ($($variant:ident($error:ty);)*) => {
+        $(
+            impl From<$error> for TrainError {
+                fn from(error: $error) -> Self {
+                    Self::$variant(Box::new(error))
+                }
+            }
+        )*
+    };
+}
+
+boxed! {
+    Load(bitnet_load::LoadError);
+    Formats(bitnet_formats::Error);
+    Text(bitnet_text::TextError);
+    FromSource(bitnet_models::FromSourceError);
 }

@@ -63,12 +63,12 @@ pub(crate) fn chunked(
     for start in (0..count).step_by(rows.max(1)) {
         let end = count.min(start + rows.max(1));
         let (x, w) = (
-            leaf(states.clone().slice([start..end])),
+            leaf(states.clone().narrow(0, start, end - start)),
             leaf(weight.clone()),
         );
         let part = cross_entropy(
             linear(x.clone(), w.clone()),
-            targets.clone().slice([start..end]),
+            targets.clone().narrow(0, start, end - start),
         );
         let part = part.sum().mul_scalar(1.0 / count as f64);
         let grads = part.backward();

@@ -262,8 +262,8 @@ fn every_ten_ternary_steps_follow_flex() {
 
 /// The ternary twin left free, 100 steps of it. Where float sums in another order move an activation or a weight over the
 /// edge of a code, the loss moves, and at their end two runs on Flex whose β₂ differ by 1e-7 are as far from each other as
-/// two runs can be. What can be compared is the mean of several runs, here of eight on Flex and two on the adapter, in windows
-/// of 50 steps (one run's mean of 50 steps is 2e-3 from the mean of many).
+/// two runs can be. What can be compared is the mean of several runs, here of eight on Flex and two on the adapter, in
+/// windows of 50 steps (one run's mean of 50 steps is 2e-3 from the mean of many).
 #[test]
 #[ignore = "minutes on an adapter in software; run with `-- --ignored`"]
 fn a_hundred_ternary_steps_follow_flex_in_the_mean() {

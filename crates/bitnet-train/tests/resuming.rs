@@ -228,12 +228,14 @@ fn after_a_divergence_the_last_good_checkpoint_goes_on_with_a_lower_rate() {
         "train.checkpoint_interval=1",
         "train.schedule=constant",
         "train.warmup_steps=0",
+        // More than all of a weight, at the higher rate.
+        "train.weight_decay=100",
     ]);
     let run = setup.create("run");
     setup.train(&run, None, 3).unwrap();
     let latest = || Checkpoint::latest(&run).unwrap();
     let good = latest();
-    setup.config.train.shared.learning_rate = 1e30;
+    setup.config.train.shared.learning_rate = 10.0;
     let error = setup
         .train(&run, Some(good.clone()), usize::MAX)
         .err()

@@ -89,11 +89,14 @@ fn header(frame: &mut Frame<'_>, area: Rect, shown: &Shown) {
     frame.render_widget(gauge, inner);
 }
 
+/// A curve: its name, its colour and its points.
+type Curve<'a> = (String, Color, &'a Vec<(f64, f64)>);
+
 fn chart(
     frame: &mut Frame<'_>,
     area: Rect,
     title: &str,
-    lines: &[(String, Color, &Vec<(f64, f64)>)],
+    lines: &[Curve<'_>],
     label: impl Fn(f64) -> String,
 ) {
     let thinned: Vec<Vec<(f64, f64)>> = (lines.iter())

@@ -85,6 +85,9 @@ fn decoded(ready: &Ready, tokens: &[u32]) -> String {
     text
 }
 
+/// A prompt's text, if it is one, and its tokens.
+pub(crate) type Encoded = (Option<String>, Vec<u32>);
+
 /// One text or several, as strings or as token ids.
 pub(crate) enum Texts {
     Strings(Vec<String>),
@@ -121,13 +124,13 @@ impl Texts {
         }
     }
 
-    /// The tokens of each, and its text if it is one.
+    /// Each with its tokens.
     pub(crate) fn encode(
         self,
         name: &str,
         ready: &Ready,
         encode: impl Fn(&str) -> Result<Vec<u32>, bitnet_text::TextError>,
-    ) -> Result<Vec<(Option<String>, Vec<u32>)>, ApiError> {
+    ) -> Result<Vec<Encoded>, ApiError> {
         match self {
             Self::Strings(texts) => {
                 let each = |text: String| match encode(&text) {
