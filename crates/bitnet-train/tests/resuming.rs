@@ -230,6 +230,7 @@ fn after_a_divergence_the_last_good_checkpoint_goes_on_with_a_lower_rate() {
         "train.warmup_steps=0",
         // More than all of a weight, at the higher rate.
         "train.weight_decay=100",
+        "train.keep_checkpoints=20",
     ]);
     let run = setup.create("run");
     setup.train(&run, None, 3).unwrap();
