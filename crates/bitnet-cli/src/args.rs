@@ -267,7 +267,7 @@ pub enum Linear {
 
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// Run directory, .gguf file, folder of transformers, or hf://org/name[@revision]
+    /// Run directory, .gguf file, folder of transformers, or hf://org/name (@revision after it)
     #[arg(conflicts_with = "arch")]
     pub model: Option<PathBuf>,
     /// Config file of a model's shape, which gets random weights
@@ -336,7 +336,7 @@ pub struct BenchArgs {
 
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// Run directory, .gguf file, folder of transformers, or hf://org/name[@revision]
+    /// Run directory, .gguf file, folder of transformers, or hf://org/name (@revision after it)
     pub model: PathBuf,
     #[command(flatten)]
     pub output: OutputArgs,
@@ -344,7 +344,7 @@ pub struct InspectArgs {
 
 #[derive(Debug, Args)]
 pub struct ConvertArgs {
-    /// Run directory, .gguf file, folder of transformers, or hf://org/name[@revision]
+    /// Run directory, .gguf file, folder of transformers, or hf://org/name (@revision after it)
     pub model: PathBuf,
     /// The new file or folder, which must not exist
     pub path: PathBuf,

@@ -9,7 +9,7 @@ use super::{EngineArgs, OutputArgs};
 
 #[derive(Debug, Args)]
 pub struct LogitsArgs {
-    /// Run directory, .gguf file, folder of transformers, or hf://org/name[@revision]
+    /// Run directory, .gguf file, folder of transformers, or hf://org/name (@revision after it)
     pub model: PathBuf,
     /// Token ids, as in --tokens 1,2,3
     #[arg(long, value_delimiter = ',', required = true, value_name = "ID,…")]
@@ -43,7 +43,7 @@ impl From<Pooling> for bitnet_generate::Pooling {
 
 #[derive(Debug, Args)]
 pub struct EmbedArgs {
-    /// Run directory, .gguf file, folder of transformers, or hf://org/name[@revision]
+    /// Run directory, .gguf file, folder of transformers, or hf://org/name (@revision after it)
     pub model: PathBuf,
     /// A text in each line; - for stdin
     pub data: PathBuf,

@@ -30,7 +30,7 @@ pub struct ServeArgs {
     /// File with the keys of which a request has to give one, a line each; BITNET_API_KEY holds one too
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
-    /// Origin whose pages may ask, as https://example.org; * is all (repeatable)
+    /// Origin whose pages may ask, scheme and host; * is all (repeatable)
     #[arg(long, value_name = "ORIGIN")]
     pub cors: Vec<String>,
     /// Name that requests may have in `Host` besides loopback's: that of a proxy in front (repeatable)

@@ -69,7 +69,7 @@ pub struct PromptArgs {
 #[derive(Debug, Args)]
 #[command(allow_negative_numbers = true)]
 pub struct GenerateArgs {
-    /// Run directory, .gguf file, folder of transformers, or hf://org/name[@revision]
+    /// Run directory, .gguf file, folder of transformers, or hf://org/name (@revision after it)
     pub model: PathBuf,
     #[command(flatten)]
     pub prompt: PromptArgs,
@@ -118,7 +118,7 @@ impl GenerateArgs {
 #[derive(Debug, Args)]
 #[command(allow_negative_numbers = true)]
 pub struct ChatArgs {
-    /// Run directory, .gguf file, folder of transformers, or hf://org/name[@revision]
+    /// Run directory, .gguf file, folder of transformers, or hf://org/name (@revision after it)
     pub model: PathBuf,
     /// System prompt
     #[arg(long, value_name = "TEXT")]
@@ -150,7 +150,7 @@ pub struct ChatArgs {
 
 #[derive(Debug, Args)]
 pub struct TokenizeArgs {
-    /// Run directory, .gguf file, folder of transformers, or hf://org/name[@revision]
+    /// Run directory, .gguf file, folder of transformers, or hf://org/name (@revision after it)
     pub model: PathBuf,
     /// The text; - is stdin
     pub text: String,
