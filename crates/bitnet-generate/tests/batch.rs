@@ -10,18 +10,7 @@ use bitnet_engine::{
 use bitnet_generate::{
     Batch, BatchError, BatchOptions, Event, Finish, Request, Sampling, SubmitError,
 };
-use common::{CONTEXT, Dice, Tales, engine, finish, shape, solo, step};
-
-fn plain() -> BatchOptions {
-    BatchOptions {
-        draft_tokens: 0,
-        ..BatchOptions::default()
-    }
-}
-
-fn batch(options: BatchOptions) -> Batch {
-    Batch::new(engine(2), options).unwrap()
-}
+use common::{CONTEXT, Rng, Tales, batch, engine, finish, plain, shape, solo, step};
 
 #[test]
 fn what_cannot_be_is_refused_when_it_is_asked_for() {
@@ -105,7 +94,7 @@ fn who_comes_first_is_read_first_and_who_writes_goes_on() {
         ..plain()
     };
     let mut batch = batch(options);
-    let mut dice = Dice(1);
+    let mut dice = Rng(1);
     let first = batch.submit(Request::new(dice.tokens(5), 60)).unwrap();
     let mut tales = Tales::new();
     step(&mut batch, &mut tales);
@@ -156,7 +145,7 @@ fn a_cancelled_text_ends_at_once_and_is_told_in_the_next_step() {
         ..plain()
     };
     let mut batch = batch(options);
-    let mut dice = Dice(2);
+    let mut dice = Rng(2);
     let [writing, reading, queued, stays] =
         [3, 90, 20, 20].map(|len| batch.submit(Request::new(dice.tokens(len), 20)).unwrap());
     let mut tales = Tales::new();
@@ -210,7 +199,7 @@ fn a_conversation_reads_what_is_new_and_an_edited_one_what_follows_the_edit() {
         }
         (told.tokens, told.usage.cached)
     };
-    let mut text = Dice(3).tokens(60);
+    let mut text = Rng(3).tokens(60);
     let (answer, cached) = turn(&text);
     assert_eq!(cached, 0);
     text.extend(answer);
@@ -234,7 +223,7 @@ fn a_prefix_that_is_being_read_is_waited_for() {
         prompt_piece: 32,
         ..plain()
     });
-    let mut dice = Dice(4);
+    let mut dice = Rng(4);
     let system = dice.tokens(100);
     let prompts: Vec<Vec<u32>> = (0..8)
         .map(|_| [&system[..], &dice.tokens(9)].concat())
@@ -291,7 +280,7 @@ fn logits_that_are_no_numbers_end_their_text_alone() {
     };
     let make = || Engine::new(shape(), &Broken(random.clone()), options).unwrap();
     let mut batch = Batch::new(make(), plain()).unwrap();
-    let start = Dice(6).tokens(20);
+    let start = Rng(6).tokens(20);
     let start: Vec<u32> = start.into_iter().map(|token| token % 60).collect();
     let with = |more: &[u32]| Request::new([&start[..], more].concat(), 12);
     let good = batch.submit(with(&[1])).unwrap();
@@ -325,7 +314,7 @@ fn a_seed_is_the_same_text_and_end_tokens_are_not_told() {
         seed: 9,
         ..Sampling::default()
     };
-    let prompt = Dice(7).tokens(6);
+    let prompt = Rng(7).tokens(6);
     let ask = |sampling, end: &[u32]| Request {
         sampling,
         end_tokens: Arc::from(end),
@@ -361,7 +350,7 @@ fn a_seed_is_the_same_text_and_end_tokens_are_not_told() {
 /// A draft model that is the model itself is right whenever the model is greedy.
 #[test]
 fn drafts_make_several_tokens_in_a_pass_and_change_none() {
-    let prompt = Dice(8).tokens(30);
+    let prompt = Rng(8).tokens(30);
     let hot = Sampling {
         temperature: 1.0,
         seed: 5,

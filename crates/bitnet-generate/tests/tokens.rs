@@ -2,25 +2,12 @@
 
 mod common;
 
-use bitnet_generate::{
-    Batch, BatchOptions, Constraint, Event, Finish, Request, Sampling, TokenLogprobs,
-};
-use common::{CONTEXT, Dice, engine, finish};
-
-fn plain() -> BatchOptions {
-    BatchOptions {
-        draft_tokens: 0,
-        ..BatchOptions::default()
-    }
-}
-
-fn batch(options: BatchOptions) -> Batch {
-    Batch::new(engine(2), options).unwrap()
-}
+use bitnet_generate::{BatchOptions, Constraint, Event, Finish, Request, Sampling, TokenLogprobs};
+use common::{CONTEXT, Rng, batch, engine, finish, plain};
 
 #[test]
 fn logprobs_are_those_of_the_model() {
-    let prompt = Dice(5).tokens(50);
+    let prompt = Rng(5).tokens(50);
     let mut rows = Vec::new();
     let mut alone = engine(1);
     let mut session = alone.session(CONTEXT).unwrap();

@@ -6,7 +6,7 @@ mod common;
 use std::{collections::BTreeMap, sync::Arc};
 
 use bitnet_generate::{Batch, BatchOptions, Finish, Request, RequestId, Sampling};
-use common::{CONTEXT, Dice, Tales, engine, engine_of, shape, solo, step};
+use common::{CONTEXT, Rng, Tales, engine, engine_of, shape, solo, step};
 
 struct Asked {
     prompt: Vec<u32>,
@@ -16,7 +16,7 @@ struct Asked {
     cancelled: bool,
 }
 
-fn ask(dice: &mut Dice, texts: &[Vec<u32>], context: usize) -> Asked {
+fn ask(dice: &mut Rng, texts: &[Vec<u32>], context: usize) -> Asked {
     // A new text, one that begins as another does, one that goes on, or one that was edited.
     let other = &texts[dice.below(texts.len())];
     let mut prompt = match dice.below(5) {
@@ -60,7 +60,7 @@ fn ask(dice: &mut Dice, texts: &[Vec<u32>], context: usize) -> Asked {
 }
 
 fn workload(seed: u64) -> bitnet_generate::Counters {
-    let mut dice = Dice(seed);
+    let mut dice = Rng(seed);
     let threads = [1, 2, 5][dice.below(3)];
     let block = engine(1).cache_bytes(32);
     let options = BatchOptions {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use bitnet_engine::{
     ActivationQuantizer, Engine, Gate, Granularity, Norms, Options, RandomWeights, Shape,
 };
-use bitnet_generate::{Batch, Event, Finish, RequestId, Sampler, Sampling, Usage};
+use bitnet_generate::{Batch, BatchOptions, Event, Finish, RequestId, Sampler, Sampling, Usage};
 
 pub const CONTEXT: usize = 200;
 
@@ -49,10 +49,22 @@ pub fn engine(threads: usize) -> Engine {
     engine_of(shape(), threads, 3)
 }
 
-/// Draws that are the same every time.
-pub struct Dice(pub u64);
+/// Without drafts.
+pub fn plain() -> BatchOptions {
+    BatchOptions {
+        draft_tokens: 0,
+        ..BatchOptions::default()
+    }
+}
 
-impl Dice {
+pub fn batch(options: BatchOptions) -> Batch {
+    Batch::new(engine(2), options).unwrap()
+}
+
+/// Draws that are the same every time.
+pub struct Rng(pub u64);
+
+impl Rng {
     pub fn below(&mut self, most: usize) -> usize {
         self.0 = self
             .0
