@@ -4,6 +4,8 @@
 //! `w[n, k]`, `y[m, n]`. Functions of this module have the names and the contracts of those at the crate's root,
 //! wrong lengths panic likewise, and non-finite values follow the rule of the crate's front page.
 
+use std::ops::Range;
+
 use crate::{EPS, Granularity, PackedView, SUM_BLOCK, SUM_LANES, WeightQuantizer};
 
 /// `127 / max(max|x|, EPS)`; NaN if there is a NaN.
@@ -147,21 +149,49 @@ pub fn matmul_i32(xq: &[i8], m: usize, w: PackedView<'_>, out: &mut [i32]) {
     }
 }
 
-/// Inference: `out = (x_q · w_qᵀ) as f32 / s_w / s_x + bias`, in that order; with groups the sum over them, from the first
-/// to the last, of each one's `(x_q · w_qᵀ) as f32 / s_w / s_x`, then the bias.
+/// What a code of a group of weights with the scale `s` is worth: the f16 whose reciprocal is `s`, if there is one, as files
+/// give it; else `1 / s`.
+///
+/// ```
+/// use bitnet_kernels::reference::code_worth;
+/// let d = half::f16::from_f32(0.7).to_f32();
+/// assert_eq!(code_worth(1.0 / d), d);
+/// assert_eq!(code_worth(3.0), 1.0 / 3.0);
+/// ```
+pub fn code_worth(s: f32) -> f32 {
+    let half = half::f16::from_f32(1.0 / s).to_f32();
+    if 1.0 / half == s { half } else { 1.0 / s }
+}
+
+/// Inference: `out = (x_q · w_qᵀ) as f32 / s_w / s_x + bias`, in that order; with groups
+/// `(Σ_g (x_q · w_qᵀ)_g as f32 · d_g) / s_x + bias`, where `d` is [what a code is worth](code_worth), and the sum goes from
+/// the first group to the last.
 pub fn linear(x: &[f32], m: usize, w: PackedView<'_>, bias: Option<&[f32]>, out: &mut [f32]) {
     let (mut codes, mut scales) = (vec![0; x.len()], vec![0.0; m]);
     quantize_activations(x, w.cols, &mut codes, &mut scales);
     let group = w.granularity.group(w.cols);
     for i in 0..m {
         for j in 0..w.rows {
-            let mut y = 0.0;
-            for start in (0..w.cols).step_by(group.max(1)) {
-                let sum: i32 = (start..(start + group).min(w.cols))
+            let sum_of = |columns: Range<usize>| -> i32 {
+                columns
                     .map(|k| i32::from(codes[i * w.cols + k]) * i32::from(w.code(j, k)))
-                    .sum();
-                y += sum as f32 / scale_at(w.scales, w.granularity, w.cols, j, start) / scales[i];
-            }
+                    .sum()
+            };
+            let y = match w.granularity {
+                Granularity::Tensor | Granularity::Row => {
+                    let s = scale_at(w.scales, w.granularity, w.cols, j, 0);
+                    sum_of(0..w.cols) as f32 / s / scales[i]
+                }
+                Granularity::Group(_) => {
+                    let mut y = 0.0;
+                    for start in (0..w.cols).step_by(group.max(1)) {
+                        let s = scale_at(w.scales, w.granularity, w.cols, j, start);
+                        let sum = sum_of(start..(start + group).min(w.cols));
+                        y += sum as f32 * code_worth(s);
+                    }
+                    y / scales[i]
+                }
+            };
             out[i * w.rows + j] = bias.map_or(y, |bias| y + bias[j]);
         }
     }

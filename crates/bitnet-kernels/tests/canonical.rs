@@ -58,11 +58,11 @@ proptest! {
     #[test]
     fn linear_equals_the_reference(
         k in 0usize..300, m in 0usize..9, n in 1usize..41, seed in 1u64..u64::MAX,
-        which in 0usize..5, quantizer in prop::sample::select(WeightQuantizer::ALL.to_vec()),
+        which in 0usize..2, quantizer in prop::sample::select(WeightQuantizer::ALL.to_vec()),
     ) {
         let mut random = Random(seed);
         let (x, latent) = (random.floats(m * k), random.floats(n * k));
-        let granularity = [Granularity::Tensor, Granularity::Row, Granularity::Group(16), Granularity::Group(48), Granularity::Group(256)][which];
+        let granularity = [Granularity::Tensor, Granularity::Row][which];
         let w = PackedTernary::from_latent(&latent, n, k, quantizer, granularity).unwrap();
         let mut expected = vec![0.0; m * n];
         reference::linear(&x, m, w.view(), None, &mut expected);

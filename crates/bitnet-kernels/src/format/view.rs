@@ -87,20 +87,6 @@ impl<'a> PackedView<'a> {
         }
     }
 
-    /// The scales in the order of products, `[groups, rows]`; the one scale of a tensor alone. Rows without columns
-    /// have one.
-    pub(crate) fn scales_by_group(&self) -> Vec<f32> {
-        match self.granularity {
-            Granularity::Tensor | Granularity::Row => self.scales.to_vec(),
-            Granularity::Group(_) if self.cols == 0 => vec![1.0; self.rows],
-            Granularity::Group(_) => {
-                let groups = self.granularity.groups(self.cols);
-                let of_group = |group| self.scales.iter().skip(group).step_by(groups).copied();
-                (0..groups).flat_map(of_group).collect()
-            }
-        }
-    }
-
     /// The code of one weight, `stored - 1`.
     ///
     /// # Panics

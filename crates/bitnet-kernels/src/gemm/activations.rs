@@ -154,16 +154,6 @@ impl QuantizedRows {
         &self.sums
     }
 
-    /// `Σ x_q` of each row over each segment of so many columns, `[rows, segments]`.
-    pub(crate) fn segment_sums(&self, rows: Range<usize>, segment: usize) -> Vec<i32> {
-        // Both orders keep the codes of a word together, and segments are whole words.
-        let block = self.block(rows);
-        let sum = |codes: &[i8]| codes.iter().map(|code| i32::from(*code)).sum();
-        (0..block.len())
-            .flat_map(|row| block.row(row).chunks(segment).map(sum))
-            .collect()
-    }
-
     /// The codes of some rows.
     pub(crate) fn block(&self, rows: Range<usize>) -> Rows<'_> {
         let bytes: &[i8] = bytemuck::cast_slice(as_words(&self.storage));

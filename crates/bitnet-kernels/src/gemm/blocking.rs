@@ -7,13 +7,13 @@
 //! that a kernel reads one stream with fixed distances instead of ten rows from ten pages. An instruction set or a strategy
 //! may have an order of its own for many rows ([`ManyRows`](crate::isa::ManyRows)).
 
-use std::{borrow::Cow, cell::Cell, hint::black_box, ops::Range, time::Instant};
+use std::{cell::Cell, hint::black_box, ops::Range, time::Instant};
 
 pub(crate) use super::sums::{Lanes, Sums, flat};
 use super::{QuantizedRows, activations::Rows, base_three::Blocks};
 use crate::{
     Kernel, Layout, Strategy,
-    format::{GROUP_ROWS, Line, words_per_row},
+    format::{GROUP_ROWS, Line},
     isa::Loops,
     system::shared_out::Rectangle,
 };
@@ -24,8 +24,6 @@ pub(crate) struct Piece<'a> {
     pub(crate) rows: Range<usize>,
     /// Output columns.
     pub(crate) columns: Range<usize>,
-    /// Which part of K.
-    pub(crate) segment: usize,
     pub(crate) sums: Sums<'a>,
     /// What the sums of each row are too large by.
     pub(crate) excess: Option<&'a [i32]>,
@@ -34,75 +32,51 @@ pub(crate) struct Piece<'a> {
 /// Where sums go.
 pub(crate) trait Output {
     /// Takes `Σ stored · x` of rows of `x` from `row` on with whole groups of columns from `column` on, the last of
-    /// which may be padding: over all of K, or of one row over a segment of it, whose sums come one segment after the
-    /// other.
-    fn write(&mut self, row: usize, column: usize, segment: usize, sums: Sums<'_>);
+    /// which may be padding.
+    fn write(&mut self, row: usize, column: usize, sums: Sums<'_>);
 
     /// Says that the next sums are those of `row` and the 32 columns from `column` on. A product of many rows writes short
     /// pieces of long rows: fetched this early, they are in the cache by then (a tenth of the time of a large product).
     fn expect(&self, row: usize, column: usize);
 }
 
-/// What the sums of rows of `x` are too large by, stored codes being `w + 1`: `Σ x` of each segment. Nothing for
-/// [`Strategy::Signed`].
-pub(crate) struct Excess<'a>(Option<(Cow<'a, [i32]>, usize)>);
+/// What the sums of rows of `x` are too large by, stored codes being `w + 1`: `Σ x`. Nothing for [`Strategy::Signed`].
+pub(crate) struct Excess<'a>(Option<&'a [i32]>);
 
 impl<'a> Excess<'a> {
-    /// Of some rows, for segments of so many columns.
-    pub(crate) fn of(
-        strategy: Strategy,
-        x: &'a QuantizedRows,
-        rows: Range<usize>,
-        segment: usize,
-    ) -> Excess<'a> {
+    /// Of some rows.
+    pub(crate) fn of(strategy: Strategy, x: &'a QuantizedRows, rows: Range<usize>) -> Excess<'a> {
         match strategy {
             Strategy::Signed => Excess(None),
-            Strategy::Dot | Strategy::Lookup if segment >= x.cols() => {
-                Excess(Some((Cow::Borrowed(&x.sums()[rows]), 1)))
-            }
-            Strategy::Dot | Strategy::Lookup => {
-                let segments = x.cols().div_ceil(segment);
-                Excess(Some((Cow::Owned(x.segment_sums(rows, segment)), segments)))
-            }
+            Strategy::Dot | Strategy::Lookup => Excess(Some(&x.sums()[rows])),
         }
     }
 
-    /// That of some rows, counted from the first; of several only without segments.
+    /// That of some rows, counted from the first.
     #[inline]
-    pub(crate) fn of_rows(&self, rows: Range<usize>, segment: usize) -> Option<&[i32]> {
-        let (excess, segments) = self.0.as_ref()?;
-        assert!(
-            *segments == 1 || rows.len() == 1,
-            "several rows of a segment"
-        );
-        Some(&excess[rows.start * segments + segment..][..rows.len()])
+    pub(crate) fn of_rows(&self, rows: Range<usize>) -> Option<&'a [i32]> {
+        self.0.map(|excess| &excess[rows])
     }
 }
 
-/// The float end of a product: `out = Σ over segments of (sums as f32 / s_w / s_x)`, from the first segment to the last.
+/// The float end of a product: `out = sums as f32 / s_w / s_x`.
 pub(crate) struct Epilogue<'a> {
     loops: Loops,
-    /// One scale, or `[segments, columns]`.
+    /// One scale, or one for each column.
     scales: &'a [f32],
-    columns: usize,
 }
 
 impl<'a> Epilogue<'a> {
-    /// Of a product of so many columns, with scales as [`PackedView::scales_by_group`](crate::PackedView) orders them.
-    pub(crate) fn new(loops: Loops, scales: &'a [f32], columns: usize) -> Epilogue<'a> {
-        Epilogue {
-            loops,
-            scales,
-            columns,
-        }
+    /// Of a product whose weights have one scale, or one for each column.
+    pub(crate) fn new(loops: Loops, scales: &'a [f32]) -> Epilogue<'a> {
+        Epilogue { loops, scales }
     }
 
-    /// The sums of one segment of rows of `x` with scales `sx`, too large by `excess`, for some columns.
+    /// The sums of rows of `x` with scales `sx`, too large by `excess`, for some columns.
     #[inline]
     pub(crate) fn write(
         &self,
         columns: Range<usize>,
-        segment: usize,
         sums: Sums<'_>,
         excess: Option<&[i32]>,
         sx: &[f32],
@@ -110,27 +84,18 @@ impl<'a> Epilogue<'a> {
     ) {
         let sw = match self.scales.len() {
             1 => self.scales,
-            _ => &self.scales[segment * self.columns..][columns],
+            _ => &self.scales[columns],
         };
-        match segment {
-            0 => self.loops.epilogue(sums, excess, sw, sx, out),
-            _ => self.loops.accumulate(sums, excess, sw, sx, out),
-        }
+        self.loops.epilogue(sums, excess, sw, sx, out);
     }
 }
 
-/// Writes the integer sums of a segment, less their excess, or adds them to those before.
-pub(crate) fn add_up(
-    segment: usize,
-    sums: Sums<'_>,
-    excess: Option<&[i32]>,
-    mut out: Rectangle<'_, i32>,
-) {
+/// Writes the integer sums, less their excess.
+pub(crate) fn write_sums(sums: Sums<'_>, excess: Option<&[i32]>, mut out: Rectangle<'_, i32>) {
     for row in 0..sums.rows() {
         let excess = excess.map_or(0, |excess| excess[row]);
         for (out, sum) in out.row(row).iter_mut().zip(sums.row(row)) {
-            let before = if segment == 0 { 0 } else { *out };
-            *out = before + sum - excess;
+            *out = sum - excess;
         }
     }
 }
@@ -142,7 +107,7 @@ const GEMV_GROUPS: usize = 8;
 const FEW_ROWS: usize = 48;
 
 /// Bytes of `x` that a block of a GEMM covers: half of a level-two cache of 512 KiB, the smallest of the last years.
-const BLOCK_BYTES: usize = 256 << 10;
+pub(crate) const BLOCK_BYTES: usize = 256 << 10;
 
 /// The most rows that any kernel multiplies at a time.
 pub(crate) const MAX_ROWS: usize = 30;
@@ -155,7 +120,7 @@ pub(crate) type Sixteen = [i8; 16];
 struct Scratch {
     /// Two decoded groups.
     words: Vec<Line>,
-    /// Of some groups, the sums of each segment.
+    /// The sums of some groups.
     sums: Vec<Lanes>,
     /// The block of `x`, part after part: for each word the codes of the part's rows.
     x: Vec<Sixteen>,
@@ -171,28 +136,8 @@ thread_local! {
 pub(crate) struct Groups<'a> {
     pub(crate) layout: Layout,
     pub(crate) cols: usize,
-    /// Columns whose sums are handed out by themselves, of [`Layout::TwoBit`] alone: whole words, or all columns.
-    pub(crate) segment: usize,
     pub(crate) count: usize,
     pub(crate) lines: &'a [Line],
-}
-
-impl Groups<'_> {
-    /// The segments of a row as words: one, without columns too.
-    fn segments(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let words = self.layout.words(self.cols);
-        let segment = self.segment_words();
-        (0..words.div_ceil(segment).max(1))
-            .map(move |s| segment * s..(segment * (s + 1)).min(words))
-    }
-
-    /// Words of a segment.
-    fn segment_words(&self) -> usize {
-        match self.segment < self.cols {
-            true => words_per_row(self.segment),
-            false => self.layout.words(self.cols).max(1),
-        }
-    }
 }
 
 /// Gives `out` the sums `Σ stored · x` for each of the groups and every row of `x`, but [`Strategy::Signed`] those of
@@ -209,8 +154,7 @@ pub(crate) fn product(
         Strategy::Dot => loops.isa().many_rows,
         Strategy::Lookup => loops.isa().lookup,
     };
-    // Segments take the common order, which has them anyway.
-    let whole = w.segment >= w.cols && w.cols > 0;
+    let whole = w.cols > 0;
     match many_rows {
         Some(many) if x.len() >= many.min_rows && whole => {
             // SAFETY: it is that of a detected instruction set, and needs no more.
@@ -225,21 +169,19 @@ pub(crate) fn product(
 }
 
 fn gemv(loops: Loops, w: Groups<'_>, x: &[i8], out: &mut dyn Output) {
-    let (per_group, segments) = (w.layout.lines(w.cols), w.segments().count());
+    let per_group = w.layout.lines(w.cols);
     let mut scratch = SCRATCH.take();
-    scratch.sums.resize(GEMV_GROUPS * segments, Lanes::ZERO);
+    scratch.sums.resize(GEMV_GROUPS, Lanes::ZERO);
     for first in (0..w.count).step_by(GEMV_GROUPS) {
         let count = GEMV_GROUPS.min(w.count - first);
         let lines = &w.lines[first * per_group..][..count * per_group];
-        let sums = &mut scratch.sums[..count * segments];
+        let sums = &mut scratch.sums[..count];
         match w.layout {
             _ if per_group == 0 => sums.fill(Lanes::ZERO),
-            Layout::TwoBit => loops.two_bit(lines, per_group, w.segment_words(), x, sums),
+            Layout::TwoBit => loops.two_bit(lines, per_group, x, sums),
             Layout::BaseThree => loops.base_three(lines, Blocks::of(w.cols), x, sums),
         }
-        for (segment, sums) in sums.chunks_exact_mut(count).enumerate() {
-            out.write(0, GROUP_ROWS * first, segment, Sums::of_row(flat(sums)));
-        }
+        out.write(0, GROUP_ROWS * first, Sums::of_row(flat(sums)));
     }
     SCRATCH.set(scratch);
 }
@@ -258,18 +200,10 @@ fn signed(loops: Loops, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
                 &scratch.words[..]
             }
         };
-        for (segment, span) in w.segments().enumerate() {
-            for row in 0..x.len() {
-                let codes = &x.row(row)[16 * span.start..16 * span.end];
-                let mut sums = [Lanes::ZERO];
-                loops.signed(&lines[span.clone()], span.len(), codes, &mut sums);
-                out.write(
-                    row,
-                    GROUP_ROWS * group,
-                    segment,
-                    Sums::of_row(flat(&mut sums)),
-                );
-            }
+        for row in 0..x.len() {
+            let mut sums = [Lanes::ZERO];
+            loops.signed(lines, words, x.row(row), &mut sums);
+            out.write(row, GROUP_ROWS * group, Sums::of_row(flat(&mut sums)));
         }
     }
     SCRATCH.set(scratch);
@@ -321,7 +255,7 @@ fn few_rows(loops: Loops, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
         let width = GROUP_ROWS * count;
         let sums = flat(&mut scratch.sums[..rows * count]);
         let sums = Sums::new(sums, width, rows, width);
-        out.write(0, GROUP_ROWS * first, 0, sums);
+        out.write(0, GROUP_ROWS * first, sums);
     }
     SCRATCH.set(scratch);
 }
@@ -373,14 +307,10 @@ fn gemm(loops: Loops, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
                 span.clone()
                     .for_each(|row| out.expect(start + row, GROUP_ROWS * group));
                 let x = &scratch.x[span.start * words..span.end * words];
-                for (segment, of_k) in w.segments().enumerate() {
-                    let x = &x[rows * of_k.start..rows * of_k.end];
-                    let pair = pair.map(|words| &words[of_k.clone()]);
-                    loops.gemm(pair, rows, x, &mut sums);
-                    for (row, sums) in span.clone().zip(&mut sums) {
-                        let sums = Sums::of_row(flat(&mut sums[..2.min(groups - group)]));
-                        out.write(start + row, GROUP_ROWS * group, segment, sums);
-                    }
+                loops.gemm(pair, rows, x, &mut sums);
+                for (row, sums) in span.zip(&mut sums) {
+                    let sums = Sums::of_row(flat(&mut sums[..2.min(groups - group)]));
+                    out.write(start + row, GROUP_ROWS * group, sums);
                 }
             }
         }
@@ -389,7 +319,7 @@ fn gemm(loops: Loops, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
 }
 
 /// Appends some rows of `x`, sixteen codes of each in turn.
-fn interleave(x: Rows<'_>, rows: Range<usize>, out: &mut Vec<Sixteen>) {
+pub(crate) fn interleave(x: Rows<'_>, rows: Range<usize>, out: &mut Vec<Sixteen>) {
     let (count, first) = (rows.len(), out.len());
     out.resize(first + count * x.row_bytes() / 16, [0; 16]);
     for (r, row) in rows.enumerate() {
@@ -417,7 +347,6 @@ pub(crate) fn lookup_gain(kernel: Kernel) -> f64 {
     let w = Groups {
         layout,
         cols: COLS,
-        segment: COLS,
         count: GROUPS,
         lines: &lines,
     };
@@ -439,7 +368,7 @@ pub(crate) fn lookup_gain(kernel: Kernel) -> f64 {
 struct Dropped;
 
 impl Output for Dropped {
-    fn write(&mut self, _row: usize, _column: usize, _segment: usize, sums: Sums<'_>) {
+    fn write(&mut self, _row: usize, _column: usize, sums: Sums<'_>) {
         black_box(sums.row(0));
     }
 

@@ -23,11 +23,11 @@ use rayon::prelude::*;
 
 use super::{
     QuantizedRows,
-    blocking::{self, Epilogue, Excess, Groups, Output, Piece, Sums, add_up},
+    blocking::{self, Epilogue, Excess, Groups, Output, Piece, Sums, write_sums},
     layout::interleave,
 };
 use crate::{
-    Kernel, Layout, PackedView, Strategy,
+    Granularity, Kernel, Layout, PackedView, Strategy,
     format::{GROUP_ROWS, Line, words_per_row},
     system::{
         fresh::{Slots, written},
@@ -85,20 +85,21 @@ pub fn matmul_i32(
     out: &mut [i32],
 ) {
     let write = |piece: Piece<'_>, out: Rectangle<'_, i32>| {
-        add_up(piece.segment, piece.sums, piece.excess, out);
+        write_sums(piece.sums, piece.excess, out);
     };
     each_piece(kernel, strategy, xq, m, w, out, write);
 }
 
 /// BitLinear of activations that are quantised already, codes `xq[m, k]` and a scale for each row:
-/// `y[m, n] = (x_q · w_qᵀ) / s_w / s_x`, with groups the sum of that over them, from the first to the last.
+/// `y[m, n] = (x_q · w_qᵀ) / s_w / s_x`.
 ///
 /// Runs on the fastest kernel of this processor by the [strategy of training](Strategy::of_training), and on rayon's threads
 /// if the product is large.
 ///
 /// # Panics
 ///
-/// If a length disagrees with the shape, or if `w.cols > MAX_COLS`.
+/// If a length disagrees with the shape, if `w.cols > MAX_COLS`, or if groups of weights have scales of their own: those
+/// multiply [prepacked](crate::PrepackedTernary).
 pub fn linear_quantized(xq: &[i8], x_scales: &[f32], w: PackedView<'_>) -> Vec<f32> {
     let (m, kernel) = (x_scales.len(), Kernel::detect());
     let len = m
@@ -107,34 +108,28 @@ pub fn linear_quantized(xq: &[i8], x_scales: &[f32], w: PackedView<'_>) -> Vec<f
     if w.cols == 0 {
         return vec![0.0; len];
     }
-    let scales = w.scales_by_group();
-    let epilogue = Epilogue::new(kernel.loops(), &scales, w.rows);
+    assert!(
+        !matches!(w.granularity, Granularity::Group(_)),
+        "weights with {} scales multiply prepacked",
+        w.granularity
+    );
+    let epilogue = Epilogue::new(kernel.loops(), w.scales);
     let write = |piece: Piece<'_>, mut out: Rectangle<'_, MaybeUninit<f32>>| {
-        if piece.segment == 0 {
-            out.clear();
-        }
-        // SAFETY: cleared just now, or with the first segment, which comes before the others.
+        out.clear();
+        // SAFETY: cleared just now.
         let out = unsafe { out.written() };
         let sx = &x_scales[piece.rows];
-        epilogue.write(
-            piece.columns,
-            piece.segment,
-            piece.sums,
-            piece.excess,
-            sx,
-            out,
-        );
+        epilogue.write(piece.columns, piece.sums, piece.excess, sx, out);
     };
     let all = |[y]: [&mut Slots; 1]| {
         each_piece(kernel, Strategy::of_training(), xq, m, w, y, write);
     };
-    // SAFETY: `each_piece` hands over every element with the first segment, and `write` clears it.
+    // SAFETY: `each_piece` hands over every element, and `write` clears it.
     let [y] = unsafe { written([len], all) };
     y
 }
 
-/// Calls `write(sums, out[rows, columns])` until all of `out[m, n]` is written; a segment of K is a group of weights
-/// that share a scale.
+/// Calls `write(sums, out[rows, columns])` until all of `out[m, n]` is written.
 fn each_piece<T: Send>(
     kernel: Kernel,
     strategy: Strategy,
@@ -145,7 +140,6 @@ fn each_piece<T: Send>(
     write: impl Fn(Piece<'_>, Rectangle<'_, T>) + Sync,
 ) {
     let (k, n) = (w.cols, w.rows);
-    let segment = w.granularity.group(k);
     w.assert_lengths();
     assert_eq!(Some(xq.len()), m.checked_mul(k), "xq is not {m} x {k}");
     assert!(
@@ -186,13 +180,12 @@ fn each_piece<T: Send>(
             row,
             column: GROUP_ROWS * group,
             columns: n,
-            excess: Excess::of(strategy, x, rows.clone(), segment),
+            excess: Excess::of(strategy, x, rows.clone()),
             write: &write,
         };
         let w = Groups {
             layout: Layout::TwoBit,
             cols: k,
-            segment,
             count: groups.len(),
             lines: &lines[groups.start * per_group..groups.end * per_group],
         };
@@ -221,7 +214,7 @@ struct Block<'a, T, W> {
 
 impl<T, W: Fn(Piece<'_>, Rectangle<'_, T>)> Output for Block<'_, T, W> {
     #[inline]
-    fn write(&mut self, row: usize, column: usize, segment: usize, sums: Sums<'_>) {
+    fn write(&mut self, row: usize, column: usize, sums: Sums<'_>) {
         let first = self.column + column;
         let columns = first..(first + sums.width()).min(self.columns);
         let sums = sums.narrowed(columns.len());
@@ -231,8 +224,7 @@ impl<T, W: Fn(Piece<'_>, Rectangle<'_, T>)> Output for Block<'_, T, W> {
         let piece = Piece {
             rows,
             columns,
-            segment,
-            excess: self.excess.of_rows(row..row + sums.rows(), segment),
+            excess: self.excess.of_rows(row..row + sums.rows()),
             sums,
         };
         (self.write)(piece, out);

@@ -139,7 +139,7 @@ impl Block<'_> {
                     }
                     if last {
                         for (row, sums) in rows.zip(sums) {
-                            out.write(row, column, 0, Sums::of_row(flat(&mut sums[..groups])));
+                            out.write(row, column, Sums::of_row(flat(&mut sums[..groups])));
                         }
                     }
                 }

@@ -9,6 +9,7 @@ mod layout;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod lut;
 mod prepacked;
+pub(crate) mod scaled;
 mod sums;
 
 pub use activations::QuantizedRows;

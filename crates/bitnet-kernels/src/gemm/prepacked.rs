@@ -7,9 +7,9 @@
 //! y[m, n] = (Σ_k x_q[m, k] · w_q[n, k]) as f32 / s_w / s_x[m]
 //! ```
 //!
-//! (with groups of weights that share a scale: the sum of that over the groups, from the first to the last) has the integer
-//! sums and the float epilogue of [`linear_quantized`](crate::linear_quantized), bit for bit, on every kernel, by every
-//! strategy and in both layouts. It runs on the calling thread only: a caller with threads gives each a range of groups of
+//! (with groups of weights that share a scale the sum that [`scaled`](super::scaled) defines) has the integer sums and the
+//! float epilogue of [`linear_quantized`](crate::linear_quantized), bit for bit, on every kernel, by every strategy and in
+//! both layouts. It runs on the calling thread only: a caller with threads gives each a range of groups of
 //! 16 output rows (one row of `x`: each thread streams its own weights) or a range of rows of `x` (many rows: each
 //! thread's block of `x` stays in its cache).
 
@@ -19,8 +19,9 @@ use rayon::prelude::*;
 
 use super::{
     QuantizedRows, base_three,
-    blocking::{self, Epilogue, Excess, Groups, Output, Piece, Sums, add_up},
+    blocking::{self, Epilogue, Excess, Groups, Output, Piece, Sums, write_sums},
     layout::interleave,
+    scaled::{self, Scaled, Segments},
 };
 use crate::{
     Error, Granularity, Kernel, Layout, MAX_COLS, PackedView, Strategy,
@@ -47,8 +48,9 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct PrepackedTernary {
     lines: Lines,
-    /// One, or `[groups, rows]`.
+    /// One, or one for each row; none where groups have theirs among the lines.
     scales: Vec<f32>,
+    segments: Option<Segments>,
     granularity: Granularity,
     rows: usize,
     cols: usize,
@@ -83,18 +85,30 @@ impl PrepackedTernary {
         if w.cols > MAX_COLS {
             return Err(Error::TooWide { cols: w.cols });
         }
-        let per_group = layout.lines(w.cols);
+        let segments = match w.granularity {
+            Granularity::Group(_) => Some(Segments::of(w)),
+            Granularity::Tensor | Granularity::Row => None,
+        };
+        let per_group = segments.map_or_else(|| layout.lines(w.cols), Segments::lines);
         let count = w.rows.div_ceil(GROUP_ROWS) * per_group;
         let mut lines = Lines::filled(Line::ZERO_WEIGHTS, count);
         if per_group > 0 {
             lines
                 .par_chunks_exact_mut(per_group)
                 .enumerate()
-                .for_each(|(group, lines)| fill_group(w, layout, group, lines));
+                .for_each(|(group, lines)| match segments {
+                    Some(segments) => segments.fill(w, group, lines),
+                    None => fill_group(w, layout, group, lines),
+                });
         }
         Ok(Self {
             lines,
-            scales: w.scales_by_group(),
+            scales: if segments.is_some() {
+                Vec::new()
+            } else {
+                w.scales.to_vec()
+            },
+            segments,
             granularity: w.granularity,
             rows: w.rows,
             cols: w.cols,
@@ -155,13 +169,14 @@ impl PrepackedTernary {
         size_of_val(&self.lines[..]) + size_of_val(&self.scales[..])
     }
 
-    /// The stored weights of some groups.
+    /// The stored weights of some groups, and the scales that groups of weights have.
     ///
     /// # Panics
     ///
     /// If there are fewer groups.
     pub fn stored(&self, groups: Range<usize>) -> &[Line] {
-        let per_group = self.layout.lines(self.cols);
+        let lines = || self.layout.lines(self.cols);
+        let per_group = self.segments.map_or_else(lines, Segments::lines);
         &self.lines[groups.start * per_group..groups.end * per_group]
     }
 
@@ -183,12 +198,31 @@ impl PrepackedTernary {
         out: &mut [f32],
         out_stride: usize,
     ) {
+        if let Some(segments) = self.segments {
+            let columns = self.check(x, &x_rows, &groups, out.len(), out_stride);
+            if x_rows.is_empty() || columns == 0 {
+                return;
+            }
+            let w = Scaled {
+                segments,
+                lines: self.stored(groups),
+                columns,
+            };
+            return scaled::product(
+                self.kernel.loops(),
+                self.strategy,
+                w,
+                (x, x_rows),
+                out,
+                out_stride,
+            );
+        }
         let (first, x_scales) = (GROUP_ROWS * groups.start, x.scales());
-        let epilogue = Epilogue::new(self.kernel.loops(), &self.scales, self.rows);
+        let epilogue = Epilogue::new(self.kernel.loops(), &self.scales);
         let write = |piece: Piece<'_>, out: Rectangle<'_, f32>| {
             let columns = first + piece.columns.start..first + piece.columns.end;
             let sx = &x_scales[piece.rows];
-            epilogue.write(columns, piece.segment, piece.sums, piece.excess, sx, out);
+            epilogue.write(columns, piece.sums, piece.excess, sx, out);
         };
         self.each_piece(x, x_rows, groups, out, out_stride, write);
     }
@@ -197,7 +231,7 @@ impl PrepackedTernary {
     ///
     /// # Panics
     ///
-    /// As [`PrepackedTernary::product`].
+    /// As [`PrepackedTernary::product`], or if groups of weights have scales of their own.
     pub fn sums(
         &self,
         x: &QuantizedRows,
@@ -206,8 +240,12 @@ impl PrepackedTernary {
         out: &mut [i32],
         out_stride: usize,
     ) {
+        assert!(
+            self.segments.is_none(),
+            "sums over groups of weights with scales of their own"
+        );
         let write = |piece: Piece<'_>, out: Rectangle<'_, i32>| {
-            add_up(piece.segment, piece.sums, piece.excess, out);
+            write_sums(piece.sums, piece.excess, out);
         };
         self.each_piece(x, x_rows, groups, out, out_stride, write);
     }
@@ -222,26 +260,12 @@ impl PrepackedTernary {
         out_stride: usize,
         write: impl Fn(Piece<'_>, Rectangle<'_, T>),
     ) {
-        assert_eq!(x.cols(), self.cols, "x has {} columns", x.cols());
-        assert_eq!(x.layout(), self.layout, "x has the order of {}", x.layout());
-        assert!(
-            x_rows.start <= x_rows.end && x_rows.end <= x.rows(),
-            "rows {x_rows:?} of {}",
-            x.rows()
-        );
-        let columns = self.group_rows(&groups).len();
+        let columns = self.check(x, &x_rows, &groups, out.len(), out_stride);
         if x_rows.is_empty() || columns == 0 {
             return;
         }
-        let needed = (x_rows.len() - 1) * out_stride + columns;
-        assert!(
-            columns <= out_stride || x_rows.len() == 1,
-            "rows of {columns} values overlap at a stride of {out_stride}"
-        );
-        assert!(out.len() >= needed, "out has {} of {needed}", out.len());
         let lines = self.stored(groups.clone());
-        let segment = self.granularity.group(self.cols);
-        let excess = Excess::of(self.strategy, x, x_rows.clone(), segment);
+        let excess = Excess::of(self.strategy, x, x_rows.clone());
         let (x, first_row) = (x.block(x_rows.clone()), x_rows.start);
         let mut out = Destination {
             out,
@@ -254,11 +278,39 @@ impl PrepackedTernary {
         let w = Groups {
             layout: self.layout,
             cols: self.cols,
-            segment,
             count: groups.len(),
             lines,
         };
         blocking::product(self.kernel.loops(), self.strategy, w, x, &mut out);
+    }
+
+    /// The output columns of some groups, once everything fits.
+    fn check(
+        &self,
+        x: &QuantizedRows,
+        x_rows: &Range<usize>,
+        groups: &Range<usize>,
+        out: usize,
+        out_stride: usize,
+    ) -> usize {
+        assert_eq!(x.cols(), self.cols, "x has {} columns", x.cols());
+        assert_eq!(x.layout(), self.layout, "x has the order of {}", x.layout());
+        assert!(
+            x_rows.start <= x_rows.end && x_rows.end <= x.rows(),
+            "rows {x_rows:?} of {}",
+            x.rows()
+        );
+        let columns = self.group_rows(groups).len();
+        if x_rows.is_empty() || columns == 0 {
+            return columns;
+        }
+        let needed = (x_rows.len() - 1) * out_stride + columns;
+        assert!(
+            columns <= out_stride || x_rows.len() == 1,
+            "rows of {columns} values overlap at a stride of {out_stride}"
+        );
+        assert!(out >= needed, "out has {out} of {needed}");
+        columns
     }
 }
 
@@ -275,7 +327,7 @@ struct Destination<'a, T, W> {
 
 impl<T, W: Fn(Piece<'_>, Rectangle<'_, T>)> Output for Destination<'_, T, W> {
     #[inline]
-    fn write(&mut self, row: usize, column: usize, segment: usize, sums: Sums<'_>) {
+    fn write(&mut self, row: usize, column: usize, sums: Sums<'_>) {
         let columns = column..(column + sums.width()).min(self.columns);
         let sums = sums.narrowed(columns.len());
         let out = &mut self.out[row * self.stride + column..];
@@ -284,8 +336,7 @@ impl<T, W: Fn(Piece<'_>, Rectangle<'_, T>)> Output for Destination<'_, T, W> {
         let piece = Piece {
             rows: first..first + sums.rows(),
             columns,
-            segment,
-            excess: self.excess.of_rows(row..row + sums.rows(), segment),
+            excess: self.excess.of_rows(row..row + sums.rows()),
             sums,
         };
         (self.write)(piece, out);

@@ -40,6 +40,7 @@ pub(crate) static ISA: Isa = Isa {
         product,
     }),
     lookup: None,
+    scaled: None,
     dense: neon::DENSE,
     peak: Some(multiply_and_add),
 };
@@ -110,7 +111,7 @@ fn product(w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
                 multiply(upper, x, &mut sums, 0);
                 multiply(lower, x, &mut sums, ROWS);
                 let sums = Sums::new(sums.as_flattened(), GROUP_ROWS, rows, GROUP_ROWS);
-                out.write(row, GROUP_ROWS * group, 0, sums);
+                out.write(row, GROUP_ROWS * group, sums);
             }
         }
     }

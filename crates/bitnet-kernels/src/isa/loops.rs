@@ -11,6 +11,7 @@ use crate::{
         activations::Rows,
         base_three::Blocks,
         blocking::{Groups, Lanes, Output, Sixteen, Sums},
+        scaled::{Floats, Segments},
     },
     system::shared_out::Rectangle,
 };
@@ -79,8 +80,11 @@ loops! {
         /// `out = (sums − excess) as f32 / s_w / s_x`: an excess and an `s_x` for each row, one `s_w` or one for each
         /// column.
         epilogue(sums: Sums<'_>, excess: Option<&[i32]>, sw: &[f32], sx: &[f32], out: Rectangle<'_, f32>);
-        /// `out +=` the same: a further group of a row's weights.
-        accumulate(sums: Sums<'_>, excess: Option<&[i32]>, sw: &[f32], sx: &[f32], out: Rectangle<'_, f32>);
+        /// `out[r] += (sums[r] − excess[r]) as f32 · d` for rows of as many columns as there are `d`: a segment of K whose
+        /// weights have scales of their own.
+        accumulate(sums: &[i32], excess: &[i32], d: &[f32], out: &mut [f32]);
+        /// `Σ codes`.
+        sum(codes: &[i8]) -> i32;
         /// Writes a row of codes as the 4 × 4 transpositions of its sixteens (`gemm::layout`), zero past its end; their sum.
         transpose_row(codes: &[i8], out: &mut [i8]) -> i32;
         /// Writes a row of codes in its own order, zero past its end; their sum.
@@ -91,9 +95,8 @@ loops! {
 loops! {
     /// Loops over groups of 16 output rows that stand side by side.
     struct PanelLoops in panels {
-        /// `Σ stored · x` of each group of `words` lines with one row of codes, in segments of `segment` words of K,
-        /// the last one shorter: `sums[s · groups + g]` is that of segment `s` of group `g`.
-        two_bit(lines: &[Line], words: usize, segment: usize, x: &[i8], sums: &mut [Lanes]);
+        /// `Σ stored · x` of each group of `words` lines with one row of codes.
+        two_bit(lines: &[Line], words: usize, x: &[i8], sums: &mut [Lanes]);
         /// `Σ stored · x` of each group in base three.
         base_three(lines: &[Line], blocks: Blocks, x: &[i8], sums: &mut [Lanes]);
         /// The lines of a group in base three to words.
@@ -126,6 +129,17 @@ loops! {
         /// Replaces scores by `e^(s - max)` and returns their sum.
         softmax(scores: &mut [f32]) -> f32;
     }
+}
+
+/// Products with groups of weights that have scales of their own, in registers from the codes to the floats:
+/// [`Isa::scaled`]. What they need of the processor is the descriptor's.
+#[derive(Clone, Copy)]
+pub(crate) struct ScaledLoops {
+    /// `one_row(w, lines, x, excess, out)`: of each 16 output rows in `lines` the product with one row of codes.
+    pub(crate) one_row: unsafe fn(Segments, &[Line], &[Sixteen], &[i32], &mut [Floats]),
+    /// `rows(w, lines, x, excess, out)`: of two times 16 output rows the product with up to
+    /// [`PanelLoops::rows_at_a_time`] rows, sixteen codes (and the excess of a segment) of each in turn.
+    pub(crate) rows: unsafe fn(Segments, [&[Line]; 2], &[Sixteen], &[i32], &mut [[Floats; 2]]),
 }
 
 /// A product of few rows with groups in base three: [`Isa::few_rows`].

@@ -18,7 +18,7 @@ mod loops;
 mod strategy;
 
 pub use kernel::Kernel;
-pub(crate) use loops::{DenseLoops, FewRows, Loops, ManyRows, PanelLoops, RowLoops};
+pub(crate) use loops::{DenseLoops, FewRows, Loops, ManyRows, PanelLoops, RowLoops, ScaledLoops};
 pub use strategy::Strategy;
 
 use crate::Layout;
@@ -44,6 +44,9 @@ pub(crate) struct Isa {
     pub(crate) many_rows: Option<ManyRows>,
     /// The product of many rows by [`Strategy::Lookup`]; `None` where there is none.
     pub(crate) lookup: Option<ManyRows>,
+    /// Products with groups of weights that have scales of their own; `None` for a segment of K at a time by the loops
+    /// above (`gemm::scaled`).
+    pub(crate) scaled: Option<ScaledLoops>,
     /// Float and int8 products.
     pub(crate) dense: DenseLoops,
     /// Runs so many rounds of independent dot products on registers and returns the multiply-adds of one round; `None`

@@ -44,6 +44,7 @@ pub(crate) static ISA: Isa = Isa {
     few_rows: None,
     many_rows: None,
     lookup: None,
+    scaled: None,
     dense: DenseLoops {
         dense_f32: dense::f32,
         dense_bf16: dense::bf16,

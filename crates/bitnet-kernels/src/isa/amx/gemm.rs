@@ -137,7 +137,7 @@ fn columns(
             unit.int8(a, b, start, sums);
             if last {
                 let sums = Sums::new(sums.0.as_flattened(), SIDE, rows.len(), width);
-                out.write(rows.start, column, 0, sums);
+                out.write(rows.start, column, sums);
             }
         }
     }
@@ -233,7 +233,7 @@ mod tests {
     }
 
     impl Output for Written {
-        fn write(&mut self, row: usize, column: usize, _segment: usize, sums: Sums<'_>) {
+        fn write(&mut self, row: usize, column: usize, sums: Sums<'_>) {
             for i in 0..sums.rows() {
                 for (j, sum) in (column..self.columns).zip(sums.row(i)) {
                     self.sums[(row + i) * self.columns + j] = *sum;
@@ -268,7 +268,6 @@ mod tests {
             let groups = Groups {
                 layout,
                 cols: k,
-                segment: k,
                 count: prepacked.groups(),
                 lines: prepacked.stored(0..prepacked.groups()),
             };

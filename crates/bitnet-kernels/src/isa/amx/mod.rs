@@ -64,6 +64,7 @@ pub(crate) static ISA: Isa = Isa {
         product: gemm::on_tiles,
     }),
     lookup: avx512::LOOKUP,
+    scaled: avx512::SCALED,
     dense: avx512::DENSE,
     peak: Some(instructions::dots),
 };

@@ -36,6 +36,7 @@ pub(crate) static ISA: Isa = Isa {
     few_rows: None,
     many_rows: None,
     lookup: None,
+    scaled: None,
     dense: DENSE,
     peak: Some(dots),
 };
@@ -50,6 +51,7 @@ pub(crate) const ROWS: RowLoops = RowLoops {
     div_row,
     epilogue,
     accumulate,
+    sum,
     transpose_row,
     copy_row,
 };
@@ -90,7 +92,8 @@ widened! {
     div_row(codes: &[i8], scale: f32, out: &mut [f32]);
     copy_row(codes: &[i8], out: &mut [i8]) -> i32;
     epilogue(sums: Sums<'_>, excess: Option<&[i32]>, sw: &[f32], sx: &[f32], out: Rectangle<'_, f32>);
-    accumulate(sums: Sums<'_>, excess: Option<&[i32]>, sw: &[f32], sx: &[f32], out: Rectangle<'_, f32>);
+    accumulate(sums: &[i32], excess: &[i32], d: &[f32], out: &mut [f32]);
+    sum(codes: &[i8]) -> i32;
 }
 
 /// `Σ|w|` of one block, in the order of `weight`: the 32 lanes are four registers. (Left to itself the compiler keeps the

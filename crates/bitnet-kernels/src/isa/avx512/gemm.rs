@@ -33,11 +33,25 @@ pub(crate) fn gemm(groups: [&[Line]; 2], rows: usize, x: &[Sixteen], sums: &mut 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
 fn block<const R: usize>([a, b]: [&[Line]; 2], x: &[Sixteen], sums: &mut [[Lanes; 2]; R]) {
-    let words = a.len();
-    let x = x.as_chunks::<R>().0;
-    assert!(b.len() == words && x.len() == words);
-    let mask = _mm512_set1_epi8(3);
     let mut acc = [[_mm512_setzero_si512(); 2]; R];
+    add_words(&mut acc, a, b, x.as_chunks::<R>().0);
+    for r in 0..R {
+        store(acc[r][0], &mut sums[r][0]);
+        store(acc[r][1], &mut sums[r][1]);
+    }
+}
+
+/// Adds the products of two groups of words with `R` rows.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+pub(super) fn add_words<const R: usize>(
+    acc: &mut [[__m512i; 2]; R],
+    a: &[Line],
+    b: &[Line],
+    x: &[[Sixteen; R]],
+) {
+    assert!(a.len() == b.len() && a.len() == x.len());
+    let mask = _mm512_set1_epi8(3);
     for ((a, b), x) in a.iter().zip(b).zip(x) {
         let (mut wa, mut wb) = (load(a), load(b));
         for quad in 0..4 {
@@ -49,9 +63,5 @@ fn block<const R: usize>([a, b]: [&[Line]; 2], x: &[Sixteen], sums: &mut [[Lanes
             }
             (wa, wb) = (_mm512_srli_epi32::<2>(wa), _mm512_srli_epi32::<2>(wb));
         }
-    }
-    for r in 0..R {
-        store(acc[r][0], &mut sums[r][0]);
-        store(acc[r][1], &mut sums[r][1]);
     }
 }

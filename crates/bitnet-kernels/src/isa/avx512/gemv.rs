@@ -33,25 +33,23 @@ use crate::{
 };
 
 /// Lines between two foldings of the scaled accumulators.
-const SEGMENT: usize = 1 << 12;
+pub(super) const SEGMENT: usize = 1 << 12;
 
 /// [`PanelLoops::two_bit`](crate::isa::PanelLoops).
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
-pub(crate) fn two_bit(lines: &[Line], words: usize, segment: usize, x: &[i8], sums: &mut [Lanes]) {
+pub(crate) fn two_bit(lines: &[Line], words: usize, x: &[i8], sums: &mut [Lanes]) {
     assert_eq!(x.len(), 16 * words);
-    let (groups, x, masks) = (lines.len() / words, x.as_chunks::<16>().0, quad_masks());
-    for (group, lines) in lines.chunks_exact(words).enumerate() {
-        for (s, (lines, x)) in lines.chunks(segment).zip(x.chunks(segment)).enumerate() {
-            let mut total = _mm512_setzero_si512();
-            for (lines, x) in lines.chunks(SEGMENT).zip(x.chunks(SEGMENT)) {
-                let mut acc = [[_mm512_setzero_si512(); 4]];
-                for (line, x) in lines.iter().zip(x) {
-                    add_quads(&mut acc, [load(line)], masks, x);
-                }
-                total = _mm512_add_epi32(total, fold(acc[0]));
+    let (x, masks) = (x.as_chunks::<16>().0, quad_masks());
+    for (lines, sums) in lines.chunks_exact(words).zip(sums) {
+        let mut total = _mm512_setzero_si512();
+        for (lines, x) in lines.chunks(SEGMENT).zip(x.chunks(SEGMENT)) {
+            let mut acc = [[_mm512_setzero_si512(); 4]];
+            for (line, x) in lines.iter().zip(x) {
+                add_quads(&mut acc, [load(line)], masks, x);
             }
-            store(total, &mut sums[s * groups + group]);
+            total = _mm512_add_epi32(total, fold(acc[0]));
         }
+        store(total, sums);
     }
 }
 
@@ -164,7 +162,7 @@ pub(super) fn quad_masks() -> [__m512i; 4] {
 /// Adds the four quads of `G` lines of words, times `4^i`, to their accumulators.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
-fn add_quads<const G: usize>(
+pub(super) fn add_quads<const G: usize>(
     acc: &mut [[__m512i; 4]; G],
     words: [__m512i; G],
     masks: [__m512i; 4],
@@ -190,7 +188,7 @@ pub(super) fn broadcast(x: &Sixteen, quad: usize) -> __m512i {
 /// The sum of accumulators scaled by `4^i`.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn fold(acc: [__m512i; 4]) -> __m512i {
+pub(super) fn fold(acc: [__m512i; 4]) -> __m512i {
     _mm512_add_epi32(
         _mm512_add_epi32(acc[0], _mm512_srai_epi32::<2>(acc[1])),
         _mm512_add_epi32(

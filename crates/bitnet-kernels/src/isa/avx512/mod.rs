@@ -7,13 +7,14 @@ mod few;
 mod gemm;
 mod gemv;
 pub(crate) mod lut;
+mod scaled;
 mod signed;
 
 use std::arch::x86_64::*;
 
 pub(crate) use gemv::decode;
 
-use super::{DenseLoops, FewRows, Isa, ManyRows, PanelLoops, RowLoops, avx2};
+use super::{DenseLoops, FewRows, Isa, ManyRows, PanelLoops, RowLoops, ScaledLoops, avx2};
 use crate::{Layout, gemm::lut as nest};
 
 const NEEDS: &str = "AVX-512 F, BW, VL, VBMI and VNNI";
@@ -31,6 +32,7 @@ pub(crate) static ISA: Isa = Isa {
     few_rows: FEW_ROWS,
     many_rows: None,
     lookup: LOOKUP,
+    scaled: SCALED,
     dense: DENSE,
     peak: Some(dots),
 };
@@ -61,6 +63,12 @@ pub(crate) const FEW_ROWS: Option<FewRows> = Some(FewRows {
 pub(crate) const LOOKUP: Option<ManyRows> = Some(ManyRows {
     min_rows: nest::MIN_ROWS,
     product: nest::product,
+});
+
+/// Products with groups of weights that have scales of their own.
+pub(crate) const SCALED: Option<ScaledLoops> = Some(ScaledLoops {
+    one_row: scaled::one_row,
+    rows: scaled::rows,
 });
 
 /// Dense products.

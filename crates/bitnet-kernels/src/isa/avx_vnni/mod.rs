@@ -28,6 +28,7 @@ pub(crate) static ISA: Isa = Isa {
     few_rows: None,
     many_rows: None,
     lookup: None,
+    scaled: None,
     dense: DenseLoops {
         blocks: blocks::blocks,
         ..avx2::DENSE
@@ -132,8 +133,8 @@ mod tests {
             }
             let (mut fast, mut slow) = ([Lanes::ZERO; 2], [Lanes::ZERO; 2]);
             // SAFETY: as above.
-            unsafe { evex::two_bit(&words, blocks.words(), blocks.words(), row, &mut fast) };
-            scalar.two_bit(&words, blocks.words(), blocks.words(), row, &mut slow);
+            unsafe { evex::two_bit(&words, blocks.words(), row, &mut fast) };
+            scalar.two_bit(&words, blocks.words(), row, &mut slow);
             assert_eq!(fast.map(|s| s.0), slow.map(|s| s.0));
             // SAFETY: as above.
             unsafe { evex::base_three(&lines, blocks, row, &mut fast) };

@@ -31,6 +31,7 @@ pub(crate) static ISA: Isa = Isa {
     few_rows: None,
     many_rows: None,
     lookup: None,
+    scaled: None,
     dense: DENSE,
     peak: Some(dots),
 };
@@ -59,15 +60,11 @@ const BLOCKS: usize = 16;
 
 /// [`PanelLoops::two_bit`].
 #[target_feature(enable = "neon,dotprod")]
-pub(crate) fn two_bit(lines: &[Line], words: usize, segment: usize, x: &[i8], sums: &mut [Lanes]) {
-    let (groups, x) = (lines.len() / words, x.as_chunks::<16>().0);
-    for (s, sums) in sums.chunks_exact_mut(groups).enumerate() {
-        let span = segment * s..(segment * (s + 1)).min(words);
-        for (group, sums) in sums.iter_mut().enumerate() {
-            *sums = Lanes::ZERO;
-            let lines = &lines[group * words..][span.clone()];
-            add_block::<1>(lines, &x[span.clone()], std::array::from_mut(sums));
-        }
+pub(crate) fn two_bit(lines: &[Line], words: usize, x: &[i8], sums: &mut [Lanes]) {
+    let x = x.as_chunks::<16>().0;
+    for (lines, sums) in lines.chunks_exact(words).zip(sums) {
+        *sums = Lanes::ZERO;
+        add_block::<1>(lines, x, std::array::from_mut(sums));
     }
 }
 

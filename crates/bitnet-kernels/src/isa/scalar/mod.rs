@@ -29,6 +29,7 @@ pub(crate) static ISA: Isa = Isa {
     few_rows: None,
     many_rows: None,
     lookup: None,
+    scaled: None,
     dense: DENSE,
     peak: None,
 };
@@ -43,6 +44,7 @@ pub(crate) const ROWS: RowLoops = RowLoops {
     div_row,
     epilogue,
     accumulate,
+    sum,
     transpose_row,
     copy_row,
 };
@@ -142,31 +144,7 @@ pub(crate) fn epilogue(
     excess: Option<&[i32]>,
     sw: &[f32],
     sx: &[f32],
-    out: Rectangle<'_, f32>,
-) {
-    each_output(sums, excess, sw, sx, out, |out, y| *out = y);
-}
-
-/// `out += (sums − excess) as f32 / s_w / s_x`.
-#[inline(always)]
-pub(crate) fn accumulate(
-    sums: Sums<'_>,
-    excess: Option<&[i32]>,
-    sw: &[f32],
-    sx: &[f32],
-    out: Rectangle<'_, f32>,
-) {
-    each_output(sums, excess, sw, sx, out, |out, y| *out += y);
-}
-
-#[inline(always)]
-fn each_output(
-    sums: Sums<'_>,
-    excess: Option<&[i32]>,
-    sw: &[f32],
-    sx: &[f32],
     mut out: Rectangle<'_, f32>,
-    write: impl Fn(&mut f32, f32),
 ) {
     let (rows, width) = (sums.rows(), sums.width());
     assert!(out.rows() == rows && out.width() == width && sx.len() == rows);
@@ -174,11 +152,22 @@ fn each_output(
         let excess = excess.map_or(0, |excess| excess[row]);
         let terms = out.row(row).iter_mut().zip(sums.row(row));
         if let [sw] = *sw {
-            terms.for_each(|(out, sum)| write(out, (sum - excess) as f32 / sw / sx));
+            terms.for_each(|(out, sum)| *out = (sum - excess) as f32 / sw / sx);
         } else {
             terms
                 .zip(sw)
-                .for_each(|((out, sum), sw)| write(out, (sum - excess) as f32 / sw / sx));
+                .for_each(|((out, sum), sw)| *out = (sum - excess) as f32 / sw / sx);
+        }
+    }
+}
+
+/// `out[r] += (sums[r] − excess[r]) as f32 · d` for rows of as many columns as there are `d`.
+#[inline(always)]
+pub(crate) fn accumulate(sums: &[i32], excess: &[i32], d: &[f32], out: &mut [f32]) {
+    let rows = sums.chunks_exact(d.len()).zip(out.chunks_exact_mut(d.len()));
+    for ((sums, out), excess) in rows.zip(excess) {
+        for ((out, sum), d) in out.iter_mut().zip(sums).zip(d) {
+            *out += (sum - excess) as f32 * d;
         }
     }
 }

@@ -7,14 +7,9 @@ use crate::{
 };
 
 /// [`PanelLoops::two_bit`](crate::isa::PanelLoops).
-pub(crate) fn two_bit(lines: &[Line], words: usize, segment: usize, x: &[i8], sums: &mut [Lanes]) {
-    let groups = lines.len() / words;
-    for (s, sums) in sums.chunks_exact_mut(groups).enumerate() {
-        let span = segment * s..(segment * (s + 1)).min(words);
-        for (group, sums) in sums.iter_mut().enumerate() {
-            let lines = &lines[group * words..][span.clone()];
-            *sums = group_product(lines, &x[16 * span.start..16 * span.end]);
-        }
+pub(crate) fn two_bit(lines: &[Line], words: usize, x: &[i8], sums: &mut [Lanes]) {
+    for (lines, sums) in lines.chunks_exact(words).zip(sums) {
+        *sums = group_product(lines, x);
     }
 }
 

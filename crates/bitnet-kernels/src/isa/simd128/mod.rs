@@ -32,6 +32,7 @@ pub(crate) static ISA: Isa = Isa {
     few_rows: None,
     many_rows: None,
     lookup: None,
+    scaled: None,
     dense: DENSE,
     peak: Some(dots),
 };

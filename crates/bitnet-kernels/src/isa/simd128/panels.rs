@@ -54,21 +54,11 @@ const ROWS: usize = 4;
 const BLOCKS: usize = 16;
 
 /// [`PanelLoops::two_bit`].
-fn two_bit<M: Multiply>(
-    lines: &[Line],
-    words: usize,
-    segment: usize,
-    x: &[i8],
-    sums: &mut [Lanes],
-) {
-    let (groups, x) = (lines.len() / words, in_rows::<1>(x.as_chunks::<16>().0));
-    for (s, sums) in sums.chunks_exact_mut(groups).enumerate() {
-        let span = segment * s..(segment * (s + 1)).min(words);
-        for (group, sums) in sums.iter_mut().enumerate() {
-            *sums = Lanes::ZERO;
-            let lines = &lines[group * words..][span.clone()];
-            M::add(lines, &x[span.clone()], std::array::from_mut(sums));
-        }
+fn two_bit<M: Multiply>(lines: &[Line], words: usize, x: &[i8], sums: &mut [Lanes]) {
+    let x = in_rows::<1>(x.as_chunks::<16>().0);
+    for (lines, sums) in lines.chunks_exact(words).zip(sums) {
+        *sums = Lanes::ZERO;
+        M::add(lines, x, std::array::from_mut(sums));
     }
 }
 
