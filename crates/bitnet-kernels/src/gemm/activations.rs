@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use crate::{
     Kernel, Layout, float,
     format::{GROUP_ROWS, Line, as_words, as_words_mut},
+    gemm::blocking::{Sixteen, at_a_time, equal_parts, is_few},
     isa::Loops,
     quantize::quantize_row,
     system::parallel::TASK_ELEMENTS,
@@ -41,6 +42,10 @@ pub struct QuantizedRows {
     sums: Vec<i32>,
     codes: Vec<i8>,
     normed: Vec<f32>,
+    /// Of few rows, sixteen codes of each in turn: what every product of theirs reads.
+    side_by_side: Vec<Sixteen>,
+    /// How many rows stand side by side there at most; 0 where they do not.
+    at_a_time: usize,
 }
 
 impl Default for QuantizedRows {
@@ -62,6 +67,8 @@ impl QuantizedRows {
             sums: Vec::new(),
             codes: Vec::new(),
             normed: Vec::new(),
+            side_by_side: Vec::new(),
+            at_a_time: 0,
         }
     }
 
@@ -76,6 +83,7 @@ impl QuantizedRows {
         for (row, x) in x.chunks_exact(k.max(1)).enumerate() {
             self.quantize_into(kernel, row, x);
         }
+        self.stand_side_by_side(kernel);
     }
 
     /// RMSNorm, then the quantiser, a row at a time while it is in the cache: `x_q = quantise(x · r · γ)` with
@@ -101,6 +109,7 @@ impl QuantizedRows {
             self.quantize_into(kernel, row, &normed);
         }
         self.normed = normed;
+        self.stand_side_by_side(kernel);
     }
 
     /// Takes codes `xq[m, k]` and scales that exist already.
@@ -127,6 +136,7 @@ impl QuantizedRows {
         for (row, codes) in codes.chunks_exact(k.max(1)).enumerate() {
             self.arrange(kernel, row, codes);
         }
+        self.stand_side_by_side(kernel);
     }
 
     /// Rows, m.
@@ -162,12 +172,29 @@ impl QuantizedRows {
             row_bytes: self.row_bytes,
             stride: self.stride,
             count: rows.len(),
+            side_by_side: match rows.len() == self.rows() {
+                true => (self.at_a_time, &self.side_by_side),
+                false => (0, &[]),
+            },
         }
+    }
+
+    /// Copies few rows as a product of few rows reads them, once for all products of these rows.
+    fn stand_side_by_side(&mut self, kernel: Kernel) {
+        let rows = self.rows();
+        if rows < 2 || !is_few(rows, self.row_bytes) {
+            return;
+        }
+        let at_a_time = at_a_time(kernel.loops(), self.layout);
+        let mut side_by_side = std::mem::take(&mut self.side_by_side);
+        self.block(0..rows).interleave(at_a_time, &mut side_by_side);
+        (self.side_by_side, self.at_a_time) = (side_by_side, at_a_time);
     }
 
     fn reset(&mut self, layout: Layout, rows: usize, k: usize) {
         self.layout = layout;
         self.cols = k;
+        self.at_a_time = 0;
         self.row_bytes = GROUP_ROWS * layout.words(k);
         self.stride = self.row_bytes.next_multiple_of(LINE_BYTES);
         self.scales.clear();
@@ -248,9 +275,41 @@ pub(crate) struct Rows<'a> {
     row_bytes: usize,
     stride: usize,
     count: usize,
+    side_by_side: (usize, &'a [Sixteen]),
 }
 
 impl<'a> Rows<'a> {
+    /// What [`Rows::interleave`] makes for so many rows at a time, if that was made when the rows were.
+    pub(crate) fn side_by_side(self, at_a_time: usize) -> Option<&'a [Sixteen]> {
+        (self.side_by_side.0 == at_a_time).then_some(self.side_by_side.1)
+    }
+
+    /// The rows in equal parts of at most so many, sixteen codes of each row of a part in turn.
+    pub(crate) fn interleave(self, at_a_time: usize, out: &mut Vec<Sixteen>) {
+        out.clear();
+        for rows in equal_parts(self.count, at_a_time) {
+            let (count, first) = (rows.len(), out.len());
+            out.resize(first + count * self.row_bytes / 16, [0; 16]);
+            for (r, row) in rows.enumerate() {
+                let out = out[first..].iter_mut().skip(r).step_by(count);
+                for (out, codes) in out.zip(self.row(row).as_chunks::<16>().0) {
+                    *out = *codes;
+                }
+            }
+        }
+    }
+
+    /// Some of the rows.
+    pub(crate) fn part(self, rows: Range<usize>) -> Rows<'a> {
+        let end = rows.end.saturating_sub(1) * self.stride + self.row_bytes;
+        Rows {
+            bytes: &self.bytes[rows.start * self.stride..end],
+            count: rows.len(),
+            side_by_side: (0, &[]),
+            ..self
+        }
+    }
+
     /// Number of rows.
     pub(crate) fn len(self) -> usize {
         self.count

@@ -161,9 +161,7 @@ pub(crate) fn product(
             unsafe { (many.product)(w, x, out) }
         }
         _ if x.len() == 1 => gemv(loops, w, x.row(0), out),
-        _ if x.len() <= FEW_ROWS && x.len() * x.row_bytes() <= BLOCK_BYTES && whole => {
-            few_rows(loops, w, x, out)
-        }
+        _ if is_few(x.len(), x.row_bytes()) && whole => few_rows(loops, w, x, out),
         _ => gemm(loops, w, x, out),
     }
 }
@@ -214,14 +212,12 @@ fn few_rows(loops: Loops, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
     let (per_group, words, rows) = (w.layout.lines(w.cols), w.layout.words(w.cols), x.len());
     let few = loops.isa().few_rows;
     let few = few.filter(|_| w.layout == Layout::BaseThree);
-    let at_a_time = few.map_or(loops.isa().panels.rows_at_a_time, |few| few.max_rows);
-    let parts = rows.div_ceil(at_a_time);
-    let part = |index: usize| index * rows / parts..(index + 1) * rows / parts;
+    let at_a_time = at_a_time(loops, w.layout);
     let mut scratch = SCRATCH.take();
-    scratch.x.clear();
-    for span in (0..parts).map(part) {
-        interleave(x, span, &mut scratch.x);
-    }
+    let all = x.side_by_side(at_a_time).unwrap_or_else(|| {
+        x.interleave(at_a_time, &mut scratch.x);
+        &scratch.x
+    });
     scratch.sums.resize(GEMV_GROUPS * rows, Lanes::ZERO);
     if w.layout == Layout::BaseThree {
         scratch.words.resize(2 * words, Line::ZERO_WEIGHTS);
@@ -239,16 +235,20 @@ fn few_rows(loops: Loops, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
                 }
                 Layout::TwoBit | Layout::BaseThree => stored,
             };
-            for span in (0..parts).map(part) {
-                let x = &scratch.x[span.start * words..span.end * words];
+            for span in equal_parts(rows, at_a_time) {
+                let x = &all[span.start * words..span.end * words];
                 match few {
                     // SAFETY: it is that of a detected instruction set, and needs no more.
                     Some(few) => unsafe { (few.base_three)(pair, span.len(), x, &mut sums) },
                     None => loops.gemm(pair, span.len(), x, &mut sums),
                 }
                 for (row, sums) in span.zip(&sums) {
-                    let to = &mut scratch.sums[row * count + group..][..2.min(count - group)];
-                    to.copy_from_slice(&sums[..to.len()]);
+                    let to = &mut scratch.sums[row * count + group..];
+                    // Of two lengths that the compiler knows: a call for each would take longer than the copy.
+                    match to {
+                        [first, second, ..] if count - group > 1 => [*first, *second] = *sums,
+                        _ => to[0] = sums[0],
+                    }
                 }
             }
         }
@@ -258,6 +258,24 @@ fn few_rows(loops: Loops, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
         out.write(0, GROUP_ROWS * first, sums);
     }
     SCRATCH.set(scratch);
+}
+
+/// Whether so many rows of so many bytes meet groups in the order of memory.
+pub(crate) fn is_few(rows: usize, row_bytes: usize) -> bool {
+    rows <= FEW_ROWS && rows * row_bytes <= BLOCK_BYTES
+}
+
+/// Rows at most that a product of few rows multiplies at a time.
+pub(crate) fn at_a_time(loops: Loops, layout: Layout) -> usize {
+    let few = loops.isa().few_rows;
+    let few = few.filter(|_| layout == Layout::BaseThree);
+    few.map_or(loops.isa().panels.rows_at_a_time, |few| few.max_rows)
+}
+
+/// Rows in equal parts: 10 + 1 would pay for two decodings as well, but 6 + 5 keep more sums under way.
+pub(crate) fn equal_parts(rows: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let parts = rows.div_ceil(most);
+    (0..parts).map(move |index| index * rows / parts..(index + 1) * rows / parts)
 }
 
 /// Two groups in base three as words.
@@ -287,13 +305,8 @@ fn gemm(loops: Loops, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
     let mut sums = [[Lanes::ZERO; 2]; MAX_ROWS];
     for start in (0..x.len()).step_by(block) {
         let count = block.min(x.len() - start);
-        // Equal parts: 10 + 1 rows would pay for two decodings as well, but 6 + 5 keep more sums under way.
-        let parts = count.div_ceil(at_a_time);
-        let part = |index: usize| index * count / parts..(index + 1) * count / parts;
-        scratch.x.clear();
-        for span in (0..parts).map(part) {
-            interleave(x, start + span.start..start + span.end, &mut scratch.x);
-        }
+        let rows = x.part(start..start + count);
+        rows.interleave(at_a_time, &mut scratch.x);
         for group in (0..groups).step_by(2) {
             // The last group of an odd number is multiplied twice and written once.
             let pair = [group, (group + 1).min(groups - 1)];
@@ -302,7 +315,7 @@ fn gemm(loops: Loops, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
                 Layout::TwoBit => stored,
                 Layout::BaseThree => decode_pair(loops, stored, &mut scratch.words),
             };
-            for span in (0..parts).map(part) {
+            for span in equal_parts(count, at_a_time) {
                 let rows = span.len();
                 span.clone()
                     .for_each(|row| out.expect(start + row, GROUP_ROWS * group));
@@ -316,18 +329,6 @@ fn gemm(loops: Loops, w: Groups<'_>, x: Rows<'_>, out: &mut dyn Output) {
         }
     }
     SCRATCH.set(scratch);
-}
-
-/// Appends some rows of `x`, sixteen codes of each in turn.
-pub(crate) fn interleave(x: Rows<'_>, rows: Range<usize>, out: &mut Vec<Sixteen>) {
-    let (count, first) = (rows.len(), out.len());
-    out.resize(first + count * x.row_bytes() / 16, [0; 16]);
-    for (r, row) in rows.enumerate() {
-        let out = out[first..].iter_mut().skip(r).step_by(count);
-        for (out, codes) in out.zip(x.row(row).as_chunks::<16>().0) {
-            *out = *codes;
-        }
-    }
 }
 
 /// How many times as fast as dot products alone [`Strategy::Lookup`] is on this processor, for a product of many rows whose

@@ -27,7 +27,7 @@ use half::f16;
 use super::{
     QuantizedRows,
     activations::Rows,
-    blocking::{BLOCK_BYTES, Lanes, MAX_ROWS, Sixteen, flat, interleave},
+    blocking::{BLOCK_BYTES, Lanes, MAX_ROWS, Sixteen, equal_parts, flat},
     layout,
 };
 use crate::{
@@ -275,15 +275,12 @@ fn many_rows(
 ) {
     let Segments { words, each, .. } = w.segments;
     let (per_group, segments) = (w.segments.lines(), w.segments.count());
-    // Equal parts, as in `blocking`.
-    let count = block.len();
-    let parts = count.div_ceil(loops.isa().panels.rows_at_a_time);
-    let part = |index: usize| index * count / parts..(index + 1) * count / parts;
-    scratch.x.clear();
+    let at_a_time = loops.isa().panels.rows_at_a_time;
+    let parts = || equal_parts(block.len(), at_a_time);
+    x.part(block.clone()).interleave(at_a_time, &mut scratch.x);
     scratch.excess.clear();
-    for span in (0..parts).map(part) {
+    for span in parts() {
         let rows = block.start + span.start..block.start + span.end;
-        interleave(x, rows.clone(), &mut scratch.x);
         for bytes in (0..x.row_bytes()).step_by(16 * each) {
             let bytes = bytes..(bytes + 16 * each).min(x.row_bytes());
             let excess = rows
@@ -298,7 +295,7 @@ fn many_rows(
         // The last group of an odd number is multiplied twice and written once.
         let pair = [group, (group + 1).min(groups - 1)];
         let pair = pair.map(|group| &w.lines[group * per_group..][..per_group]);
-        for span in (0..parts).map(part) {
+        for span in parts() {
             let (first, rows) = (block.start + span.start, span.len());
             (first..first + rows).for_each(|row| out.expect(row, GROUP_ROWS * group));
             let x = &scratch.x[span.start * words..span.end * words];
