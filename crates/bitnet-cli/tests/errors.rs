@@ -269,8 +269,8 @@ fn flags_that_would_do_nothing_are_refused() {
         &["--latent runs on Burn's tensors", "leave out --kv-cache"],
     );
     place.fails(
-        &["eval", "run", "--kv-cache", "int8"],
-        &["unknown format `int8`: expected `f32` or `bf16`"],
+        &["eval", "run", "--kv-cache", "f16"],
+        &["unknown format `f16`: expected `f32`, `bf16` or `int8`"],
     );
     for half in [
         &["eval", "run", "--dtype", "f16"][..],

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use bitnet_kernels::{KeysValues, float::rms_norm_row};
+use bitnet_kernels::{KeysValues, Place, float::rms_norm_row};
 
 use crate::{
-    Shape,
+    Session, Shape,
     engine::Layer,
     forward::{Chunk, Heads, Scratch, Span, Workspace, resize},
     lent::{Grid, Lent},
@@ -51,6 +51,12 @@ impl Text {
         spans.iter().map(text).collect()
     }
 
+    /// Where its heads lie, `[layers, heads]`, if they are read one after the other.
+    pub(crate) fn places(&self, session: &Session) -> Vec<Place> {
+        let heads = session.heads.iter().filter(|_| self.whole_heads);
+        heads.map(|head| head.keys_values().place()).collect()
+    }
+
     /// Position after the last row.
     pub(crate) fn end(&self) -> usize {
         self.start + self.rows.len()
@@ -58,12 +64,14 @@ impl Text {
 }
 
 impl Workspace {
-    /// Writes the rows' keys and values to the caches, `[texts]` of `[layers, heads]`; queries become what they attended to.
+    /// Writes the rows' keys and values to the caches, `[texts]` of `[layers, heads]`, which lie at `places`; queries become
+    /// what they attended to.
     pub(crate) fn attend(
         &mut self,
         chunk: &Chunk<'_>,
         (index, layer): (usize, &Layer),
         caches: &[Lent<'_, HeadCache>],
+        places: &[Vec<Place>],
     ) {
         let (shape, threads, rope) = (&chunk.model.shape, chunk.threads(), &self.rope);
         let kv_heads = shape.num_key_value_heads;
@@ -88,9 +96,21 @@ impl Workspace {
         let q = Grid::new(q, shape.query_width());
         let tasks = chunk.texts.last().map_or(0, |text| text.tasks.end);
         self.pool.run(threads, tasks, |scratch, tasks| {
+            // The task that was asked for while the one before was done.
+            let mut expected = None;
             for task in tasks {
-                let at = chunk.texts.partition_point(|text| text.tasks.end <= task);
+                let of = |task| chunk.texts.partition_point(|text| text.tasks.end <= task);
+                let at = of(task);
                 let (text, cache) = (&chunk.texts[at], &caches[at]);
+                let next = chunk
+                    .texts
+                    .get(of(task + 1))
+                    .filter(|next| next.whole_heads);
+                let next = next.map(|next| {
+                    let head = first_head + task + 1 - next.tasks.start;
+                    places[of(task + 1)][head]
+                });
+                let is_expected = expected.replace(task + 1) == Some(task);
                 let task = task - text.tasks.start;
                 let queries = |head, queries, rows, scratch: &mut Scratch, cache: &HeadCache| {
                     let queries = Queries {
@@ -98,6 +118,7 @@ impl Workspace {
                         head,
                         queries,
                         rows,
+                        next,
                     };
                     // SAFETY: a task is done once, and no other has these heads and these rows.
                     unsafe { queries.attend(chunk, (layer, rope), cache, &q, scratch) };
@@ -105,8 +126,7 @@ impl Workspace {
                 if text.whole_heads {
                     // SAFETY: as above, with this text and head.
                     let cache = unsafe { cache.one(first_head + task) };
-                    // One text alone is read in the order of memory.
-                    if chunk.texts.len() > 1 {
+                    if !is_expected {
                         cache.keys_values().expect(text.end());
                     }
                     chunk.remember(text, task, (layer, rope), cache, (k, v), scratch);
@@ -139,6 +159,8 @@ struct Queries<'a> {
     /// How many heads.
     queries: usize,
     rows: Range<usize>,
+    /// What is attended to after this.
+    next: Option<Place>,
 }
 
 impl Queries<'_> {
@@ -183,7 +205,8 @@ impl Queries<'_> {
             queries => position + index / queries + 1,
         };
         let keys_values = cache.keys_values();
-        let (out, stride) = attention.attend(chunk.kernel, keys_values, local, count, visible);
+        let (out, stride) =
+            attention.attend(chunk.kernel, keys_values, local, count, visible, self.next);
         let mut out = out.chunks_exact(stride);
         for row in self.rows.clone() {
             for (query, out) in heads.clone().zip(&mut out) {
@@ -222,13 +245,9 @@ impl Chunk<'_> {
             let rows = if whole { 16 } else { 1 };
             for (r, key) in keys.chunks_exact_mut(width).take(rows).enumerate() {
                 rotated(rope, &k[of(row + r)], norm, position + r, normed, key);
-                cache.set_value(position + r, &v[of(row + r)]);
+                cache.set_value(self.kernel, position + r, &v[of(row + r)], normed);
             }
-            if whole {
-                cache.set_keys(position, &keys[..16 * width]);
-            } else {
-                cache.set_key(position, &keys[..width]);
-            }
+            cache.set_keys(self.kernel, position, &mut keys[..rows * width]);
             row += rows;
         }
     }

@@ -12,6 +12,7 @@ use crate::{
     embedding::Embedding,
     forward::Workspace,
     linear::{Linear, Matrix},
+    session::HeadCache,
 };
 
 /// How a model runs.
@@ -334,9 +335,10 @@ impl Engine {
     pub fn cache_bytes(&self, tokens: usize) -> usize {
         let shape = &self.model.shape;
         let heads = shape.num_hidden_layers * shape.num_key_value_heads;
-        let width = shape.head_dim + shape.head_dim.next_multiple_of(GROUP);
-        heads * width * tokens.next_multiple_of(KeysValues::POSITIONS) * 4
-            / self.options.cache.per_lane()
+        let (width, format) = (shape.head_dim, self.options.cache);
+        let elements = width.next_multiple_of(format.per_lane()) + width.next_multiple_of(GROUP);
+        let position = elements * 4 / format.per_lane() + HeadCache::factor_bytes(format);
+        heads * position * tokens.next_multiple_of(KeysValues::POSITIONS)
     }
 
     /// Bytes of weights that a decoded token reads: everything but an embedding that is not the head. What it reads of a

@@ -16,7 +16,7 @@
 use std::time::Instant;
 
 use bitnet_kernels::{
-    Attention, Kernel,
+    Attention, Kernel, Place,
     float::{gated_row, rms_norm_row},
 };
 
@@ -219,11 +219,14 @@ impl Workspace {
         for (x, token) in embedded.zip(tokens) {
             model.embedding.row(*token as usize, x);
         }
+        let places = texts.iter().zip(&*spans);
+        let places = places.map(|(text, span)| text.places(span.session));
+        let places: Vec<Vec<Place>> = places.collect();
         let caches = spans.iter_mut().map(|span| &mut span.session.heads[..]);
         let caches: Vec<Lent<'_, _>> = caches.map(Lent::new).collect();
         for (index, layer) in model.layers.iter().enumerate() {
             self.project(&chunk, layer);
-            self.attend(&chunk, (index, layer), &caches);
+            self.attend(&chunk, (index, layer), &caches, &places);
             let (x, heads) = self.rows.heads(count, shape);
             let norm = chunk.norm(&layer.attn_sub_norm);
             add_product(&chunk, &mut self.pool, &layer.o, norm, heads.q, x);

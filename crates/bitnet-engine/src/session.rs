@@ -2,9 +2,9 @@
 //!
 //! They lie as attention reads them (`bitnet_kernels::Panels`): the keys of 16 positions side by side, so that a query's
 //! scores are the product of a row and a matrix; and the values row by row, so that their weighted sum is one too.
-//! Writing a key costs scattered stores, reading all of them is a stream.
+//! Writing a key costs scattered stores, reading all of them is a stream. In int8 each key and each value has a scale.
 
-use bitnet_kernels::{FloatFormat, GROUP, KeysValues, Line, Panels};
+use bitnet_kernels::{FloatFormat, GROUP, Kernel, KeysValues, Line, Panels, int8_codes};
 
 use crate::{EngineError, Shape};
 
@@ -16,6 +16,8 @@ pub(crate) struct HeadCache {
     keys: Vec<Line>,
     /// `[positions]` elements of `head_dim / 16` groups, which lie side by side.
     values: Vec<Line>,
+    /// Of keys and of values in int8, what the codes of each position are to be multiplied by; empty for floats.
+    factors: [Vec<f32>; 2],
     width: usize,
 }
 
@@ -127,10 +129,7 @@ impl Session {
 
     /// Bytes of keys and values.
     pub fn bytes(&self) -> usize {
-        let heads = self.heads.iter();
-        heads
-            .map(|head| size_of_val(&head.keys[..]) + size_of_val(&head.values[..]))
-            .sum()
+        self.heads.iter().map(HeadCache::bytes).sum()
     }
 
     /// Whether it was made for a model of this shape.
@@ -149,8 +148,18 @@ impl HeadCache {
             format,
             keys: Vec::new(),
             values: Vec::new(),
+            factors: [Vec::new(), Vec::new()],
             width,
         }
+    }
+
+    fn bytes(&self) -> usize {
+        let factors = self
+            .factors
+            .each_ref()
+            .map(|factors| size_of_val(&factors[..]));
+        let lines = size_of_val(&self.keys[..]) + size_of_val(&self.values[..]);
+        lines + factors.into_iter().sum::<usize>()
     }
 
     /// Makes room for `positions`, whole groups; those that it has stay.
@@ -160,6 +169,12 @@ impl HeadCache {
             lines.reserve_exact(count.saturating_sub(lines.len()));
             lines.resize(count, Line::ZERO);
             lines.shrink_to_fit();
+        }
+        let count = self.factors_of(positions);
+        for factors in &mut self.factors {
+            factors.reserve_exact(count.saturating_sub(factors.len()));
+            factors.resize(count, 0.0);
+            factors.shrink_to_fit();
         }
     }
 
@@ -181,10 +196,16 @@ impl HeadCache {
             let clear = |line| self.format.set_all(line, len % per_lane, [0.0; GROUP]);
             half.iter_mut().for_each(clear);
         }
+        let factors = self.factors.each_ref().map(|factors| {
+            let mut copy = factors[..self.factors_of(len)].to_vec();
+            copy.resize(self.factors_of(positions), 0.0);
+            copy
+        });
         HeadCache {
             format: self.format,
             keys: with_room(keys, self.keys_of(positions)),
             values,
+            factors,
             width: self.width,
         }
     }
@@ -197,6 +218,19 @@ impl HeadCache {
     /// Lines of the values of so many positions.
     fn values_of(&self, positions: usize) -> usize {
         self.width.div_ceil(GROUP) * positions.div_ceil(self.format.per_lane())
+    }
+
+    /// Factors of so many positions' keys, and of their values.
+    fn factors_of(&self, positions: usize) -> usize {
+        match self.format {
+            FloatFormat::Int8 => positions,
+            FloatFormat::F32 | FloatFormat::Bf16 => 0,
+        }
+    }
+
+    /// Bytes of factors that a position of a head takes.
+    pub(crate) fn factor_bytes(format: FloatFormat) -> usize {
+        2 * size_of::<f32>() * HeadCache::new(0, format).factors_of(1)
     }
 
     /// Width of the head.
@@ -224,6 +258,7 @@ impl HeadCache {
                 step: columns,
             },
             width: self.width,
+            factors: self.factors.each_ref().map(Vec::as_slice),
         }
     }
 
@@ -231,26 +266,43 @@ impl HeadCache {
         self.width.div_ceil(self.format.per_lane())
     }
 
-    /// Writes the key of a position.
-    pub(crate) fn set_key(&mut self, position: usize, key: &[f32]) {
+    /// Writes keys, `[rows, width]` from `position` on: one, or a whole group of 16 positions. Keys in int8 become codes.
+    pub(crate) fn set_keys(&mut self, kernel: Kernel, position: usize, keys: &mut [f32]) {
         let lines = self.key_lines();
         let group = &mut self.keys[position / GROUP * lines..][..lines];
-        for (k, value) in key.iter().enumerate() {
+        if self.format == FloatFormat::Int8 {
+            let factors = &mut self.factors[0][position..];
+            for (key, factor) in keys.chunks_exact_mut(self.width).zip(factors) {
+                *factor = int8_codes(kernel, key);
+            }
+        }
+        if keys.len() == GROUP * self.width {
+            return self.format.set_rows(group, keys);
+        }
+        for (k, value) in keys.iter().enumerate() {
             self.format.set(group, position % GROUP, k, *value);
         }
     }
 
-    /// Writes the keys of a whole group of 16 positions, the first of which is `position`, `[16, width]`.
-    pub(crate) fn set_keys(&mut self, position: usize, keys: &[f32]) {
-        let lines = self.key_lines();
-        let group = &mut self.keys[position / GROUP * lines..][..lines];
-        self.format.set_rows(group, keys);
-    }
-
-    /// Writes the value of a position, which comes after those before it.
-    pub(crate) fn set_value(&mut self, position: usize, value: &[f32]) {
+    /// Writes the value of a position, which comes after those before it. Codes take `buffer`.
+    pub(crate) fn set_value(
+        &mut self,
+        kernel: Kernel,
+        position: usize,
+        value: &[f32],
+        buffer: &mut Vec<f32>,
+    ) {
         let (columns, per_lane) = (self.width.div_ceil(GROUP), self.format.per_lane());
         let lines = &mut self.values[position / per_lane * columns..][..columns];
+        let value = match self.format {
+            FloatFormat::Int8 => {
+                buffer.clear();
+                buffer.extend_from_slice(value);
+                self.factors[1][position] = int8_codes(kernel, buffer);
+                &buffer[..]
+            }
+            FloatFormat::F32 | FloatFormat::Bf16 => value,
+        };
         for (line, columns) in lines.iter_mut().zip(value.chunks(GROUP)) {
             let mut lanes = [0.0; GROUP];
             lanes[..columns.len()].copy_from_slice(columns);
@@ -266,17 +318,22 @@ mod tests {
     #[test]
     fn a_copy_has_nothing_of_what_follows() {
         for format in FloatFormat::ALL {
+            let (kernel, buffer) = (Kernel::SCALAR, &mut Vec::new());
             let mut head = HeadCache::new(3, format);
             head.resize(64);
             for position in 0..40 {
                 let value = if position < 33 { 1.0 } else { f32::NAN };
-                head.set_key(position, &[1.0; 3]);
-                head.set_value(position, &[value; 3]);
+                head.set_keys(kernel, position, &mut [1.0; 3]);
+                head.set_value(kernel, position, &[value; 3], buffer);
             }
             let mut expected = HeadCache::new(3, format);
             expected.resize(96);
-            (0..33).for_each(|position| expected.set_value(position, &[1.0; 3]));
-            assert_eq!(head.copy(33, 96).values, expected.values, "{format}");
+            for position in 0..33 {
+                expected.set_value(kernel, position, &[1.0; 3], buffer);
+            }
+            let copy = head.copy(33, 96);
+            assert_eq!(copy.values, expected.values, "{format}");
+            assert_eq!(copy.factors[1], expected.factors[1], "{format}");
         }
     }
 }

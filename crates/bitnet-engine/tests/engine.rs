@@ -190,6 +190,16 @@ fn a_narrower_cache_costs_what_its_precision_says() {
         bytes
     };
     assert_eq!(bytes(FloatFormat::F32), 2 * bytes(FloatFormat::Bf16));
+    let cache = FloatFormat::Int8;
+    let mut engine = Engine::new(shape.clone(), &source, Options { cache, ..options }).unwrap();
+    let coarse = worst(&scores(&mut engine, &tokens), &exact);
+    // A 254th of a row's largest element at most, of a query as well.
+    assert!(coarse > error && coarse < 2f64.powi(-5), "{coarse:e}");
+    // A float for each key and each value besides its codes.
+    let heads = shape.num_hidden_layers * shape.num_key_value_heads;
+    let [keys, values] = [4, 16].map(|whole| shape.head_dim.next_multiple_of(whole));
+    let expected = heads * 64 * (keys + 4 + values + 4);
+    assert_eq!(bytes(FloatFormat::Int8), expected);
 }
 
 #[test]
@@ -230,7 +240,7 @@ fn threads_kernels_layouts_and_splits_change_nothing() {
         for (head, cache) in [
             (DenseFormat::F32, FloatFormat::F32),
             (DenseFormat::Bf16, FloatFormat::Bf16),
-            (DenseFormat::Int8, FloatFormat::F32),
+            (DenseFormat::Int8, FloatFormat::Int8),
         ] {
             let options = Options {
                 head,

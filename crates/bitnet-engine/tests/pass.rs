@@ -141,6 +141,7 @@ fn texts_in_one_pass_are_as_they_are_alone() {
         for (head, cache) in [
             (DenseFormat::F32, FloatFormat::F32),
             (DenseFormat::Int8, FloatFormat::Bf16),
+            (DenseFormat::Bf16, FloatFormat::Int8),
         ] {
             let options = Options {
                 head,

@@ -64,7 +64,7 @@ mod system;
 pub use blocks::{BLOCK, BlockFormat, BlockMatrix, BlockRow, BlockRows};
 pub use dense::{
     Attention, DenseFormat, DenseMatrix, DenseRows, FloatFormat, GROUP, KeysValues, Line,
-    MAX_INT8_COLS, Panels, UnknownFormat, softmax,
+    MAX_INT8_COLS, Panels, Place, UnknownFormat, softmax,
 };
 pub use error::Error;
 pub use format::{PackedTernary, PackedView, TernaryWord, words_per_row};
@@ -72,7 +72,7 @@ pub use gemm::{Layout, MAX_COLS, PrepackedTernary, QuantizedRows, linear_quantiz
 pub use isa::{Kernel, Strategy};
 pub use quantize::{
     ActivationQuantizer, Granularity, Quantization, SUM_BLOCK, SUM_LANES, WeightQuantizer,
-    activation_scale, codes_i8_to_f32_div, pack_weights, quantize_activations,
+    activation_scale, codes_i8_to_f32_div, int8_codes, pack_weights, quantize_activations,
     quantize_activations_int4, quantize_weights, unpack_scaled_f32, weight_scales,
 };
 pub use system::probe;

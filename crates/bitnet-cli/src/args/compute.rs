@@ -43,7 +43,7 @@ pub struct EngineArgs {
     /// Head and embedding in memory: f32, bf16, f16 or int8; default: int8
     #[arg(long, env = "BITNET_HEAD", value_name = "FORMAT")]
     pub head: Option<DenseFormat>,
-    /// Keys and values in memory: bf16, or f32 for twice the bytes; default: bf16
+    /// Keys and values in memory: bf16, f32 for twice the bytes, or int8 for half of them; default: bf16
     #[arg(long, env = "BITNET_KV_CACHE", value_name = "FORMAT")]
     pub kv_cache: Option<FloatFormat>,
     /// What ternary layers of a model file do to their inputs: int8 (rounded for each token) or float; default: what the

@@ -196,9 +196,10 @@ macro_rules! block_product {
                         }
                     }
                 }
-                for (r, acc) in acc.into_iter().enumerate() {
-                    for (g, acc) in acc.into_iter().enumerate() {
-                        out.write(row + r, group + g, &ops::store(acc));
+                // By index: see `dense::tile`.
+                for r in 0..R {
+                    for g in 0..G {
+                        out.write(row + r, group + g, &ops::store(acc[r][g]));
                     }
                 }
             }

@@ -67,7 +67,7 @@ impl Line {
 
     /// The int8 at `index` of a lane.
     #[inline]
-    pub(super) fn i8(&self, lane: usize, index: usize) -> i8 {
+    pub(crate) fn i8(&self, lane: usize, index: usize) -> i8 {
         (self.0[lane] >> (8 * index)) as i8
     }
 }
@@ -151,6 +151,9 @@ pub enum FloatFormat {
     F32,
     /// 2 bytes: [`DenseFormat::Bf16`].
     Bf16,
+    /// 1 byte: the codes of [`DenseFormat::Int8`], as the numbers that they are. Whoever writes them
+    /// ([`int8_codes`](crate::int8_codes)) keeps their scales.
+    Int8,
 }
 
 impl FloatFormat {
@@ -159,11 +162,12 @@ impl FloatFormat {
         match self {
             FloatFormat::F32 => 1,
             FloatFormat::Bf16 => 2,
+            FloatFormat::Int8 => 4,
         }
     }
 
     /// Every format.
-    pub const ALL: [FloatFormat; 2] = [FloatFormat::F32, FloatFormat::Bf16];
+    pub const ALL: [FloatFormat; 3] = [FloatFormat::F32, FloatFormat::Bf16, FloatFormat::Int8];
 
     /// The name that [`FromStr`] reads.
     pub fn name(self) -> &'static str {
@@ -181,6 +185,12 @@ impl FloatFormat {
             (FloatFormat::Bf16, _) => {
                 for (lane, value) in line.0.iter_mut().zip(values) {
                     *lane = *lane & 0xffff | u32::from(to_bf16(value)) << 16;
+                }
+            }
+            (FloatFormat::Int8, index) => {
+                let shift = 8 * index as u32;
+                for (lane, value) in line.0.iter_mut().zip(values) {
+                    *lane = *lane & ((1 << shift) - 1) | u32::from(value as i8 as u8) << shift;
                 }
             }
         }
@@ -217,6 +227,19 @@ impl FloatFormat {
                         }
                         pairs.len() + last.len()
                     }
+                    FloatFormat::Int8 => {
+                        let fours = lanes.iter_mut().zip(values.chunks(4));
+                        let four = |(lane, values): (&mut u32, &[f32])| {
+                            let mut bytes = [0; 4];
+                            let codes = values.iter().map(|value| *value as i8 as u8);
+                            bytes
+                                .iter_mut()
+                                .zip(codes)
+                                .for_each(|(to, code)| *to = code);
+                            *lane = u32::from_le_bytes(bytes);
+                        };
+                        fours.map(four).count()
+                    }
                 };
                 for (line, value) in lines.iter_mut().zip(&lanes[..count]) {
                     line.0[lane] = *value;
@@ -231,6 +254,7 @@ impl FloatFormat {
         match self {
             FloatFormat::F32 => group[k].set_f32(lane, value),
             FloatFormat::Bf16 => group[k / 2].set_bf16(lane, k % 2, value),
+            FloatFormat::Int8 => group[k / 4].set_i8(lane, k % 4, value as i8),
         }
     }
 }
@@ -240,6 +264,7 @@ impl From<FloatFormat> for DenseFormat {
         match format {
             FloatFormat::F32 => DenseFormat::F32,
             FloatFormat::Bf16 => DenseFormat::Bf16,
+            FloatFormat::Int8 => DenseFormat::Int8,
         }
     }
 }
@@ -283,7 +308,7 @@ impl FromStr for FloatFormat {
     type Err = UnknownFormat;
 
     fn from_str(name: &str) -> Result<FloatFormat, UnknownFormat> {
-        named(&FloatFormat::ALL, name, "`f32` or `bf16`")
+        named(&FloatFormat::ALL, name, "`f32`, `bf16` or `int8`")
     }
 }
 
@@ -307,7 +332,8 @@ mod tests {
     fn rows_at_once_are_elements_one_by_one() {
         for format in FloatFormat::ALL {
             for width in [0usize, 1, 2, 15, 33, 64, 67] {
-                let rows: Vec<f32> = (0..16 * width).map(|i| (i as f32 * 0.37).sin()).collect();
+                let rows = (0..16 * width).map(|i| 120.0 * (i as f32 * 0.37).sin());
+                let rows: Vec<f32> = rows.collect();
                 let lines = width.div_ceil(format.per_lane());
                 let (mut a, mut b) = (vec![Line([7; GROUP]); lines], vec![Line::ZERO; lines]);
                 format.set_rows(&mut a, &rows);
@@ -343,5 +369,12 @@ mod tests {
         assert!(line.bf16(4, 0).is_nan());
         FloatFormat::Bf16.set_all(&mut line, 0, [5.0; GROUP]);
         assert_eq!((line.bf16(4, 0), line.bf16(4, 1)), (5.0, 0.0));
+        let bytes = |line: &Line| [0, 1, 2, 3].map(|index| line.i8(7, index));
+        FloatFormat::Int8.set_all(&mut line, 0, [-127.0; GROUP]);
+        assert_eq!(bytes(&line), [-127, 0, 0, 0]);
+        FloatFormat::Int8.set_all(&mut line, 3, [5.0; GROUP]);
+        assert_eq!(bytes(&line), [-127, 0, 0, 5]);
+        FloatFormat::Int8.set_all(&mut line, 1, [-1.0; GROUP]);
+        assert_eq!(bytes(&line), [-127, -1, 0, 0]);
     }
 }

@@ -229,6 +229,7 @@ impl DenseMatrix {
             x: &x.floats[x_rows.start * stride..],
             x_stride: stride,
             rows: x_rows.len(),
+            ahead: 0,
         };
         let out = FloatOutput {
             out,
@@ -262,6 +263,7 @@ impl DenseMatrix {
             x: &x.codes[x_rows.start * x.lanes..],
             x_stride: x.lanes,
             rows: x_rows.len(),
+            ahead: 0,
         };
         let to = FloatOutput {
             out,
@@ -273,6 +275,7 @@ impl DenseMatrix {
             to,
             w_scales: &self.scales,
             x_scales: &x.scales[x_rows.clone()],
+            factors: false,
             x_sums: &x.sums[x_rows],
             excess: 0,
         };

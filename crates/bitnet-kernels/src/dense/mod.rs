@@ -40,7 +40,7 @@ mod rows;
 mod softmax;
 mod tile;
 
-pub use attention::{Attention, KeysValues};
+pub use attention::{Attention, KeysValues, Place};
 pub use line::{DenseFormat, FloatFormat, GROUP, Line, UnknownFormat};
 pub use matrix::{DenseMatrix, MAX_INT8_COLS};
 pub use panels::Panels;

@@ -42,8 +42,25 @@ impl Panels<'_> {
         out: &mut [f32],
         out_stride: usize,
     ) {
+        self.product_asking(kernel, 0, x, x_stride, rows, groups, out, out_stride);
+    }
+
+    /// As [`Panels::product`]; for a single row each line that is read asks for the one so many bytes on, unless that is 0.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn product_asking(
+        &self,
+        kernel: Kernel,
+        ahead: isize,
+        x: &[f32],
+        x_stride: usize,
+        rows: usize,
+        groups: Range<usize>,
+        out: &mut [f32],
+        out_stride: usize,
+    ) {
         let loops = kernel.loops();
         let operands = Operands {
+            ahead,
             lines: self.lines,
             depth: self.depth,
             stride: self.stride,
@@ -61,6 +78,7 @@ impl Panels<'_> {
         match self.format {
             FloatFormat::F32 => loops.dense_f32(operands, groups, out),
             FloatFormat::Bf16 => loops.dense_bf16(operands, groups, out),
+            FloatFormat::Int8 => loops.dense_codes(operands, groups, out),
         }
     }
 }

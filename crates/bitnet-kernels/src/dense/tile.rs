@@ -26,6 +26,8 @@ pub(crate) struct Operands<'a, X> {
     pub x_stride: usize,
     /// Rows of `x`.
     pub rows: usize,
+    /// Bytes from a line that is read for a single row of `x` to one that is asked for then, to be read later; 0 for none.
+    pub ahead: isize,
 }
 
 impl<'a, X> Operands<'a, X> {
@@ -76,11 +78,15 @@ impl FloatOutput<'_> {
     #[inline(always)]
     pub fn write(&mut self, row: usize, group: usize, sums: &[f32; GROUP]) {
         let out = self.place(row, group);
-        out.copy_from_slice(&sums[..out.len()]);
+        match out.first_chunk_mut::<GROUP>() {
+            // No call for a copy whose length the compiler knows.
+            Some(out) => *out = *sums,
+            None => out.copy_from_slice(&sums[..out.len()]),
+        }
     }
 }
 
-/// Where the outputs of a product of int8 go: `sum / s_w / s_x`.
+/// Where the outputs of a product of int8 go: `sum / s_w / s_x`, or `sum · s_w · s_x`.
 pub(crate) struct Int8Output<'a> {
     /// The floats.
     pub to: FloatOutput<'a>,
@@ -88,6 +94,8 @@ pub(crate) struct Int8Output<'a> {
     pub w_scales: &'a [f32],
     /// The scale of each row of `x`.
     pub x_scales: &'a [f32],
+    /// Whether the scales are factors: multiplied, not divided by.
+    pub factors: bool,
     /// `Σ x` of each row of `x`.
     pub x_sums: &'a [i32],
     /// What the weights were multiplied with too much: `excess · Σx` is taken off each sum.
@@ -100,9 +108,34 @@ impl Int8Output<'_> {
     pub fn write(&mut self, row: usize, group: usize, sums: &[i32; GROUP]) {
         let (excess, x_scale) = (self.excess * self.x_sums[row], self.x_scales[row]);
         let w_scales = &self.w_scales[GROUP * group..];
-        let out = self.to.place(row, group).iter_mut();
-        for ((out, sum), w_scale) in out.zip(sums).zip(w_scales) {
-            *out = (sum - excess) as f32 / w_scale / x_scale;
+        let out = self.to.place(row, group);
+        // Whole groups apart, and from values to a value: the compiler makes vectors of such loops (not of `map`).
+        if let (Some(out), Some(w_scales)) = (
+            out.first_chunk_mut::<GROUP>(),
+            w_scales.first_chunk::<GROUP>(),
+        ) {
+            let (w_scales, mut y) = (*w_scales, [0.0; GROUP]);
+            for lane in 0..GROUP {
+                y[lane] = (sums[lane] - excess) as f32;
+            }
+            if self.factors {
+                for lane in 0..GROUP {
+                    y[lane] = y[lane] * w_scales[lane] * x_scale;
+                }
+            } else {
+                for lane in 0..GROUP {
+                    y[lane] = y[lane] / w_scales[lane] / x_scale;
+                }
+            }
+            *out = y;
+            return;
+        }
+        for ((out, sum), w_scale) in out.iter_mut().zip(sums).zip(w_scales) {
+            let sum = (sum - excess) as f32;
+            *out = match self.factors {
+                true => sum * w_scale * x_scale,
+                false => sum / w_scale / x_scale,
+            };
         }
     }
 }
@@ -125,7 +158,7 @@ macro_rules! product {
             groups: std::ops::Range<usize>,
             mut out: $crate::dense::$out<'_>,
         ) {
-            use $crate::dense::{Operands, tiles};
+            use $crate::{dense::{Operands, tiles}, system::shared_out::fetch_line};
 
             #[inline]
             $(#[$meta])*
@@ -151,7 +184,11 @@ macro_rules! product {
                     for g in 0..G {
                         // SAFETY: `group` and `row` have checked that each slice reaches line `depth - 1` and holds
                         // `depth · steps` activations, and `k < depth`.
-                        loaded[g] = $load(unsafe { lines[g].get_unchecked(k * operands.step) });
+                        let line = unsafe { lines[g].get_unchecked(k * operands.step) };
+                        if R == 1 && operands.ahead != 0 {
+                            fetch_line(std::ptr::from_ref(line).wrapping_byte_offset(operands.ahead));
+                        }
+                        loaded[g] = $load(line);
                     }
                     for step in 0..$steps {
                         for r in 0..R {
@@ -163,9 +200,10 @@ macro_rules! product {
                         }
                     }
                 }
-                for (r, sums) in sums.into_iter().enumerate() {
-                    for (g, sums) in sums.into_iter().enumerate() {
-                        out.write(row + r, group + g, &$store(sums));
+                // By index: an array that is moved into an iterator leaves the registers.
+                for r in 0..R {
+                    for g in 0..G {
+                        out.write(row + r, group + g, &$store(sums[r][g]));
                     }
                 }
             }

@@ -120,6 +120,8 @@ loops! {
         dense_bf16(operands: Operands<'_, f32>, groups: Range<usize>, out: FloatOutput<'_>);
         /// As `dense_f32`, with a matrix of f16.
         dense_f16(operands: Operands<'_, f32>, groups: Range<usize>, out: FloatOutput<'_>);
+        /// As `dense_f32`, with a matrix of int8 codes, which count as the numbers that they are.
+        dense_codes(operands: Operands<'_, f32>, groups: Range<usize>, out: FloatOutput<'_>);
         /// Products of int8 with int8.
         dense_int8(operands: Operands<'_, [i8; 4]>, groups: Range<usize>, out: Int8Output<'_>);
         /// Activations to blocks.

@@ -49,6 +49,7 @@ pub(crate) static ISA: Isa = Isa {
         dense_f32: dense::f32,
         dense_bf16: dense::bf16,
         dense_f16: dense::f16,
+        dense_codes: dense::codes,
         blocks,
         ..simd128::DENSE
     },
@@ -160,9 +161,17 @@ mod dense {
         [of_f16([a, b]), of_f16([c, d])]
     }
 
+    #[inline(always)]
+    fn load_codes(line: &Line) -> [Floats; 4] {
+        let lanes = load(line);
+        let upper = |shift: u32| lanes.map(|lane| f32x4_convert_i32x4(i32x4_shr(i32x4_shl(lane, shift), 24)));
+        [upper(24), upper(16), upper(8), upper(0)]
+    }
+
     product! { f32(f32) -> f32 => FloatOutput, steps 1, rows [2, 1], wide 1, narrow 2, zero, load_f32, fma, store }
     product! { bf16(f32) -> f32 => FloatOutput, steps 2, rows [2, 1], wide 1, narrow 2, zero, load_bf16, fma, store }
     product! { f16(f32) -> f32 => FloatOutput, steps 2, rows [2, 1], wide 1, narrow 2, zero, load_f16, fma, store }
+    product! { codes(f32) -> f32 => FloatOutput, steps 4, rows [2, 1], wide 1, narrow 1, zero, load_codes, fma, store }
 }
 
 /// The operations that `block_product` asks for: `simd128`'s for codes of 8 bits.

@@ -59,6 +59,33 @@ pub(crate) fn quantize_row(loops: Loops, row: &[f32], codes: &mut [i8]) -> f32 {
     scale
 }
 
+/// Replaces a row by its codes, as the numbers that they are, and returns what a code is to be multiplied by: `1 / s`.
+///
+/// ```
+/// let mut row = [2.54, -1.0, 0.0];
+/// let factor = bitnet_kernels::int8_codes(bitnet_kernels::Kernel::detect(), &mut row);
+/// assert_eq!((row, factor), ([127.0, -50.0, 0.0], 1.0 / 50.0));
+/// ```
+///
+/// # Panics
+///
+/// If the processor lacks `kernel`.
+pub fn int8_codes(kernel: Kernel, row: &mut [f32]) -> f32 {
+    let loops = kernel.loops();
+    let scale = scale_with(loops, row);
+    let mut codes = [0; 64];
+    for row in row.chunks_mut(codes.len()) {
+        let codes = &mut codes[..row.len()];
+        if is_usable(scale) {
+            loops.quantize_row(row, scale, codes);
+        }
+        for (code, value) in codes.iter().zip(row) {
+            *value = f32::from(*code);
+        }
+    }
+    1.0 / scale
+}
+
 fn scale_with(loops: Loops, row: &[f32]) -> f32 {
     let max = f32::from_bits(loops.max_abs_bits(row));
     // `f32::max` would turn NaN into EPS; one NaN of all payloads, so that scales compare bit for bit.

@@ -7,7 +7,7 @@ mod scheme;
 mod weights;
 
 pub(crate) use activations::quantize_row;
-pub use activations::{activation_scale, quantize_activations};
+pub use activations::{activation_scale, int8_codes, quantize_activations};
 pub use activations_int4::quantize_activations_int4;
 pub use dequantize::{codes_i8_to_f32_div, unpack_scaled_f32};
 pub use scheme::{ActivationQuantizer, Granularity, Quantization, WeightQuantizer};

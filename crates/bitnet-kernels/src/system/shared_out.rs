@@ -138,14 +138,22 @@ impl<'a> Rectangle<'a, MaybeUninit<f32>> {
 
 /// Brings lines to the level-two cache.
 pub(crate) fn fetch_lines(lines: &[Line]) {
-    #[cfg(target_arch = "x86_64")]
     for line in lines {
+        fetch_line(line);
+    }
+}
+
+/// Brings a line to the level-two cache; any address may be given.
+#[inline(always)]
+pub(crate) fn fetch_line(line: *const Line) {
+    #[cfg(target_arch = "x86_64")]
+    {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         // SAFETY: SSE, which every x86-64 has; a prefetch reads nothing and never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(line).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = lines;
+    let _ = line;
 }
 
 /// Brings the 128 bytes from `start` on, wherever they lie in their lines, to the nearest cache; any address may be given.

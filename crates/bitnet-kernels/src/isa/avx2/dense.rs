@@ -61,6 +61,19 @@ fn load_f16(line: &Line) -> [Lanes; 2] {
 }
 
 #[inline]
+#[target_feature(enable = "avx2")]
+fn load_codes(line: &Line) -> [Lanes; 4] {
+    let [low, high] = halves(line);
+    let upper = |fours| _mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(fours));
+    [
+        [upper(_mm256_slli_epi32::<24>(low)), upper(_mm256_slli_epi32::<24>(high))],
+        [upper(_mm256_slli_epi32::<16>(low)), upper(_mm256_slli_epi32::<16>(high))],
+        [upper(_mm256_slli_epi32::<8>(low)), upper(_mm256_slli_epi32::<8>(high))],
+        [upper(low), upper(high)],
+    ]
+}
+
+#[inline]
 #[target_feature(enable = "avx2,fma")]
 fn fma(sum: Lanes, w: Lanes, x: f32) -> Lanes {
     let x = _mm256_set1_ps(x);
@@ -131,6 +144,10 @@ product! {
 product! {
     #[target_feature(enable = "avx2,fma,f16c")]
     f16(f32) -> f32 => FloatOutput, steps 2, rows [4, 2, 1], wide 1, narrow 4, zero, load_f16, fma, store
+}
+product! {
+    #[target_feature(enable = "avx2,fma")]
+    codes(f32) -> f32 => FloatOutput, steps 4, rows [4, 2, 1], wide 1, narrow 2, zero, load_codes, fma, store
 }
 product! {
     #[target_feature(enable = "avx2")]

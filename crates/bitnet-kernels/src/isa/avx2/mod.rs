@@ -61,6 +61,7 @@ pub(crate) const DENSE: DenseLoops = DenseLoops {
     dense_f32: dense::f32,
     dense_bf16: dense::bf16,
     dense_f16: dense::f16,
+    dense_codes: dense::codes,
     dense_int8: dense::int8,
     quantize_blocks: blocks::quantize_blocks,
     blocks: blocks::blocks,

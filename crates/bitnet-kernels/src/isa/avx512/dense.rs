@@ -59,6 +59,19 @@ fn load_f16(line: &Line) -> [__m512; 2] {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
+fn load_codes(line: &Line) -> [__m512; 4] {
+    let fours = load(line);
+    let upper = |fours| _mm512_cvtepi32_ps(_mm512_srai_epi32::<24>(fours));
+    [
+        upper(_mm512_slli_epi32::<24>(fours)),
+        upper(_mm512_slli_epi32::<16>(fours)),
+        upper(_mm512_slli_epi32::<8>(fours)),
+        upper(fours),
+    ]
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
 fn fma(sum: __m512, w: __m512, x: f32) -> __m512 {
     _mm512_fmadd_ps(w, _mm512_set1_ps(x), sum)
 }
@@ -116,6 +129,10 @@ product! {
 product! {
     #[target_feature(enable = "avx512f")]
     f16(f32) -> f32 => FloatOutput, steps 2, rows [8, 4, 2, 1], wide 2, narrow 4, zero, load_f16, fma, store
+}
+product! {
+    #[target_feature(enable = "avx512f")]
+    codes(f32) -> f32 => FloatOutput, steps 4, rows [12, 4, 2, 1], wide 1, narrow 4, zero, load_codes, fma, store
 }
 product! {
     #[target_feature(enable = "avx512f,avx512vnni")]

@@ -33,6 +33,11 @@ fn load_f16(line: &Line) -> [Lanes; 2] {
 }
 
 #[inline(always)]
+fn load_codes(line: &Line) -> [Lanes; 4] {
+    std::array::from_fn(|index| std::array::from_fn(|lane| f32::from(line.i8(lane, index))))
+}
+
+#[inline(always)]
 fn fma(mut sum: Lanes, w: Lanes, x: f32) -> Lanes {
     for (sum, w) in sum.iter_mut().zip(w) {
         *sum = w.mul_add(x, *sum);
@@ -73,12 +78,13 @@ fn store_i32(sum: [i32; 16]) -> [i32; 16] {
 product! { plain_f32(f32) -> f32 => FloatOutput, steps 1, rows [1], wide 1, narrow 1, zero, load_f32, fma, store }
 product! { plain_bf16(f32) -> f32 => FloatOutput, steps 2, rows [1], wide 1, narrow 1, zero, load_bf16, fma, store }
 product! { plain_f16(f32) -> f32 => FloatOutput, steps 2, rows [1], wide 1, narrow 1, zero, load_f16, fma, store }
+product! { plain_codes(f32) -> f32 => FloatOutput, steps 4, rows [1], wide 1, narrow 1, zero, load_codes, fma, store }
 product! { int8([i8; 4]) -> i32 => Int8Output, steps 1, rows [1], wide 1, narrow 1, zero_i32, load_i8, dot, store_i32 }
 
 /// The float products with the processor's fused multiply-add.
 #[cfg(target_arch = "x86_64")]
 mod fused {
-    use super::{fma, load_bf16, load_f16, load_f32, product, store, zero};
+    use super::{fma, load_bf16, load_codes, load_f16, load_f32, product, store, zero};
 
     product! {
         #[target_feature(enable = "fma")]
@@ -91,6 +97,10 @@ mod fused {
     product! {
         #[target_feature(enable = "fma")]
         f16(f32) -> f32 => FloatOutput, steps 2, rows [1], wide 1, narrow 1, zero, load_f16, fma, store
+    }
+    product! {
+        #[target_feature(enable = "fma")]
+        codes(f32) -> f32 => FloatOutput, steps 4, rows [1], wide 1, narrow 1, zero, load_codes, fma, store
     }
 }
 
@@ -122,4 +132,14 @@ pub(crate) fn f16(operands: Operands<'_, f32>, groups: Range<usize>, out: FloatO
         return unsafe { fused::f16(operands, groups, out) };
     }
     plain_f16(operands, groups, out);
+}
+
+/// As [`f32`], of int8 codes.
+pub(crate) fn codes(operands: Operands<'_, f32>, groups: Range<usize>, out: FloatOutput<'_>) {
+    #[cfg(target_arch = "x86_64")]
+    if std::is_x86_feature_detected!("fma") {
+        // SAFETY: just detected.
+        return unsafe { fused::codes(operands, groups, out) };
+    }
+    plain_codes(operands, groups, out);
 }

@@ -32,6 +32,15 @@ fn load_f16(line: &Line) -> [Wide; 2] {
 }
 
 #[inline(always)]
+fn load_codes(line: &Line) -> [Wide; 4] {
+    let lanes = load(line);
+    let upper = |shift: u32| {
+        widen(lanes.map(|lane| f32x4_convert_i32x4(i32x4_shr(i32x4_shl(lane, shift), 24))))
+    };
+    [upper(24), upper(16), upper(8), upper(0)]
+}
+
+#[inline(always)]
 fn fma(sum: Wide, w: Wide, x: f32) -> Wide {
     floats::fma(sum, w, [f64x2_splat(f64::from(x)); 8])
 }
@@ -59,6 +68,7 @@ fn store_i32(sum: [v128; 4]) -> [i32; 16] {
 product! { f32(f32) -> f32 => FloatOutput, steps 1, rows [1], wide 1, narrow 1, zero, load_f32, fma, store }
 product! { bf16(f32) -> f32 => FloatOutput, steps 2, rows [1], wide 1, narrow 1, zero, load_bf16, fma, store }
 product! { f16(f32) -> f32 => FloatOutput, steps 2, rows [1], wide 1, narrow 1, zero, load_f16, fma, store }
+product! { codes(f32) -> f32 => FloatOutput, steps 4, rows [1], wide 1, narrow 1, zero, load_codes, fma, store }
 product! {
     int8([i8; 4]) -> i32 => Int8Output, steps 1, rows [2, 1], wide 1, narrow 1, zero_i32, load_i8, dot8, store_i32
 }

@@ -50,6 +50,7 @@ fn fetch_next(head: KeysValues<'_>, first: usize, count: usize) {
         keys,
         values,
         width,
+        ..
     } = head;
     for group in first / 16..(first + count).div_ceil(16) {
         for pair in 0..width / 2 {
@@ -106,6 +107,7 @@ impl Attention {
             keys,
             values,
             width,
+            ..
         } = head;
         assert!(
             whole_steps(width) && out.len().is_multiple_of(width),

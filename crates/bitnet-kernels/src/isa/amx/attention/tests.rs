@@ -71,6 +71,7 @@ impl Head {
             keys,
             values,
             width: self.width,
+            factors: [&[]; 2],
         }
     }
 
