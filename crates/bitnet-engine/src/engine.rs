@@ -461,7 +461,7 @@ fn placement(shape: &Shape) -> String {
 }
 
 /// Checks that a norm is there exactly if it is wanted, and as wide as what it norms.
-fn check_norm(
+pub(crate) fn check_norm(
     tensor: &str,
     gamma: Option<&Vec<f32>>,
     wanted: bool,

@@ -1,4 +1,4 @@
-//! Inference of decoder-only Transformers on the CPU: ternary (BitNet b1.58) or float, on plain slices.
+//! Inference of Transformers on the CPU: ternary (BitNet b1.58) or float, on plain slices.
 //!
 //! A token of a ternary model is little arithmetic and one pass over its weights, so decoding is as fast as memory, if
 //! nothing else costs anything: a 0.7 B model has 5 ms for 24 blocks. A tensor library's dispatch of some 25 operations a
@@ -21,6 +21,8 @@
 //! | `session`, `rope` | the key/value cache, positions |
 //! | `partition`, `lent` | tasks, and outputs that they write in parts |
 //! | `pool` | the threads |
+//! | `sequence` | encoders and encoder–decoders |
+//! | `perceptron` | the multi-layer perceptron |
 mod attention;
 mod embedding;
 mod engine;
@@ -30,9 +32,11 @@ mod lent;
 mod linear;
 mod partition;
 mod pass;
+mod perceptron;
 mod pool;
 mod random;
 mod rope;
+pub mod sequence;
 mod session;
 mod shape;
 mod weights;
@@ -44,6 +48,7 @@ pub use bitnet_kernels::{
 pub use engine::{Engine, Options};
 pub use error::EngineError;
 pub use pass::{Part, Wanted};
+pub use perceptron::{HiddenWeights, PerceptronEngine, PerceptronShape};
 pub use random::RandomWeights;
 pub use session::Session;
 pub use shape::{Norms, Shape};

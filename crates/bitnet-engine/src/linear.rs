@@ -164,6 +164,13 @@ impl Linear {
         out
     }
 
+    /// `out = W · input` of `rows` rows, all of it on the calling thread.
+    pub(crate) fn whole(&self, input: &Input, rows: usize, out: &mut Vec<f32>) {
+        let tile = Tile::whole(rows);
+        out.resize(rows * self.columns(&tile).len(), 0.0);
+        self.product(input, &tile, out);
+    }
+
     /// The output columns of a tile.
     pub(crate) fn columns(&self, tile: &Tile) -> Range<usize> {
         self.matrix.columns(&tile.groups(self.matrix.groups()))

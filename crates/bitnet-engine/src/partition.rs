@@ -115,6 +115,15 @@ impl Partition {
 }
 
 impl Tile {
+    /// All columns of some rows.
+    pub(crate) fn whole(rows: usize) -> Tile {
+        Tile {
+            rows: 0..rows,
+            piece: 0,
+            pieces: 1,
+        }
+    }
+
     /// The tile in narrower ones of at most so many columns of `cols`, for results that wait for others in the cache.
     pub(crate) fn narrowed(&self, cols: usize, most: usize) -> impl Iterator<Item = Tile> + use<> {
         let Tile {

@@ -1,8 +1,6 @@
 //! Rotary position embedding, rotate-half form: dimensions `i` and `i + d/2` of a head rotate by `p · f_i`.
 
-use bitnet_kernels::float::{self, rope_frequencies};
-
-use crate::Shape;
+use bitnet_kernels::float::{self, RopeScaling, rope_frequencies};
 
 /// Positions by which the tables grow at least.
 const STEP: usize = 256;
@@ -19,9 +17,8 @@ pub(crate) struct Rope {
 
 impl Rope {
     /// Without tables.
-    pub(crate) fn new(shape: &Shape) -> Rope {
-        let scaling = shape.rope_scaling.as_ref();
-        let (frequencies, amplitude) = rope_frequencies(shape.rope_theta, shape.head_dim, scaling);
+    pub(crate) fn new(theta: f64, head_dim: usize, scaling: Option<&RopeScaling>) -> Rope {
+        let (frequencies, amplitude) = rope_frequencies(theta, head_dim, scaling);
         Rope {
             frequencies,
             amplitude,

@@ -143,7 +143,7 @@ impl Session {
 
 impl HeadCache {
     /// Without positions.
-    fn new(width: usize, format: FloatFormat) -> HeadCache {
+    pub(crate) fn new(width: usize, format: FloatFormat) -> HeadCache {
         HeadCache {
             format,
             keys: Vec::new(),
@@ -160,6 +160,14 @@ impl HeadCache {
             .map(|factors| size_of_val(&factors[..]));
         let lines = size_of_val(&self.keys[..]) + size_of_val(&self.values[..]);
         lines + factors.into_iter().sum::<usize>()
+    }
+
+    /// Makes room for `positions` at least.
+    pub(crate) fn reserve(&mut self, positions: usize) {
+        let held = positions.next_multiple_of(KeysValues::POSITIONS);
+        if self.values_of(held) > self.values.len() {
+            self.resize(held);
+        }
     }
 
     /// Makes room for `positions`, whole groups; those that it has stay.

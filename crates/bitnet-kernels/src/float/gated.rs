@@ -57,6 +57,11 @@ pub fn gated_row(act: Gate, gate: &[f32], up: &mut [f32]) {
     }
 }
 
+/// `act(x)` in the place of `x` and on the calling thread.
+pub fn activated_row(act: Gate, x: &mut [f32]) {
+    x.iter_mut().for_each(|x| *x = activated(act, *x));
+}
+
 /// `act(g)`. NaN stays NaN.
 #[inline(always)]
 fn activated(act: Gate, g: f32) -> f32 {

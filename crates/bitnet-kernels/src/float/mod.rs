@@ -24,7 +24,7 @@ mod rotary;
 pub use adamw::{AdamWStep, adamw, sum_of_squares};
 pub use attention::{Heads, attention, attention_backward};
 pub use cross_entropy::{cross_entropy, cross_entropy_backward};
-pub use gated::{Gate, gated, gated_backward, gated_row};
+pub use gated::{Gate, activated_row, gated, gated_backward, gated_row};
 pub use gradient::{input_gradient, weight_gradient};
 pub use matmul::{Matrix, matmul};
 pub use precision::{GradientPieces, Numerics, Precision};

@@ -1,0 +1,28 @@
+//! Encoders, and decoders that read one: classifiers of texts, and models that write a sequence from another.
+//!
+//! They are small and read many sequences, where a language model is large and reads one; so a thread takes some sequences
+//! through the whole model, without padding, and waits for no other. Products, norms, attention and caches are those of the
+//! language model.
+//!
+//! | file | concept |
+//! |---|---|
+//! | `shape`, `weights` | what goes in |
+//! | `embedding` | tokens to rows, and the float heads |
+//! | `block` | attention and feed-forward parts, in stacks |
+//! | `classifier`, `decoder` | the two models |
+//! | `threads` | sequences as jobs |
+mod block;
+mod classifier;
+mod decoder;
+mod embedding;
+mod shape;
+pub(crate) mod threads;
+mod weights;
+
+pub use classifier::ClassifierEngine;
+pub use decoder::{Memory, SequenceEngine, Worker, Writing, Written};
+pub(crate) use embedding::head;
+pub use shape::{Activation, FeedForward, Placement, Positions, SequenceShape};
+pub use weights::{
+    AttentionWeights, BlockWeights, FeedForwardWeights, StackWeights, Sublayer, TableWeights,
+};
