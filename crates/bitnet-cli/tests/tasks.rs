@@ -73,11 +73,18 @@ fn translation() {
             &["bleu", "exact_match", "loss", "perplexity", "bits_per_byte"],
         );
         assert!((0.0..=100.0).contains(&number(&score, "bleu")));
-        // The packed model scores as the one that was trained.
+        // The packed model, on the engine, scores as the one that was trained, on Burn's tensors: but for the order of sums.
         let latent = place
             .run(&["eval", linear, "--latent", "-o", "json"])
             .json();
-        assert_eq!(score, latent, "{linear}");
+        for (key, value) in latent.as_object().unwrap() {
+            let (found, expected) = (number(&score, key), value.as_f64().unwrap());
+            let apart = (found - expected).abs();
+            assert!(
+                apart <= 1e-3 * expected.abs(),
+                "{linear} {key}: {found} {expected}"
+            );
+        }
         let args = ["generate", linear, "--prompt", "ein Haus d3", "-o", "json"];
         has_keys(
             &place.run(&args).json(),
@@ -92,7 +99,7 @@ fn translation() {
             "--temperature is for language models",
         ),
         (&["--max-new-tokens", "5"], "[decode]"),
-        (&["--layout", "two-bit"], "Burn's tensors"),
+        (&["--layout", "two-bit"], "--layout is for language models"),
         (&["--dtype", "f16"], "--dtype f16 is for language models"),
         (&["--prompt", &long], "data.max_length"),
         (&["--prompt", ""], "0 tokens"),

@@ -84,6 +84,7 @@ pub use regression::Regression;
 pub use sampler::EpochSampler;
 pub use sequences::{
     BOS, EOS, LabelledBatch, PAD, PaddedBatch, PairBatch, SPECIALS, SequenceVocabulary, UNK,
+    at_least_one,
 };
 pub use synthetic::SyntheticTask;
 pub use table::Table;

@@ -77,18 +77,23 @@ pub struct PaddedBatch {
     pub width: usize,
 }
 
+/// A sequence, or if it is empty a single [`UNK`]: attention needs something to look at.
+pub fn at_least_one(sequence: &[u32]) -> &[u32] {
+    match sequence {
+        [] => &[UNK],
+        sequence => sequence,
+    }
+}
+
 impl PaddedBatch {
-    /// Pads sequences to the longest. An empty one becomes a single [`UNK`]: attention needs something to look at.
+    /// Pads sequences to the longest, of [`at_least_one`] id each.
     pub fn new<S: AsRef<[u32]>>(sequences: &[S]) -> Self {
         let longest = sequences.iter().map(|ids| ids.as_ref().len()).max();
         let (rows, width) = (sequences.len(), longest.unwrap_or(0).max(1));
         let mut ids = vec![PAD as i32; rows * width];
         let mut lengths = Vec::with_capacity(rows);
         for (row, sequence) in ids.chunks_mut(width).zip(sequences) {
-            let sequence = match sequence.as_ref() {
-                [] => &[UNK],
-                sequence => sequence,
-            };
+            let sequence = at_least_one(sequence.as_ref());
             for (slot, id) in row.iter_mut().zip(sequence) {
                 *slot = *id as i32;
             }

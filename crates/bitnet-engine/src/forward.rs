@@ -132,7 +132,11 @@ impl Workspace {
         Ok(Workspace {
             pool: SpinPool::new((0..threads).map(|_| Scratch::default()).collect())?,
             rows: Rows::default(),
-            rope: Rope::new(shape.rope_theta, shape.head_dim, shape.rope_scaling.as_ref()),
+            rope: Rope::new(
+                shape.rope_theta,
+                shape.head_dim,
+                shape.rope_scaling.as_ref(),
+            ),
             wanted: Vec::new(),
             logits: Vec::new(),
         })

@@ -121,7 +121,10 @@ impl PerceptronEngine {
 
 impl Model {
     fn logits(&self, inputs: &mut Inputs, [x, y]: &mut [Vec<f32>; 2], values: &[f32]) -> Vec<f32> {
-        let (rows, epsilon) = (values.len() / self.shape.input_size, self.shape.rms_norm_eps);
+        let (rows, epsilon) = (
+            values.len() / self.shape.input_size,
+            self.shape.rms_norm_eps,
+        );
         x.clear();
         x.extend_from_slice(values);
         for (norm, layer) in &self.layers {

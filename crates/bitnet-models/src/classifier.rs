@@ -23,10 +23,10 @@ pub struct Classifier {
     pub encoder: Encoder,
     /// Head, float, `[classes, hidden]`.
     pub head: Param<Tensor<2>>,
-    positions: Positions,
-    dropout: Dropout,
+    pub(crate) positions: Positions,
+    pub(crate) dropout: Dropout,
     #[module(skip)]
-    config: ModelConfig,
+    pub(crate) config: ModelConfig,
 }
 
 impl Classifier {

@@ -34,7 +34,7 @@ pub struct PlainMlp {
     /// The sub-norm before the down projection ("SubLN").
     pub ffn_sub_norm: Option<RmsNorm>,
     #[module(skip)]
-    act: HiddenAct,
+    pub(crate) act: HiddenAct,
 }
 
 impl FeedForward {

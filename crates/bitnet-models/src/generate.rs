@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bitnet_engine::EngineError;
+use bitnet_generate::EmptyBeam;
 
 use crate::{Runner, Sampler};
 
@@ -50,8 +51,8 @@ pub enum GenerateError {
     #[error("the prompt is empty; give at least one token")]
     EmptyPrompt,
     /// A beam search that keeps or writes nothing.
-    #[error("the beam and the length of an output must be at least 1")]
-    EmptyBeam,
+    #[error(transparent)]
+    EmptyBeam(#[from] EmptyBeam),
     /// The prompt does not fit.
     #[error(
         "the prompt has {tokens} tokens, the model's context holds {context}; shorten the prompt"

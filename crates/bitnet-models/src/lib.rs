@@ -26,7 +26,9 @@ mod transformer;
 
 pub use attention::MultiHeadAttention;
 pub use bitnet_engine as engine;
-pub use bitnet_generate::{Sampler, Sampling, SamplingError, argmax};
+pub use bitnet_generate::{
+    BeamError, BeamSearch, EmptyBeam, Hypothesis, Sampler, Sampling, SamplingError, argmax,
+};
 pub use bitnet_nn::float;
 pub use bitnet_nn::{
     ActivationQuantizer, DeviceLimits, Granularity, Quantization, TernaryWord, WeightQuantizer,
@@ -52,6 +54,6 @@ pub use positions::Positions;
 pub use projection::Projection;
 pub use residual::Residual;
 pub use runner::{EngineRunner, Runner, TensorRunner};
-pub use seq2seq::{BeamSearch, Decoder, DecoderLayer, Decoding, EncoderDecoder, Hypothesis};
+pub use seq2seq::{Decoder, DecoderLayer, Decoding, EncoderDecoder};
 pub use to_engine::{NotOnEngine, ToEngineError};
 pub use transformer::{Block, Transformer};

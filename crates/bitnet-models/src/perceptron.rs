@@ -31,9 +31,9 @@ pub struct Perceptron {
     pub norm: RmsNorm,
     /// Head, float, `[classes, hidden]`.
     pub head: Param<Tensor<2>>,
-    dropout: Dropout,
+    pub(crate) dropout: Dropout,
     #[module(skip)]
-    act: HiddenAct,
+    pub(crate) act: HiddenAct,
 }
 
 impl Perceptron {

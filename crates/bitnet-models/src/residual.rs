@@ -20,8 +20,8 @@ use crate::init::Init;
 pub struct Residual {
     /// The norm before the part or after the sum; absent when norms stand inside the linear layers.
     pub norm: Option<RmsNorm>,
-    dropout: Dropout,
-    post: bool,
+    pub(crate) dropout: Dropout,
+    pub(crate) post: bool,
 }
 
 impl Residual {

@@ -213,7 +213,10 @@ fn a_wide_beam_finds_the_likeliest_output() {
                 best = (log_p, output);
             }
         }
-        let found = search(25, 3).run(&net, &source, &device).unwrap().remove(0);
+        let found = net
+            .write(&search(25, 3), &source, &device)
+            .unwrap()
+            .remove(0);
         assert_eq!(found.tokens, best.1, "seed {seed}");
         assert!(found.finished && (found.log_probability - best.0).abs() < 1e-3);
     }
@@ -225,8 +228,8 @@ fn a_beam_of_one_is_greedy_and_a_batch_changes_nothing() {
     for (model, quant) in forms() {
         let net = EncoderDecoder::new(&model, &quant, 5, &device).unwrap();
         let rows: [&[i32]; 3] = [&[3, 4, 5, 6, 2], &[7, 2], &[8, 9, 10, 2]];
-        let together = search(1, 6)
-            .run(&net, &sequences(&rows, &device), &device)
+        let together = net
+            .write(&search(1, 6), &sequences(&rows, &device), &device)
             .unwrap();
         for (row, found) in rows.iter().zip(&together) {
             let source = sequences(&[row], &device);
@@ -241,9 +244,9 @@ fn a_beam_of_one_is_greedy_and_a_batch_changes_nothing() {
                 greedy.push(token);
             }
             assert_eq!(found.tokens, greedy);
-            let alone = search(4, 6).run(&net, &source, &device).unwrap();
-            let wide = search(4, 6)
-                .run(&net, &sequences(&rows, &device), &device)
+            let alone = net.write(&search(4, 6), &source, &device).unwrap();
+            let wide = net
+                .write(&search(4, 6), &sequences(&rows, &device), &device)
                 .unwrap();
             let place = rows.iter().position(|other| other == row).unwrap();
             assert_eq!(wide[place].tokens, alone[0].tokens);
@@ -252,7 +255,7 @@ fn a_beam_of_one_is_greedy_and_a_batch_changes_nothing() {
     let (model, quant) = config(true, LinearKind::Float);
     let net = EncoderDecoder::new(&model, &quant, 0, &device).unwrap();
     let source = sequences(&[&[3, 2]], &device);
-    assert!(search(0, 5).run(&net, &source, &device).is_err());
+    assert!(net.write(&search(0, 5), &source, &device).is_err());
 }
 
 #[test]

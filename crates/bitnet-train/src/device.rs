@@ -136,6 +136,17 @@ impl Backend {
     }
 }
 
+/// Whether a device is that of Flex.
+pub(crate) fn is_flex(device: &Device) -> bool {
+    #[cfg(feature = "flex")]
+    return *device == Device::flex();
+    #[cfg(not(feature = "flex"))]
+    {
+        let _ = device;
+        false
+    }
+}
+
 /// The backends of this build, as in "flex, ndarray".
 fn compiled_names() -> String {
     let names: Vec<_> = Backend::ALL

@@ -80,6 +80,9 @@ pub enum TrainError {
     /// A model's modules as weights.
     #[error(transparent)]
     ToEngine(#[from] bitnet_models::ToEngineError),
+    /// A search on the CPU engine.
+    #[error(transparent)]
+    Beam(#[from] bitnet_models::BeamError),
     /// MODEL names none.
     #[error("{}: {problem}", path.display())]
     NoModel {

@@ -98,9 +98,7 @@ pub fn evaluate_engine(
         session.truncate(0);
         let score = |index: usize, logits: &[f32]| {
             let (target, likeliest) = (batch.targets[index] as usize, argmax(logits) as usize);
-            let top = f64::from(logits[likeliest]);
-            let sum: f64 = logits.iter().map(|y| (f64::from(*y) - top).exp()).sum();
-            sums.loss += sum.ln() + top - f64::from(logits[target]);
+            sums.loss += loss_of(logits, likeliest, target);
             sums.right += f64::from(u8::from(likeliest == target));
         };
         let scored = engine.score(&mut session, &inputs, score);
@@ -108,6 +106,13 @@ pub fn evaluate_engine(
         sums.tokens += batch.predictions();
     }
     Ok(sums.evaluation(Some(text)))
+}
+
+/// The cross-entropy of a target, nats, by the logits of all tokens.
+pub(crate) fn loss_of(logits: &[f32], likeliest: usize, target: usize) -> f64 {
+    let top = f64::from(logits[likeliest]);
+    let sum: f64 = logits.iter().map(|y| (f64::from(*y) - top).exp()).sum();
+    sum.ln() + top - f64::from(logits[target])
 }
 
 /// 1 where the likeliest token is the target, else 0: logits `[b, t, v]`, targets `[b, t]` → `[b · t]`.

@@ -18,6 +18,7 @@
 
 mod accumulate;
 mod agreement;
+mod answering;
 mod checkpoint;
 mod checksum;
 mod chosen;
@@ -52,6 +53,7 @@ mod trainer;
 mod window;
 
 pub use agreement::greedy_agreement;
+pub use answering::{Answering, OnEngine};
 pub use checkpoint::Checkpoint;
 pub use device::{Backend, DeviceError};
 pub use energy::Meter;
@@ -67,11 +69,11 @@ pub use predict::{TextClassifier, Translator, VectorClassifier};
 pub use resume::check_same;
 pub use run_dir::RunDir;
 pub use state::State;
-pub use task::{Part, StepLoss, Task};
+pub use task::{Answerer, Part, StepLoss, Task};
 pub use tasks::{
     ClassProbabilities, Classify, ClassifyVectors, FineTune, LanguageModel, LayerRegression,
     Translate, TuningData, label_column, labelled_texts, labelled_vectors, of_classes,
-    sentence_pairs, tokenizer_kind, translate,
+    sentence_pairs, tokenizer_kind,
 };
 pub use timing::{StepTimer, time_inference};
 pub use trainer::{Observer, Progress, Trained, Training};

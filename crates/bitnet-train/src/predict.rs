@@ -1,28 +1,39 @@
 //! A trained run that is asked about new examples: its model, its tokenizer and the names of its classes, without the data
 //! that it was trained on.
 
+use std::borrow::Cow;
+
 use bitnet_config::RunConfig;
 use bitnet_data::{Pairs, SequenceVocabulary};
-use bitnet_models::{Classifier, EncoderDecoder, Network, Perceptron};
+use bitnet_models::{Classifier, EncoderDecoder, Perceptron};
 use bitnet_results::Evaluation;
 use burn::tensor::Device;
 
+use crate::answering::{Answering, OnEngine};
 use crate::tasks::{
     ClassProbabilities, ClassifyVectors, score_pairs, text_probabilities, translate,
     vector_probabilities,
 };
 use crate::{RunDir, TrainError, load_exported, load_latent};
 
-fn load<M: Network>(run: &RunDir, latent: bool, device: &Device) -> Result<M, TrainError> {
+/// The exported model on the engine where it runs there, or the latent one on Burn's tensors.
+fn load<M: OnEngine>(
+    run: &RunDir,
+    latent: bool,
+    device: &Device,
+) -> Result<Answering<'static, M>, TrainError> {
     match latent {
-        true => load_latent(run, device),
-        false => load_exported(run, device),
+        true => Ok(Answering::Tensors(Cow::Owned(load_latent(run, device)?))),
+        false => {
+            let model = Cow::Owned(load_exported(run, device)?);
+            Answering::new(model, &run.config()?, device)
+        }
     }
 }
 
 /// Tells the class of texts.
 pub struct TextClassifier {
-    model: Classifier,
+    model: Answering<'static, Classifier>,
     vocabulary: SequenceVocabulary,
     config: RunConfig,
     label_names: Vec<String>,
@@ -74,7 +85,7 @@ impl TextClassifier {
 
 /// Tells the class of vectors.
 pub struct VectorClassifier {
-    model: Perceptron,
+    model: Answering<'static, Perceptron>,
     config: RunConfig,
     label_names: Vec<String>,
     largest: f32,
@@ -126,7 +137,7 @@ impl VectorClassifier {
 
 /// Writes the target of sources: translates.
 pub struct Translator {
-    model: EncoderDecoder,
+    model: Answering<'static, EncoderDecoder>,
     vocabulary: SequenceVocabulary,
     config: RunConfig,
     device: Device,

@@ -55,6 +55,9 @@ pub struct StepLoss {
     pub tokens: usize,
 }
 
+/// Answers one example each time it is called.
+pub type Answerer<'a> = Box<dyn FnMut() -> Result<(), TrainError> + 'a>;
+
 /// Data and objective of a run.
 pub trait Task: Sync {
     /// What is trained.
@@ -96,11 +99,15 @@ pub trait Task: Sync {
     /// As [`evaluate`](Self::evaluate).
     fn score(&self, model: &Self::Model, device: &Device) -> Result<Evaluation, TrainError>;
 
-    /// Runs the first example of the test split at batch size 1, to time its latency.
+    /// Makes a model ready for the first example of the test split at batch size 1, to time its latency.
     ///
     /// # Errors
-    /// As [`evaluate`](Self::evaluate).
-    fn answer_one(&self, model: &Self::Model, device: &Device) -> Result<(), TrainError>;
+    /// If the model cannot be made ready.
+    fn answerer<'a>(
+        &'a self,
+        model: &'a Self::Model,
+        device: &'a Device,
+    ) -> Result<Answerer<'a>, TrainError>;
 
     /// A prompt and what a finished model makes of it, where the task writes. The same weights write the same.
     ///

@@ -156,8 +156,12 @@ impl Task for Scripted<'_> {
         self.task.score(model, device)
     }
 
-    fn answer_one(&self, model: &Transformer, device: &Device) -> Result<(), TrainError> {
-        self.task.answer_one(model, device)
+    fn answerer<'a>(
+        &'a self,
+        model: &'a Transformer,
+        device: &'a Device,
+    ) -> Result<bitnet_train::Answerer<'a>, TrainError> {
+        self.task.answerer(model, device)
     }
 
     fn tokenizer(&self) -> Option<&Tokenizer> {

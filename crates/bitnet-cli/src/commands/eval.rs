@@ -221,7 +221,7 @@ fn score_task(
     }
     if engine::asked_for(args.device.backend, &args.engine)? {
         bail!(
-            "--kernel, --strategy, --layout, --head and --kv-cache are for language models on the CPU engine; leave them out"
+            "--kernel, --strategy, --layout, --head and --kv-cache are for language models; leave them out"
         );
     }
     device::refuse_dtype(args.activations, "is for language models; leave it out")?;

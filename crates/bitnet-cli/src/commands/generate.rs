@@ -5,9 +5,9 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use bitnet_config::{RunConfig, Task as Kind};
 use bitnet_data::SequenceVocabulary;
-use bitnet_models::{EncoderDecoder, PrefixCache, check_prompt};
+use bitnet_models::{PrefixCache, check_prompt};
 use bitnet_text::{Conversation, StopReason};
-use bitnet_train::{Location, RunDir, load_exported, load_latent, translate};
+use bitnet_train::{Location, RunDir, Translator};
 use serde::Serialize;
 
 use super::Outcome;
@@ -131,9 +131,7 @@ fn translate_prompt(
     }
     device::refuse_dtype(args.activations, "is for language models; leave it out")?;
     if let Some(flag) = args.engine.given() {
-        bail!(
-            "{flag} is for language models; this run (task = \"{task}\") computes on Burn's tensors"
-        );
+        bail!("{flag} is for language models; leave it out for this run (task = \"{task}\")");
     }
     let vocabulary = SequenceVocabulary::new(run.tokenizer()?);
     let (tokens, most) = (vocabulary.encode(prompt).len(), config.data.max_length - 1);
@@ -143,15 +141,12 @@ fn translate_prompt(
         );
     }
     let device = device::open(&args.device)?;
-    let model: EncoderDecoder = match args.latent {
-        true => load_latent(run, &device)?,
-        false => {
-            run_folder::note_of_export(run)?;
-            load_exported(run, &device)?
-        }
-    };
+    if !args.latent {
+        run_folder::note_of_export(run)?;
+    }
+    let model = Translator::open(run, args.latent, &device)?;
     let begin = Instant::now();
-    let mut outputs = translate(&model, &vocabulary, config, &[prompt], &device)?;
+    let mut outputs = model.translate(&[prompt])?;
     let text = outputs.pop().unwrap_or_default();
     match args.output.output {
         Format::Json => {

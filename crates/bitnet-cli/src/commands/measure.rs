@@ -71,7 +71,7 @@ fn measure<T: Task>(
     task: &T,
 ) -> anyhow::Result<Measured> {
     let model: T::Model = load_exported(run, device)?;
-    task.answer_one(&model, device)?;
+    task.answerer(&model, device)?()?;
     let peak_rss_bytes = peak_rss_bytes();
     let score = task.score(&model, device)?;
     let (params, ternary_weights, trained) = match config.model.linear {

@@ -384,14 +384,16 @@ impl Block {
             let word = |present: bool| if present { "present" } else { "absent" };
             return Err(EngineError::Norm {
                 tensor: format!("{name}.cross_attn"),
-                setting: format!("a block of {}", if decoder { "a decoder" } else { "an encoder" }),
+                setting: format!(
+                    "a block of {}",
+                    if decoder { "a decoder" } else { "an encoder" }
+                ),
                 expected: word(decoder),
                 found: word(!decoder),
             });
         }
-        let attention = |part: &str, weights| {
-            AttentionPart::new(common, &format!("{name}.{part}"), weights)
-        };
+        let attention =
+            |part: &str, weights| AttentionPart::new(common, &format!("{name}.{part}"), weights);
         Ok(Block {
             self_attn: attention("self_attn", self_attn)?,
             cross_attn: cross_attn
@@ -409,7 +411,11 @@ impl Block {
         };
         let FeedForwardPart { gate, up, down, .. } = &self.mlp;
         let mlp = [Some(up), Some(down), gate.as_ref()];
-        attentions.into_iter().flatten().map(attention).sum::<usize>()
+        attentions
+            .into_iter()
+            .flatten()
+            .map(attention)
+            .sum::<usize>()
             + mlp.into_iter().flatten().map(Linear::bytes).sum::<usize>()
     }
 }
@@ -437,7 +443,12 @@ impl AttentionPart {
             check_norm(&name, gamma.as_ref(), shape.qk_norm, width, &setting)?;
         }
         let sub = shape.norms == Placement::Sub;
-        common.check_norm(format!("{name}.attn_sub_norm"), &attn_sub_norm, sub, queries)?;
+        common.check_norm(
+            format!("{name}.attn_sub_norm"),
+            &attn_sub_norm,
+            sub,
+            queries,
+        )?;
         let around = shape.norms != Placement::Inside;
         common.check_norm(format!("{name}_residual.norm"), &norm, around, hidden)?;
         let linear = |layer: &str, weights, rows, cols| {
@@ -464,9 +475,10 @@ impl AttentionPart {
         let layers = [&self.q, &self.k, &self.v];
         let norm = (common.before(&self.norm), common.shape.rms_norm_eps);
         let mut out = [&mut lane.q, &mut lane.k, &mut lane.v];
-        lane.inputs.each_of(layers, &lane.x, &all, norm, |i, input| {
-            layers[i].whole(input, count, out[i]);
-        });
+        lane.inputs
+            .each_of(layers, &lane.x, &all, norm, |i, input| {
+                layers[i].whole(input, count, out[i]);
+            });
         lane.own.resize_with(kv_heads, || common.cache());
         for span in spans {
             let (start, heads) = match &mut span.decoding {
@@ -511,9 +523,10 @@ impl AttentionPart {
         lane.inputs.clear();
         let norm = (common.before(&self.norm), common.shape.rms_norm_eps);
         let q = &mut lane.q;
-        lane.inputs.each_of([&self.q], &lane.x, &(0..count), norm, |_, input| {
-            self.q.whole(input, count, q);
-        });
+        lane.inputs
+            .each_of([&self.q], &lane.x, &(0..count), norm, |_, input| {
+                self.q.whole(input, count, q);
+            });
         for span in spans {
             let Some((_, read)) = &span.decoding else {
                 continue;
@@ -535,9 +548,10 @@ impl AttentionPart {
         lane.inputs.clear();
         let norm = (None, common.shape.rms_norm_eps);
         let (count, mut out) = (rows.len(), [&mut lane.k, &mut lane.v]);
-        lane.inputs.each_of(layers, &lane.x, &rows, norm, |i, input| {
-            layers[i].whole(input, count, out[i]);
-        });
+        lane.inputs
+            .each_of(layers, &lane.x, &rows, norm, |i, input| {
+                layers[i].whole(input, count, out[i]);
+            });
     }
 
     /// `x += W_o · [norm](attended)`.
@@ -545,9 +559,10 @@ impl AttentionPart {
         lane.inputs.clear();
         let norm = (common.norm(&self.sub_norm), common.shape.rms_norm_eps);
         let y = &mut lane.y;
-        lane.inputs.each_of([&self.o], &lane.q, &(0..count), norm, |_, input| {
-            self.o.whole(input, count, y);
-        });
+        lane.inputs
+            .each_of([&self.o], &lane.q, &(0..count), norm, |_, input| {
+                self.o.whole(input, count, y);
+            });
         common.leave(&mut lane.x, &lane.y, &self.norm, &mut lane.seeing.head);
     }
 }
@@ -603,25 +618,28 @@ impl FeedForwardPart {
             (FeedForward::Gated(act), Some(gate)) => {
                 let layers = [&self.up, gate];
                 let mut out = [&mut lane.inner, &mut lane.gate];
-                lane.inputs.each_of(layers, &lane.x, &all, norm, |i, input| {
-                    layers[i].whole(input, count, out[i]);
-                });
+                lane.inputs
+                    .each_of(layers, &lane.x, &all, norm, |i, input| {
+                        layers[i].whole(input, count, out[i]);
+                    });
                 gated_row(act, &lane.gate, &mut lane.inner);
             }
             (FeedForward::Plain(act), _) => {
                 let inner = &mut lane.inner;
-                lane.inputs.each_of([&self.up], &lane.x, &all, norm, |_, input| {
-                    self.up.whole(input, count, inner);
-                });
+                lane.inputs
+                    .each_of([&self.up], &lane.x, &all, norm, |_, input| {
+                        self.up.whole(input, count, inner);
+                    });
                 act.apply(&mut lane.inner);
             }
             (FeedForward::Gated(_), None) => unreachable!("checked when the block was made"),
         }
         lane.inputs.clear();
         let (y, norm) = (&mut lane.y, (common.norm(&self.sub_norm), epsilon));
-        lane.inputs.each_of([&self.down], &lane.inner, &all, norm, |_, input| {
-            self.down.whole(input, count, y);
-        });
+        lane.inputs
+            .each_of([&self.down], &lane.inner, &all, norm, |_, input| {
+                self.down.whole(input, count, y);
+            });
         common.leave(&mut lane.x, &lane.y, &self.norm, &mut lane.seeing.head);
     }
 }

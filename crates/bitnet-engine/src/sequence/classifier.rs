@@ -6,7 +6,10 @@ use super::{
     embedding::{Embedding, head},
     threads::{Threads, jobs},
 };
-use crate::{EngineError, Options, linear::{Inputs, Linear}};
+use crate::{
+    EngineError, Options,
+    linear::{Inputs, Linear},
+};
 
 /// Sequences in, one score a class out.
 #[derive(Debug)]
@@ -59,7 +62,9 @@ impl ClassifierEngine {
     pub fn logits(&mut self, sequences: &[&[u32]]) -> Result<Vec<f32>, EngineError> {
         let Self { model, threads } = self;
         let shape = &model.common.shape;
-        sequences.iter().try_for_each(|tokens| shape.check(tokens))?;
+        sequences
+            .iter()
+            .try_for_each(|tokens| shape.check(tokens))?;
         let lengths: Vec<usize> = sequences.iter().map(|tokens| tokens.len()).collect();
         let jobs = jobs(&lengths, usize::MAX);
         let results = threads.map(jobs.len(), |(lane, inputs), job| {
@@ -77,7 +82,12 @@ impl ClassifierEngine {
 
     /// Bytes of all weights as they are held.
     pub fn weight_bytes(&self) -> usize {
-        let Model { embedding, encoder, head, .. } = &self.model;
+        let Model {
+            embedding,
+            encoder,
+            head,
+            ..
+        } = &self.model;
         embedding.bytes() + encoder.bytes() + head.bytes()
     }
 }
@@ -92,7 +102,9 @@ impl Model {
             let share = 1.0 / span.rows.len() as f32;
             for row in span.rows.clone() {
                 let x = &lane.x[row * hidden..][..hidden];
-                mean.iter_mut().zip(x).for_each(|(mean, x)| *mean += x * share);
+                mean.iter_mut()
+                    .zip(x)
+                    .for_each(|(mean, x)| *mean += x * share);
             }
         }
         let (mut logits, rows) = (Vec::new(), 0..sequences.len());

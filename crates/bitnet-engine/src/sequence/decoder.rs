@@ -157,7 +157,9 @@ impl Worker<'_> {
             head: _,
         } = self.model;
         let lane = &mut self.buffers.lane;
-        sources.iter().try_for_each(|tokens| common.shape.check(tokens))?;
+        sources
+            .iter()
+            .try_for_each(|tokens| common.shape.check(tokens))?;
         let mut spans = read(embedding, common.shape.hidden_size, lane, sources);
         encoder.forward(common, lane, &mut spans);
         let spans = spans.into_iter();
@@ -193,7 +195,10 @@ impl Worker<'_> {
             inputs,
             logits,
         } = &mut *self.buffers;
-        let (hidden, positions) = (common.shape.hidden_size, common.shape.max_position_embeddings);
+        let (hidden, positions) = (
+            common.shape.hidden_size,
+            common.shape.max_position_embeddings,
+        );
         for target in &*targets {
             common.shape.check(target.tokens)?;
             let capacity = target.written.len() + target.tokens.len();

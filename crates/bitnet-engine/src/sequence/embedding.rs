@@ -28,7 +28,11 @@ impl Embedding {
         let value = |p: usize, d: usize| {
             let exponent = -((d - d % 2) as f64) / hidden as f64;
             let angle = p as f64 * 10_000f64.powf(exponent);
-            (if d.is_multiple_of(2) { angle.sin() } else { angle.cos() }) as f32
+            (if d.is_multiple_of(2) {
+                angle.sin()
+            } else {
+                angle.cos()
+            }) as f32
         };
         let all = (0..positions).flat_map(|p| (0..hidden).map(move |d| value(p, d)));
         Ok(Embedding {

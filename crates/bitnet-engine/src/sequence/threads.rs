@@ -38,7 +38,8 @@ impl<S: Send + Default> Threads<S> {
             }
         });
         let results = results.into_iter();
-        let done = results.filter_map(|cell| cell.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let done =
+            results.filter_map(|cell| cell.into_inner().unwrap_or_else(PoisonError::into_inner));
         done.collect()
     }
 }

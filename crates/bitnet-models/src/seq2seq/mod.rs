@@ -6,16 +6,15 @@
 //!
 //! In cross-attention the *decoder* asks: queries come from the decoder, keys and values from the encoder.
 
-mod beam;
 mod decoder;
 
-pub use beam::{BeamSearch, Hypothesis};
 pub use decoder::{Decoder, DecoderLayer, Decoding};
 
+use bitnet_generate::{BeamSearch, Hypothesis};
 use bitnet_nn::float::linear;
 use burn::module::{Module, Param};
 use burn::nn::Embedding;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use crate::config::require;
 use crate::dropout::{Dropout, DropoutState};
@@ -24,7 +23,7 @@ use crate::init::Init;
 use crate::network::Network;
 use crate::positions::Positions;
 use crate::projection::Projection;
-use crate::{ConfigError, ModelConfig};
+use crate::{ConfigError, GenerateError, ModelConfig};
 
 /// A model that reads one sequence and writes another.
 #[derive(Module, Debug)]
@@ -37,10 +36,10 @@ pub struct EncoderDecoder {
     pub decoder: Decoder,
     /// Head, float, `[vocab, hidden]`; absent when it shares the embedding's matrix.
     pub lm_head: Option<Param<Tensor<2>>>,
-    positions: Positions,
-    dropout: Dropout,
+    pub(crate) positions: Positions,
+    pub(crate) dropout: Dropout,
     #[module(skip)]
-    config: ModelConfig,
+    pub(crate) config: ModelConfig,
 }
 
 impl EncoderDecoder {
@@ -95,6 +94,40 @@ impl EncoderDecoder {
         let x_b1m = self.embed(tokens_b1, decoding.len());
         let x_b1m = self.decoder.step(x_b1m, &self.positions, decoding);
         self.logits(x_b1m).squeeze_dim(1)
+    }
+
+    /// The best output for each source, by beam search.
+    ///
+    /// # Errors
+    /// If `beam` or `max_length` is 0, or the device fails.
+    ///
+    /// # Panics
+    /// If a sequence or `max_length` exceeds `max_position_embeddings`.
+    pub fn write(
+        &self,
+        search: &BeamSearch,
+        source: &Sequences,
+        device: &Device,
+    ) -> Result<Vec<Hypothesis>, GenerateError> {
+        let ints = |values: Vec<i32>, width| {
+            let shape = [values.len() / width, width];
+            Tensor::<2, Int>::from_data(TensorData::new(values, shape), (device, DType::I32))
+        };
+        let mut decoding = Some(self.start(source));
+        search.search(source.dims()[0], |rows, last| {
+            let rows = rows.map(|rows| rows.iter().map(|row| *row as i32).collect());
+            let mut state = match (decoding.take(), rows) {
+                (Some(state), Some(rows)) => state.select(&ints(rows, 1).squeeze_dim(1)),
+                (Some(state), None) => state,
+                (None, _) => self.start(source),
+            };
+            let last = last.iter().map(|token| *token as i32).collect();
+            let logits = self.step(ints(last, 1), &mut state);
+            decoding = Some(state);
+            let failed = |error: &dyn std::fmt::Display| GenerateError::Read(error.to_string());
+            let data = logits.try_into_data().map_err(|error| failed(&error))?;
+            data.try_to_vec::<f32>().map_err(|error| failed(&error))
+        })
     }
 
     fn embed(&self, ids_bt: Tensor<2, Int>, offset: usize) -> Tensor<3> {

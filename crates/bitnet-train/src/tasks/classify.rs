@@ -1,20 +1,23 @@
 //! Texts with labels.
 
+use std::borrow::Cow;
+
 use bitnet_config::{DataConfig, RunConfig};
 use bitnet_data::{
     DataError, EpochSampler, LabelledBatch, NaiveBayes, SequenceVocabulary, Table, Tokenizer,
-    majority,
+    at_least_one, majority,
 };
 use bitnet_models::float::cross_entropy;
-use bitnet_models::{Classifier, Network, Sequences};
+use bitnet_models::{Classifier, Network, Sequences, ToEngineError};
 use bitnet_results::Evaluation;
 use burn::tensor::{Device, Tensor};
 
 use super::{ClassProbabilities, from_data, given, labels, tokenizer_kind};
 use crate::TrainError;
+use crate::answering::{Answering, lock};
 use crate::checksum::Checksum;
 use crate::evaluate::at_most;
-use crate::task::{Part, StepLoss, Task};
+use crate::task::{Answerer, Part, StepLoss, Task};
 
 struct Split {
     ids: Vec<Vec<u32>>,
@@ -72,15 +75,24 @@ pub fn label_column(data: &DataConfig) -> &str {
 
 /// The probabilities of the classes of some texts, `ids` each; texts of similar length share a batch.
 pub(crate) fn text_probabilities(
-    model: &Classifier,
+    model: &Answering<'_, Classifier>,
     ids: &[&[u32]],
     classes: usize,
     batch_size: usize,
     device: &Device,
 ) -> Result<ClassProbabilities, TrainError> {
     let mut order: Vec<usize> = (0..ids.len()).collect();
-    order.sort_by_key(|i| ids[*i].len());
     let mut probabilities = ClassProbabilities::new(ids.len(), classes);
+    let model = match model {
+        Answering::Tensors(model) => model,
+        Answering::Engine(engine) => {
+            let ids: Vec<&[u32]> = ids.iter().map(|ids| at_least_one(ids)).collect();
+            let logits = lock(engine).logits(&ids).map_err(ToEngineError::from)?;
+            probabilities.put_floats(&order, &logits);
+            return Ok(probabilities);
+        }
+    };
+    order.sort_by_key(|i| ids[*i].len());
     for examples in order.chunks(batch_size) {
         let batch = LabelledBatch::new(examples.iter().map(|i| (ids[*i], 0)));
         let (logits, _) = Classify::logits(model, batch, device);
@@ -173,7 +185,7 @@ impl Classify {
 
     fn evaluate_split(
         &self,
-        model: &Classifier,
+        model: &Answering<'_, Classifier>,
         split: &Split,
         max_batches: usize,
         device: &Device,
@@ -226,15 +238,24 @@ impl Task for Classify {
         max_batches: usize,
         device: &Device,
     ) -> Result<Evaluation, TrainError> {
-        self.evaluate_split(model, &self.validation, max_batches, device)
+        let model = Answering::tensors(model);
+        self.evaluate_split(&model, &self.validation, max_batches, device)
     }
 
-    fn answer_one(&self, model: &Classifier, device: &Device) -> Result<(), TrainError> {
-        let ids = self.test.ids[0].as_slice();
-        text_probabilities(model, &[ids], self.label_names.len(), 1, device).map(drop)
+    fn answerer<'a>(
+        &'a self,
+        model: &'a Classifier,
+        device: &'a Device,
+    ) -> Result<Answerer<'a>, TrainError> {
+        let model = Answering::new(Cow::Borrowed(model), &self.config, device)?;
+        let (ids, classes) = ([self.test.ids[0].as_slice()], self.label_names.len());
+        Ok(Box::new(move || {
+            text_probabilities(&model, &ids, classes, 1, device).map(drop)
+        }))
     }
 
     fn score(&self, model: &Classifier, device: &Device) -> Result<Evaluation, TrainError> {
+        let model = Answering::new(Cow::Borrowed(model), &self.config, device)?;
         let [train, _, test] = labelled_texts(&self.config.data)?;
         let labels = train.labels.iter().copied();
         let words = NaiveBayes::fit(
@@ -249,7 +270,7 @@ impl Task for Classify {
         Ok(Evaluation {
             majority_accuracy: share(&|i| test.labels[i] == most),
             naive_bayes_accuracy: share(&|i| test.labels[i] == words.class(&test.texts[i])),
-            ..self.evaluate_split(model, &self.test, 0, device)?
+            ..self.evaluate_split(&model, &self.test, 0, device)?
         })
     }
 

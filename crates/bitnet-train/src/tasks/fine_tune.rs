@@ -17,7 +17,7 @@ use super::distill::Teacher;
 use crate::checksum::Checksum;
 use crate::evaluate::{Sums, argmax_hits, at_most, rows_at_once};
 use crate::loss::{chunked, tensors, token_losses};
-use crate::task::{Part, StepLoss, Task};
+use crate::task::{Answerer, Part, StepLoss, Task};
 use crate::{Location, TrainError, evaluate};
 
 /// What is learned from, as ids.
@@ -276,19 +276,25 @@ impl Task for FineTune<'_> {
     }
 
     /// The last token's likeliest successor, after what a step reads.
-    fn answer_one(&self, model: &Transformer, device: &Device) -> Result<(), TrainError> {
-        let context = self.config.train.context;
-        let prompt = match &self.sampler {
-            Sampler::Text(text, _) => text.validation.to_vec(0..context),
-            Sampler::Chat(dialogues, _) => {
-                let ids = &dialogues.validation[0].ids;
-                ids[..ids.len().min(context)].to_vec()
-            }
-        };
-        let mut runner = TensorRunner::new(model, device);
-        runner.start(context)?;
-        runner.read(&prompt)?;
-        Ok(())
+    fn answerer<'a>(
+        &'a self,
+        model: &'a Transformer,
+        device: &'a Device,
+    ) -> Result<Answerer<'a>, TrainError> {
+        Ok(Box::new(move || {
+            let context = self.config.train.context;
+            let prompt = match &self.sampler {
+                Sampler::Text(text, _) => text.validation.to_vec(0..context),
+                Sampler::Chat(dialogues, _) => {
+                    let ids = &dialogues.validation[0].ids;
+                    ids[..ids.len().min(context)].to_vec()
+                }
+            };
+            let mut runner = TensorRunner::new(model, device);
+            runner.start(context)?;
+            runner.read(&prompt)?;
+            Ok(())
+        }))
     }
 
     fn tokenizer(&self) -> Option<&Tokenizer> {

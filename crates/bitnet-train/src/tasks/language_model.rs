@@ -15,7 +15,7 @@ use burn::tensor::Device;
 use super::distill::Teacher;
 use crate::checksum::Checksum;
 use crate::loss::{chunked, tensors, token_losses};
-use crate::task::{Part, StepLoss, Task};
+use crate::task::{Answerer, Part, StepLoss, Task};
 use crate::{TrainError, evaluate};
 
 /// Tokens of a sample's prompt.
@@ -108,12 +108,18 @@ impl Task for LanguageModel<'_> {
     }
 
     /// The last token's likeliest successor, after a window of the validation split.
-    fn answer_one(&self, model: &Transformer, device: &Device) -> Result<(), TrainError> {
-        let context = self.config.train.context;
-        let mut runner = TensorRunner::new(model, device);
-        runner.start(context)?;
-        runner.read(&self.corpus.validation.to_vec(0..context))?;
-        Ok(())
+    fn answerer<'a>(
+        &'a self,
+        model: &'a Transformer,
+        device: &'a Device,
+    ) -> Result<Answerer<'a>, TrainError> {
+        Ok(Box::new(move || {
+            let context = self.config.train.context;
+            let mut runner = TensorRunner::new(model, device);
+            runner.start(context)?;
+            runner.read(&self.corpus.validation.to_vec(0..context))?;
+            Ok(())
+        }))
     }
 
     fn score(&self, model: &Transformer, device: &Device) -> Result<Evaluation, TrainError> {

@@ -10,7 +10,7 @@ use super::rows;
 use crate::TrainError;
 use crate::checksum::Checksum;
 use crate::evaluate::{at_most, read};
-use crate::task::{Part, StepLoss, Task};
+use crate::task::{Answerer, Part, StepLoss, Task};
 
 /// Examples of a batch of an evaluation.
 const BATCH: usize = 256;
@@ -120,8 +120,14 @@ impl Task for LayerRegression {
         self.evaluate_split(model, &self.validation, max_batches, device)
     }
 
-    fn answer_one(&self, model: &SingleLayer, device: &Device) -> Result<(), TrainError> {
-        read(Self::errors(model, &self.test, &[0], device).sum()).map(drop)
+    fn answerer<'a>(
+        &'a self,
+        model: &'a SingleLayer,
+        device: &'a Device,
+    ) -> Result<Answerer<'a>, TrainError> {
+        Ok(Box::new(move || {
+            read(Self::errors(model, &self.test, &[0], device).sum()).map(drop)
+        }))
     }
 
     fn score(&self, model: &SingleLayer, device: &Device) -> Result<Evaluation, TrainError> {

@@ -14,11 +14,11 @@ pub use fine_tune::{FineTune, TuningData};
 pub use language_model::LanguageModel;
 pub use layer::LayerRegression;
 pub use probabilities::{ClassProbabilities, of_classes};
-pub use translate::{Translate, sentence_pairs, translate};
+pub use translate::{Translate, sentence_pairs};
 pub use vectors::{ClassifyVectors, labelled_vectors};
 
 pub(crate) use classify::text_probabilities;
-pub(crate) use translate::score_pairs;
+pub(crate) use translate::{score_pairs, translate};
 pub(crate) use vectors::vector_probabilities;
 
 use std::path::Path;

@@ -32,6 +32,12 @@ impl ClassProbabilities {
             .try_into_data()
             .map_err(|error| TrainError::Device(error.to_string()))?;
         let logits: Vec<f32> = data.iter::<f32>().collect();
+        self.put_floats(examples, &logits);
+        Ok(())
+    }
+
+    /// As [`put`](Self::put), of logits that are read.
+    pub(crate) fn put_floats(&mut self, examples: &[usize], logits: &[f32]) {
         for (example, row) in examples.iter().zip(logits.chunks(self.classes)) {
             let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let sum: f64 = row.iter().map(|y| f64::from(y - top).exp()).sum();
@@ -41,7 +47,6 @@ impl ClassProbabilities {
                 *log = (f64::from(y - top) - rest) as f32;
             }
         }
-        Ok(())
     }
 
     /// The number of classes.

@@ -1,19 +1,27 @@
 //! Sequence to sequence: translation, and the synthetic tasks.
 
+use std::borrow::Cow;
+
 use bitnet_config::{DataConfig, RunConfig, Synthetic, Task as Kind};
 use bitnet_data::{
-    EpochSampler, PairBatch, Pairs, SequenceVocabulary, SyntheticTask, Tokenizer, scores, synthetic,
+    BOS, EOS, EpochSampler, PairBatch, Pairs, SequenceVocabulary, SyntheticTask, Tokenizer, scores,
+    synthetic,
 };
-use bitnet_models::{BeamSearch, EncoderDecoder, GenerateError, Network, Sequences};
+use bitnet_models::engine::EngineError;
+use bitnet_models::engine::sequence::{SequenceEngine, Worker, Writing};
+use bitnet_models::{
+    BeamSearch, EncoderDecoder, Hypothesis, Network, Sequences, ToEngineError, argmax,
+};
 use bitnet_results::Evaluation;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use super::{given, tokenizer_kind};
 use crate::TrainError;
+use crate::answering::{Answering, lock};
 use crate::checksum::Checksum;
-use crate::evaluate::{argmax_hits, at_most, read};
+use crate::evaluate::{argmax_hits, at_most, loss_of, read};
 use crate::loss::{smoothed, token_losses};
-use crate::task::{Part, StepLoss, Task};
+use crate::task::{Answerer, Part, StepLoss, Task};
 
 /// Sentence pairs as token ids.
 struct Split {
@@ -85,9 +93,9 @@ impl Translate {
     ///
     /// # Errors
     /// If the device fails.
-    pub fn translate(
+    pub(crate) fn translate(
         &self,
-        model: &EncoderDecoder,
+        model: &Answering<'_, EncoderDecoder>,
         texts: &[&str],
         device: &Device,
     ) -> Result<Vec<String>, TrainError> {
@@ -133,7 +141,7 @@ fn forward(model: &EncoderDecoder, batch: &PairBatch, smoothing: f64, device: &D
 
 /// Loss and token accuracy with the right targets before each position.
 fn teacher_forced(
-    model: &EncoderDecoder,
+    model: &Answering<'_, EncoderDecoder>,
     split: &Split,
     batch_size: usize,
     max_batches: usize,
@@ -144,13 +152,32 @@ fn teacher_forced(
         order.sort_by_key(|i| split.source[*i].len() + split.target[*i].len());
     }
     let (mut loss, mut right, mut tokens) = (0.0, 0.0, 0);
-    for examples in order.chunks(batch_size).take(at_most(max_batches)) {
-        let batch = batch(split, examples);
-        let scored = forward(model, &batch, 0.0, device);
-        let hits = argmax_hits(scored.logits, scored.targets) * scored.counts;
-        loss += read(scored.losses.sum())?;
-        right += read(hits.sum())?;
-        tokens += batch.tokens;
+    match model {
+        Answering::Tensors(model) => {
+            for examples in order.chunks(batch_size).take(at_most(max_batches)) {
+                let batch = batch(split, examples);
+                let scored = forward(model, &batch, 0.0, device);
+                let hits = argmax_hits(scored.logits, scored.targets) * scored.counts;
+                loss += read(scored.losses.sum())?;
+                right += read(hits.sum())?;
+                tokens += batch.tokens;
+            }
+        }
+        Answering::Engine(engine) => {
+            order.truncate(batch_size.saturating_mul(at_most(max_batches)));
+            let lengths: Vec<usize> = (order.iter())
+                .map(|i| split.source[*i].len().max(split.target[*i].len()) + 1)
+                .collect();
+            let jobs = SequenceEngine::jobs(&lengths, usize::MAX);
+            let results = lock(engine).map(jobs.len(), |worker, job| {
+                let examples: Vec<usize> = jobs[job].iter().map(|at| order[*at]).collect();
+                losses_of(worker, split, &examples)
+            });
+            for result in results {
+                let (sum, hits, count) = result.map_err(ToEngineError::from)?;
+                (loss, right, tokens) = (loss + sum, right + hits as f64, tokens + count);
+            }
+        }
     }
     let bytes = split.pairs.target.iter().map(String::len).sum::<usize>();
     let all: usize = split.target.iter().map(|ids| ids.len() + 1).sum();
@@ -165,9 +192,47 @@ fn teacher_forced(
     })
 }
 
+/// The summed loss of some examples' targets, how many tokens were right, and of how many.
+fn losses_of(
+    worker: &mut Worker<'_>,
+    split: &Split,
+    examples: &[usize],
+) -> Result<(f64, usize, usize), EngineError> {
+    let with_end = |ids: &Vec<u32>| [ids, &[EOS][..]].concat();
+    let sources: Vec<_> = examples
+        .iter()
+        .map(|i| with_end(&split.source[*i]))
+        .collect();
+    let outputs: Vec<_> = examples
+        .iter()
+        .map(|i| with_end(&split.target[*i]))
+        .collect();
+    let inputs: Vec<_> = (examples.iter())
+        .map(|i| [&[BOS][..], &split.target[*i]].concat())
+        .collect();
+    let sources: Vec<&[u32]> = sources.iter().map(Vec::as_slice).collect();
+    let memories = worker.read(&sources)?;
+    let mut written: Vec<_> = examples.iter().map(|_| worker.begin()).collect();
+    let mut targets: Vec<Writing<'_>> = (memories.iter().zip(&mut written).zip(&inputs))
+        .map(|((memory, written), tokens)| Writing {
+            memory,
+            written,
+            tokens,
+        })
+        .collect();
+    let (mut loss, mut right, mut count) = (0.0, 0, 0);
+    worker.write(&mut targets, |target, index, logits| {
+        let (truth, likeliest) = (outputs[target][index] as usize, argmax(logits) as usize);
+        loss += loss_of(logits, likeliest, truth);
+        right += usize::from(truth == likeliest);
+        count += 1;
+    })?;
+    Ok((loss, right, count))
+}
+
 /// Loss, BLEU and exact match of a split, and what was written for each source.
 fn scored(
-    model: &EncoderDecoder,
+    model: &Answering<'_, EncoderDecoder>,
     vocabulary: &SequenceVocabulary,
     config: &RunConfig,
     split: &Split,
@@ -187,7 +252,7 @@ fn scored(
 
 /// [`scored`] of pairs that are not encoded yet.
 pub(crate) fn score_pairs(
-    model: &EncoderDecoder,
+    model: &Answering<'_, EncoderDecoder>,
     vocabulary: &SequenceVocabulary,
     config: &RunConfig,
     pairs: &Pairs,
@@ -273,13 +338,20 @@ impl Task for Translate {
         max_batches: usize,
         device: &Device,
     ) -> Result<Evaluation, TrainError> {
-        let batch_size = self.config.train.batch_size;
-        teacher_forced(model, &self.validation, batch_size, max_batches, device)
+        let (model, batch) = (Answering::tensors(model), self.config.train.batch_size);
+        teacher_forced(&model, &self.validation, batch, max_batches, device)
     }
 
-    fn answer_one(&self, model: &EncoderDecoder, device: &Device) -> Result<(), TrainError> {
+    fn answerer<'a>(
+        &'a self,
+        model: &'a EncoderDecoder,
+        device: &'a Device,
+    ) -> Result<Answerer<'a>, TrainError> {
+        let model = Answering::new(Cow::Borrowed(model), &self.config, device)?;
         let first = self.test.pairs.source.first().map_or("", String::as_str);
-        self.translate(model, &[first], device).map(drop)
+        Ok(Box::new(move || {
+            self.translate(&model, &[first], device).map(drop)
+        }))
     }
 
     fn score(&self, model: &EncoderDecoder, device: &Device) -> Result<Evaluation, TrainError> {
@@ -289,7 +361,8 @@ impl Task for Translate {
             test,
             ..
         } = self;
-        scored(model, vocabulary, config, test, device).map(|(evaluation, _)| evaluation)
+        let model = Answering::new(Cow::Borrowed(model), config, device)?;
+        scored(&model, vocabulary, config, test, device).map(|(evaluation, _)| evaluation)
     }
 
     fn tokenizer(&self) -> Option<&Tokenizer> {
@@ -343,7 +416,7 @@ impl Task for Translate {
 /// # Errors
 /// If the device fails.
 pub fn translate(
-    model: &EncoderDecoder,
+    model: &Answering<'_, EncoderDecoder>,
     vocabulary: &SequenceVocabulary,
     config: &RunConfig,
     texts: &[&str],
@@ -353,8 +426,8 @@ pub fn translate(
         beam: config.decode.beam,
         max_length: config.decode.max_length,
         length_penalty: config.decode.length_penalty as f32,
-        begin: bitnet_data::BOS,
-        end: bitnet_data::EOS,
+        begin: BOS,
+        end: EOS,
     };
     let sources: Vec<Vec<u32>> = texts
         .iter()
@@ -364,17 +437,38 @@ pub fn translate(
             ids
         })
         .collect();
-    // Sentences of similar length share a batch.
-    let mut order: Vec<usize> = (0..texts.len()).collect();
-    order.sort_by_key(|i| sources[*i].len());
     let mut outputs = vec![String::new(); texts.len()];
-    for examples in order.chunks(config.decode.batch_size) {
-        let batch = PairBatch::new(examples.iter().map(|i| (sources[*i].as_slice(), &[][..])));
-        let source = &batch.source;
-        let source = Sequences::new(&source.ids, &source.lengths, source.width, device);
-        let found: Result<_, GenerateError> = search.run(model, &source, device);
-        for (i, output) in examples.iter().zip(found?) {
+    let mut put = |examples: &[usize], found: Vec<Hypothesis>| {
+        for (i, output) in examples.iter().zip(found) {
             outputs[*i] = vocabulary.decode(&output.tokens);
+        }
+    };
+    match model {
+        Answering::Tensors(model) => {
+            // Sentences of similar length share a batch.
+            let mut order: Vec<usize> = (0..texts.len()).collect();
+            order.sort_by_key(|i| sources[*i].len());
+            for examples in order.chunks(config.decode.batch_size) {
+                let batch =
+                    PairBatch::new(examples.iter().map(|i| (sources[*i].as_slice(), &[][..])));
+                let source = &batch.source;
+                let source = Sequences::new(&source.ids, &source.lengths, source.width, device);
+                put(examples, model.write(&search, &source, device)?);
+            }
+        }
+        Answering::Engine(engine) => {
+            let sources: Vec<Vec<u32>> = (sources.into_iter())
+                .map(|source| [&source, &[EOS][..]].concat())
+                .collect();
+            let lengths: Vec<usize> = sources.iter().map(Vec::len).collect();
+            let jobs = SequenceEngine::jobs(&lengths, config.decode.batch_size);
+            let results = lock(engine).map(jobs.len(), |worker, job| {
+                let sources: Vec<&[u32]> = jobs[job].iter().map(|i| &sources[*i][..]).collect();
+                search.write(worker, &sources)
+            });
+            for (examples, found) in jobs.iter().zip(results) {
+                put(examples, found?);
+            }
         }
     }
     Ok(outputs)

@@ -1,17 +1,20 @@
 //! Vectors with labels: features of small images and the like.
 
+use std::borrow::Cow;
+
 use bitnet_config::{DataConfig, RunConfig};
 use bitnet_data::{EpochSampler, Vectors, majority};
 use bitnet_models::float::cross_entropy;
-use bitnet_models::{Network, Perceptron};
+use bitnet_models::{Network, Perceptron, ToEngineError};
 use bitnet_results::Evaluation;
 use burn::tensor::Device;
 
 use super::{ClassProbabilities, from_data, given, labels, rows};
 use crate::TrainError;
+use crate::answering::{Answering, lock};
 use crate::checksum::Checksum;
 use crate::evaluate::at_most;
-use crate::task::{Part, StepLoss, Task};
+use crate::task::{Answerer, Part, StepLoss, Task};
 
 /// The vectors to train, validate and test on, as `[data]` says, with their numbers as the files have them.
 ///
@@ -36,7 +39,7 @@ pub fn labelled_vectors(data: &DataConfig) -> Result<[Vectors; 3], TrainError> {
 
 /// The probabilities of the classes of some vectors, whose numbers are divided by the largest magnitude already.
 pub(crate) fn vector_probabilities(
-    model: &Perceptron,
+    model: &Answering<'_, Perceptron>,
     values: &[f32],
     width: usize,
     classes: usize,
@@ -45,6 +48,14 @@ pub(crate) fn vector_probabilities(
 ) -> Result<ClassProbabilities, TrainError> {
     let order: Vec<usize> = (0..values.len() / width.max(1)).collect();
     let mut probabilities = ClassProbabilities::new(order.len(), classes);
+    let model = match model {
+        Answering::Tensors(model) => model,
+        Answering::Engine(engine) => {
+            let logits = lock(engine).logits(values).map_err(ToEngineError::from)?;
+            probabilities.put_floats(&order, &logits);
+            return Ok(probabilities);
+        }
+    };
     for examples in order.chunks(batch_size) {
         let x = rows(values, width, examples, device);
         probabilities.put(examples, model.forward(x))?;
@@ -102,7 +113,7 @@ impl ClassifyVectors {
 
     fn evaluate_split(
         &self,
-        model: &Perceptron,
+        model: &Answering<'_, Perceptron>,
         split: &Vectors,
         max_batches: usize,
         device: &Device,
@@ -155,22 +166,31 @@ impl Task for ClassifyVectors {
         max_batches: usize,
         device: &Device,
     ) -> Result<Evaluation, TrainError> {
-        self.evaluate_split(model, &self.validation, max_batches, device)
+        let model = Answering::tensors(model);
+        self.evaluate_split(&model, &self.validation, max_batches, device)
     }
 
-    fn answer_one(&self, model: &Perceptron, device: &Device) -> Result<(), TrainError> {
+    fn answerer<'a>(
+        &'a self,
+        model: &'a Perceptron,
+        device: &'a Device,
+    ) -> Result<Answerer<'a>, TrainError> {
+        let model = Answering::new(Cow::Borrowed(model), &self.config, device)?;
         let (width, classes) = (self.test.width, self.test.label_names.len());
         let first = &self.test.values[..width];
-        vector_probabilities(model, first, width, classes, 1, device).map(drop)
+        Ok(Box::new(move || {
+            vector_probabilities(&model, first, width, classes, 1, device).map(drop)
+        }))
     }
 
     fn score(&self, model: &Perceptron, device: &Device) -> Result<Evaluation, TrainError> {
+        let model = Answering::new(Cow::Borrowed(model), &self.config, device)?;
         let most = majority(&self.train.labels, self.train.label_names.len());
         let right = self.test.labels.iter().filter(|label| **label == most);
         let share = right.count() as f64 / self.test.labels.len().max(1) as f64;
         Ok(Evaluation {
             majority_accuracy: Some(share),
-            ..self.evaluate_split(model, &self.test, 0, device)?
+            ..self.evaluate_split(&model, &self.test, 0, device)?
         })
     }
 

@@ -6,11 +6,26 @@
 //! outputs are finished, or no unfinished one can still win: log-probabilities only fall, so its best possible rank is
 //! that of now at the greatest length.
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use bitnet_engine::{
+    EngineError,
+    sequence::{Memory, Worker, Writing, Written},
+};
 
-use super::EncoderDecoder;
-use crate::GenerateError;
-use crate::encoder::Sequences;
+/// A beam search that keeps or writes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the beam and the length of an output must be at least 1")]
+pub struct EmptyBeam;
+
+/// What ends a search on the CPU engine.
+#[derive(Debug, thiserror::Error)]
+pub enum BeamError {
+    /// The search.
+    #[error(transparent)]
+    Empty(#[from] EmptyBeam),
+    /// The sources.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
 
 /// How to search.
 #[derive(Clone, Copy, Debug)]
@@ -52,60 +67,82 @@ struct Sentence {
 }
 
 impl BeamSearch {
-    /// The best output for each source.
+    /// The best output for each of `sentences` sources, of any model: `step(rows, last)` returns the logits `[rows, vocab]`
+    /// after one more token `last` of every unfinished output. `rows`, if given, are those of the step before that go on, in
+    /// their new order; one may be repeated.
     ///
     /// # Errors
-    /// If `beam` or `max_length` is 0, or the device fails.
     ///
-    /// # Panics
-    /// If a sequence or `max_length` exceeds the model's `max_position_embeddings`.
-    pub fn run(
+    /// If `beam` or `max_length` is 0, or as `step`.
+    pub fn search<E: From<EmptyBeam>>(
         &self,
-        model: &EncoderDecoder,
-        source: &Sequences,
-        device: &Device,
-    ) -> Result<Vec<Hypothesis>, GenerateError> {
+        sentences: usize,
+        mut step: impl FnMut(Option<&[usize]>, &[u32]) -> Result<Vec<f32>, E>,
+    ) -> Result<Vec<Hypothesis>, E> {
         if self.beam == 0 || self.max_length == 0 {
-            return Err(GenerateError::EmptyBeam);
+            return Err(EmptyBeam.into());
         }
         let mut sentences = vec![
             Sentence {
                 alive: vec![Hypothesis::default()],
                 finished: Vec::new(),
             };
-            source.dims()[0]
+            sentences
         ];
-        let mut decoding = model.start(source);
-        let mut last = vec![self.begin; sentences.len()];
+        let (mut last, mut rows) = (vec![self.begin; sentences.len()], None);
         for written in 1..=self.max_length {
-            let logits = model.step(column(&last, device), &mut decoding);
-            let vocab = logits.dims()[1];
-            let logits = read(logits)?;
-            let mut rows = Vec::new();
-            last.clear();
-            let mut row = 0;
-            for sentence in &mut sentences {
-                let count = sentence.alive.len();
-                let logits = &logits[row * vocab..][..count * vocab];
-                for (parent, token) in self.advance(sentence, logits, written) {
-                    rows.push((row + parent) as i32);
-                    last.push(token);
-                }
-                row += count;
-            }
-            if rows.is_empty() {
+            if last.is_empty() {
                 break;
             }
-            if rows.len() != row || !rows.iter().copied().eq(0..row as i32) {
-                let count = rows.len();
-                let rows = TensorData::new(rows, [count]);
-                decoding = decoding.select(&Tensor::from_data(rows, (device, DType::I32)));
+            let logits = step(rows.as_deref(), &last)?;
+            let (count, mut next, mut row) = (last.len(), Vec::new(), 0);
+            let vocab = logits.len() / count;
+            last.clear();
+            for sentence in &mut sentences {
+                let alive = sentence.alive.len();
+                let logits = &logits[row * vocab..][..alive * vocab];
+                for (parent, token) in self.advance(sentence, logits, written) {
+                    next.push(row + parent);
+                    last.push(token);
+                }
+                row += alive;
             }
+            let same = next.iter().copied().eq(0..count);
+            rows = (!same).then_some(next);
         }
-        Ok(sentences
-            .into_iter()
-            .map(|sentence| self.best(sentence))
-            .collect())
+        let sentences = sentences.into_iter();
+        Ok(sentences.map(|sentence| self.best(sentence)).collect())
+    }
+
+    /// The best output for each source, on a thread of the CPU engine.
+    ///
+    /// # Errors
+    ///
+    /// As [`search`](Self::search), or if the model cannot read a source or write as much.
+    pub fn write(
+        &self,
+        worker: &mut Worker<'_>,
+        sources: &[&[u32]],
+    ) -> Result<Vec<Hypothesis>, BeamError> {
+        let memories = worker.read(sources)?;
+        let beginning = |memory| (memory, worker.begin());
+        // Of each unfinished output: what it reads, and what it wrote.
+        let mut outputs: Vec<(&Memory, Written)> = memories.iter().map(beginning).collect();
+        self.search(sources.len(), |rows, last| {
+            if let Some(rows) = rows {
+                outputs = chosen(std::mem::take(&mut outputs), rows);
+            }
+            let mut targets: Vec<Writing<'_>> = (outputs.iter_mut().zip(last))
+                .map(|((memory, written), token)| Writing {
+                    memory,
+                    written,
+                    tokens: std::slice::from_ref(token),
+                })
+                .collect();
+            let mut all = Vec::new();
+            worker.write(&mut targets, |_, _, logits| all.extend_from_slice(logits))?;
+            Ok(all)
+        })
     }
 
     /// Extends the unfinished outputs of a sentence; returns those that go on, as parent and new token.
@@ -183,18 +220,19 @@ impl BeamSearch {
     }
 }
 
-fn column(tokens: &[u32], device: &Device) -> Tensor<2, Int> {
-    let ids: Vec<i32> = tokens.iter().map(|token| *token as i32).collect();
-    Tensor::from_data(
-        TensorData::new(ids, [tokens.len(), 1]),
-        (device, DType::I32),
-    )
-}
-
-fn read(logits: Tensor<2>) -> Result<Vec<f32>, GenerateError> {
-    let failed = |error: &dyn std::fmt::Display| GenerateError::Read(error.to_string());
-    let data = logits.try_into_data().map_err(|error| failed(&error))?;
-    data.try_to_vec::<f32>().map_err(|error| failed(&error))
+/// The given ones of some outputs, in that order; only those that go on more than once are copied.
+fn chosen<T: Clone>(outputs: Vec<T>, rows: &[usize]) -> Vec<T> {
+    let mut times = vec![0; outputs.len()];
+    rows.iter().for_each(|row| times[*row] += 1);
+    let mut outputs: Vec<Option<T>> = outputs.into_iter().map(Some).collect();
+    let next = rows.iter().filter_map(|row| {
+        times[*row] -= 1;
+        match times[*row] {
+            0 => outputs[*row].take(),
+            _ => outputs[*row].clone(),
+        }
+    });
+    next.collect()
 }
 
 fn log_sum_exp(logits: &[f32]) -> f32 {
@@ -213,4 +251,18 @@ fn largest(values: &[f32], count: usize) -> Vec<usize> {
         places.truncate(count);
     }
     places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_chosen_in_order_and_may_repeat() {
+        assert_eq!(
+            chosen(vec!['a', 'b', 'c'], &[2, 0, 2, 2]),
+            ['c', 'a', 'c', 'c']
+        );
+        assert!(chosen(vec!['a'], &[]).is_empty());
+    }
 }

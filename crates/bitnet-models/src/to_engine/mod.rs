@@ -12,6 +12,8 @@ use bitnet_nn::PackedBitLinear;
 use burn::nn::RmsNorm;
 use burn::tensor::Tensor;
 
+mod sequence;
+
 use crate::attention::MultiHeadAttention;
 use crate::mlp::Mlp;
 use crate::transformer::Block;
