@@ -235,8 +235,8 @@ impl Common {
             let position = start + index;
             let angle = rotated.then_some(position);
             self.turned(&k[at.clone()], norm, angle, &mut seeing.head, key);
-            cache.set_key(position, key);
-            cache.set_value(position, &v[at]);
+            cache.set_keys(self.kernel(), position, key);
+            cache.set_value(self.kernel(), position, &v[at], &mut seeing.head);
         }
     }
 
@@ -277,7 +277,8 @@ impl Common {
                     y.iter_mut().for_each(|q| *q *= scale);
                 }
                 let sees = |index: usize| visible((first + index) / sharing);
-                let (out, row) = attention.attend(self.kernel(), keys_values, queries, count, sees);
+                let (out, row) =
+                    attention.attend(self.kernel(), keys_values, queries, count, sees, None);
                 for (index, out) in out.chunks_exact(row).take(count).enumerate() {
                     q[place(index).1].copy_from_slice(&out[..width]);
                 }
