@@ -2,31 +2,19 @@
 
 use std::ops::Range;
 
-use bitnet_kernels::{
-    Attention, Kernel, KeysValues,
-    float::{gated_row, rms_norm_row},
-};
+use bitnet_kernels::float::gated_row;
 
 use super::{
-    AttentionWeights, BlockWeights, FeedForward, FeedForwardWeights, Placement, Positions,
-    SequenceShape, StackWeights, Sublayer,
+    AttentionWeights, BlockWeights, FeedForward, FeedForwardWeights, Placement, StackWeights,
+    Sublayer,
+    common::{Common, Seeing},
 };
 use crate::{
-    EngineError, LinearWeights, Options,
+    EngineError,
     engine::check_norm,
-    forward::resize,
-    linear::{Inputs, Linear, Norm},
-    rope::Rope,
+    linear::{Inputs, Linear},
     session::HeadCache,
 };
-
-/// What all blocks know.
-#[derive(Debug)]
-pub(crate) struct Common {
-    pub shape: SequenceShape,
-    pub options: Options,
-    rope: Option<Rope>,
-}
 
 /// Buffers of one thread. Activations are `[rows, width]`.
 #[derive(Debug, Default)]
@@ -45,14 +33,6 @@ pub(crate) struct Lane {
     seeing: Seeing,
     /// Keys and values of a sequence that sees itself whole, one cache a head.
     own: Vec<HeadCache>,
-}
-
-/// Buffers of attention.
-#[derive(Debug, Default)]
-struct Seeing {
-    queries: Vec<f32>,
-    head: Vec<f32>,
-    attention: Attention,
 }
 
 /// Keys and values of a sequence in all blocks of a decoder: what it wrote, or what it reads.
@@ -105,186 +85,6 @@ struct Block {
 pub(crate) struct Stack {
     blocks: Vec<Block>,
     norm: Option<Vec<f32>>,
-}
-
-impl Common {
-    pub(crate) fn new(shape: SequenceShape, options: Options) -> Result<Common, EngineError> {
-        shape.validate()?;
-        options.kernel.require()?;
-        let rope = match &shape.positions {
-            Positions::Rotary { theta, scaling } => {
-                let mut rope = Rope::new(*theta, shape.head_dim, scaling.as_ref());
-                rope.reach(shape.max_position_embeddings);
-                Some(rope)
-            }
-            Positions::Sinusoidal => None,
-        };
-        Ok(Common {
-            shape,
-            options,
-            rope,
-        })
-    }
-
-    fn kernel(&self) -> Kernel {
-        self.options.kernel
-    }
-
-    fn norm<'a>(&self, gamma: &'a Option<Vec<f32>>) -> Norm<'a> {
-        Some((gamma.as_deref()?, self.shape.rms_norm_eps))
-    }
-
-    /// The norm around a part, if it stands before it.
-    fn before<'a>(&self, gamma: &'a Option<Vec<f32>>) -> Norm<'a> {
-        match self.shape.norms {
-            Placement::Post => None,
-            _ => self.norm(gamma),
-        }
-    }
-
-    fn setting(&self) -> String {
-        format!("the norm placement {:?}", self.shape.norms).to_lowercase()
-    }
-
-    fn check_norm(
-        &self,
-        name: String,
-        gamma: &Option<Vec<f32>>,
-        wanted: bool,
-        width: usize,
-    ) -> Result<(), EngineError> {
-        check_norm(&name, gamma.as_ref(), wanted, width, &self.setting())
-    }
-
-    fn linear(
-        &self,
-        name: String,
-        layer: LinearWeights,
-        dims: [usize; 2],
-    ) -> Result<Linear, EngineError> {
-        let inside = self.shape.norms == Placement::Inside;
-        self.check_norm(format!("{name}.norm"), &layer.norm, inside, dims[1])?;
-        let name = || name.clone();
-        Linear::new(&name, layer, dims, self.shape.activations, &self.options)
-    }
-
-    fn cache(&self) -> HeadCache {
-        HeadCache::new(self.shape.head_dim, self.options.cache)
-    }
-
-    /// One head, normed and, of a sequence's own, rotated.
-    fn turned(
-        &self,
-        x: &[f32],
-        norm: Norm<'_>,
-        position: Option<usize>,
-        normed: &mut Vec<f32>,
-        y: &mut [f32],
-    ) {
-        let x = match norm {
-            Some((gamma, epsilon)) => {
-                resize(normed, x.len());
-                let normed = &mut normed[..x.len()];
-                rms_norm_row(x, gamma, epsilon, normed);
-                normed
-            }
-            None => x,
-        };
-        match (&self.rope, position) {
-            (Some(rope), Some(position)) => rope.rotate(position, x, y),
-            _ => y.copy_from_slice(x),
-        }
-    }
-
-    /// `x += y`, then the norm that stands after the sum.
-    fn leave(&self, x: &mut [f32], y: &[f32], gamma: &Option<Vec<f32>>, normed: &mut Vec<f32>) {
-        x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
-        if self.shape.norms == Placement::Post {
-            self.norm_rows(x, gamma, normed);
-        }
-    }
-
-    fn norm_rows(&self, x: &mut [f32], gamma: &Option<Vec<f32>>, normed: &mut Vec<f32>) {
-        let Some((gamma, epsilon)) = self.norm(gamma) else {
-            return;
-        };
-        resize(normed, gamma.len());
-        let normed = &mut normed[..gamma.len()];
-        for row in x.chunks_exact_mut(gamma.len()) {
-            rms_norm_row(row, gamma, epsilon, normed);
-            row.copy_from_slice(normed);
-        }
-    }
-
-    /// Keys and values of `rows` to a head's cache; `position` of the first, if they are rotated.
-    fn remember(
-        &self,
-        head: usize,
-        norm: Norm<'_>,
-        (k, v): (&[f32], &[f32]),
-        (rows, start, rotated): (Range<usize>, usize, bool),
-        cache: &mut HeadCache,
-        seeing: &mut Seeing,
-    ) {
-        let (width, stride) = (self.shape.head_dim, self.shape.kv_width());
-        cache.reserve(start + rows.len());
-        resize(&mut seeing.queries, width);
-        let key = &mut seeing.queries[..width];
-        for (index, row) in rows.enumerate() {
-            let at = row * stride + head * width..row * stride + (head + 1) * width;
-            let position = start + index;
-            let angle = rotated.then_some(position);
-            self.turned(&k[at.clone()], norm, angle, &mut seeing.head, key);
-            cache.set_keys(self.kernel(), position, key);
-            cache.set_value(self.kernel(), position, &v[at], &mut seeing.head);
-        }
-    }
-
-    /// Queries of `rows` become what they attended to in the caches of the heads; row `i` of them sees `visible(i)`
-    /// positions. `start` is the position of the first, if they are rotated.
-    fn attend(
-        &self,
-        norm: Norm<'_>,
-        (rows, start): (Range<usize>, Option<usize>),
-        heads: &[HeadCache],
-        visible: impl Fn(usize) -> usize,
-        q: &mut [f32],
-        seeing: &mut Seeing,
-    ) {
-        let Seeing {
-            queries,
-            head,
-            attention,
-        } = seeing;
-        let (width, stride) = (self.shape.head_dim, self.shape.query_width());
-        let (sharing, scale) = (self.shape.sharing(), 1.0 / (width as f32).sqrt());
-        resize(queries, KeysValues::ROWS * width);
-        for (g, cache) in heads.iter().enumerate() {
-            let keys_values = cache.keys_values();
-            let all = rows.len() * sharing;
-            for first in (0..all).step_by(KeysValues::ROWS) {
-                let count = KeysValues::ROWS.min(all - first);
-                // Of a row and one of the heads that share the keys.
-                let place = |index: usize| {
-                    let (row, shared) = ((first + index) / sharing, (first + index) % sharing);
-                    let at = (rows.start + row) * stride + (g * sharing + shared) * width;
-                    (row, at..at + width)
-                };
-                for (index, y) in queries.chunks_exact_mut(width).take(count).enumerate() {
-                    let (row, at) = place(index);
-                    let position = start.map(|start| start + row);
-                    self.turned(&q[at], norm, position, head, y);
-                    y.iter_mut().for_each(|q| *q *= scale);
-                }
-                let sees = |index: usize| visible((first + index) / sharing);
-                let (out, row) =
-                    attention.attend(self.kernel(), keys_values, queries, count, sees, None);
-                for (index, out) in out.chunks_exact(row).take(count).enumerate() {
-                    q[place(index).1].copy_from_slice(&out[..width]);
-                }
-            }
-        }
-    }
 }
 
 impl Caches {

@@ -2,7 +2,8 @@
 
 use super::{
     SequenceShape, StackWeights, TableWeights,
-    block::{Common, Lane, Span, Stack},
+    block::{Lane, Span, Stack},
+    common::Common,
     embedding::{Embedding, head},
     threads::{Threads, jobs},
 };

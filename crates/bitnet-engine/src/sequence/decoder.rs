@@ -2,8 +2,9 @@
 
 use super::{
     SequenceShape, StackWeights, TableWeights,
-    block::{Caches, Common, Lane, Span, Stack},
+    block::{Caches, Lane, Span, Stack},
     classifier::read,
+    common::Common,
     embedding::{Embedding, head},
     threads::{self, Threads},
 };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bitnet_kernels::{DenseFormat, DenseMatrix, MAX_INT8_COLS};
 
-use super::{Positions, TableWeights, block::Common};
+use super::{Positions, TableWeights, common::Common};
 use crate::{
     EngineError, Options,
     linear::{Linear, Matrix},

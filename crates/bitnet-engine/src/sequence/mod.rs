@@ -8,11 +8,13 @@
 //! |---|---|
 //! | `shape`, `weights` | what goes in |
 //! | `embedding` | tokens to rows, and the float heads |
+//! | `common` | norms, and attention to the caches of heads |
 //! | `block` | attention and feed-forward parts, in stacks |
 //! | `classifier`, `decoder` | the two models |
 //! | `threads` | sequences as jobs |
 mod block;
 mod classifier;
+mod common;
 mod decoder;
 mod embedding;
 mod shape;

@@ -8,6 +8,7 @@ mod layer;
 mod probabilities;
 mod translate;
 mod vectors;
+mod writing;
 
 pub use classify::{Classify, label_column, labelled_texts};
 pub use fine_tune::{FineTune, TuningData};
@@ -18,8 +19,9 @@ pub use translate::{Translate, sentence_pairs};
 pub use vectors::{ClassifyVectors, labelled_vectors};
 
 pub(crate) use classify::text_probabilities;
-pub(crate) use translate::{score_pairs, translate};
+pub(crate) use translate::score_pairs;
 pub(crate) use vectors::vector_probabilities;
+pub(crate) use writing::translate;
 
 use std::path::Path;
 
