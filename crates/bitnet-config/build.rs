@@ -5,7 +5,7 @@ use std::path::Path;
 use std::{env, fs};
 
 /// Source, what begins the list of fields, the sections that have them.
-const STRUCTS: [(&str, &str, &[&str]); 8] = [
+const STRUCTS: [(&str, &str, &[&str]); 9] = [
     ("src/run.rs", "pub struct RunConfig {", &[""]),
     (
         "../bitnet-models/src/config.rs",
@@ -24,6 +24,7 @@ const STRUCTS: [(&str, &str, &[&str]); 8] = [
         "optimiser_keys! {",
         &["train.", "train.float.", "train.ternary."],
     ),
+    ("src/recipe.rs", "pub struct RecipeConfig {", &["recipe."]),
     ("src/decode.rs", "pub struct DecodeConfig {", &["decode."]),
     (
         "src/compare.rs",

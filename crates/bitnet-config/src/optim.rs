@@ -7,10 +7,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::Schedule;
 
+/// What makes a step of a gradient.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Optimizer {
+    /// AdamW (arXiv 1711.05101) for all parameters.
+    #[default]
+    AdamW,
+    /// Muon (K. Jordan and others, 2024) for the matrices of the layers, scaled to the size of AdamW's steps (arXiv 2502.16982);
+    /// AdamW for the embedding, the head and the norms.
+    Muon,
+}
+
 /// Defines both structs from one list, so that no key can be missing from the overrides.
 macro_rules! optimiser_keys {
     ($($(#[doc = $doc:expr])* $key:ident: $type:ty = $default:expr;)*) => {
-        /// AdamW, its schedule and gradient clipping, with every value decided.
+        /// The optimiser, its schedule and gradient clipping, with every value decided.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(default)]
         pub struct OptimConfig {
@@ -51,6 +63,10 @@ macro_rules! optimiser_keys {
 }
 
 optimiser_keys! {
+    /// `adamw`; or `muon` for the matrices of the layers, ternary or float, with AdamW for the rest. Muon's momentum is 0.95 with
+    /// Nesterov's look ahead, its steps are orthogonalised by five of Newton and Schulz and scaled by `0.2 · √(longer side)`, so
+    /// that it takes AdamW's rates.
+    optimizer: Optimizer = Optimizer::AdamW;
     /// Peak learning rate.
     learning_rate: f64 = 2e-3;
     /// `cosine`, `linear`, `two-stage` or `constant`.

@@ -3,7 +3,7 @@
 use bitnet_models::{ModelConfig, QuantConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::{CompareConfig, DataConfig, DecodeConfig, Task, TrainConfig};
+use crate::{CompareConfig, DataConfig, DecodeConfig, RecipeConfig, Task, TrainConfig};
 
 /// Everything that determines a run. Read it through a [`Loader`](crate::Loader), which rejects unknown keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub struct RunConfig {
     pub data: DataConfig,
     /// How long, how much at a time, and with which optimiser.
     pub train: TrainConfig,
+    /// What a ternary model does in training beside learning straight through its quantiser.
+    pub recipe: RecipeConfig,
     /// How outputs are written when an encoder–decoder is scored.
     pub decode: DecodeConfig,
     /// What a comparison of the twins measures after training.
@@ -36,6 +38,7 @@ impl Default for RunConfig {
             quant: QuantConfig::default(),
             data: DataConfig::default(),
             train: TrainConfig::default(),
+            recipe: RecipeConfig::default(),
             decode: DecodeConfig::default(),
             compare: CompareConfig::default(),
         }

@@ -75,7 +75,7 @@ impl OptimConfig {
 }
 
 /// Whether a fraction of the run lies behind a step.
-fn past(fraction: f64, step: usize, steps: usize) -> bool {
+pub(crate) fn past(fraction: f64, step: usize, steps: usize) -> bool {
     step as f64 >= fraction * steps as f64
 }
 

@@ -134,6 +134,7 @@ mod tests {
             "data",
             "decode",
             "compare",
+            "recipe",
             "train.float",
             "train.ternary",
         ] {

@@ -85,6 +85,7 @@ const SCOPES: &[(&str, &[Task])] = &[
     ("train.token_dropout", &[Classify]),
     ("train.init_from", &[Lm]),
     ("train.distill_from", &[Lm]),
+    ("train.distill_start", &[Lm]),
     ("train.distill_weight", &[Lm]),
     ("train.distill_temperature", &[Lm]),
     ("decode", PAIRS),

@@ -25,6 +25,11 @@ pub struct TrainConfig {
     /// Batches that a step learns from, one after the other, as from one of `batch_size × accumulate` sequences; memory is
     /// that of one.
     pub accumulate: usize,
+    /// As `accumulate`, from the fraction `late_from` of the steps on, where it is more: less noise in the gradient when the
+    /// rate is low. The data of a step is that of a run without it, and then more.
+    pub late_accumulate: usize,
+    /// Fraction of the steps from which `late_accumulate` counts.
+    pub late_from: f64,
     /// Tokens in a sequence (task `lm`).
     pub context: usize,
     /// Tokens whose logits are in memory at a time (task `lm`); 0 takes all of a batch where that is at most 256 MB, and
@@ -66,6 +71,8 @@ pub struct TrainConfig {
     pub distill_from: Option<PathBuf>,
     /// Share of the teacher in the loss, 0 to 1: `(1 − α) · cross-entropy + α · T² · KL(teacher ‖ model)`.
     pub distill_weight: f64,
+    /// Fraction of the steps from which the teacher has a say; before, the model learns from the text alone.
+    pub distill_start: f64,
     /// Temperature `T` that both distributions are softened by.
     pub distill_temperature: f64,
     /// `f32` or `bf16`: what products of two floats are computed from, in the float twin's layers and in the head of
@@ -89,6 +96,8 @@ impl Default for TrainConfig {
             steps: 1000,
             batch_size: 12,
             accumulate: 1,
+            late_accumulate: 1,
+            late_from: 0.75,
             context: 128,
             loss_rows: 0,
             seed: 0,
@@ -106,6 +115,7 @@ impl Default for TrainConfig {
             init_from: None,
             distill_from: None,
             distill_weight: 0.5,
+            distill_start: 0.0,
             distill_temperature: 1.0,
             precision: Precision::F32,
             backward_pieces: 3,
@@ -125,9 +135,19 @@ impl TrainConfig {
         }
     }
 
-    /// Sequences that a step learns from.
+    /// Batches that a step learns from where they are most.
+    pub fn most_parts(&self) -> usize {
+        self.accumulate.max(self.late_accumulate)
+    }
+
+    /// Sequences that a step learns from where they are most.
     pub fn step_sequences(&self) -> usize {
-        self.batch_size.saturating_mul(self.accumulate)
+        self.batch_size.saturating_mul(self.most_parts())
+    }
+
+    /// Whether the teacher, if there is one, has a say in a step, the first being 0.
+    pub fn is_taught(&self, step: u64) -> bool {
+        step as f64 >= self.distill_start * self.steps as f64
     }
 
     /// Rows of logits of a vocabulary that are in memory at a time.

@@ -37,6 +37,7 @@ impl RunConfig {
         }
         validate_widths(self.task, &self.model)?;
         validate_train(&self.train, &self.model)?;
+        self.validate_recipe()?;
         match self.task {
             Task::Lm => {
                 self.model.check_decoder_only(&self.quant)?;
@@ -470,7 +471,12 @@ fn validate_compare(compare: &CompareConfig, model: &ModelConfig) -> Check {
     )
 }
 
-fn ensure(holds: bool, key: &str, value: impl Display, problem: impl FnOnce() -> String) -> Check {
+pub(crate) fn ensure(
+    holds: bool,
+    key: &str,
+    value: impl Display,
+    problem: impl FnOnce() -> String,
+) -> Check {
     if holds {
         return Ok(());
     }
@@ -481,12 +487,12 @@ fn ensure(holds: bool, key: &str, value: impl Display, problem: impl FnOnce() ->
     })
 }
 
-fn positive(key: &str, value: usize) -> Check {
+pub(crate) fn positive(key: &str, value: usize) -> Check {
     ensure(value > 0, key, value, || "must be at least 1".into())
 }
 
 /// From 0 to `most`, both included.
-fn between(key: &str, value: f64, most: f64) -> Check {
+pub(crate) fn between(key: &str, value: f64, most: f64) -> Check {
     ensure((0.0..=most).contains(&value), key, value, || {
         format!("must be between 0 and {most}")
     })

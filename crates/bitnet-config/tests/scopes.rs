@@ -60,6 +60,7 @@ fn keys() -> Vec<(String, String)> {
             }
             "distill_from" => "\"run\"",
             "schedule" => "\"linear\"",
+            "optimizer" => "\"muon\"",
             "rope_scaling" => "{ rope_type = \"linear\", factor = 2.0 }",
             "width_multiple" | "eps" | "learning_rate" | "second_learning_rate" => "0.001",
             "num_decoder_layers" | "num_key_value_heads" => "2",

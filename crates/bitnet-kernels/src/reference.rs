@@ -98,6 +98,38 @@ pub fn median_abs(w: &[f32]) -> f32 {
     }
 }
 
+/// `1.224 · √mean w²`, summed in f64 by eight lanes: lane `j` adds the squares `j, j + 8, …`, then lanes are added in order.
+pub fn normal_optimum(w: &[f32]) -> f32 {
+    let mut lanes = [0.0f64; 8];
+    for (k, w) in w.iter().enumerate() {
+        lanes[k % 8] += f64::from(*w) * f64::from(*w);
+    }
+    let sum: f64 = lanes.iter().sum();
+    match w.len() {
+        0 => 0.0,
+        n => (WeightQuantizer::RMS_OPTIMUM * (sum / n as f64).sqrt()) as f32,
+    }
+}
+
+/// The α of least `Σ (w − α·q)²` over all ternary `q`, by trying every threshold. For the `k` largest magnitudes with the sum
+/// `S` as ±1, the best α is `S / k` and the error `Σ w² − S² / k`; of equal ones the fewest.
+pub fn exact_optimum(w: &[f32]) -> f32 {
+    let mut sorted: Vec<f64> = w.iter().map(|w| f64::from(w.abs())).collect();
+    if sorted.iter().any(|w| w.is_nan()) {
+        return f32::NAN;
+    }
+    sorted.sort_by(|a, b| b.total_cmp(a));
+    let (mut best, mut gain) = (0.0, 0.0);
+    for k in 1..=sorted.len() {
+        let sum: f64 = sorted[..k].iter().sum();
+        let mean = sum / k as f64;
+        if sum * mean > gain {
+            (best, gain) = (mean, sum * mean);
+        }
+    }
+    best as f32
+}
+
 /// One scale, one for each row, or `[rows, groups]`.
 pub fn weight_scales(
     w: &[f32],
@@ -110,6 +142,8 @@ pub fn weight_scales(
         let centre = match quantizer {
             WeightQuantizer::AbsMean | WeightQuantizer::Sign => mean_abs(group),
             WeightQuantizer::AbsMedian => median_abs(group),
+            WeightQuantizer::Rms => normal_optimum(group),
+            WeightQuantizer::Mse => exact_optimum(group),
         };
         if centre.is_nan() {
             f32::NAN
@@ -199,7 +233,7 @@ pub fn linear(x: &[f32], m: usize, w: PackedView<'_>, bias: Option<&[f32]>, out:
 
 /// Training's forward: the float product of `x̂ = x_q / s_x` and `ŵ = w_q / s_w`, summed in f64.
 ///
-/// For quantisers that round (`AbsMean`, `AbsMedian`). Equal to [`linear`] up to float rounding: each of `x̂`, `ŵ` and
+/// For quantisers that round (all but `Sign`). Equal to [`linear`] up to float rounding: each of `x̂`, `ŵ` and
 /// the two divisions of `linear` rounds once.
 pub fn fake_quant_linear(
     x: &[f32],

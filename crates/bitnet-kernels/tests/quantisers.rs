@@ -182,7 +182,12 @@ fn weights_that_are_not_finite() {
             );
             // A median does not see one infinity, which is then a large weight with code 1.
             let seen = bad.is_nan() || quantizer != WeightQuantizer::AbsMedian;
-            assert_eq!(bits(&scales), bits(&[if seen { scale } else { 1.0 }, 1.0]));
+            let of_ones = match quantizer {
+                WeightQuantizer::Rms => 1.0 / WeightQuantizer::RMS_OPTIMUM as f32,
+                _ => 1.0,
+            };
+            let expected = [if seen { scale } else { of_ones }, of_ones];
+            assert_eq!(bits(&scales), bits(&expected));
             let mut words = vec![0; 2 * words_per_row(70)];
             pack_weights(&w, 2, 70, &scales, Granularity::Row, &mut words);
             let codes = unpack(&words, 2, 70);
@@ -191,6 +196,79 @@ fn weights_that_are_not_finite() {
                     && codes[70..].iter().all(|code| *code == 1)
             );
         }
+    }
+}
+
+/// The error that a scale leaves.
+fn squared_error(w: &[f32], alpha: f64) -> f64 {
+    let error = |w: &f32| {
+        let code = (f64::from(*w) / alpha).round().clamp(-1.0, 1.0);
+        (f64::from(*w) - alpha * code).powi(2)
+    };
+    w.iter().map(error).sum()
+}
+
+/// Weights 4, 3, 1, 0: the two largest as ±1 give S²/k = 49/2, one 16, three 64/3, so α = 3.5. Of 1 and −1 both: α = 1.
+#[test]
+fn least_squared_error_by_hand() {
+    let scale = |w: &[f32], quantizer| {
+        let scales = weight_scales(w, 1, w.len(), quantizer, Granularity::Tensor);
+        scales[0]
+    };
+    let mse = WeightQuantizer::Mse;
+    assert_eq!(scale(&[-3.0, 0.0, 4.0, 1.0], mse), 1.0 / 3.5);
+    assert_eq!(scale(&[1.0, -1.0], mse), 1.0);
+    assert_eq!([scale(&[0.0; 3], mse), scale(&[], mse)], [1.0 / EPS; 2]);
+    // 3, 4: √12.5 = 3.5355, times 1.2240064.
+    let rms = scale(&[3.0, -4.0], WeightQuantizer::Rms);
+    assert!((1.0 / rms - 4.327_516).abs() < 2e-6, "{rms}");
+}
+
+/// Normally distributed weights: `rms` leaves 0.190 of the variance and absmean 0.263 (the values of the distribution), the
+/// exact optimum never more than either, and no other α less.
+#[test]
+fn less_error_than_absmean() {
+    // Quantiles of the normal distribution in the middle of 4,001 equal shares, by bisection of its distribution function.
+    let n = 4001;
+    let distribution = |x: f64| {
+        // Simpson's rule over the density from 0.
+        let (steps, density) = (200, |t: f64| (-t * t / 2.0).exp());
+        let h = x / f64::from(steps);
+        let inner = (1..steps).map(|i| f64::from(2 + 2 * (i % 2)) * density(f64::from(i) * h));
+        let area = h / 3.0 * (density(0.0) + density(x) + inner.sum::<f64>());
+        0.5 + area / std::f64::consts::TAU.sqrt()
+    };
+    let quantile = |p: f64| {
+        let (mut low, mut high) = (-6.0, 6.0);
+        for _ in 0..40 {
+            let middle = (low + high) / 2.0;
+            match distribution(middle) < p {
+                true => low = middle,
+                false => high = middle,
+            }
+        }
+        low as f32
+    };
+    let w: Vec<f32> = (0..n)
+        .map(|i| quantile((f64::from(i) + 0.5) / f64::from(n)))
+        .collect();
+    let variance: f64 = w.iter().map(|w| f64::from(*w).powi(2)).sum();
+    let error = |quantizer| {
+        let scale = weight_scales(&w, 1, w.len(), quantizer, Granularity::Tensor)[0];
+        squared_error(&w, 1.0 / f64::from(scale)) / variance
+    };
+    let (absmean, rms, mse) = (
+        error(WeightQuantizer::AbsMean),
+        error(WeightQuantizer::Rms),
+        error(WeightQuantizer::Mse),
+    );
+    assert!(
+        (absmean - 0.263).abs() < 1e-3 && (rms - 0.190).abs() < 1e-3,
+        "{absmean} {rms}"
+    );
+    assert!(mse <= rms + 1e-9);
+    for alpha in (1..400).map(|i| f64::from(i) * 0.01) {
+        assert!(mse * variance <= squared_error(&w, alpha) + 1e-6, "{alpha}");
     }
 }
 

@@ -352,7 +352,8 @@ impl Make<'_> {
                 };
                 let config = BitLinearConfig::new(inputs, outputs)
                     .with_quantization(self.quant.quantization())
-                    .with_norm_eps(own.as_ref().map(|_| self.norm_eps));
+                    .with_norm_eps(own.as_ref().map(|_| self.norm_eps))
+                    .with_learned_scale(self.quant.learned_scale);
                 let mut linear = config.init(self.device);
                 linear.weight = self.matrix(values, expected);
                 linear.norm = own;
@@ -370,16 +371,21 @@ impl Make<'_> {
 /// Latent weights that are quantised to these codes with these scales.
 ///
 /// absmean takes the mean of all magnitudes for its scale, zeros included: of weights ±γ with a share z of zeros it makes
-/// `γ · (1 − z)`, which is another model. So they are ±γ / (1 − z), in each group.
+/// `γ · (1 − z)`, which is another model. So they are ±γ / (1 − z), in each group; for rms ±γ / (1.224 · √(1 − z)).
 fn latents(packed: PackedTernary, quantizer: WeightQuantizer) -> Vec<f32> {
     let (rows, cols, granularity) = (packed.rows(), packed.cols(), packed.granularity());
     let mut values = Weights::Ternary(packed).into_floats();
-    if quantizer != WeightQuantizer::AbsMean || cols == 0 {
+    let rescales = matches!(quantizer, WeightQuantizer::AbsMean | WeightQuantizer::Rms);
+    if !rescales || cols == 0 {
         return values;
     }
     let rescale = |group: &mut [f32]| {
         let others = group.iter().filter(|w| **w != 0.0).count();
-        let factor = group.len() as f64 / others.max(1) as f64;
+        let share = group.len() as f64 / others.max(1) as f64;
+        let factor = match quantizer {
+            WeightQuantizer::Rms => share.sqrt() / WeightQuantizer::RMS_OPTIMUM,
+            _ => share,
+        };
         for w in group {
             *w = (f64::from(*w) * factor) as f32;
         }

@@ -31,8 +31,8 @@ pub use bitnet_generate::{
 };
 pub use bitnet_nn::float;
 pub use bitnet_nn::{
-    ActivationQuantizer, DeviceLimits, Granularity, Quantization, TernaryWord, WeightQuantizer,
-    device_limits,
+    ActivationQuantizer, DeviceLimits, Granularity, Quantization, TernaryWord, TrainingForm,
+    WeightQuantizer, device_limits,
 };
 pub use cache::KvCache;
 pub use classifier::Classifier;

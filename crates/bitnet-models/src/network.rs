@@ -1,7 +1,7 @@
-//! What all models have in common: projections by name, which can be packed, checked and blended with float.
+//! What all models have in common: projections by name, which can be packed, checked and trained in other forms.
 
-use bitnet_nn::PackError;
-use burn::module::Module;
+use bitnet_nn::{PackError, TrainingForm};
+use burn::module::{Module, ParamId};
 use burn::tensor::Device;
 
 use crate::{ConfigError, DropoutState, Init, ModelConfig, Projection, QuantConfig};
@@ -72,13 +72,32 @@ pub trait Network: Module {
         packed
     }
 
-    /// Sets the share of the quantised operands in every ternary projection (see `BitLinear::set_lambda`).
-    fn set_lambda(&mut self, lambda: f32) {
+    /// Sets what every ternary projection computes from now on (see `BitLinear::set_form`).
+    fn set_form(&mut self, form: TrainingForm) {
         for projection in self.projections_mut() {
             if let Projection::Ternary(linear) = projection {
-                linear.set_lambda(lambda);
+                linear.set_form(form);
             }
         }
+    }
+
+    /// Moves every latent weight of a ternary projection a share of the way to what it is quantised to.
+    fn pull(&mut self, share: f64) {
+        for projection in self.projections_mut() {
+            if let Projection::Ternary(linear) = projection {
+                linear.pull(share);
+            }
+        }
+    }
+
+    /// The matrices of its projections that are trained.
+    fn matrices(&self) -> Vec<ParamId> {
+        let id = |(_, projection): &(String, &Projection)| match projection {
+            Projection::Float(linear) => Some(linear.weight.id),
+            Projection::Ternary(linear) => Some(linear.weight.id),
+            Projection::Packed(_) => None,
+        };
+        self.projections().iter().filter_map(id).collect()
     }
 
     /// Checks the codes and scales of packed projections, which a damaged file may have broken.

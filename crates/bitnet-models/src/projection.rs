@@ -54,7 +54,8 @@ impl Init<'_> {
             LinearKind::Ternary => {
                 let config = BitLinearConfig::new(d_input, d_output)
                     .with_quantization(self.quant.quantization())
-                    .with_norm_eps(norm_eps);
+                    .with_norm_eps(norm_eps)
+                    .with_learned_scale(self.quant.learned_scale);
                 let mut linear = config.init(self.device);
                 linear.weight = weight;
                 Projection::Ternary(linear)

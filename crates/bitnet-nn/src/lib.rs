@@ -44,10 +44,13 @@ mod ternary;
 pub use bitnet_kernels::{
     ActivationQuantizer, Granularity, Quantization, TernaryWord, WeightQuantizer, words_per_row,
 };
-pub use layers::{BitLinear, BitLinearConfig, PackError, PackedBitLinear, PackedBitLinearConfig};
+pub use layers::{
+    BitLinear, BitLinearConfig, PackError, PackedBitLinear, PackedBitLinearConfig, TrainingForm,
+};
 pub use limits::{DeviceLimits, device_limits};
 pub use ternary::{
-    QuantizedActivations, TernaryBackend, bitlinear, bitlinear_quantized, dequantize_activations,
-    dequantize_weights, packed_linear, packed_linear_quantized, quantize_activations,
-    quantize_activations_int4, quantize_weights, reference,
+    QuantizedActivations, TernaryBackend, bitlinear, bitlinear_coded, bitlinear_quantized,
+    dequantize_activations, dequantize_weights, pack_weights, packed_linear,
+    packed_linear_quantized, quantize_activations, quantize_activations_int4, quantize_weights,
+    reference,
 };

@@ -137,8 +137,8 @@ fn check<const D: usize>(
     );
     let group = match switches {
         (WeightQuantizer::AbsMedian, _) => 0,
-        (WeightQuantizer::AbsMean | WeightQuantizer::Sign, Granularity::Tensor) => n * k,
-        (WeightQuantizer::AbsMean | WeightQuantizer::Sign, other) => other.group(k),
+        (_, Granularity::Tensor) => n * k,
+        (_, other) => other.group(k),
     };
     let limits = [
         // The output adds a bias of magnitude below 1.

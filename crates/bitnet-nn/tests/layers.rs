@@ -3,8 +3,8 @@
 mod common;
 
 use bitnet_nn::{
-    BitLinear, BitLinearConfig, Granularity, Quantization, WeightQuantizer, bitlinear,
-    float::rms_norm,
+    BitLinear, BitLinearConfig, Granularity, Quantization, TrainingForm, WeightQuantizer,
+    bitlinear, float::rms_norm,
 };
 use burn::module::Param;
 use burn::nn::{Linear, LinearConfig, LinearLayout};
@@ -165,7 +165,10 @@ fn from_a_linear_with_either_layout_and_back_to_float() {
             let (y, same) = (layer.forward(x.clone()), same.forward(x.clone()));
             assert_eq!(floats(y), floats(same), "{}", target.name);
 
-            layer.set_lambda(0.0);
+            layer.set_form(TrainingForm {
+                lambda: 0.0,
+                ..TrainingForm::default()
+            });
             let (y, expected) = (layer.forward(x.clone()), linear.forward(x));
             assert_eq!(floats(y), floats(expected), "{}", target.name);
         }

@@ -1,6 +1,7 @@
 //! Quantisers on every device against the scalar reference of `bitnet-kernels`: scales, then codes, word by word.
 //!
-//! Absmax and absmean scales are exact on every device, absmedian's where the device divides exactly. Given the scales
+//! Absmax and absmean scales are exact on every device, absmedian's where the device divides exactly; those of least error are
+//! composed on a GPU from sums of its own order. Given the scales
 //! read back, the codes are exact in any case (one correctly rounded multiplication, one comparison).
 
 mod common;
@@ -14,7 +15,21 @@ fn scale_ulps(target: &Target, quantizer: WeightQuantizer) -> u32 {
     match quantizer {
         WeightQuantizer::AbsMean => 0,
         WeightQuantizer::AbsMedian | WeightQuantizer::Sign => target.division_ulps(DIVISION_ULPS),
+        WeightQuantizer::Rms | WeightQuantizer::Mse => target.ulps(SUM_ULPS),
     }
+}
+
+/// What a sum of some thousand squares in f32 may be off on a GPU.
+const SUM_ULPS: u32 = 256;
+
+/// The squared error that scales leave, one for the tensor or one a row.
+fn squared_error(w: &[f32], cols: usize, scales: &[f32]) -> f64 {
+    let error = |(i, w): (usize, &f32)| {
+        let s = scale_at(scales, i / cols);
+        let code = f64::from(reference::weight_code(*w, s));
+        (f64::from(*w) - code / f64::from(s)).powi(2)
+    };
+    w.iter().enumerate().map(error).sum()
 }
 
 /// Checks scales and codes of `w`; returns the scales.
@@ -33,7 +48,20 @@ fn check_weights(
     let scales = floats(scales);
     let expected = reference::weight_scales(w, rows, cols, quantizer, granularity);
     let limit = scale_ulps(target, quantizer);
-    assert_ulps(&scales, &expected, limit, &context);
+    if quantizer == WeightQuantizer::Mse && !target.exact {
+        // Where two thresholds are as good, rounding decides; what counts is the error.
+        let (found, least) = (
+            squared_error(w, cols, &scales),
+            squared_error(w, cols, &expected),
+        );
+        let all: f64 = w.iter().map(|w| f64::from(*w).powi(2)).sum();
+        assert!(
+            found <= least + 1e-5 * all,
+            "{context}: {found} for {least}"
+        );
+    } else {
+        assert_ulps(&scales, &expected, limit, &context);
+    }
     assert_eq!(words(codes), weight_words(w, shape, &scales), "{context}");
     scales
 }
@@ -105,8 +133,9 @@ fn weights_at_ties_go_to_zero() {
     ];
     let codes = [[0, 0, 1, 1, -1, 1, -1, 1], [0, 1, 1, -1, 0, -1, 1, 1]];
     let expected = pack_weight_codes(|n, k| codes[n][k], [2, 8]);
+    let middle = [WeightQuantizer::AbsMean, WeightQuantizer::AbsMedian];
     for target in targets() {
-        for (quantizer, granularity) in quantisers() {
+        for (quantizer, granularity) in quantisers().filter(|(q, _)| middle.contains(q)) {
             let scales = check_weights(&target, &w, [2, 8], quantizer, granularity);
             assert!(
                 scales.iter().all(|&s| s == 1.0),

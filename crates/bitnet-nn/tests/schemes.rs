@@ -8,11 +8,11 @@ use bitnet_kernels::PackedTernary;
 use bitnet_nn::float::linear;
 use bitnet_nn::{
     ActivationQuantizer, BitLinear, BitLinearConfig, Granularity, PackedBitLinear, Quantization,
-    WeightQuantizer,
+    TrainingForm, WeightQuantizer,
 };
 use burn::module::Param;
 use burn::tensor::{Device, Tensor};
-use common::{Random, floats, targets, tensor};
+use common::{Random, floats, near, product, targets, tensor};
 
 const EPS: f32 = 1e-5;
 
@@ -65,6 +65,19 @@ fn w_hat(scheme: Quantization, w: &[f32]) -> Vec<f32> {
         let (low, high) = (sorted[(group.len() - 1) / 2], sorted[group.len() / 2]);
         let centre = match scheme.weights {
             WeightQuantizer::AbsMedian => (low + high) / 2.0,
+            WeightQuantizer::Rms => {
+                let square = group.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / n;
+                (WeightQuantizer::RMS_OPTIMUM * square.sqrt()) as f32
+            }
+            WeightQuantizer::Mse => {
+                let largest = |k: usize| {
+                    let sum: f64 = sorted.iter().rev().take(k).map(|v| f64::from(*v)).sum();
+                    (sum * sum / k as f64, sum / k as f64)
+                };
+                let all = (1..=sorted.len()).map(largest);
+                let best = all.max_by(|a, b| a.0.total_cmp(&b.0));
+                best.expect("weights").1 as f32
+            }
             WeightQuantizer::AbsMean | WeightQuantizer::Sign => mean_abs,
         };
         let s = 1.0 / centre.max(EPS);
@@ -100,34 +113,6 @@ fn x_hat(scheme: Quantization, x: &[f32]) -> Vec<f32> {
             token.iter().map(code).collect()
         })
         .collect()
-}
-
-fn product(
-    a: &[f32],
-    b: &[f32],
-    at: impl Fn(usize, usize, usize) -> (usize, usize),
-    [m, k, n]: [usize; 3],
-) -> Vec<f32> {
-    (0..m * n)
-        .map(|i| {
-            let terms = (0..k).map(|j| {
-                let (p, q) = at(i / n, j, i % n);
-                f64::from(a[p]) * f64::from(b[q])
-            });
-            terms.sum::<f64>() as f32
-        })
-        .collect()
-}
-
-#[track_caller]
-fn near(found: &[f32], expected: &[f32], what: &str) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    for (a, b) in found.iter().zip(expected) {
-        assert!(
-            (a - b).abs() <= 2e-4 * (1.0 + b.abs()),
-            "{what}: {a} is not {b}"
-        );
-    }
 }
 
 #[test]
@@ -215,7 +200,10 @@ fn lambda_leads_from_float_to_ternary() {
     for scheme in schemes() {
         let mut layer = layer(scheme, &w, &device);
         let mut at = |lambda: f32| {
-            layer.set_lambda(lambda);
+            layer.set_form(TrainingForm {
+                lambda,
+                ..TrainingForm::default()
+            });
             let input: Tensor<2> = tensor(&x, [M, K], &device);
             floats(layer.forward(input))
         };

@@ -12,7 +12,7 @@ use bitnet_models::Network;
 use burn::module::Module;
 
 use crate::TrainError;
-use crate::optimizer::AdamW;
+use crate::optimizer::Optimizer;
 use crate::pack::{NotFinite, Packed, Packing};
 use crate::run_dir::{RunDir, sync_folder, write_atomic};
 use crate::state::{Files, State};
@@ -121,7 +121,7 @@ impl Checkpoint {
 
 /// What is saved beside the weights.
 pub(crate) struct Progressing<'a> {
-    pub optimizer: &'a AdamW,
+    pub optimizer: &'a Optimizer,
     pub losses: &'a MeanLoss,
     pub telemetry: &'a Telemetry,
 }

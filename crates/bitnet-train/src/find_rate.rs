@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::accumulate::Accumulated;
 use crate::evaluate::read;
-use crate::optimizer::AdamW;
+use crate::optimizer::Optimizer;
 use crate::stepper::Stepper;
 use crate::task::{Part, Task};
 use crate::{TrainError, numerics};
@@ -66,8 +66,8 @@ pub fn find_rate<T: Task>(
     let autodiff = device.clone().autodiff();
     let mut model = task.model(&autodiff)?;
     let optim = config.train.optim(config.model.linear);
-    let mut optimizer = AdamW::new(&optim);
-    let stepper = Stepper::new(optim, config.train.steps);
+    let mut optimizer = Optimizer::new(&optim);
+    let stepper = Stepper::new(config);
     let factor = (RATES.1 / RATES.0).powf(1.0 / steps.saturating_sub(1).max(1) as f64);
     let (mut points, mut sum) = (Vec::<RatePoint>::new(), 0.0);
     for step in 0..steps {
@@ -76,7 +76,8 @@ pub fn find_rate<T: Task>(
         }
         let rate = RATES.0 * factor.powi(step as i32);
         let mut accumulated = Accumulated::of(config.train.accumulate);
-        for part in Part::all(step as u64, config.train.accumulate) {
+        let parts = Part::all(step as u64, config.train.most_parts());
+        for part in parts.take(config.train.accumulate) {
             if let Some(loss) = task.loss(&model, part, &autodiff) {
                 accumulated.add(&model, loss);
             }

@@ -7,7 +7,7 @@ use bitnet_config::{LinearKind, Loader, RunConfig};
 use burn::tensor::Device;
 
 use crate::checkpoint::{self, Progressing};
-use crate::optimizer::AdamW;
+use crate::optimizer::Optimizer;
 use crate::resume::Identity;
 use crate::state::State;
 use crate::telemetry::Telemetry;
@@ -69,7 +69,7 @@ fn write(location: &Location, config: &RunConfig, path: &Path) -> Result<(), Tra
     Identity::of(&run, String::new())?.mark(&mut state);
     let model = location.latent(&config.model, &config.quant, &device)?;
     let beside = Progressing {
-        optimizer: &AdamW::new(&config.train.optim(config.model.linear)),
+        optimizer: &Optimizer::new(&config.train.optim(config.model.linear)),
         losses: &MeanLoss::default(),
         telemetry: &Telemetry::default(),
     };

@@ -34,6 +34,7 @@ mod location;
 mod lock;
 mod loss;
 mod memory;
+mod muon;
 mod names;
 mod numerics;
 mod optimizer;

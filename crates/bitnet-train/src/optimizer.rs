@@ -1,19 +1,22 @@
-//! AdamW as the configuration asks for it: one fused operation per parameter, decoupled weight decay on matrices only.
+//! The optimiser as the configuration asks for it: AdamW, one fused operation per parameter, with decoupled weight decay on
+//! matrices only; or Muon for the matrices of the layers and AdamW for the rest.
 //!
 //! Burn's own AdamW computes the same from fourteen tensor operations, which on Flex is fourteen passes over the
 //! parameters on one thread; it fixes the weight decay when it is built, where ternary training ends it midway; and it
 //! keeps its state to itself, where a checkpoint has to check it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use bitnet_config::OptimConfig;
+use bitnet_config::{OptimConfig, Optimizer as Kind};
+use bitnet_models::Network;
 use bitnet_models::float::{AdamWStep, adamw};
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Shape, Tensor, TensorData};
 
 use crate::TrainError;
+use crate::muon;
 use crate::names::earlier;
 use crate::pack::{NotFinite, Packed, Packing, damaged};
 
@@ -25,25 +28,35 @@ pub(crate) struct StepSettings {
     pub weight_decay: f64,
     /// What the gradients are multiplied by, `[1]`; none means 1.
     pub factor: Option<Tensor<1>>,
+    /// The parameters that Muon moves.
+    pub orthogonal: HashSet<ParamId>,
 }
 
-/// The optimiser and its state: two moments of every parameter, known by the parameter's path in the model.
-pub(crate) struct AdamW {
+/// The matrices that the configuration wants Muon to move.
+pub(crate) fn orthogonal(config: &OptimConfig, model: &impl Network) -> HashSet<ParamId> {
+    match config.optimizer {
+        Kind::AdamW => HashSet::new(),
+        Kind::Muon => model.matrices().into_iter().collect(),
+    }
+}
+
+/// The optimiser and its state: the moments of every parameter, known by the parameter's path in the model.
+pub(crate) struct Optimizer {
     beta1: f32,
     beta2: f32,
     epsilon: f32,
     moments: BTreeMap<String, Moments>,
 }
 
-/// The running means of a parameter's gradient and of its square, as vectors.
+/// The running means of a parameter's gradient and of its square, as vectors; of one that Muon moves its momentum alone.
 struct Moments {
     time: usize,
     first: Tensor<1>,
-    second: Tensor<1>,
+    second: Option<Tensor<1>>,
     shape: Shape,
 }
 
-impl AdamW {
+impl Optimizer {
     /// Before the first step.
     pub fn new(config: &OptimConfig) -> Self {
         Self {
@@ -75,7 +88,8 @@ impl AdamW {
     /// If a moment is not finite.
     pub fn pack(&self, packing: &mut Packing) -> Result<(), NotFinite> {
         for (path, moments) in &self.moments {
-            for (which, moment) in [(FIRST, &moments.first), (SECOND, &moments.second)] {
+            let second = moments.second.iter().map(|second| (SECOND, second));
+            for (which, moment) in [(FIRST, &moments.first)].into_iter().chain(second) {
                 let (bytes, _, dtype) = moment.clone().into_data().into_parts();
                 let data = TensorData::from_bytes(bytes, moments.shape.clone(), dtype);
                 packing.tensor(format!("{path}.{which}"), data)?;
@@ -91,7 +105,7 @@ impl AdamW {
     /// If a parameter has none there, or of another shape or another step.
     pub fn load(
         config: &OptimConfig,
-        model: &impl Module,
+        model: &impl Network,
         file: &mut Packed,
         step: usize,
         path: &Path,
@@ -107,6 +121,7 @@ impl AdamW {
                 .collect(),
             file,
             step,
+            orthogonal: orthogonal(config, model),
             moments: BTreeMap::new(),
             failed: None,
         };
@@ -128,7 +143,7 @@ const TIME: &str = "time";
 /// One step.
 struct Update<'a> {
     path: Vec<String>,
-    optimizer: &'a mut AdamW,
+    optimizer: &'a mut Optimizer,
     settings: StepSettings,
     grads: GradientsParams,
 }
@@ -148,41 +163,88 @@ impl ModuleMapper for Update<'_> {
             return Param::from_mapped_value(id, value, mapper);
         };
         let trains = value.is_require_grad();
-        let (value, shape) = (value.inner(), grad.shape());
+        let value = value.inner();
         let path = self.path.join(".");
         // Taken out, so that the step changes them in place.
-        let (time, first, second) = match self.optimizer.moments.remove(&path) {
-            Some(known) => (
-                known.time + 1,
-                known.first.reshape(shape.clone()),
-                known.second.reshape(shape.clone()),
-            ),
-            None => (1, grad.zeros_like(), grad.zeros_like()),
+        let known = self.optimizer.moments.remove(&path);
+        let (value, moments) = match self.settings.orthogonal.contains(&id) {
+            true => self.orthogonalised(value, grad, known),
+            false => self.adamw(value, grad, known),
         };
-        let settings = &self.settings;
+        self.optimizer.moments.insert(path, moments);
+        let value = Tensor::from_inner(value).set_require_grad(trains);
+        Param::from_mapped_value(id, value, mapper)
+    }
+}
+
+impl Update<'_> {
+    fn weight_decay<const D: usize>(&self) -> f64 {
+        match D > 1 {
+            true => self.settings.weight_decay,
+            false => 0.0,
+        }
+    }
+
+    fn adamw<const D: usize>(
+        &self,
+        value: Tensor<D>,
+        grad: Tensor<D>,
+        known: Option<Moments>,
+    ) -> (Tensor<D>, Moments) {
+        let shape = grad.shape();
+        let moment = |moment: Option<Tensor<1>>| match moment {
+            Some(moment) => moment.reshape(shape.clone()),
+            None => grad.zeros_like(),
+        };
+        let (time, first, second) = match known {
+            Some(known) => (known.time + 1, Some(known.first), known.second),
+            None => (1, None, None),
+        };
+        let moments = (moment(first), moment(second));
         let step = AdamWStep {
-            learning_rate: settings.learning_rate as f32,
-            weight_decay: match D > 1 {
-                true => settings.weight_decay as f32,
-                false => 0.0,
-            },
+            learning_rate: self.settings.learning_rate as f32,
+            weight_decay: self.weight_decay::<D>() as f32,
             beta1: self.optimizer.beta1,
             beta2: self.optimizer.beta2,
             epsilon: self.optimizer.epsilon,
             time: i32::try_from(time).unwrap_or(i32::MAX),
         };
-        let factor = settings.factor.clone();
+        let factor = self.settings.factor.clone();
         let factor = factor.unwrap_or_else(|| Tensor::ones([1], &grad.device()));
-        let (value, first, second) = adamw(value, grad, factor, (first, second), step);
+        let (value, first, second) = adamw(value, grad, factor, moments, step);
         let moments = Moments {
             time,
             first: first.flatten(0, D - 1),
-            second: second.flatten(0, D - 1),
+            second: Some(second.flatten(0, D - 1)),
             shape,
         };
-        self.optimizer.moments.insert(path, moments);
-        let value = Tensor::from_inner(value).set_require_grad(trains);
-        Param::from_mapped_value(id, value, mapper)
+        (value, moments)
+    }
+
+    fn orthogonalised<const D: usize>(
+        &self,
+        value: Tensor<D>,
+        grad: Tensor<D>,
+        known: Option<Moments>,
+    ) -> (Tensor<D>, Moments) {
+        let shape = grad.shape();
+        let grad = match &self.settings.factor {
+            Some(factor) => grad * factor.clone().unsqueeze(),
+            None => grad,
+        };
+        let (time, velocity) = match known {
+            Some(known) => (known.time + 1, known.first.reshape(shape.clone())),
+            None => (1, grad.zeros_like()),
+        };
+        let rates = (self.settings.learning_rate, self.weight_decay::<D>());
+        let (value, velocity) = muon::step(rates, value, grad, velocity);
+        let moments = Moments {
+            time,
+            first: velocity.flatten(0, D - 1),
+            second: None,
+            shape,
+        };
+        (value, moments)
     }
 }
 
@@ -192,12 +254,18 @@ struct Load<'a> {
     names: BTreeMap<String, String>,
     file: &'a mut Packed,
     step: usize,
+    orthogonal: HashSet<ParamId>,
     moments: BTreeMap<String, Moments>,
     failed: Option<String>,
 }
 
 impl Load<'_> {
-    fn read(&mut self, path: &str, shape: &Shape, device: &Device) -> Result<Moments, String> {
+    fn read(
+        &mut self,
+        path: &str,
+        (shape, device): (&Shape, &Device),
+        orthogonal: bool,
+    ) -> Result<Moments, String> {
         let known = self.names.get(path);
         let known = known.or_else(|| self.names.get(&earlier(path)?));
         let name = known.map_or(path, String::as_str);
@@ -217,7 +285,10 @@ impl Load<'_> {
         Ok(Moments {
             time: self.step,
             first: moment(FIRST)?,
-            second: moment(SECOND)?,
+            second: match orthogonal {
+                true => None,
+                false => Some(moment(SECOND)?),
+            },
             shape: shape.clone(),
         })
     }
@@ -235,7 +306,8 @@ impl ModuleVisitor for Load<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let value = param.val().inner();
         let path = self.path.join(".");
-        match self.read(&path, &value.shape(), &value.device()) {
+        let orthogonal = self.orthogonal.contains(&param.id);
+        match self.read(&path, (&value.shape(), &value.device()), orthogonal) {
             Ok(moments) => drop(self.moments.insert(path, moments)),
             Err(problem) => drop(self.failed.get_or_insert(problem)),
         }
@@ -282,7 +354,7 @@ mod tests {
             vector: Param::from_tensor(Tensor::from_floats(start, &device)),
         };
         let config = OptimConfig::default();
-        let mut adamw = AdamW::new(&config);
+        let mut adamw = Optimizer::new(&config);
         let reference = start.map(|value| Reference {
             value: f64::from(value),
             m: 0.0,
@@ -301,6 +373,7 @@ mod tests {
                 learning_rate: rate,
                 weight_decay: decay,
                 factor: factor.map(|factor| Tensor::from_floats([factor], &device.clone().inner())),
+                orthogonal: HashSet::new(),
             };
             let scale = Tensor::<1>::from_floats(gradient, &device);
             let loss = (model.matrix.val() * scale.clone().unsqueeze()).sum()

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 
 use crate::checkpoint::{Checkpoint, clear_partial, set_aside_from};
 use crate::export::withdraw;
-use crate::optimizer::AdamW;
+use crate::optimizer::Optimizer;
 use crate::seal::Seal;
 use crate::state::State;
 use crate::task::Task;
@@ -103,7 +103,7 @@ fn load<M: Network>(
     identity.check(checkpoint, &state)?;
     let model = checkpoint.load_model(empty)?.fork(autodiff).train();
     let (mut file, path) = checkpoint.open_optimizer(&state)?;
-    let optimizer = AdamW::load(optim, &model, &mut file, state.step, &path)?;
+    let optimizer = Optimizer::load(optim, &model, &mut file, state.step, &path)?;
     Ok(Moving {
         losses: MeanLoss::load(&mut file, device),
         telemetry: Telemetry::load(&mut file),
@@ -184,6 +184,7 @@ pub fn check_same(run: &RunDir, config: &RunConfig) -> Result<(), TrainError> {
         train.log_interval = defaults.train.log_interval;
         train.sample_tokens = defaults.train.sample_tokens;
         let OptimConfig {
+            optimizer,
             beta1,
             beta2,
             eps,
@@ -192,6 +193,7 @@ pub fn check_same(run: &RunDir, config: &RunConfig) -> Result<(), TrainError> {
             ..
         } = train.shared;
         train.shared = OptimConfig {
+            optimizer,
             beta1,
             beta2,
             eps,
@@ -201,6 +203,7 @@ pub fn check_same(run: &RunDir, config: &RunConfig) -> Result<(), TrainError> {
         };
         for own in [&mut train.float, &mut train.ternary] {
             let OptimOverride {
+                optimizer,
                 beta1,
                 beta2,
                 eps,
@@ -209,6 +212,7 @@ pub fn check_same(run: &RunDir, config: &RunConfig) -> Result<(), TrainError> {
                 ..
             } = own.clone();
             *own = OptimOverride {
+                optimizer,
                 beta1,
                 beta2,
                 eps,
@@ -247,10 +251,7 @@ pub(crate) fn changes(before: &RunConfig, now: &RunConfig, step: usize) -> Vec<S
             before.train.steps, now.train.steps
         ));
     }
-    let rate = |config: &RunConfig, step: usize| {
-        let optim = config.train.optim(config.model.linear);
-        optim.learning_rate_at(step, config.train.steps)
-    };
+    let rate = |config: &RunConfig, step: usize| config.rates_at(step).0;
     let (old, new) = (rate(before, step.saturating_sub(1)), rate(now, step));
     let continuous = rate(before, step);
     // A schedule moves by a little from step to step; a seam is what the old one would not have done.

@@ -14,7 +14,7 @@ pub struct Part {
     pub step: u64,
     /// Which part of it, the first being 0.
     pub index: usize,
-    /// How many it has.
+    /// How many a step of the run has at most; one that has fewer leaves out the last ones.
     pub of: usize,
 }
 

@@ -6,14 +6,14 @@
 use std::time::Instant;
 
 use bitnet_config::RunConfig;
-use bitnet_models::{Runner, Sampler, Sampling};
+use bitnet_models::{Network as _, Runner, Sampler, Sampling};
 use burn::tensor::Device;
 
 use crate::TrainError;
 use crate::accumulate::Accumulated;
 use crate::evaluate::read;
 use crate::numerics;
-use crate::optimizer::AdamW;
+use crate::optimizer::Optimizer;
 use crate::stepper::Stepper;
 use crate::task::{Part, Task};
 
@@ -43,10 +43,10 @@ pub fn time_inference(
 pub struct StepTimer<'a, T: Task> {
     task: &'a T,
     autodiff: Device,
-    stepper: Stepper,
-    optimizer: AdamW,
+    stepper: Stepper<'a>,
+    optimizer: Optimizer,
     model: T::Model,
-    parts: usize,
+    config: &'a RunConfig,
     step: usize,
     tokens: usize,
 }
@@ -56,7 +56,7 @@ impl<'a, T: Task> StepTimer<'a, T> {
     ///
     /// # Errors
     /// If the model cannot be built, or what the task needs is not there.
-    pub fn new(config: &RunConfig, task: &'a T, device: &Device) -> Result<Self, TrainError> {
+    pub fn new(config: &'a RunConfig, task: &'a T, device: &Device) -> Result<Self, TrainError> {
         numerics::apply(config.train.numerics(), device)?;
         task.prepare(device)?;
         let autodiff = device.clone().autodiff();
@@ -65,10 +65,10 @@ impl<'a, T: Task> StepTimer<'a, T> {
         Ok(Self {
             task,
             autodiff,
-            optimizer: AdamW::new(&optim),
-            stepper: Stepper::new(optim, config.train.steps),
+            optimizer: Optimizer::new(&optim),
+            stepper: Stepper::new(config),
             model,
-            parts: config.train.accumulate,
+            config,
             step: 0,
             tokens: 0,
         })
@@ -87,8 +87,11 @@ impl<'a, T: Task> StepTimer<'a, T> {
         let start = Instant::now();
         let mut last = None;
         for _ in 0..steps.max(1) {
-            let mut accumulated = Accumulated::of(self.parts);
-            for part in Part::all(self.step as u64, self.parts) {
+            self.model.set_form(self.config.form_at(self.step));
+            let parts = self.config.parts_at(self.step);
+            let mut accumulated = Accumulated::of(parts);
+            let all = Part::all(self.step as u64, self.config.train.most_parts());
+            for part in all.take(parts) {
                 if let Some(loss) = self.task.loss(&self.model, part, &self.autodiff) {
                     self.tokens += loss.tokens;
                     accumulated.add(&self.model, loss);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bitnet_config::{RunConfig, TrainConfig};
-use bitnet_models::{LinearKind, Network};
+use bitnet_models::{Network, TrainingForm};
 use bitnet_results::{
     Evaluation, MetricsLine, NamedLayer, SamplePoint, TrainPoint, TrainSummary, ValPoint,
 };
@@ -16,7 +16,7 @@ use crate::accumulate::Accumulated;
 use crate::checkpoint::{self, Checkpoint, Progressing};
 use crate::energy::Meter;
 use crate::memory::peak_rss_bytes;
-use crate::optimizer::AdamW;
+use crate::optimizer::Optimizer;
 use crate::resume::{self, Identity};
 use crate::state::State;
 use crate::stepper::Stepper;
@@ -103,7 +103,7 @@ pub struct Trained<M> {
 pub(crate) struct Moving<M> {
     pub state: State,
     pub model: M,
-    pub optimizer: AdamW,
+    pub optimizer: Optimizer,
     pub losses: MeanLoss,
     pub telemetry: Telemetry,
 }
@@ -134,9 +134,7 @@ impl<T: Task> Training<'_, T> {
             true => resume::go_on(&self, fresh, &autodiff, observer)?,
             false => self.begin(fresh, observer)?,
         };
-        let optim = train.optim(config.model.linear);
-        let stepper = Stepper::new(optim, train.steps);
-        let warms_up = config.model.linear == LinearKind::Ternary && train.lambda_warmup > 0.0;
+        let stepper = Stepper::new(config);
         let interval = Duration::try_from_secs_f64(60.0 * train.checkpoint_minutes);
         let interval = interval.ok().filter(|interval| !interval.is_zero());
         let mut saved = resumed.then_some(now.state.step);
@@ -178,11 +176,10 @@ impl<T: Task> Training<'_, T> {
         };
         while !is_over(&now.state, train) && !interrupt.load(Ordering::Relaxed) {
             let step = now.state.step;
-            if warms_up {
-                now.model.set_lambda(train.lambda_at(step));
-            }
-            let mut accumulated = Accumulated::of(train.accumulate);
-            for part in Part::all(step as u64, train.accumulate) {
+            now.model.set_form(config.form_at(step));
+            let parts = config.parts_at(step);
+            let mut accumulated = Accumulated::of(parts);
+            for part in Part::all(step as u64, train.most_parts()).take(parts) {
                 if let Some(dropout) = now.model.dropout_state() {
                     // Masks are a function of the part, as the batch is.
                     let part = part.number().wrapping_mul(0x2545_f491_4f6c_dd1d);
@@ -303,7 +300,7 @@ impl<T: Task> Training<'_, T> {
         let mut now = Moving {
             state,
             model,
-            optimizer: AdamW::new(&optim),
+            optimizer: Optimizer::new(&optim),
             losses: MeanLoss::default(),
             telemetry: Telemetry::default(),
         };
@@ -395,7 +392,7 @@ impl<T: Task> Training<'_, T> {
 /// A model as it will be used: fully quantised, on the plain device.
 fn finished<M: Network>(model: &M) -> M {
     let mut model = model.valid();
-    model.set_lambda(1.0);
+    model.set_form(TrainingForm::default());
     model
 }
 

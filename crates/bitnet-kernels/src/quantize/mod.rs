@@ -3,6 +3,7 @@
 mod activations;
 mod activations_int4;
 mod dequantize;
+mod optimum;
 mod scheme;
 mod weights;
 

@@ -45,13 +45,28 @@ pub enum WeightQuantizer {
     AbsMean,
     /// `s = 1 / median|w|` (arXiv 2407.09527).
     AbsMedian,
+    /// `s = 1 / (1.224 · √mean w²)`: the scale and the threshold, half of it, of least squared error where weights are normally
+    /// distributed (QuEST, arXiv 2502.05003).
+    Rms,
+    /// `s = 1 / α` with the α of least `Σ (w − α·q)²` for these very weights (ternary weight networks, arXiv 1605.04711).
+    Mse,
     /// `w > mean(w)` → 1, else −1: binary weights, with the scale of [`AbsMean`](Self::AbsMean) (BitNet, arXiv 2310.11453).
     Sign,
 }
 
 impl WeightQuantizer {
     /// All of them. The tests of every crate take them from here.
-    pub const ALL: [WeightQuantizer; 3] = [Self::AbsMean, Self::AbsMedian, Self::Sign];
+    pub const ALL: [WeightQuantizer; 5] = [
+        Self::AbsMean,
+        Self::AbsMedian,
+        Self::Rms,
+        Self::Mse,
+        Self::Sign,
+    ];
+
+    /// `α / √mean w²` of [`Rms`](Self::Rms): of a normal distribution, the outer level of the three that lose least (J. Max,
+    /// "Quantizing for Minimum Distortion", 1960, table I).
+    pub const RMS_OPTIMUM: f64 = 1.224_006_4;
 }
 
 /// How a ternary layer quantises what it is given, one scale a token.

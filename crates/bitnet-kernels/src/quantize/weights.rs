@@ -1,4 +1,4 @@
-//! Weights: absmean (or absmedian) ternary, one scale a tensor, a row or a group of a row, and their packing.
+//! Weights: ternary by absmean or another scale, one scale a tensor, a row or a group of a row, and their packing.
 //!
 //! ```text
 //! s = 1 / max(mean|w|, 1e-5)          code = clamp(round_ties_even(w · s), -1, 1)          ŵ = code / s
@@ -23,6 +23,7 @@ use crate::{
     EPS, Granularity, Kernel, TernaryWord, WeightQuantizer,
     format::{row_scales, words_per_row},
     isa::Loops,
+    quantize::optimum,
     system::parallel::{MIN_ELEMENTS, TASK_ELEMENTS, for_each_row, worth_threads},
 };
 
@@ -32,7 +33,8 @@ pub const SUM_BLOCK: usize = 4096;
 /// Lanes of a block: four 256-bit accumulators, enough to hide the 4 cycles of a vector addition.
 pub const SUM_LANES: usize = 32;
 
-/// The scales of `w[rows, cols]`: one, one for each row, or `[rows, groups]`. `s = 1 / max(mean|w| or median|w|, EPS)`.
+/// The scales of `w[rows, cols]`: one, one for each row, or `[rows, groups]`. `s = 1 / max(c, EPS)` with `c = mean|w|`,
+/// `median|w|`, or the α of least squared error (`optimum.rs`).
 ///
 /// The median of an even count is the mean of the two middle values. An empty group has `s = 1 / EPS`; a group with a
 /// NaN has `s = NaN`, one whose mean is infinite has `s = 0`, and both have all codes 0.
@@ -166,7 +168,10 @@ pub fn quantize_weights(
     let mut words = vec![0; rows * words_per_row(cols)];
     match quantizer {
         WeightQuantizer::Sign => pack_signs(w, rows, cols, granularity, &mut words),
-        WeightQuantizer::AbsMean | WeightQuantizer::AbsMedian => {
+        WeightQuantizer::AbsMean
+        | WeightQuantizer::AbsMedian
+        | WeightQuantizer::Rms
+        | WeightQuantizer::Mse => {
             pack_weights(w, rows, cols, &scales, granularity, &mut words);
         }
     }
@@ -177,6 +182,8 @@ fn group_scale(w: &[f32], quantizer: WeightQuantizer) -> f32 {
     let centre = match quantizer {
         WeightQuantizer::AbsMean | WeightQuantizer::Sign => mean_abs(Kernel::detect().loops(), w),
         WeightQuantizer::AbsMedian => median_abs(w),
+        WeightQuantizer::Rms => optimum::normal(w),
+        WeightQuantizer::Mse => optimum::exact(w),
     };
     // `f32::max` would turn NaN into EPS; one NaN of all payloads, so that scales compare bit for bit.
     if centre.is_nan() {

@@ -96,6 +96,8 @@ impl ModelConfig {
             granularity: _,
             activations,
             norm,
+            // For training.
+            learned_scale: _,
         } = quant;
         if *position == PositionKind::Sinusoidal {
             return refuse(

@@ -1,16 +1,19 @@
 //! The layer that trains: latent float weights, quantised in every forward pass.
 
-use bitnet_kernels::{ActivationQuantizer, Quantization};
+use bitnet_kernels::{ActivationQuantizer, Quantization, WeightQuantizer};
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay, Param};
 use burn::nn::{Initializer, Linear, RmsNorm, RmsNormConfig};
 use burn::tensor::{Device, Tensor};
 
 use super::PackedBitLinear;
-use super::groups::{fake_quantized, groups, quantized, within};
+use super::form::{Coded, TrainingForm};
+use super::groups::{groups, within};
 use super::packed::PackedParts;
 use crate::float::{linear, rms_norm};
-use crate::ternary::{QuantizedActivations, bitlinear_quantized};
+use crate::ternary::{
+    QuantizedActivations, bitlinear_coded, bitlinear_quantized, pack_weights, quantize_weights,
+};
 
 /// Configuration of a [`BitLinear`] layer.
 #[derive(Config, Debug)]
@@ -27,6 +30,9 @@ pub struct BitLinearConfig {
     pub quantization: Quantization,
     /// Epsilon of an RMSNorm in front of the quantiser; no norm by default.
     pub norm_eps: Option<f64>,
+    /// Whether each scale is learned, as a multiple of the quantiser's that begins at 1 (as in ParetoQ, arXiv 2502.02631).
+    #[config(default = false)]
+    pub learned_scale: bool,
     /// Distribution of the initial latent weights. Default: Kaiming uniform, as Burn's `Linear`.
     #[config(default = "Initializer::KaimingUniform{gain:1.0/f64::sqrt(3.0), fan_out_only:false}")]
     pub initializer: Initializer,
@@ -47,12 +53,15 @@ pub struct BitLinear {
     pub bias: Option<Param<Tensor<1>>>,
     /// RMSNorm in front of the quantiser.
     pub norm: Option<RmsNorm>,
+    /// What each scale `α = 1/s` is multiplied by, where that is learned: `[1]` or `[d_output]`; with groups, those of the first
+    /// group, then of the second, ….
+    pub scale: Option<Param<Tensor<1>>>,
     /// How weights and activations are quantised.
     #[module(skip)]
     pub quantization: Quantization,
-    /// See [`set_lambda`](BitLinear::set_lambda).
+    /// See [`set_form`](BitLinear::set_form).
     #[module(skip)]
-    lambda: f32,
+    form: TrainingForm,
 }
 
 impl BitLinearConfig {
@@ -77,8 +86,13 @@ impl BitLinearConfig {
                     .with_epsilon(eps)
                     .init(device)
             }),
+            scale: self.learned_scale.then(|| {
+                let granularity = self.quantization.granularity;
+                let scales = granularity.scales(self.d_output, self.d_input);
+                Initializer::Ones.init_with([scales], None, None, device)
+            }),
             quantization: self.quantization,
-            lambda: 1.0,
+            form: TrainingForm::default(),
         }
     }
 }
@@ -99,21 +113,117 @@ impl BitLinear {
         add_bias(self.ternary(x), self.bias.as_ref().map(Param::val))
     }
 
-    /// Sets the share λ of the quantised operands in the forward pass, 0 to 1: `x + λ(x̂ − x)` and `w + λ(ŵ − w)`.
-    /// Below 1 the product is a float one; a training that starts from float raises it to 1, which is the default.
-    pub fn set_lambda(&mut self, lambda: f32) {
-        self.lambda = lambda;
+    /// Sets what the forward pass computes from now on, and where gradients go; the default is what a packed layer computes.
+    pub fn set_form(&mut self, form: TrainingForm) {
+        self.form = form;
+    }
+
+    /// Moves each weight a share of the way to what it is quantised to: `w ← w − share · (w − ŵ)` (CAGE, arXiv 2510.18784, whose
+    /// share is the learning rate times a factor).
+    pub fn pull(&mut self, share: f64) {
+        let weight = self.weight.val().inner();
+        let w_hat = self.dequantized(&weight);
+        let pulled = weight.clone() - (weight - w_hat).mul_scalar(share);
+        let pull = |w: Tensor<2>| match w.device().is_autodiff() {
+            true => Tensor::from_inner(pulled).set_require_grad(w.is_require_grad()),
+            false => pulled,
+        };
+        self.weight = self.weight.clone().map(pull);
     }
 
     fn ternary<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let x = match QuantizedActivations::of(x.clone(), self.quantization.activations) {
-            Some(codes) if self.lambda >= 1.0 => return self.product(&codes),
-            Some(codes) => mix(x, codes.dequantize(), self.lambda),
-            None => x,
+        let y = match QuantizedActivations::of(x.clone(), self.quantization.activations) {
+            Some(codes) if self.form.is_integer() => self.product(&codes),
+            // A scale that is learned is to have a gradient in every step, if one of zero.
+            _ if self.form.lambda <= 0.0 && self.scale.is_none() => {
+                linear(x.clone(), self.weight.val())
+            }
+            Some(codes) => {
+                let x_hat = mix(x.clone(), x.clone(), codes.dequantize(), self.form.lambda);
+                linear(x_hat, self.blended())
+            }
+            None => linear(x.clone(), self.blended()),
         };
-        let weight = self.weight.val();
-        let w_hat = fake_quantized(&weight, self.quantization);
-        linear(x, mix(weight, w_hat, self.lambda))
+        self.with_residual(y, x)
+    }
+
+    /// The float product with the latent weights beside the quantised one.
+    fn with_residual<const D: usize>(&self, y: Tensor<D>, x: Tensor<D>) -> Tensor<D> {
+        match self.form.residual == 0.0 {
+            true => y,
+            false => y + linear(x, self.weight.val()).mul_scalar(self.form.residual),
+        }
+    }
+
+    /// The weights of a float product: latent and quantised ones mixed by λ.
+    fn blended(&self) -> Tensor<2> {
+        let (weight, form) = (self.weight.val(), self.form);
+        let parts = self.coded(&weight).into_iter().map(|coded| {
+            let w = weight.clone().narrow(1, coded.start, coded.len);
+            if form.temperature > 0.0 {
+                let soft = coded.soft(w.clone(), form.temperature);
+                return match form.lambda >= 1.0 {
+                    true => soft,
+                    false => w.clone() + (soft - w).mul_scalar(form.lambda),
+                };
+            }
+            let stand_in = coded.stand_in(w.clone(), form);
+            mix(w, stand_in, coded.dequantized(), form.lambda)
+        });
+        Tensor::cat(parts.collect(), 1)
+    }
+
+    /// Codes and scales of each group of the latent weights. Only what is learned of the scales is differentiable.
+    fn coded(&self, weight: &Tensor<2>) -> Vec<Coded> {
+        let Quantization {
+            weights,
+            granularity,
+            ..
+        } = self.quantization;
+        let [rows, cols] = weight.dims();
+        let one = within(granularity);
+        let scales = one.scales(rows, cols);
+        let part = |(index, (start, len)): (usize, (usize, usize))| {
+            let w = weight.clone().narrow(1, start, len);
+            let (words, own) = quantize_weights(w.clone(), weights, one);
+            let Some(learned) = &self.scale else {
+                return Coded {
+                    start,
+                    len,
+                    words,
+                    scales: own,
+                    multiple: None,
+                };
+            };
+            // A plain weight has a plain scale beside it.
+            let multiple = match weight.device().is_autodiff() {
+                true => learned.val(),
+                false => learned.val().inner(),
+            };
+            let multiple = multiple
+                .narrow(0, index * scales, scales)
+                .clamp_min(LEAST_MULTIPLE);
+            let scales = own / multiple.clone().detach();
+            Coded {
+                start,
+                len,
+                words: match weights {
+                    // Which sign a weight has does not depend on the scale.
+                    WeightQuantizer::Sign => words,
+                    _ => pack_weights(w, scales.clone()),
+                },
+                scales,
+                multiple: Some(multiple),
+            }
+        };
+        let all = groups(granularity, cols).enumerate();
+        all.map(part).collect()
+    }
+
+    /// The weights that the codes stand for, `[d_output, d_input]`, of latent weights on a plain device.
+    fn dequantized(&self, weight: &Tensor<2>) -> Tensor<2> {
+        let parts = self.coded(weight).into_iter();
+        Tensor::cat(parts.map(|coded| coded.dequantized()).collect(), 1)
     }
 
     /// The integer product with the quantised weights, summed over the groups.
@@ -124,14 +234,19 @@ impl BitLinear {
             granularity,
             ..
         } = self.quantization;
-        let part = |(start, len)| {
-            let w = weight.clone().narrow(1, start, len);
-            bitlinear_quantized(&x.features(start, len), w, weights, within(granularity))
-        };
-        if granularity.groups(weight.dims()[1]) == 1 {
+        let one_group = granularity.groups(weight.dims()[1]) == 1;
+        if one_group && self.scale.is_none() && self.form.trust.is_infinite() {
             return bitlinear_quantized(x, weight, weights, within(granularity));
         }
-        let parts = groups(granularity, weight.dims()[1]).map(part);
+        let parts = self.coded(&weight).into_iter().map(|coded| {
+            let w = weight.clone().narrow(1, coded.start, coded.len);
+            let stand_in = coded.stand_in(w, self.form);
+            let codes = (coded.words, coded.scales);
+            match one_group {
+                true => bitlinear_coded(x, stand_in, codes),
+                false => bitlinear_coded(&x.features(coded.start, coded.len), stand_in, codes),
+            }
+        });
         parts.reduce(|y, part| y + part).unwrap_or_else(|| {
             let mut shape = x.values().dims();
             shape[D - 1] = weight.dims()[0];
@@ -142,7 +257,7 @@ impl BitLinear {
     /// Whether the layer takes input that is quantised already, see [`forward_quantized`](Self::forward_quantized).
     pub fn accepts_quantized(&self) -> bool {
         self.norm.is_none()
-            && self.lambda >= 1.0
+            && self.form.is_integer()
             && self.quantization.activations != ActivationQuantizer::Float
     }
 
@@ -157,16 +272,18 @@ impl BitLinear {
         if !self.accepts_quantized() {
             return self.forward(x.values().clone());
         }
-        add_bias(self.product(x), self.bias.as_ref().map(Param::val))
+        let y = self.with_residual(self.product(x), x.values().clone());
+        add_bias(y, self.bias.as_ref().map(Param::val))
     }
 
     /// Quantises the latent weights once and for all, to 2 bits each.
     ///
-    /// The packed layer computes exactly what this one does with λ = 1.
+    /// The packed layer computes exactly what this one does in the [default form](TrainingForm::default).
     pub fn pack(&self) -> PackedBitLinear {
         let [_, d_input] = self.weight.dims();
         let weight = self.weight.val().inner();
-        let (words, scales) = quantized(&weight, self.quantization).into_iter().unzip();
+        let coded = self.coded(&weight).into_iter();
+        let (words, scales) = coded.map(|coded| (coded.words, coded.scales)).unzip();
         PackedBitLinear::from_parts(
             PackedParts {
                 words: Tensor::cat(words, 1),
@@ -180,13 +297,21 @@ impl BitLinear {
     }
 }
 
-/// `v + λ(v̂ − v)`, whose gradient is that of `v`; with `λ = 1` exactly `v̂`.
-fn mix<const D: usize>(v: Tensor<D>, v_hat: Tensor<D>, lambda: f32) -> Tensor<D> {
-    if lambda >= 1.0 {
-        return v_hat.detach() + (v.clone() - v.detach());
-    }
-    let step = (v_hat - v.clone()).detach();
-    v + step.mul_scalar(lambda)
+/// Below this a learned scale would vanish.
+const LEAST_MULTIPLE: f64 = 0.01;
+
+/// `v + λ(v̂ − v)`, whose gradient is that of `stand_in`; with `λ = 1` exactly `v̂`.
+fn mix<const D: usize>(
+    v: Tensor<D>,
+    stand_in: Tensor<D>,
+    v_hat: Tensor<D>,
+    lambda: f32,
+) -> Tensor<D> {
+    let value = match lambda >= 1.0 {
+        true => v_hat.detach(),
+        false => (v.clone() + (v_hat - v).mul_scalar(lambda)).detach(),
+    };
+    value + (stand_in.clone() - stand_in.detach())
 }
 
 pub(super) fn check_scheme(scheme: Quantization) {
@@ -202,8 +327,9 @@ impl From<Linear> for BitLinear {
             weight: Param::from_tensor(linear.weight.val().transpose().detach()),
             bias: linear.bias,
             norm: None,
+            scale: None,
             quantization: Quantization::default(),
-            lambda: 1.0,
+            form: TrainingForm::default(),
         }
     }
 }
@@ -232,6 +358,7 @@ impl ModuleDisplay for BitLinear {
             .add("granularity", &self.quantization.granularity.to_string())
             .add_debug_attribute("activations", &self.quantization.activations)
             .add("norm", &self.norm.is_some())
+            .add("learned_scale", &self.scale.is_some())
             .optional()
     }
 }

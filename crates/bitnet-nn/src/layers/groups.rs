@@ -1,9 +1,6 @@
 //! Groups of inputs with scales of their own, as the layers compose them: a group is a narrower layer with a scale a row.
 
-use bitnet_kernels::{Granularity, Quantization};
-use burn::tensor::{Int, Tensor};
-
-use crate::ternary::{dequantize_weights, quantize_weights};
+use bitnet_kernels::Granularity;
 
 /// The groups that a row of `cols` weights falls into: first input and number of inputs. One group of all without groups.
 pub(super) fn groups(
@@ -22,21 +19,4 @@ pub(super) fn within(granularity: Granularity) -> Granularity {
         Granularity::Tensor => Granularity::Tensor,
         Granularity::Row | Granularity::Group(_) => Granularity::Row,
     }
-}
-
-/// Words and scales of each group of `w` `[N, K]`, side by side. Not differentiable.
-pub(super) fn quantized(w: &Tensor<2>, scheme: Quantization) -> Vec<(Tensor<2, Int>, Tensor<1>)> {
-    let part = |(start, len)| {
-        let part = w.clone().narrow(1, start, len);
-        quantize_weights(part, scheme.weights, within(scheme.granularity))
-    };
-    groups(scheme.granularity, w.dims()[1]).map(part).collect()
-}
-
-/// The weights that a scheme makes of `w` `[N, K]`. Not differentiable.
-pub(super) fn fake_quantized(w: &Tensor<2>, scheme: Quantization) -> Tensor<2> {
-    let lengths = groups(scheme.granularity, w.dims()[1]).map(|(_, len)| len);
-    let parts = quantized(w, scheme).into_iter().zip(lengths);
-    let parts = parts.map(|((words, scales), len)| dequantize_weights(words, scales, len));
-    Tensor::cat(parts.collect(), 1)
 }

@@ -7,7 +7,7 @@ mod tensor;
 
 pub use ops::TernaryBackend;
 pub use tensor::{
-    QuantizedActivations, bitlinear, bitlinear_quantized, dequantize_activations,
-    dequantize_weights, packed_linear, packed_linear_quantized, quantize_activations,
+    QuantizedActivations, bitlinear, bitlinear_coded, bitlinear_quantized, dequantize_activations,
+    dequantize_weights, pack_weights, packed_linear, packed_linear_quantized, quantize_activations,
     quantize_activations_int4, quantize_weights,
 };

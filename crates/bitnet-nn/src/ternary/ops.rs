@@ -1,6 +1,6 @@
 //! The backend extension: the operations that a ternary linear layer adds to Burn's [`Backend`].
 //!
-//! Six primitive operations carry everything; each has a default body composed from Burn's own operations
+//! Seven primitive operations carry everything; each has a default body composed from Burn's own operations
 //! ([`reference`]), so a backend without kernels of its own needs an empty `impl`. The composed operations
 //! stand on them: [`bitlinear`](TernaryBackend::bitlinear) for training and
 //! [`packed_linear`](TernaryBackend::packed_linear) for inference, each also for activations that several layers share.
@@ -61,6 +61,14 @@ pub trait TernaryBackend: Backend {
         granularity: Granularity,
     ) -> (IntTensor<Self>, FloatTensor<Self>) {
         reference::quantize_weights::<Self>(w, quantizer, granularity)
+    }
+
+    /// Codes of latent weights by scales that are known already: `q = clamp(round(w · s), −1, 1)`.
+    ///
+    /// `w` `[N, K]`, `scales` `[1]` or `[N]` → words `[N, ⌈K/16⌉]` (u32). Not differentiable.
+    #[fusion(meta = packed_spec)]
+    fn pack_weights(w: FloatTensor<Self>, scales: FloatTensor<Self>) -> IntTensor<Self> {
+        reference::pack_weights::<Self>(w, scales)
     }
 
     /// Quantises activations per token: `s = 127 / max(max|x|, 1e-5)`, `q = clamp(round(x · s), −128, 127)`.
@@ -169,10 +177,24 @@ pub trait TernaryBackend: Backend {
         quantizer: WeightQuantizer,
         granularity: Granularity,
     ) -> FloatTensor<Self> {
+        let (w_codes, w_scales) = Self::quantize_weights(w.clone(), quantizer, granularity);
+        Self::bitlinear_coded(x, x_codes, x_scales, w, w_codes, w_scales)
+    }
+
+    /// The training operation of weights that are quantised already, by whatever rule: `y = x̂ · ŵᵀ` of the codes. `w` `[N, K]`
+    /// is not read; it takes the gradient, `∂w = ∂yᵀ · x̂`, and carries it to what the weights are made of.
+    #[fusion(default)]
+    fn bitlinear_coded(
+        x: FloatTensor<Self>,
+        x_codes: IntTensor<Self>,
+        x_scales: FloatTensor<Self>,
+        _w: FloatTensor<Self>,
+        w_codes: IntTensor<Self>,
+        w_scales: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
         let (shape, dtype) = (x.shape(), x.dtype().into());
-        let (w_codes, w_scales) = Self::quantize_weights(w, quantizer, granularity);
-        let (x, w, features) = ((x_codes, x_scales), (w_codes, w_scales), last(&shape));
-        let y = Self::ternary_product(x.0, x.1, w.0, w.1, features, dtype);
+        let features = last(&shape);
+        let y = Self::ternary_product(x_codes, x_scales, w_codes, w_scales, features, dtype);
         with_leading::<Self>(y, shape)
     }
 
@@ -221,6 +243,12 @@ fn weight_codes_spec(
         ),
         TensorSpec::new(Shape::new([scales]), DType::F32),
     )
+}
+
+#[cfg(feature = "fusion")]
+fn packed_spec(w: &TensorSpec, _scales: &TensorSpec) -> TensorSpec {
+    let words = bitnet_kernels::words_per_row(w.shape[1]);
+    TensorSpec::new(Shape::new([w.shape[0], words]), DType::U32)
 }
 
 #[cfg(feature = "fusion")]

@@ -42,8 +42,34 @@ pub fn weight_scales<B: Backend>(
             let pair = B::float_add(at((group_len - 1) / 2), at(group_len / 2));
             B::float_mul_scalar(pair, Scalar::from(0.5f32))
         }
+        WeightQuantizer::Rms => normal_optimum::<B>(magnitude),
+        WeightQuantizer::Mse => exact_optimum::<B>(magnitude),
     };
     B::float_recip(B::float_clamp_min(center, Scalar::from(EPS)))
+}
+
+/// `1.224 · √mean w²` of the magnitudes `[G, L]`, as `[G, 1]`; of values below 1, whose squares do not overflow.
+fn normal_optimum<B: Backend>(magnitude: FloatTensor<B>) -> FloatTensor<B> {
+    let most = B::float_max_dim(magnitude.clone(), 1);
+    let most = B::float_clamp_min(most, Scalar::from(EPS));
+    let unit = B::float_div(magnitude, most.clone());
+    let mean = B::float_mean_dim(B::float_mul(unit.clone(), unit), 1);
+    let rms = B::float_mul(B::float_sqrt(mean), most);
+    B::float_mul_scalar(rms, Scalar::from(WeightQuantizer::RMS_OPTIMUM as f32))
+}
+
+/// The α of least squared error for the magnitudes `[G, L]`, as `[G, 1]`: with `S` the sum of the `k` largest, `S / k` of the `k`
+/// that makes `S / √k` largest.
+fn exact_optimum<B: Backend>(magnitude: FloatTensor<B>) -> FloatTensor<B> {
+    let device = magnitude.device();
+    let shape = magnitude.shape();
+    let sums = B::float_cumsum(B::float_sort(magnitude, 1, true), 1);
+    let ones = B::float_full(shape, Scalar::from(1f32), &device, FloatDType::F32);
+    let counts = B::float_cumsum(ones, 1);
+    let gains = B::float_div(sums.clone(), B::float_sqrt(counts.clone()));
+    let int = get_device_settings::<B>(&device).int_dtype;
+    let best = B::float_argmax(gains, 1, int);
+    B::float_gather(1, B::float_div(sums, counts), best)
 }
 
 /// Weight codes as floats in {−1, 0, 1}, `[N, K]`, and their scales, `[1, 1]` or `[N, 1]`.
@@ -56,13 +82,16 @@ pub fn weight_codes<B: Backend>(
     if quantizer == WeightQuantizer::Sign {
         return (signs::<B>(w, granularity), scales);
     }
-    let scaled = B::float_mul(w, scales.clone());
-    let codes = B::float_clamp(
-        B::float_round(scaled),
+    (rounded::<B>(w, scales.clone()), scales)
+}
+
+/// `clamp(round(w · s), −1, 1)` of `w` `[N, K]` and scales `[1, 1]` or `[N, 1]`.
+fn rounded<B: Backend>(w: FloatTensor<B>, scales: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_clamp(
+        B::float_round(B::float_mul(w, scales)),
         Scalar::from(-1f32),
         Scalar::from(1f32),
-    );
-    (codes, scales)
+    )
 }
 
 /// Signs about the mean: 1 where `w > mean(w)` of the tensor or row, else −1.
@@ -161,6 +190,13 @@ pub fn quantize_weights<B: Backend>(
         pack::<B>(stored, 2, 1.0),
         B::float_reshape(scales, Shape::new([groups])),
     )
+}
+
+/// See [`TernaryBackend::pack_weights`](crate::TernaryBackend::pack_weights).
+pub fn pack_weights<B: Backend>(w: FloatTensor<B>, scales: FloatTensor<B>) -> IntTensor<B> {
+    let groups = scales.shape()[0];
+    let codes = rounded::<B>(w, B::float_reshape(scales, Shape::new([groups, 1])));
+    pack::<B>(B::float_add_scalar(codes, Scalar::from(1f32)), 2, 1.0)
 }
 
 /// See [`TernaryBackend::quantize_activations`](crate::TernaryBackend::quantize_activations).

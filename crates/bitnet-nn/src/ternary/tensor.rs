@@ -114,6 +114,31 @@ pub fn bitlinear_quantized<const D: usize>(
     ))
 }
 
+/// [`bitlinear_quantized`] of weights that are quantised already, by whatever rule: their codes and scales as
+/// [`quantize_weights`] gives them. `w` `[N, K]` is not read; it takes the gradient `∂yᵀ · x̂` of `ŵ`.
+///
+/// # Panics
+/// As [`bitlinear`].
+pub fn bitlinear_coded<const D: usize>(
+    x: &QuantizedActivations<D>,
+    w: Tensor<2>,
+    (codes, scales): (Tensor<2, Int>, Tensor<1>),
+) -> Tensor<D> {
+    let (features, [_, in_features]) = (x.x.dims()[D - 1], w.dims());
+    assert_eq!(
+        features, in_features,
+        "bitlinear: x has {features} features, w takes {in_features}"
+    );
+    Tensor::from_dispatch(<Dispatch as TernaryBackend>::bitlinear_coded(
+        x.x.clone().into_dispatch(),
+        x.codes.clone().into_dispatch(),
+        x.scales.clone().into_dispatch(),
+        w.into_dispatch(),
+        codes.into_dispatch(),
+        scales.into_dispatch(),
+    ))
+}
+
 /// [`packed_linear`] of activations that are quantised already.
 ///
 /// # Panics
@@ -172,6 +197,14 @@ pub fn quantize_weights(
     let (codes, scales) =
         <Dispatch as TernaryBackend>::quantize_weights(w.into_dispatch(), quantizer, granularity);
     (Tensor::from_dispatch(codes), Tensor::from_dispatch(scales))
+}
+
+/// Ternary codes of `w` `[N, K]` in words `[N, ⌈K/16⌉]` (u32) by scales `[1]` or `[N]`: `clamp(round(w · s), −1, 1)`.
+pub fn pack_weights(w: Tensor<2>, scales: Tensor<1>) -> Tensor<2, Int> {
+    Tensor::from_dispatch(<Dispatch as TernaryBackend>::pack_weights(
+        w.into_dispatch(),
+        scales.into_dispatch(),
+    ))
 }
 
 /// Int8 codes of `x` `[M, K]` in words `[M, ⌈K/4⌉]` (u32), and the scale of each token, `[M]`.

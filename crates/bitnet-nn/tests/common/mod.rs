@@ -263,3 +263,33 @@ pub fn assert_within(found: &[f32], expected: &[f32], limits: &[f64], context: &
         );
     }
 }
+
+/// `Σ_j a · b` over what `at(row, j, col)` says.
+pub fn product(
+    a: &[f32],
+    b: &[f32],
+    at: impl Fn(usize, usize, usize) -> (usize, usize),
+    [m, k, n]: [usize; 3],
+) -> Vec<f32> {
+    (0..m * n)
+        .map(|i| {
+            let terms = (0..k).map(|j| {
+                let (p, q) = at(i / n, j, i % n);
+                f64::from(a[p]) * f64::from(b[q])
+            });
+            terms.sum::<f64>() as f32
+        })
+        .collect()
+}
+
+/// Equal up to the roundings of a few dozen floats.
+#[track_caller]
+pub fn near(found: &[f32], expected: &[f32], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (a, b) in found.iter().zip(expected) {
+        assert!(
+            (a - b).abs() <= 2e-4 * (1.0 + b.abs()),
+            "{what}: {a} is not {b}"
+        );
+    }
+}

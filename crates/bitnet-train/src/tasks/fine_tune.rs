@@ -209,13 +209,14 @@ impl Task for FineTune<'_> {
 
     fn loss(&self, model: &Transformer, part: Part, device: &Device) -> Option<StepLoss> {
         let train = &self.config.train;
+        let teacher = self.teacher.get().filter(|_| train.is_taught(part.step));
         match &self.sampler {
             Sampler::Text(_, sampler) => {
                 let first = part.index * train.batch_size;
                 let batch = sampler.rows(part.step, first..first + train.batch_size);
                 let (inputs, targets) = tensors(&batch, device);
                 let rows = train.loss_rows(self.config.model.vocab_size);
-                let mean = match self.teacher.get() {
+                let mean = match teacher {
                     Some(teacher) => {
                         let logits = model.forward(inputs.clone());
                         let mean = token_losses(logits.clone(), targets).mean();
@@ -243,7 +244,7 @@ impl Task for FineTune<'_> {
                 let logits = model.forward(inputs.clone());
                 let mean = (token_losses(logits.clone(), targets) * weights.clone()).sum();
                 Some(StepLoss {
-                    mean: match self.teacher.get() {
+                    mean: match teacher {
                         Some(teacher) => teacher.loss(mean, logits, inputs, Some(weights)),
                         None => mean,
                     },

@@ -75,13 +75,14 @@ impl Task for LanguageModel<'_> {
 
     fn loss(&self, model: &Transformer, part: Part, device: &Device) -> Option<StepLoss> {
         let train = &self.config.train;
+        let teacher = self.teacher.get().filter(|_| train.is_taught(part.step));
         let first = part.index * train.batch_size;
         let batch = self
             .sampler
             .rows(part.step, first..first + train.batch_size);
         let (inputs, targets) = tensors(&batch, device);
         let vocab = self.config.model.vocab_size;
-        let mean = match (self.teacher.get(), train.loss_rows(vocab)) {
+        let mean = match (teacher, train.loss_rows(vocab)) {
             (Some(teacher), _) => {
                 let logits = model.forward(inputs.clone());
                 let mean = token_losses(logits.clone(), targets).mean();

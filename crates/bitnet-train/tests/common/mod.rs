@@ -40,6 +40,10 @@ impl Task for StopAfter<'_> {
         self.task.model(device)
     }
 
+    fn prepare(&self, device: &Device) -> Result<(), TrainError> {
+        self.task.prepare(device)
+    }
+
     fn loss(&self, model: &Transformer, part: Part, device: &Device) -> Option<StepLoss> {
         if part.step as usize + 1 >= self.step {
             self.interrupt.store(true, Ordering::Relaxed);

@@ -186,7 +186,7 @@ impl task::Visitor for Model<'_> {
 
 fn steps<'a, T: Task>(
     wanted: bool,
-    config: &RunConfig,
+    config: &'a RunConfig,
     task: &'a T,
     device: &Device,
 ) -> Result<Option<StepTimer<'a, T>>, TrainError> {

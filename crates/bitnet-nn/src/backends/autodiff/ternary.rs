@@ -26,6 +26,7 @@ type Codes<B> = (IntTensor<B>, FloatTensor<B>);
 impl<B: TernaryBackend, C: CheckpointStrategy> TernaryBackend for Autodiff<B, C> {
     untracked! {
         fn quantize_weights(w: Float, quantizer: WeightQuantizer, granularity: Granularity) -> (Int, Float);
+        fn pack_weights(w: Float, scales: Float) -> Int;
         fn quantize_activations(x: Float) -> (Int, Float);
         fn quantize_activations_int4(x: Float) -> (Int, Float);
         fn ternary_product(
@@ -43,10 +44,22 @@ impl<B: TernaryBackend, C: CheckpointStrategy> TernaryBackend for Autodiff<B, C>
         quantizer: WeightQuantizer,
         granularity: Granularity,
     ) -> FloatTensor<Self> {
+        let (codes, scales) = Self::quantize_weights(w.clone(), quantizer, granularity);
+        Self::bitlinear_coded(x, x_codes, x_scales, w, codes, scales)
+    }
+
+    fn bitlinear_coded(
+        x: FloatTensor<Self>,
+        x_codes: IntTensor<Self>,
+        x_scales: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        w_codes: IntTensor<Self>,
+        w_scales: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
         let (shape, dtype) = (x.shape(), x.dtype());
         let (_, x_node) = x.into_parts();
-        let (w, w_node) = w.into_parts();
-        let wq = B::quantize_weights(w, quantizer, granularity);
+        let (_, w_node) = w.into_parts();
+        let wq = (w_codes, w_scales.into_primitive());
         let xq = (x_codes, x_scales.into_primitive());
         let y = product::<B>(&xq, &wq, &shape, dtype);
         output::<B, C, _, 2>(BitLinearBackward, [x_node, w_node], (xq, wq, shape), y)

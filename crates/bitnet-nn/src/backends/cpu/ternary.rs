@@ -28,6 +28,19 @@ impl<B: Slices> TernaryBackend for B {
         )
     }
 
+    fn pack_weights(w: FloatTensor<Self>, scales: FloatTensor<Self>) -> IntTensor<Self> {
+        let (rows, cols) = dims(&w.shape());
+        let stride = kernels::words_per_row(cols);
+        let mut words = vec![0; rows * stride];
+        B::with_f32(as_f32::<B>(w), |w| {
+            B::with_f32(scales, |scales| {
+                let granularity = granularity_of(scales);
+                kernels::pack_weights(w, rows, cols, scales, granularity, &mut words);
+            });
+        });
+        B::own_u32(words, Shape::new([rows, stride]))
+    }
+
     fn quantize_activations(x: FloatTensor<Self>) -> (IntTensor<Self>, FloatTensor<Self>) {
         let (rows, cols) = dims(&x.shape());
         let stride = cols.div_ceil(4);
@@ -165,12 +178,16 @@ fn with_codes<B: Slices, R>(words: IntTensor<B>, cols: usize, f: impl FnOnce(&[i
 /// The kernels' view of packed weights. Words and scales come from [`TernaryBackend::quantize_weights`] or from a
 /// checked [`PackedBitLinear`](crate::PackedBitLinear), so a mismatch is a bug of this crate.
 fn view<'a>(words: &'a [u32], scales: &'a [f32], rows: usize, cols: usize) -> PackedView<'a> {
-    let granularity = match scales.len() {
+    PackedView::new(words, scales, granularity_of(scales), rows, cols)
+        .expect("words and scales fit the weight's shape")
+}
+
+/// One scale for all, or one for each row.
+fn granularity_of(scales: &[f32]) -> Granularity {
+    match scales.len() {
         1 => Granularity::Tensor,
         _ => Granularity::Row,
-    };
-    PackedView::new(words, scales, granularity, rows, cols)
-        .expect("words and scales fit the weight's shape")
+    }
 }
 
 fn dims(shape: &Shape) -> (usize, usize) {

@@ -33,13 +33,20 @@ impl TernaryBackend for CubeBackend {
         }
         let scales = match quantizer {
             WeightQuantizer::AbsMean => quantize::absmean_scales(&w, granularity),
-            WeightQuantizer::AbsMedian | WeightQuantizer::Sign => {
+            WeightQuantizer::AbsMedian
+            | WeightQuantizer::Rms
+            | WeightQuantizer::Mse
+            | WeightQuantizer::Sign => {
                 let scales = reference::weight_scales::<Self>(w.clone(), quantizer, granularity);
                 let groups = scales.shape()[0];
                 into_contiguous(Self::float_reshape(scales, Shape::new([groups])))
             }
         };
         (quantize::pack(w, scales.clone()), scales)
+    }
+
+    fn pack_weights(w: FloatTensor<Self>, scales: FloatTensor<Self>) -> IntTensor<Self> {
+        quantize::pack(as_f32(w), into_contiguous(scales))
     }
 
     fn quantize_activations(x: FloatTensor<Self>) -> (IntTensor<Self>, FloatTensor<Self>) {
