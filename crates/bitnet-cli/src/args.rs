@@ -112,7 +112,9 @@ impl Command {
             Command::Chat(args) => args.device.backend,
             Command::Bench(args) => args.backend,
             Command::Measure(args) => args.device.backend,
-            Command::Experiment(ExperimentCommand::Run(args)) => args.device.backend,
+            Command::Experiment(ExperimentCommand::Run(args) | ExperimentCommand::Plan(args)) => {
+                args.device.backend
+            }
             Command::Experiment(ExperimentCommand::Render(_)) => Backend::Flex,
             Command::Serve(_)
             | Command::Config(_)
@@ -221,6 +223,8 @@ pub struct CompareArgs {
 pub enum ExperimentCommand {
     /// Train and score what is missing, then write summary.json and the report
     Run(ExperimentArgs),
+    /// Time a few steps of each variant, and say which runs there are, how long they take and what they can tell
+    Plan(ExperimentArgs),
     /// Write every report, and the index of them, anew from their summary.json
     Render(RenderArgs),
 }

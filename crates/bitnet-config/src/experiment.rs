@@ -24,6 +24,10 @@
 //! A variant with `teacher = "float"` is distilled from the run of that variant under the same seed, which is trained first;
 //! the report counts the teacher's time and energy with its own.
 //!
+//! A recipe that changes both twins is compared with its own float twin (`baseline = "float-muon"` of a variant). With
+//! `reference = "ternary"` the report says of each recipe by how much it changes the gap of that variant, with Holm's correction
+//! for the number of recipes.
+//!
 //! Variants that learn different tasks have a `group` each; only those of one group are compared, with its first float one.
 
 use std::collections::BTreeSet;
@@ -59,6 +63,9 @@ pub struct ExperimentConfig {
     /// The variant that the others are compared with, seed by seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub baseline: Option<String>,
+    /// The variant whose gap to its baseline those of the others are compared with, seed by seed and corrected for their number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
     /// Whether the report draws scores against parameters and bytes.
     pub scatter: bool,
     /// What is compared.
@@ -84,6 +91,9 @@ pub struct VariantConfig {
     /// The variant whose run under the same seed teaches this one (`train.distill_from`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub teacher: Option<String>,
+    /// The variant that it is compared with instead of the experiment's baseline: of a recipe for both twins the float one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<String>,
 }
 
 impl ExperimentConfig {
@@ -249,9 +259,17 @@ impl ExperimentConfig {
                 return Err(invalid("variants.teacher", value, problem));
             }
         }
-        if let Some(name) = self.baseline.as_ref().filter(|name| !names.contains(name)) {
-            let problem = "is not the name of a variant";
-            return Err(invalid("baseline", format!("{name:?}"), problem));
+        let own = self.variants.iter().filter_map(|v| v.baseline.as_ref());
+        let own = own.map(|name| ("variants.baseline", name));
+        let shared = [("baseline", &self.baseline), ("reference", &self.reference)];
+        let shared = shared
+            .into_iter()
+            .filter_map(|(key, name)| Some((key, name.as_ref()?)));
+        for (key, name) in shared.chain(own) {
+            if !names.contains(name) {
+                let problem = "is not the name of a variant";
+                return Err(invalid(key, format!("{name:?}"), problem));
+            }
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! From the finished runs of an experiment to its summary.
 
-use bitnet_config::{ExperimentConfig, LinearKind, OptimConfig, Task, VariantConfig};
+use bitnet_config::{ExperimentConfig, LinearKind, OptimConfig, Optimizer, Task, VariantConfig};
 use bitnet_results::{
     Curves, Experiment, Finished, GridPoint, Linear, Machine, Metric, Run, Speed, Turns, Variant,
 };
@@ -109,6 +109,7 @@ pub(crate) fn experiment(
         metric,
         variants,
         baseline: plan.config.baseline.clone(),
+        reference: plan.config.reference.clone(),
         seeds: plan.config.seeds.clone(),
         notes: plan.config.notes.clone(),
         conclusion: plan.config.conclusion.clone(),
@@ -135,6 +136,7 @@ fn variant(
         label: settings.label.clone(),
         group: settings.group.clone(),
         teacher: settings.teacher.clone(),
+        baseline: settings.baseline.clone(),
         linear: match linear {
             LinearKind::Float => Linear::Float,
             LinearKind::Ternary => Linear::Ternary,
@@ -249,9 +251,13 @@ pub fn metric(task: Task) -> Metric {
 }
 
 fn optim_lines(optim: &OptimConfig) -> Vec<String> {
+    let name = match optim.optimizer {
+        Optimizer::AdamW => "AdamW",
+        Optimizer::Muon => "Muon for the matrices of the layers, momentum 0.95; AdamW for the rest",
+    };
     let mut lines = vec![
         format!(
-            "AdamW, betas {} / {}, eps {:e}",
+            "{name}, betas {} / {}, eps {:e}",
             optim.beta1, optim.beta2, optim.eps
         ),
         format!(

@@ -110,6 +110,15 @@ impl Style {
     }
 }
 
+/// `0.034`, `0.00012`, `below 0.0001`: two digits of a probability.
+pub(crate) fn probability(p: f64) -> String {
+    match p {
+        p if p < 1e-4 => "below 0.0001".to_owned(),
+        p if p >= 0.095 => format::fixed(p, 2),
+        p => format::fixed(p, (1.0 - p.log10().floor()) as usize),
+    }
+}
+
 /// What a difference of scores is counted in, with a space before it; empty where the metric has no unit.
 pub(crate) fn gap_unit(metric: &Metric) -> String {
     if metric.percent {
@@ -200,6 +209,17 @@ mod tests {
             share.gap(&spread(-0.0123, Some(0.02)), 0.8, true),
             "−1.2 ± 2.0"
         );
+    }
+
+    #[test]
+    fn probabilities_have_two_digits() {
+        let written = [
+            1.0, 0.204, 0.0951, 0.0341, 0.001_26, 0.000_12, 0.000_099, 0.0,
+        ]
+        .map(probability);
+        let expected = ["1.00", "0.20", "0.10", "0.034", "0.0013", "0.00012"];
+        assert_eq!(written[..6], expected);
+        assert_eq!(written[6..], ["below 0.0001", "below 0.0001"]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::format::{self, NONE};
 use crate::numbers::{self, Style};
 use crate::table::{Cell, Section, Table};
 use bitnet_results::Run;
+use bitnet_results::significance::Change;
 use bitnet_results::statistics::{Spread, gap, median};
 use bitnet_results::{Experiment, Speed, Variant};
 
@@ -55,6 +56,13 @@ fn by_variant(experiment: &Experiment) -> Table {
         header.push(title);
         header.push("95 % interval".to_owned());
     }
+    let changes = experiment.changes();
+    let compares = changes.iter().any(Option::is_some);
+    if compares {
+        let reference = experiment.reference.as_deref().unwrap_or_default();
+        header.push(format!("change of the gap of {reference}"));
+        header.extend(["95 % interval", "p, Holm"].map(str::to_owned));
+    }
     let timings = timings(experiment);
     let fixed = [
         "training time",
@@ -71,33 +79,40 @@ fn by_variant(experiment: &Experiment) -> Table {
         .filter_map(|(_, group)| Some(crate::winner::ranking(group).first()?.0.name.clone()))
         .collect();
     let speed = |rate| format::rate_of(unit(experiment), rate);
-    let rows = experiment.variants.iter().map(|variant| {
-        let mut row = vec![
-            label(variant),
-            counted(variant.params, format::count),
-            counted(variant.packed_bytes, format::bytes),
-            counted(variant.file_bytes, format::bytes),
-            Cell::number(numbers::rate(variant.learning_rate), variant.learning_rate),
-        ];
-        let mut score = score(experiment, variant);
-        score.best = best.contains(&variant.name);
-        row.push(score);
-        if has_gaps {
-            row.extend(gap_cells(experiment, variant));
-        }
-        row.extend([
-            average(
-                variant,
-                |run| positive(run.total_seconds()),
-                format::seconds,
-            ),
-            average(variant, |run| positive(run.tokens_per_second), speed),
-            highest(variant, |run| run.peak_rss_bytes),
-            highest(variant, |run| run.inference_peak_rss_bytes),
-        ]);
-        row.extend(timings.iter().map(|timing| (timing.cell)(variant)));
-        row
-    });
+    let rows = experiment
+        .variants
+        .iter()
+        .zip(&changes)
+        .map(|(variant, change)| {
+            let mut row = vec![
+                label(variant),
+                counted(variant.params, format::count),
+                counted(variant.packed_bytes, format::bytes),
+                counted(variant.file_bytes, format::bytes),
+                Cell::number(numbers::rate(variant.learning_rate), variant.learning_rate),
+            ];
+            let mut score = score(experiment, variant);
+            score.best = best.contains(&variant.name);
+            row.push(score);
+            if has_gaps {
+                row.extend(gap_cells(experiment, variant));
+            }
+            if compares {
+                row.extend(change_cells(experiment, variant, change.as_ref()));
+            }
+            row.extend([
+                average(
+                    variant,
+                    |run| positive(run.total_seconds()),
+                    format::seconds,
+                ),
+                average(variant, |run| positive(run.tokens_per_second), speed),
+                highest(variant, |run| run.peak_rss_bytes),
+                highest(variant, |run| run.inference_peak_rss_bytes),
+            ]);
+            row.extend(timings.iter().map(|timing| (timing.cell)(variant)));
+            row
+        });
     table(header, rows.collect())
 }
 
@@ -162,6 +177,9 @@ fn gap_title(experiment: &Experiment) -> Option<String> {
     if experiment.is_grouped() {
         return Some(format!("gap to the group’s float{points}"));
     }
+    if experiment.variants.iter().any(|v| v.baseline.is_some()) {
+        return Some(format!("gap to its baseline{points}"));
+    }
     let baseline = experiment.baseline()?;
     Some(format!("gap to {}{points}", baseline.name))
 }
@@ -181,6 +199,28 @@ fn gap_cells(experiment: &Experiment, variant: &Variant) -> [Cell; 2] {
     [
         Cell::number(style.gap(&gap, size, true), gap.mean),
         Cell::text(style.interval(&gap, size, true)),
+    ]
+}
+
+/// By how much a variant changes the reference's gap, and whether that would be an accident among so many.
+fn change_cells(experiment: &Experiment, variant: &Variant, change: Option<&Change>) -> [Cell; 3] {
+    let Some(change) = change else {
+        let reference = experiment.reference.as_ref() == Some(&variant.name);
+        let first = if reference {
+            Cell::text("reference")
+        } else {
+            none()
+        };
+        return [first, none(), none()];
+    };
+    let style = Style::of(&experiment.metric);
+    let size = variant.score().map_or(0.0, |score| score.mean);
+    [
+        Cell::number(style.gap(&change.gap, size, true), change.gap.mean),
+        Cell::text(style.interval(&change.gap, size, true)),
+        change
+            .holm
+            .map_or_else(none, |p| Cell::number(numbers::probability(p), p)),
     ]
 }
 

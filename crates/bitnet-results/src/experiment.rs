@@ -40,6 +40,9 @@ pub struct Experiment {
     pub variants: Vec<Variant>,
     /// Name of the variant the others are paired with.
     pub baseline: Option<String>,
+    /// Name of the variant whose gap to its baseline those of the others are compared with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
     /// The seeds every variant was meant to be run with.
     pub seeds: Vec<u64>,
     /// Limits and negative results, one sentence or paragraph each.
@@ -113,8 +116,19 @@ impl Experiment {
         self.variants.iter().find(|variant| variant.name == name)
     }
 
-    /// The variant that this one is paired with: the first float one of its group, where there are groups.
+    /// Whether some variant is paired with this one by its name.
+    pub fn is_baseline(&self, variant: &Variant) -> bool {
+        let own = self.variants.iter().filter_map(|v| v.baseline.as_ref());
+        let mut all = own.chain(&self.baseline);
+        all.any(|name| *name == variant.name)
+    }
+
+    /// The variant that this one is paired with: the one that it names, or the first float one of its group, where there are
+    /// groups.
     pub fn baseline_of(&self, variant: &Variant) -> Option<&Variant> {
+        if let Some(own) = &variant.baseline {
+            return self.variants.iter().find(|v| v.name == *own);
+        }
         if variant.group.is_none() {
             return self.baseline();
         }

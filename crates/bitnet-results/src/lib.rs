@@ -47,6 +47,7 @@ mod files;
 mod measured;
 mod metrics;
 mod run;
+pub mod significance;
 pub mod statistics;
 mod train;
 mod variant;

@@ -45,6 +45,9 @@ pub struct Variant {
     /// The variant whose runs taught these, if any did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub teacher: Option<String>,
+    /// The variant that it is paired with, where that is not the experiment's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<String>,
     /// The settings that make it, as given to `--set`.
     pub settings: Vec<String>,
     /// Trainable parameters.

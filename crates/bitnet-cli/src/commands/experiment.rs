@@ -1,4 +1,6 @@
-//! `bitnet experiment run DIR` and `bitnet experiment render [DIR]`.
+//! `bitnet experiment run DIR`, `plan DIR` and `render [DIR]`.
+
+mod plan;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -18,12 +20,13 @@ use crate::{command_line, interrupt, machine, output};
 
 pub fn run(command: ExperimentCommand) -> anyhow::Result<Outcome> {
     match command {
-        ExperimentCommand::Run(args) => execute(args),
+        ExperimentCommand::Run(args) => execute(args, false),
+        ExperimentCommand::Plan(args) => execute(args, true),
         ExperimentCommand::Render(args) => render_all(&args),
     }
 }
 
-fn execute(args: ExperimentArgs) -> anyhow::Result<Outcome> {
+fn execute(args: ExperimentArgs, only_plan: bool) -> anyhow::Result<Outcome> {
     let (config, folder) = ExperimentConfig::load(&args.experiment)?;
     let name = name_of(&folder)?;
     let (shared, base, overrides) = (config.clone(), folder.clone(), args.set.clone());
@@ -72,6 +75,10 @@ fn execute(args: ExperimentArgs) -> anyhow::Result<Outcome> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
+    if only_plan {
+        let each = (threads / plan.jobs).max(1);
+        return plan::print(&plan, &all, (&args.device, each), &args.output);
+    }
     let worker = Processes {
         device: &args.device,
         threads: (threads / plan.jobs).max(1),
