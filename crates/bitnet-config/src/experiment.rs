@@ -25,8 +25,8 @@
 //! the report counts the teacher's time and energy with its own.
 //!
 //! A recipe that changes both twins is compared with its own float twin (`baseline = "float-muon"` of a variant). With
-//! `reference = "ternary"` the report says of each recipe by how much it changes the gap of that variant, with Holm's correction
-//! for the number of recipes.
+//! `reference = "ternary"` the report says of each recipe by how much it changes the gap of that variant, with Holm's
+//! correction for the number of recipes.
 //!
 //! Variants that learn different tasks have a `group` each; only those of one group are compared, with its first float one.
 
@@ -63,7 +63,8 @@ pub struct ExperimentConfig {
     /// The variant that the others are compared with, seed by seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub baseline: Option<String>,
-    /// The variant whose gap to its baseline those of the others are compared with, seed by seed and corrected for their number.
+    /// The variant whose gap to its baseline those of the others are compared with, seed by seed and corrected for their
+    /// number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
     /// Whether the report draws scores against parameters and bytes.

@@ -14,8 +14,8 @@ pub enum Optimizer {
     /// AdamW (arXiv 1711.05101) for all parameters.
     #[default]
     AdamW,
-    /// Muon (K. Jordan and others, 2024) for the matrices of the layers, scaled to the size of AdamW's steps (arXiv 2502.16982);
-    /// AdamW for the embedding, the head and the norms.
+    /// Muon (K. Jordan and others, 2024) for the matrices of the layers, scaled to the size of AdamW's steps (arXiv
+    /// 2502.16982); AdamW for the embedding, the head and the norms.
     Muon,
 }
 
@@ -63,9 +63,9 @@ macro_rules! optimiser_keys {
 }
 
 optimiser_keys! {
-    /// `adamw`; or `muon` for the matrices of the layers, ternary or float, with AdamW for the rest. Muon's momentum is 0.95 with
-    /// Nesterov's look ahead, its steps are orthogonalised by five of Newton and Schulz and scaled by `0.2 · √(longer side)`, so
-    /// that it takes AdamW's rates.
+    /// `adamw`; or `muon` for the matrices of the layers, ternary or float, with AdamW for the rest. Muon's momentum is 0.95
+    /// with Nesterov's look ahead, its steps are orthogonalised by five of Newton and Schulz and scaled by 0.2 times the
+    /// root of the longer side, so that it takes AdamW's rates.
     optimizer: Optimizer = Optimizer::AdamW;
     /// Peak learning rate.
     learning_rate: f64 = 2e-3;

@@ -14,8 +14,8 @@
 //!                                                                                  arXiv 2502.11895
 //! ```
 //!
-//! All of it is gone when a model is evaluated or exported, and is a function of the step, so that a resumed run goes on exactly.
-//! The float twin has none of it.
+//! All of it is gone when a model is evaluated or exported, and is a function of the step, so that a resumed run goes on
+//! exactly. The float twin has none of it.
 
 use bitnet_models::{LinearKind, TrainingForm};
 use serde::{Deserialize, Serialize};
@@ -31,16 +31,16 @@ const RESIDUAL_RISE: f64 = 0.1;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RecipeConfig {
-    /// Half-width, in scales, of the band around its code in which a weight takes its gradient (QuEST's trust mask, with 0.5);
-    /// 0 is everywhere.
+    /// Half-width, in scales, of the band around its code in which a weight takes its gradient (QuEST's trust mask, with
+    /// 0.5); 0 is everywhere.
     pub trust: f64,
     /// Strength of the pull of every latent weight towards what it is quantised to, at the end: each step takes the learning
     /// rate times this of the way (CAGE); 0 is none.
     pub pull: f64,
     /// Fraction of the steps from which the pull rises from 0.
     pub pull_from: f64,
-    /// Largest factor of a float product beside the quantised one, which rises to it over a tenth of the steps and falls to 0
-    /// by the end (Arenas); 0 is none.
+    /// Largest factor of a float product beside the quantised one, which rises to it over a tenth of the steps and falls to
+    /// 0 by the end (Arenas); 0 is none.
     pub residual: f64,
     /// First temperature of soft codes, a softmax over −1, 0 and 1 that hardens (Hestia); 0 rounds from the start.
     pub temperature: f64,

@@ -111,8 +111,8 @@ pub fn normal_optimum(w: &[f32]) -> f32 {
     }
 }
 
-/// The α of least `Σ (w − α·q)²` over all ternary `q`, by trying every threshold. For the `k` largest magnitudes with the sum
-/// `S` as ±1, the best α is `S / k` and the error `Σ w² − S² / k`; of equal ones the fewest.
+/// The α of least `Σ (w − α·q)²` over all ternary `q`, by trying every threshold. For the `k` largest magnitudes with the
+/// sum `S` as ±1, the best α is `S / k` and the error `Σ w² − S² / k`; of equal ones the fewest.
 pub fn exact_optimum(w: &[f32]) -> f32 {
     let mut sorted: Vec<f64> = w.iter().map(|w| f64::from(w.abs())).collect();
     if sorted.iter().any(|w| w.is_nan()) {

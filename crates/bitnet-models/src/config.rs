@@ -174,8 +174,8 @@ impl Default for ModelConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QuantConfig {
-    /// Where the scale of ternary weights is from, and with it the threshold, half a scale: `absmean`, `absmedian`, `rms` (1.224
-    /// root mean squares), `mse` (least squared error), or `sign`, whose weights are −1 and 1.
+    /// Where the scale of ternary weights is from, and with it the threshold, half a scale: `absmean`, `absmedian`, `rms`
+    /// (1.224 root mean squares), `mse` (least squared error), or `sign`, whose weights are −1 and 1.
     pub weights: WeightQuantizer,
     /// One scale per `tensor`, per output `row` or per group of a row: `group-64` for 64 weights, `group` for 128.
     pub granularity: Granularity,
@@ -183,8 +183,8 @@ pub struct QuantConfig {
     pub activations: ActivationQuantizer,
     /// Norm placement: `pre`, `inside`, `sub` or `post`.
     pub norm: NormPlacement,
-    /// Whether each scale is learned, as a multiple of what `quant.weights` says that begins at 1 (ParetoQ's learned scale, by
-    /// the gradient of LSQ). The exported model has the product.
+    /// Whether each scale is learned, as a multiple of what `quant.weights` says that begins at 1 (ParetoQ's learned scale,
+    /// by the gradient of LSQ). The exported model has the product.
     pub learned_scale: bool,
 }
 

@@ -1,8 +1,8 @@
 //! Quantisers on every device against the scalar reference of `bitnet-kernels`: scales, then codes, word by word.
 //!
-//! Absmax and absmean scales are exact on every device, absmedian's where the device divides exactly; those of least error are
-//! composed on a GPU from sums of its own order. Given the scales
-//! read back, the codes are exact in any case (one correctly rounded multiplication, one comparison).
+//! Absmax and absmean scales are exact on every device, absmedian's where the device divides exactly; those of least error
+//! are composed on a GPU from sums of its own order. Given the scales read back, the codes are exact in any case (one
+//! correctly rounded multiplication, one comparison).
 
 mod common;
 

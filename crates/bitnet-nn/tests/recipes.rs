@@ -1,5 +1,5 @@
-//! The forms that a layer may have while it trains: each against its formula written out, gradients included, and all of them
-//! ending in the packed layer.
+//! The forms that a layer may have while it trains: each against its formula written out, gradients included, and all of
+//! them ending in the packed layer.
 
 #![cfg(feature = "autodiff")]
 

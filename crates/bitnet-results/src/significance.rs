@@ -1,10 +1,10 @@
 //! Many comparisons with one: by how much each variant changes a gap, and which of the changes would be left if the luckiest
 //! of so many were to be expected.
 //!
-//! Of a variant and a reference, each with a baseline of its own, the *change* is the difference of their gaps, seed by seed. Its
-//! `p` is that of a paired t test. Holm's step-down procedure (S. Holm, "A Simple Sequentially Rejective Multiple Test
-//! Procedure", *Scandinavian Journal of Statistics* 6, 1979) makes of the `p` of all variants what holds for all at once: at
-//! 0.05, the chance that even one of those below it is an accident is at most one in twenty.
+//! Of a variant and a reference, each with a baseline of its own, the *change* is the difference of their gaps, seed by
+//! seed. Its `p` is that of a paired t test. Holm's step-down procedure (S. Holm, "A Simple Sequentially Rejective Multiple
+//! Test Procedure", *Scandinavian Journal of Statistics* 6, 1979) makes of the `p` of all variants what holds for all at
+//! once: at 0.05, the chance that even one of those below it is an accident is at most one in twenty.
 
 use crate::experiment::Experiment;
 use crate::statistics::{Spread, paired};
@@ -51,8 +51,8 @@ pub fn two_sided(t: f64, degrees: usize) -> Option<f64> {
     Some((1.0 - inside).clamp(0.0, 1.0))
 }
 
-/// The t that a Student's t is as far from 0 as, or farther, with this probability: the inverse of [`two_sided`]; `None` for 0
-/// degrees of freedom or where `p` is not between 0 and 1.
+/// The t that a Student's t is as far from 0 as, or farther, with this probability: the inverse of [`two_sided`]; `None` for
+/// 0 degrees of freedom or where `p` is not between 0 and 1.
 pub fn t_beyond(p: f64, degrees: usize) -> Option<f64> {
     let usable = degrees > 0 && p > 0.0 && p < 1.0;
     usable.then(|| {
@@ -110,8 +110,8 @@ fn changes(variant: (&Variant, &Variant), reference: (&Variant, &Variant)) -> Op
 }
 
 impl Experiment {
-    /// The change of each variant's gap against that of the [reference](Experiment::reference), in the order of the variants;
-    /// none for the reference itself, for baselines, and where there is no reference.
+    /// The change of each variant's gap against that of the [reference](Experiment::reference), in the order of the
+    /// variants; none for the reference itself, for baselines, and where there is no reference.
     pub fn changes(&self) -> Vec<Option<Change>> {
         let nothing = vec![None; self.variants.len()];
         let Some(name) = self.reference.as_deref() else {
@@ -176,7 +176,8 @@ mod tests {
         assert!((0.0..1e-12).contains(&far));
     }
 
-    /// The sample of W. S. Gosset's sleep data, differences of two drugs: t = −4.0621, p = 0.002833 with 9 degrees of freedom.
+    /// The sample of W. S. Gosset's sleep data, differences of two drugs: t = −4.0621, p = 0.002833 with 9 degrees of
+    /// freedom.
     #[test]
     fn a_paired_test_is_that_of_the_textbook() {
         let differences = [-1.2, -2.4, -1.3, -1.3, 0.0, -1.0, -1.8, -0.8, -4.6, -1.4];

@@ -4,9 +4,9 @@
 //! v ← μ v + g        u = g + μ v        w ← w (1 − lr · wd) − lr · 0.2 √max(rows, cols) · NS₅(u)
 //! ```
 //!
-//! `NS₅` are five steps of Newton and Schulz towards the nearest orthogonal matrix, which Burn has; its size is that of AdamW's
-//! steps by "Muon is Scalable for LLM Training" (arXiv 2502.16982, equation 4). The momentum is kept here and not in Burn's
-//! optimiser, whose state a checkpoint cannot check.
+//! `NS₅` are five steps of Newton and Schulz towards the nearest orthogonal matrix, which Burn has; its size is that of
+//! AdamW's steps by "Muon is Scalable for LLM Training" (arXiv 2502.16982, equation 4). The momentum is kept here and not in
+//! Burn's optimiser, whose state a checkpoint cannot check.
 
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdjustLrFn, MuonConfig, Optimizer as _};
@@ -56,8 +56,8 @@ mod tests {
         s
     }
 
-    /// Of a diagonal matrix the singular values are the diagonal, so that a step can be computed by hand; twice, for the momentum
-    /// and the look ahead.
+    /// Of a diagonal matrix the singular values are the diagonal, so that a step can be computed by hand; twice, for the
+    /// momentum and the look ahead.
     #[test]
     fn two_steps_by_hand() {
         let device = Device::flex();

@@ -1,10 +1,11 @@
 //! Scales of least squared error: the α that minimises `Σ (w − α·q)²` over ternary codes `q`, or what it is for normally
 //! distributed weights.
 //!
-//! For given codes the best α is the mean magnitude of the weights that are ±1; for a given α the best code is ±1 from α/2 on,
-//! which is what rounding `w / α` does. So one number, α, fixes both scale and threshold.
+//! For given codes the best α is the mean magnitude of the weights that are ±1; for a given α the best code is ±1 from α/2
+//! on, which is what rounding `w / α` does. So one number, α, fixes both scale and threshold.
 //!
-//! Sources: QuEST (arXiv 2502.05003) for the normal distribution, ternary weight networks (arXiv 1605.04711) for the objective.
+//! Sources: QuEST (arXiv 2502.05003) for the normal distribution, ternary weight networks (arXiv 1605.04711) for the
+//! objective.
 
 use crate::WeightQuantizer;
 
@@ -26,9 +27,9 @@ pub(super) fn normal(w: &[f32]) -> f32 {
     (WeightQuantizer::RMS_OPTIMUM * mean.sqrt()) as f32
 }
 
-/// The α of least `Σ (w − α·q)²`. With the `k` largest magnitudes as ±1 and their sum `S`, the error is `Σ w² − S² / k` and α is
-/// `S / k`; the best `k` is found by going through all, and of equal ones it is the smallest. 0 for an empty group, NaN if there
-/// is a NaN.
+/// The α of least `Σ (w − α·q)²`. With the `k` largest magnitudes as ±1 and their sum `S`, the error is `Σ w² − S² / k` and
+/// α is `S / k`; the best `k` is found by going through all, and of equal ones it is the smallest. 0 for an empty group, NaN
+/// if there is a NaN.
 pub(super) fn exact(w: &[f32]) -> f32 {
     // Bit patterns without the sign are ordered as the numbers are, NaN last.
     let mut bits: Vec<u32> = w.iter().map(|v| v.abs().to_bits()).collect();

@@ -45,8 +45,8 @@ pub enum WeightQuantizer {
     AbsMean,
     /// `s = 1 / median|w|` (arXiv 2407.09527).
     AbsMedian,
-    /// `s = 1 / (1.224 · √mean w²)`: the scale and the threshold, half of it, of least squared error where weights are normally
-    /// distributed (QuEST, arXiv 2502.05003).
+    /// `s = 1 / (1.224 · √mean w²)`: the scale and the threshold, half of it, of least squared error where weights are
+    /// normally distributed (QuEST, arXiv 2502.05003).
     Rms,
     /// `s = 1 / α` with the α of least `Σ (w − α·q)²` for these very weights (ternary weight networks, arXiv 1605.04711).
     Mse,

@@ -53,8 +53,8 @@ pub struct BitLinear {
     pub bias: Option<Param<Tensor<1>>>,
     /// RMSNorm in front of the quantiser.
     pub norm: Option<RmsNorm>,
-    /// What each scale `α = 1/s` is multiplied by, where that is learned: `[1]` or `[d_output]`; with groups, those of the first
-    /// group, then of the second, ….
+    /// What each scale `α = 1/s` is multiplied by, where that is learned: `[1]` or `[d_output]`; with groups, those of the
+    /// first group, then of the second, ….
     pub scale: Option<Param<Tensor<1>>>,
     /// How weights and activations are quantised.
     #[module(skip)]
@@ -118,8 +118,8 @@ impl BitLinear {
         self.form = form;
     }
 
-    /// Moves each weight a share of the way to what it is quantised to: `w ← w − share · (w − ŵ)` (CAGE, arXiv 2510.18784, whose
-    /// share is the learning rate times a factor).
+    /// Moves each weight a share of the way to what it is quantised to: `w ← w − share · (w − ŵ)` (CAGE, arXiv 2510.18784,
+    /// whose share is the learning rate times a factor).
     pub fn pull(&mut self, share: f64) {
         let weight = self.weight.val().inner();
         let w_hat = self.dequantized(&weight);

@@ -85,8 +85,8 @@ impl Coded {
 
     /// What takes the gradient of `ŵ` in the place of `w`, the group's latent weights; its value means nothing.
     ///
-    /// With a learned scale it hands on `∂α = Σ ∂ŵ · (q − w/α)` of the weights within ±α and `Σ ∂ŵ · q` of those beyond, over the
-    /// root of their number (LSQ, arXiv 1902.08153, equations 3 and 6), times λ.
+    /// With a learned scale it hands on `∂α = Σ ∂ŵ · (q − w/α)` of the weights within ±α and `Σ ∂ŵ · q` of those beyond,
+    /// over the root of their number (LSQ, arXiv 1902.08153, equations 3 and 6), times λ.
     pub fn stand_in(&self, w: Tensor<2>, form: TrainingForm) -> Tensor<2> {
         let TrainingForm { lambda, trust, .. } = form;
         if trust.is_infinite() && self.multiple.is_none() {

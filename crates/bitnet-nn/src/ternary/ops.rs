@@ -181,8 +181,8 @@ pub trait TernaryBackend: Backend {
         Self::bitlinear_coded(x, x_codes, x_scales, w, w_codes, w_scales)
     }
 
-    /// The training operation of weights that are quantised already, by whatever rule: `y = x̂ · ŵᵀ` of the codes. `w` `[N, K]`
-    /// is not read; it takes the gradient, `∂w = ∂yᵀ · x̂`, and carries it to what the weights are made of.
+    /// The training operation of weights that are quantised already, by whatever rule: `y = x̂ · ŵᵀ` of the codes. The
+    /// latent `w` is not read; it takes the gradient, `∂w = ∂yᵀ · x̂`, and carries it to what the weights are made of.
     #[fusion(default)]
     fn bitlinear_coded(
         x: FloatTensor<Self>,

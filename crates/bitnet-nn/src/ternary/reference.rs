@@ -58,8 +58,8 @@ fn normal_optimum<B: Backend>(magnitude: FloatTensor<B>) -> FloatTensor<B> {
     B::float_mul_scalar(rms, Scalar::from(WeightQuantizer::RMS_OPTIMUM as f32))
 }
 
-/// The α of least squared error for the magnitudes `[G, L]`, as `[G, 1]`: with `S` the sum of the `k` largest, `S / k` of the `k`
-/// that makes `S / √k` largest.
+/// The α of least squared error for the magnitudes `[G, L]`, as `[G, 1]`: with `S` the sum of the `k` largest, `S / k` of
+/// the `k` that makes `S / √k` largest.
 fn exact_optimum<B: Backend>(magnitude: FloatTensor<B>) -> FloatTensor<B> {
     let device = magnitude.device();
     let shape = magnitude.shape();
