@@ -78,6 +78,8 @@ impl ModelConfig {
             granularity: _,
             activations,
             norm,
+            // For training.
+            learned_scale: _,
         } = quant;
         let feed_forward = match (mlp, hidden_act.gate()) {
             (MlpKind::Gated, Some(gate)) => EngineFeedForward::Gated(gate),
