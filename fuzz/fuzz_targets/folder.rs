@@ -1,45 +1,7 @@
-//! A checkpoint folder in which one JSON file is arbitrary. The first byte of the input names the file.
+//! libFuzzer drives `bitnet_fuzz::folder`.
 
 #![no_main]
 
-use std::{fs, path::Path, sync::OnceLock};
+use bitnet_fuzz::folder::TARGET;
 
-use bitnet_formats::{ModelFile, hf::HfModel, inspect::Report};
-use libfuzzer_sys::fuzz_target;
-use tempfile::TempDir;
-
-const FILES: [&str; 5] = [
-    "config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "generation_config.json",
-    "model.safetensors.index.json",
-];
-const GOLDENS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/bitnet-formats/tests/goldens/hf");
-
-/// Folders that are whole, one for each file that is replaced.
-fn folders() -> &'static [TempDir] {
-    static FOLDERS: OnceLock<Vec<TempDir>> = OnceLock::new();
-    FOLDERS.get_or_init(|| {
-        let folder = |name: &&str| {
-            let model = if name.ends_with("index.json") { "llama-float" } else { "bitnet" };
-            let folder = TempDir::new().expect("a temporary folder");
-            for file in fs::read_dir(Path::new(GOLDENS).join(model)).expect("the goldens") {
-                let file = file.expect("a golden");
-                fs::copy(file.path(), folder.path().join(file.file_name())).expect("a copy");
-            }
-            folder
-        };
-        FILES.iter().map(folder).collect()
-    })
-}
-
-fuzz_target!(|data: &[u8]| {
-    let Some((first, data)) = data.split_first() else { return };
-    let index = usize::from(*first) % FILES.len();
-    let folder = folders()[index].path();
-    fs::write(folder.join(FILES[index]), data).expect("a file");
-    if let Ok(model) = HfModel::open(folder) {
-        let _ = Report::read(&ModelFile::HuggingFace(model));
-    }
-});
+libfuzzer_sys::fuzz_target!(init: TARGET.sow(), |data: &[u8]| (TARGET.run)(data));

@@ -44,16 +44,25 @@ pub fn table(table: &Table) -> anyhow::Result<()> {
 
 /// Text of a model as it may be shown: on a terminal without control characters, which would be commands to it.
 pub fn harmless(text: &str) -> Cow<'_, str> {
+    match io::stdout().is_terminal() {
+        true => without_commands(text),
+        false => text.into(),
+    }
+}
+
+fn without_commands(text: &str) -> Cow<'_, str> {
     let is_command = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    match io::stdout().is_terminal() && text.contains(is_command) {
+    match text.contains(is_command) {
         true => text.replace(is_command, "\u{fffd}").into(),
         false => text.into(),
     }
 }
 
-/// Writes a line to stderr. Nobody may be there to read it (a closed pipe, a full disk): the work goes on without.
+/// Writes a line to stderr, without the control characters of what it quotes. Nobody may be there to read it (a closed
+/// pipe, a full disk): the work goes on without.
 pub fn say(text: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let text = text.to_string();
+    let _ = writeln!(io::stderr().lock(), "{}", without_commands(&text));
 }
 
 /// Writes a value as one JSON document.

@@ -1,7 +1,10 @@
 //! What can be wrong with a configuration.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
+
+use crate::document::Place;
 
 /// The layer that a setting came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,59 +42,60 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The text is not TOML.
-    #[error("{origin}: {message}{}", at(*line))]
+    #[error("{}: {}{}{}", place.origin, plain(message), place.at(), place.shown())]
     Syntax {
         /// Where it was written.
-        origin: Origin,
-        /// The line, counted from 1.
-        line: Option<usize>,
+        place: Place,
         /// What the parser says.
         message: String,
     },
     /// The key does not exist.
-    #[error("{origin}: unknown key {key}{}{}{}", at(*line), hint(origin, nearest.as_deref()), in_brackets(remark))]
+    #[error(
+        "{}: unknown key {}{}{}{}{}",
+        place.origin, plain(key), place.at(), hint(&place.origin, nearest.as_deref()), in_brackets(remark), place.shown()
+    )]
     UnknownKey {
         /// Where it was written.
-        origin: Origin,
+        place: Place,
         /// The full dotted path.
         key: String,
-        /// The line, counted from 1.
-        line: Option<usize>,
         /// The key that was probably meant.
         nearest: Option<String>,
         /// How that one differs; empty if it does not.
         remark: &'static str,
     },
     /// The key exists, but the run's task does not read it.
-    #[error("{origin}: {key}{} is not read by task = \"{task}\", only by {readers}: remove it", at(*line))]
+    #[error(
+        "{}: {key}{} is not read by task = \"{task}\", only by {readers}: remove it{}",
+        place.origin, place.at(), place.shown()
+    )]
     Unread {
         /// Where it was written.
-        origin: Origin,
+        place: Place,
         /// The full dotted path.
         key: String,
-        /// The line, counted from 1.
-        line: Option<usize>,
         /// The run's task.
         task: &'static str,
         /// The tasks that read it.
         readers: String,
     },
     /// The key exists, but what was written for it has the wrong type or is not one of its choices.
-    #[error("{origin}: {key} = {value}{}: expected {expected}", at(*line))]
+    #[error(
+        "{}: {key} = {}{}: expected {}{}",
+        place.origin, plain(value), place.at(), plain(expected), place.shown()
+    )]
     Value {
         /// Where it was written.
-        origin: Origin,
+        place: Place,
         /// The full dotted path.
         key: String,
         /// The value, as TOML.
         value: String,
-        /// The line, counted from 1.
-        line: Option<usize>,
         /// What would have been accepted.
         expected: String,
     },
     /// The value is out of range, or does not agree with another.
-    #[error("{key} = {value} {problem}")]
+    #[error("{key} = {} {}", plain(value), plain(problem))]
     Invalid {
         /// The full dotted path.
         key: String,
@@ -108,11 +112,19 @@ pub enum ConfigError {
         /// Why it is needed, and what to do.
         reason: String,
     },
+    /// What is wrong, and where the setting stands that is to blame.
+    #[error("{}: {error}{}{}", place.origin, place.at(), place.shown())]
+    Placed {
+        /// Where it was written.
+        place: Place,
+        /// What is wrong with it.
+        error: Box<ConfigError>,
+    },
     /// The model cannot be built.
     #[error(transparent)]
     Model(#[from] bitnet_models::ConfigError),
     /// An argument of `--set` is not `section.key=value`.
-    #[error("--set {0}: expected section.key=value, such as train.steps=100")]
+    #[error("--set {}: expected section.key=value, such as train.steps=100", plain(.0))]
     Assignment(String),
     /// The value of an environment variable is not Unicode.
     #[error("{0}: the value of this environment variable is not valid Unicode")]
@@ -125,9 +137,19 @@ pub enum ConfigError {
     Serialize(#[source] toml::ser::Error),
 }
 
-fn at(line: Option<usize>) -> String {
-    line.map(|line| format!(" (line {line})"))
-        .unwrap_or_default()
+/// What a file or a flag says, on one line: control characters as they are escaped in TOML.
+fn plain(text: &str) -> Cow<'_, str> {
+    match text.contains(char::is_control) {
+        true => text
+            .chars()
+            .map(|c| match c.is_control() {
+                true => c.escape_default().to_string(),
+                false => c.to_string(),
+            })
+            .collect::<String>()
+            .into(),
+        false => text.into(),
+    }
 }
 
 fn in_brackets(remark: &str) -> String {

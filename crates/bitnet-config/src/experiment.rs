@@ -30,11 +30,12 @@
 //!
 //! Variants that learn different tasks have a `group` each; only those of one group are compared, with its first float one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::document::{Document, Part, Place};
 use crate::validate::MOST_RATE;
 use crate::{ConfigError, Loader, Origin, RunConfig};
 
@@ -71,6 +72,9 @@ pub struct ExperimentConfig {
     pub scatter: bool,
     /// What is compared.
     pub variants: Vec<VariantConfig>,
+    /// Where the settings stand that a message is about: `set.0`, `variants.2.name`.
+    #[serde(skip)]
+    pub places: BTreeMap<String, Place>,
 }
 
 /// One of the things compared.
@@ -111,16 +115,28 @@ impl ExperimentConfig {
             path: file.clone(),
             source,
         })?;
-        let config: Self = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
-            origin: Origin::File(file.clone()),
-            line: error
-                .span()
-                .map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count()),
-            message: error.message().to_owned(),
-        })?;
-        config.validate()?;
+        let config = Self::parse(Origin::File(file.clone()), &text)?;
         let folder = file.parent().map(Path::to_owned).unwrap_or_default();
         Ok((config, folder))
+    }
+
+    /// Reads the text of such a file.
+    ///
+    /// # Errors
+    /// If it is not TOML of this form, or makes no sense.
+    pub fn parse(origin: Origin, text: &str) -> Result<Self, ConfigError> {
+        let (mut config, document): (Self, _) = Document::parse(origin, text)?;
+        config.places = document.places(Part::Value);
+        config
+            .validate()
+            .map_err(|(at, error)| match config.places.get(&at) {
+                Some(place) => ConfigError::Placed {
+                    place: place.clone(),
+                    error: Box::new(error),
+                },
+                None => error,
+            })?;
+        Ok(config)
     }
 
     /// The experiment as TOML.
@@ -155,7 +171,17 @@ impl ExperimentConfig {
     ) -> Result<RunConfig, ConfigError> {
         let load = || {
             let mut loader = Loader::new().file(folder.join(&self.config))?;
-            for assignment in self.set.iter().chain(&variant.set).chain(overrides) {
+            for (index, assignment) in self.set.iter().enumerate() {
+                let place = self.places.get(&format!("set.{index}"));
+                loader = loader.set_quoted(assignment, place)?;
+            }
+            let number = self.variants.iter().position(|known| known == variant);
+            for (index, assignment) in variant.set.iter().enumerate() {
+                let place = number
+                    .and_then(|number| self.places.get(&format!("variants.{number}.set.{index}")));
+                loader = loader.set_quoted(assignment, place)?;
+            }
+            for assignment in overrides {
                 loader = loader.set(assignment)?;
             }
             if let Some(run) = teacher {
@@ -169,11 +195,11 @@ impl ExperimentConfig {
                 .set(&format!("name={:?}", variant.name))
         };
         if let Some(origin) = load()?.init_from() {
-            return Err(ConfigError::Invalid {
+            return Err(load()?.blame(ConfigError::Invalid {
                 key: "train.init_from".into(),
                 value: format!("{origin:?}"),
                 problem: "is for `bitnet train` and `bitnet compare`: an experiment draws its weights from seeds".into(),
-            });
+            }));
         }
         let config = load()?.finish()?;
         let Some(rate) = learning_rate else {
@@ -188,15 +214,31 @@ impl ExperimentConfig {
             .finish()
     }
 
-    fn validate(&self) -> Result<(), ConfigError> {
-        let missing = |key: &str, reason: &str| ConfigError::Missing {
-            key: key.into(),
-            reason: reason.into(),
+    /// The first mistake, and where its setting stands.
+    fn validate(&self) -> Result<(), (String, ConfigError)> {
+        let missing = |key: &str, reason: &str| {
+            let error = ConfigError::Missing {
+                key: key.into(),
+                reason: reason.into(),
+            };
+            (key.to_owned(), error)
         };
-        let invalid = |key: &str, value: String, problem: &str| ConfigError::Invalid {
-            key: key.into(),
-            value,
-            problem: problem.into(),
+        let invalid = |key: &str, value: String, problem: &str| {
+            let error = ConfigError::Invalid {
+                key: key.into(),
+                value,
+                problem: problem.into(),
+            };
+            (key.to_owned(), error)
+        };
+        // Of one of the variants.
+        let within = |number: usize, key: &str, value: String, problem: &str| {
+            let (_, error) = invalid(&format!("variants.{key}"), value, problem);
+            let own = format!("variants.{number}.{key}");
+            match self.places.contains_key(&own) {
+                true => (own, error),
+                false => (format!("variants.{number}"), error),
+            }
         };
         if self.config.as_os_str().is_empty() {
             return Err(missing("config", "every run begins with it; name the file"));
@@ -215,18 +257,19 @@ impl ExperimentConfig {
         }
         let mut names = BTreeSet::new();
         let rates = self.learning_rates(&self.variants[0]).len();
-        for variant in &self.variants {
+        for (number, variant) in self.variants.iter().enumerate() {
             let name = &variant.name;
             let usable = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
             if !usable || !names.insert(name) {
                 let problem = "cannot name a folder, or is there twice; every variant needs a name of its own";
-                return Err(invalid("variants.name", format!("{name:?}"), problem));
+                return Err(within(number, "name", format!("{name:?}"), problem));
             }
             let own = self.learning_rates(variant);
             if own.len() != rates {
                 let problem = "are not as many as those of the other variants; give all the same number to try";
-                return Err(invalid(
-                    "variants.learning_rates",
+                return Err(within(
+                    number,
+                    "learning_rates",
                     format!("{own:?} of {name}"),
                     problem,
                 ));
@@ -234,22 +277,24 @@ impl ExperimentConfig {
             let twice = |(i, rate): (usize, &f64)| own[..i].contains(rate);
             if own.iter().enumerate().any(twice) {
                 let problem = "must all be different";
-                return Err(invalid(
-                    "variants.learning_rates",
+                return Err(within(
+                    number,
+                    "learning_rates",
                     format!("{own:?} of {name}"),
                     problem,
                 ));
             }
             if own.iter().any(|rate| !(*rate > 0.0 && *rate <= MOST_RATE)) {
                 let problem = "must be above 0 and at most 10";
-                return Err(invalid(
-                    "variants.learning_rates",
+                return Err(within(
+                    number,
+                    "learning_rates",
                     format!("{own:?} of {name}"),
                     problem,
                 ));
             }
         }
-        for variant in &self.variants {
+        for (number, variant) in self.variants.iter().enumerate() {
             let Some(name) = &variant.teacher else {
                 continue;
             };
@@ -257,7 +302,7 @@ impl ExperimentConfig {
             if teacher.is_none_or(|teacher| teacher.teacher.is_some()) {
                 let problem = "is not the name of a variant without a teacher of its own";
                 let value = format!("{name:?} of {}", variant.name);
-                return Err(invalid("variants.teacher", value, problem));
+                return Err(within(number, "teacher", value, problem));
             }
         }
         let own = self.variants.iter().filter_map(|v| v.baseline.as_ref());

@@ -1,11 +1,9 @@
 //! One layer of settings, checked key by key against the schema before it is merged.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
-use toml::de::DeTable;
 use toml::{Table, Value};
 
+use crate::document::{Document, Part, Place};
 use crate::foreign::known_as;
 use crate::schema::{KEYS, join, nearest};
 use crate::{ConfigError, Origin, RunConfig};
@@ -13,54 +11,17 @@ use crate::{ConfigError, Origin, RunConfig};
 /// A table that is one value: which keys it has depends on one of them.
 const WHOLE: &str = "model.rope_scaling";
 
-/// Where a setting was written.
-#[derive(Clone, Debug)]
-pub(crate) struct Place {
-    pub(crate) origin: Origin,
-    /// The line, counted from 1.
-    pub(crate) line: Option<usize>,
-}
-
 /// Settings from one place.
 pub(crate) struct Layer {
-    origin: Origin,
     table: Table,
-    /// The line of each dotted path, when the layer is a text.
-    lines: BTreeMap<String, usize>,
+    document: Document,
 }
 
 impl Layer {
     /// Parses a TOML document.
     pub(crate) fn parse(origin: Origin, text: &str) -> Result<Self, ConfigError> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let syntax = |error: toml::de::Error| {
-            let line = error.span().map(|span| line_of(text, span.start));
-            let written = line.and_then(|line| text.lines().nth(line - 1));
-            let remedy = match written.is_some_and(|written| written.contains('\\')) {
-                true => {
-                    "; in double quotes a backslash begins an escape: write such a path in single quotes, or with slashes"
-                }
-                false => "",
-            };
-            ConfigError::Syntax {
-                origin: origin.clone(),
-                line,
-                message: format!("{}{remedy}", error.message()),
-            }
-        };
-        let table = toml::from_str(text).map_err(syntax)?;
-        let mut lines = BTreeMap::new();
-        collect_lines(
-            &mut lines,
-            text,
-            "",
-            DeTable::parse(text).map_err(syntax)?.get_ref(),
-        );
-        Ok(Self {
-            origin,
-            table,
-            lines,
-        })
+        let (table, document) = Document::parse(origin, text)?;
+        Ok(Self { table, document })
     }
 
     /// A single setting, given as text: TOML, or else a plain string.
@@ -71,10 +32,31 @@ impl Layer {
             _ => Value::String(text.to_owned()),
         };
         Self {
-            origin,
             table: nest(path, value),
-            lines: BTreeMap::new(),
+            document: Document::unseen(origin),
         }
+    }
+
+    /// A single `section.key=value`.
+    pub(crate) fn assignment(origin: Origin, assignment: &str) -> Result<Self, ConfigError> {
+        let malformed = || ConfigError::Assignment(assignment.to_owned());
+        let (key, value) = assignment.split_once('=').ok_or_else(malformed)?;
+        let path: Vec<&str> = key.split('.').map(str::trim).collect();
+        if path.contains(&"") {
+            return Err(malformed());
+        }
+        let value = value.trim();
+        let document = Document::assignment(origin.clone(), assignment, &path, value);
+        Ok(Self {
+            document,
+            ..Self::single(origin, &path, value)
+        })
+    }
+
+    /// The same settings, which stand in another text.
+    pub(crate) fn shown_at(mut self, place: &Place) -> Self {
+        self.document = Document::quoted(place);
+        self
     }
 
     /// Rejects unknown keys and wrong types, and gives out the settings and where each was written.
@@ -94,10 +76,7 @@ impl Layer {
                 self.places(&path, section, places);
                 continue;
             }
-            let place = Place {
-                origin: self.origin.clone(),
-                line: self.lines.get(&path).copied(),
-            };
+            let place = self.document.place(&path, Part::Value);
             places.push((path, place));
         }
     }
@@ -131,7 +110,7 @@ impl Layer {
     }
 
     fn unknown(&self, mut key: String, mut value: &Value) -> ConfigError {
-        let line = self.lines.get(&key).copied();
+        let place = self.document.place(&key, Part::Key);
         // Names the key in full when an unknown section holds just one.
         while let Value::Table(table) = value
             && let (1, Some((inner, next))) = (table.len(), table.iter().next())
@@ -145,21 +124,18 @@ impl Layer {
             None => (nearest(&key), ""),
         };
         ConfigError::UnknownKey {
-            origin: self.origin.clone(),
+            place,
             nearest,
             remark,
             key,
-            line,
         }
     }
 
     fn wrong(&self, key: String, value: &Value, expected: String) -> ConfigError {
-        let line = self.lines.get(&key).copied();
         ConfigError::Value {
-            origin: self.origin.clone(),
+            place: self.document.place(&key, Part::Value),
             key,
             value: value.to_string(),
-            line,
             expected,
         }
     }
@@ -188,29 +164,6 @@ pub(crate) fn merge(lower: &mut Table, upper: Table) {
             }
         }
     }
-}
-
-fn collect_lines(
-    lines: &mut BTreeMap<String, usize>,
-    text: &str,
-    prefix: &str,
-    table: &DeTable<'_>,
-) {
-    for (key, value) in table {
-        let path = join(prefix, key.get_ref());
-        lines.insert(path.clone(), line_of(text, key.span().start));
-        if let Some(section) = value.get_ref().as_table() {
-            collect_lines(lines, text, &path, section);
-        }
-    }
-}
-
-fn line_of(text: &str, offset: usize) -> usize {
-    1 + text
-        .bytes()
-        .take(offset)
-        .filter(|&byte| byte == b'\n')
-        .count()
 }
 
 /// Says in plain words what serde expected: its messages end in `expected …`, often with a Rust type.

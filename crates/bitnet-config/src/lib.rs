@@ -40,14 +40,19 @@
 //! # Mistakes
 //!
 //! A misspelt key would silently train the wrong model, so every key of every layer must exist, and what was written
-//! must have the right type. The message names the layer, the key, the line and, when one is close, the right name:
+//! must have the right type. The message names the layer, the key, the line and, when one is close, the right name, and
+//! shows it:
 //!
 //! ```
 //! # use bitnet_config::Loader;
 //! let error = Loader::new().builtin("quickstart", "[train]\nleraning_rate = 1e-3\n").unwrap_err();
 //! assert_eq!(
-//!     error.to_string(),
-//!     "built-in quickstart: unknown key train.leraning_rate (line 2); did you mean train.learning_rate?"
+//!     error.to_string().lines().collect::<Vec<_>>(),
+//!     [
+//!         "built-in quickstart: unknown key train.leraning_rate (line 2); did you mean train.learning_rate?",
+//!         "    2 | leraning_rate = 1e-3",
+//!         "      | ^^^^^^^^^^^^^",
+//!     ]
 //! );
 //! ```
 //!
@@ -65,6 +70,7 @@ mod compare;
 mod data;
 mod decode;
 mod describe;
+mod document;
 mod error;
 mod experiment;
 mod foreign;
@@ -91,6 +97,7 @@ pub use compare::CompareConfig;
 pub use data::{DataConfig, DataKind, Level, Synthetic};
 pub use decode::DecodeConfig;
 pub use describe::{Description, describe, json_schema};
+pub use document::Place;
 pub use error::{ConfigError, Origin};
 pub use experiment::{ExperimentConfig, VariantConfig};
 pub use loader::Loader;

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use crate::layer::{Layer, Place, merge, nest};
+use crate::document::Place;
+use crate::layer::{Layer, merge, nest};
 use crate::scope::{names, readers};
 use crate::{ConfigError, MlpKind, Origin, RunConfig, Task};
 
@@ -23,6 +24,8 @@ pub struct Loader {
     name: Option<String>,
     /// Where each key was written last, in the order of the layers.
     places: Vec<(String, Place)>,
+    /// The same of a run's own configuration, whose keys the task need not read.
+    resolved: Vec<(String, Place)>,
 }
 
 impl Loader {
@@ -104,13 +107,21 @@ impl Loader {
     /// # Errors
     /// There is no `=`, a part of the key is empty, the key is unknown, or the value has the wrong type.
     pub fn set(self, assignment: &str) -> Result<Self, ConfigError> {
-        let malformed = || ConfigError::Assignment(assignment.to_owned());
-        let (key, value) = assignment.split_once('=').ok_or_else(malformed)?;
-        let path: Vec<&str> = key.split('.').map(str::trim).collect();
-        if path.contains(&"") {
-            return Err(malformed());
-        }
-        self.add(Layer::single(Origin::Set, &path, value.trim()))
+        self.add(Layer::assignment(Origin::Set, assignment)?)
+    }
+
+    /// [`set`](Self::set) of what is quoted in another text.
+    pub(crate) fn set_quoted(
+        self,
+        assignment: &str,
+        place: Option<&Place>,
+    ) -> Result<Self, ConfigError> {
+        let Some(place) = place else {
+            return self.set(assignment);
+        };
+        let layer = Layer::assignment(place.origin.clone(), assignment);
+        let layer = layer.map_err(|error| placed(place, error))?;
+        self.add(layer.shown_at(place))
     }
 
     /// Merges the layers over the defaults and checks the result.
@@ -136,9 +147,8 @@ impl Loader {
         for (key, place) in &self.places {
             if !config.task.reads(key) {
                 return Err(ConfigError::Unread {
-                    origin: place.origin.clone(),
+                    place: place.clone(),
                     key: key.clone(),
-                    line: place.line,
                     task: config.task.name(),
                     readers: names(readers(key)),
                 });
@@ -149,16 +159,16 @@ impl Loader {
             && is_written("data.validation_path")
             && is_written("data.train_fraction")
         {
-            return Err(ConfigError::Invalid {
+            return Err(self.blame(ConfigError::Invalid {
                 key: "data.train_fraction".into(),
                 value: config.data.train_fraction.to_string(),
                 problem: "is not read while data.validation_path names a file to validate on; remove one of the two"
                     .into(),
-            });
+            }));
         }
-        widen(&mut config)?;
+        widen(&mut config).map_err(|error| self.blame(error))?;
         self.fit(&mut config);
-        config.validate()?;
+        config.validate().map_err(|error| self.blame(error))?;
         let notes = self.hidden();
         Ok((config, notes))
     }
@@ -178,7 +188,8 @@ impl Loader {
 
     /// Adds settings of which those that the task does not read count for nothing.
     fn add_resolved(mut self, layer: Layer) -> Result<Self, ConfigError> {
-        let (mut table, _) = layer.check()?;
+        let (mut table, places) = layer.check()?;
+        self.resolved.extend(places);
         let task = table
             .get("task")
             .and_then(Value::as_str)
@@ -224,11 +235,27 @@ impl Loader {
                     "{key} of {} changes nothing for the {twin} twin, whose {own} of {}{} wins; set that instead",
                     place.origin,
                     owner.origin,
-                    owner.line.map(|line| format!(", line {line}")).unwrap_or_default()
+                    owner.line().map(|line| format!(", line {line}")).unwrap_or_default()
                 ));
             }
         }
         notes
+    }
+
+    /// An error with the place of the setting that is to blame: of the keys that it names, the first that was written.
+    pub(crate) fn blame(&self, error: ConfigError) -> ConfigError {
+        let message = error.to_string();
+        let is_key = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+        let named = message.split(|c| !is_key(c));
+        let mut named = named.map(|word| word.trim_end_matches('.'));
+        let known = |word: &str| {
+            let places = self.places.iter().chain(&self.resolved);
+            places.into_iter().find(|(key, _)| key == word)
+        };
+        match named.find_map(known) {
+            Some((_, place)) => placed(place, error),
+            None => error,
+        }
     }
 
     /// What the layers say of a key.
@@ -289,6 +316,13 @@ impl Loader {
                 *value = limit.min(*value);
             }
         }
+    }
+}
+
+fn placed(place: &Place, error: ConfigError) -> ConfigError {
+    ConfigError::Placed {
+        place: place.clone(),
+        error: Box::new(error),
     }
 }
 

@@ -63,7 +63,7 @@ impl Loader {
         for (key, value) in &keys {
             match self.written(key) {
                 Some(said) if value.as_ref().is_none_or(|value| !same(said, value)) => {
-                    return Err(ConfigError::Invalid {
+                    return Err(self.blame(ConfigError::Invalid {
                         key: key.clone(),
                         value: said.to_string(),
                         problem: match value {
@@ -75,7 +75,7 @@ impl Loader {
                                     .into()
                             }
                         },
-                    });
+                    }));
                 }
                 _ => {}
             }

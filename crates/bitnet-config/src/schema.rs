@@ -106,6 +106,15 @@ pub(crate) fn nearest(unknown: &str) -> Option<String> {
     best.map(|(_, known)| known.to_owned())
 }
 
+/// The one of some names that was probably meant.
+pub(crate) fn closest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|name| (strsim::normalized_damerau_levenshtein(unknown, name), name))
+        .filter(|(close, _)| *close >= CLOSE)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, name)| name)
+}
+
 fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('.').unwrap_or(("", path))
 }

@@ -2,14 +2,25 @@
 
 use bitnet_config::{Loader, RunConfig};
 
-/// The message for settings given by `--set`.
+/// The message for settings given by `--set`, which show the one that is to blame.
 #[track_caller]
 fn rejects(assignments: &[&str], message: &str) {
     let result = assignments
         .iter()
         .try_fold(Loader::new(), |loader, assignment| loader.set(assignment))
         .and_then(Loader::finish);
-    assert_eq!(result.unwrap_err().to_string(), message);
+    let error = result.unwrap_err().to_string();
+    let lines: Vec<&str> = error.lines().collect();
+    assert_eq!(
+        lines[0].strip_prefix("--set: ").unwrap_or(lines[0]),
+        message
+    );
+    assert_eq!(lines.len(), 3, "{error}");
+    let shown = |assignment: &&str| lines[1].ends_with(assignment);
+    assert!(
+        assignments.iter().any(shown) && lines[2].contains('^'),
+        "{error}"
+    );
 }
 
 #[test]
@@ -178,7 +189,7 @@ fn values_that_disagree() {
 #[test]
 fn seeds_too_large_for_toml() {
     let expected = "expected a whole number from 0 to 9223372036854775807";
-    let message = format!("--set: train.seed = \"18446744073709551615\": {expected}");
+    let message = format!("train.seed = \"18446744073709551615\": {expected}");
     rejects(&["train.seed=18446744073709551615"], &message);
     let mut config = RunConfig::default();
     config.train.seed = u64::MAX;

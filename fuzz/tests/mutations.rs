@@ -3,83 +3,14 @@
 //!
 //! `MUTATIONS=5000 cargo test --profile quick --workspace --test mutations` tries so many of each file.
 
-#![cfg(feature = "flex")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
-use bitnet_config::{Loader, RunConfig};
-use bitnet_data::{Corpus, TokenizerKind};
+use bitnet_data::TokenizerKind;
+use bitnet_fuzz::{LABELS, Rng, Trained};
 use bitnet_models::Transformer;
-use bitnet_train::{
-    Backend, Checkpoint, LanguageModel, RunDir, Training, export, load_exported, load_latent,
-};
+use bitnet_train::{Checkpoint, RunDir, load_exported, load_latent};
 use burn::module::Module;
-use burn::tensor::Device;
-use tempfile::TempDir;
-
-/// A tiny run that was trained for two steps.
-struct Trained {
-    config: RunConfig,
-    corpus: Corpus,
-    device: Device,
-    run: RunDir,
-    _folder: TempDir,
-}
-
-impl Trained {
-    fn new(kind: TokenizerKind) -> Self {
-        let mut loader = Loader::new();
-        for set in [
-            "model.hidden_size=8",
-            "model.intermediate_size=16",
-            "model.num_hidden_layers=1",
-            "model.num_attention_heads=2",
-            "model.max_position_embeddings=16",
-            "train.context=8",
-            "train.batch_size=2",
-            "train.steps=2",
-            "train.eval_batches=1",
-            "train.log_interval=0",
-            "data.characters=2000",
-        ] {
-            loader = loader.set(set).unwrap();
-        }
-        let mut config = loader.finish().unwrap();
-        let mut corpus = Corpus::stories(0, 2_000, kind, 0.9).unwrap();
-        corpus.text.validation = corpus.validation.slice(0..20);
-        config.model.vocab_size = corpus.tokenizer.vocab_size();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("run");
-        let tokenizer = Some(&corpus.tokenizer);
-        let labels = ["one".to_owned(), "two".to_owned()];
-        let run = RunDir::create(path, &config, tokenizer, &labels, None, None).unwrap();
-        let mut trained = Self {
-            config,
-            corpus,
-            device: Backend::Flex.device(0).unwrap(),
-            run,
-            _folder: folder,
-        };
-        let model = trained.go_on(Vec::new()).unwrap();
-        export(&trained.run, &model, 2).unwrap();
-        trained.config.train.steps = 3;
-        trained
-    }
-
-    fn go_on(&self, resume: Vec<Checkpoint>) -> Result<Transformer, bitnet_train::TrainError> {
-        let training = Training {
-            config: &self.config,
-            task: &LanguageModel::new(&self.config, &self.corpus).unwrap(),
-            run: &self.run,
-            device: &self.device,
-            resume,
-            interrupt: &AtomicBool::new(false),
-        };
-        Ok(training.run(&mut ())?.model)
-    }
-}
 
 fn bytes(model: Transformer) -> Vec<u8> {
     model.into_record().into_bytes().unwrap().to_vec()
@@ -96,40 +27,6 @@ fn values(model: Transformer) -> Vec<Vec<u8>> {
         .into_iter()
         .map(|tensor| tensor.to_bytes().unwrap().to_vec())
         .collect()
-}
-
-/// Numbers that are the same every time.
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (self.0 >> 33) as usize % end.max(1)
-    }
-
-    /// One change: of a bit, a byte, a stretch; more or fewer bytes.
-    fn mutate(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut changed = bytes.to_vec();
-        let (at, length) = (self.below(bytes.len()), 1 + self.below(40));
-        let end = (at + length).min(bytes.len());
-        match self.below(8) {
-            0..3 => changed[at] ^= 1 << self.below(8),
-            3 => changed[at] = self.below(256) as u8,
-            4 => changed[at..end]
-                .iter_mut()
-                .for_each(|byte| *byte = self.below(256) as u8),
-            5 => drop(changed.drain(at..end)),
-            6 => {
-                let (from, again) = (self.below(bytes.len()), changed[at..end].to_vec());
-                changed.splice(from..from, again);
-            }
-            _ => changed.truncate(at),
-        }
-        changed
-    }
 }
 
 /// Changes a file again and again. `same` is whether what was read from it, if anything, is what was written.
@@ -186,7 +83,7 @@ fn the_state_of_a_training() {
     let kept = trained.run.path().join("kept");
     fs::rename(saved.path(), &kept).unwrap();
     let next = || -> Option<Vec<Vec<u8>>> {
-        let model = trained.go_on(vec![Checkpoint::at(&kept)]).ok()?;
+        let model = trained.go_on(vec![Checkpoint::at(&kept)], false).ok()?;
         Some(values(model))
     };
     let expected = next().unwrap();
@@ -216,7 +113,7 @@ fn settings_and_tokenizers() {
     mutations(&path(run, "config.toml"), 1, || {
         Some(run.config().ok()? == config)
     });
-    let labels = ["one".to_owned(), "two".to_owned()];
+    let labels = LABELS.map(str::to_owned);
     mutations(&path(run, "labels.json"), 1, || {
         run.check_data(Some(&corpus.tokenizer), &labels)
             .ok()
