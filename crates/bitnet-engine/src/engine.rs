@@ -149,24 +149,12 @@ impl Engine {
         };
         // What the head is, if it is the embedding.
         let (embedding, tied) = match given(Table::Embedding)? {
-            Some(Weights::Ternary(packed)) => {
-                let tied = match shape.tie_word_embeddings {
-                    true => Some(Weights::Ternary(packed.clone())),
-                    false => None,
-                };
-                let tied = tied.map(|weights| linear("model.embed_tokens", weights));
-                (Embedding::Ternary(packed), tied.transpose()?)
+            Some(Weights::Ternary(packed)) if !shape.tie_word_embeddings => {
+                (Embedding::Ternary(packed), None)
             }
             Some(weights) => {
                 let table = linear("model.embed_tokens", weights)?;
-                let embedding = match &table.matrix {
-                    Matrix::Blocks(matrix) => Embedding::Blocks(Arc::clone(matrix)),
-                    Matrix::Dense(matrix) => Embedding::Dense(Arc::clone(matrix)),
-                    Matrix::Ternary(_) | Matrix::TernaryInt4(_) => {
-                        unreachable!("floats do not become codes")
-                    }
-                };
-                (embedding, Some(table))
+                (Embedding::of_head(&table.matrix), Some(table))
             }
             None => {
                 let matrix = dense(Table::Embedding)?;
@@ -245,24 +233,6 @@ impl Engine {
         self.pass(&mut [part], |_, index, logits| each(index, logits))
     }
 
-    /// As [`Engine::score`], with the hidden state of every token after the final norm, `[hidden_size]`, in the place of its
-    /// logits: what embeddings of texts are made of.
-    ///
-    /// # Errors
-    ///
-    /// As [`Engine::forward`].
-    pub fn hidden_states(
-        &mut self,
-        session: &mut Session,
-        tokens: &[u32],
-        each: impl FnMut(usize, &[f32]),
-    ) -> Result<(), EngineError> {
-        self.check(session, tokens)?;
-        self.work
-            .all_states(&self.model, session, tokens, self.options.kernel, each);
-        Ok(())
-    }
-
     /// Whether a session can read some tokens.
     pub(crate) fn check(&self, session: &Session, tokens: &[u32]) -> Result<(), EngineError> {
         let shape = &self.model.shape;
@@ -322,10 +292,13 @@ impl Engine {
 
     /// Bytes of all weights as they are held.
     pub fn weight_bytes(&self) -> usize {
-        let own_embedding = match (&self.model.embedding, &self.model.head.matrix) {
-            (Embedding::Dense(table), Matrix::Dense(head)) if Arc::ptr_eq(table, head) => 0,
-            (Embedding::Blocks(table), Matrix::Blocks(head)) if Arc::ptr_eq(table, head) => 0,
-            (embedding, _) => embedding.bytes(),
+        let Model {
+            embedding, head, ..
+        } = &self.model;
+        let own_embedding = if embedding.is(&head.matrix) {
+            0
+        } else {
+            embedding.bytes()
         };
         self.read_bytes() + own_embedding
     }

@@ -156,30 +156,18 @@ impl Workspace {
         self.head(model, &[(tokens.len() - 1) % CHUNK])
     }
 
-    /// Reads tokens and hands out the hidden state of each, through the final norm: `each(index, state)`, `[hidden_size]`.
-    pub(crate) fn all_states(
-        &mut self,
-        model: &Model,
-        session: &mut Session,
-        tokens: &[u32],
-        kernel: Kernel,
-        mut each: impl FnMut(usize, &[f32]),
-    ) {
+    /// The state of a row of the last chunk, through the final norm.
+    pub(crate) fn state(&mut self, model: &Model, row: usize) -> &[f32] {
         let hidden = model.shape.hidden_size;
-        let mut normed = vec![0.0; hidden];
-        for (chunk, tokens) in tokens.chunks(CHUNK).enumerate() {
-            self.blocks(model, &mut [Span { session, tokens }], kernel);
-            let states = self.rows.x.chunks_exact(hidden).take(tokens.len());
-            for (row, state) in states.enumerate() {
-                let state = match &model.head.norm {
-                    Some(gamma) => {
-                        rms_norm_row(state, gamma, model.shape.rms_norm_eps, &mut normed);
-                        &normed
-                    }
-                    None => state,
-                };
-                each(chunk * CHUNK + row, state);
+        let state = &self.rows.x[row * hidden..][..hidden];
+        match &model.head.norm {
+            Some(gamma) => {
+                resize(&mut self.wanted, hidden);
+                let normed = &mut self.wanted[..hidden];
+                rms_norm_row(state, gamma, model.shape.rms_norm_eps, normed);
+                normed
             }
+            None => state,
         }
     }
 

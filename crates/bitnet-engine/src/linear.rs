@@ -14,9 +14,9 @@ use crate::{EngineError, LinearWeights, Options, Weights, lent::Grid, partition:
 #[derive(Debug)]
 pub(crate) enum Matrix {
     /// Times activations of 8 bits.
-    Ternary(PrepackedTernary),
+    Ternary(Arc<PrepackedTernary>),
     /// Times activations of 4 bits.
-    TernaryInt4(PrepackedTernary),
+    TernaryInt4(Arc<PrepackedTernary>),
     Dense(Arc<DenseMatrix>),
     Blocks(Arc<BlockMatrix>),
 }
@@ -79,10 +79,12 @@ impl Linear {
                     let suited = || Layout::suited_to(kernel, packed.granularity());
                     let layout = layout.unwrap_or_else(suited);
                     let prepacked = PrepackedTernary::new(packed.view(), layout, kernel, strategy);
-                    prepacked.map_err(|source| EngineError::Ternary {
-                        tensor: name(),
-                        source,
-                    })
+                    prepacked
+                        .map(Arc::new)
+                        .map_err(|source| EngineError::Ternary {
+                            tensor: name(),
+                            source,
+                        })
                 };
                 match activations {
                     ActivationQuantizer::Int8 => Matrix::Ternary(prepacked()?),

@@ -19,11 +19,11 @@ pub struct Part<'a> {
     pub session: &'a mut Session,
     /// What it reads, at least one token.
     pub tokens: &'a [u32],
-    /// Which logits are handed out.
+    /// Which tokens' logits, or hidden states, are handed out.
     pub logits: Wanted,
 }
 
-/// Which tokens' logits are wanted.
+/// Which tokens' results are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// Of none: a piece of a prompt that goes on.
@@ -64,7 +64,33 @@ impl Engine {
             .pass(&self.model, parts, self.options.kernel, each);
         Ok(())
     }
+
+    /// As [`Engine::pass`], with hidden states after the final norm, `[hidden_size]`, in the place of logits: what
+    /// embeddings of texts are made of.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::pass`].
+    pub fn hidden_states(
+        &mut self,
+        parts: &mut [Part<'_>],
+        mut each: impl FnMut(usize, usize, &[f32]),
+    ) -> Result<(), EngineError> {
+        for part in &*parts {
+            self.check(part.session, part.tokens)?;
+        }
+        let (model, kernel) = (&self.model, self.options.kernel);
+        self.work.chunks(model, parts, kernel, |work, wanted| {
+            for (row, part, index) in wanted {
+                each(*part, *index, work.state(model, *row));
+            }
+        });
+        Ok(())
+    }
 }
+
+/// A wanted token: its row of the chunk, its part and its place there.
+type Place = (usize, usize, usize);
 
 impl Workspace {
     /// Reads the parts and hands out the logits that they want.
@@ -74,6 +100,25 @@ impl Workspace {
         parts: &mut [Part<'_>],
         kernel: Kernel,
         mut each: impl FnMut(usize, usize, &[f32]),
+    ) {
+        self.chunks(model, parts, kernel, |work, wanted| {
+            for wanted in wanted.chunks(LOGIT_ROWS) {
+                let rows: Vec<usize> = wanted.iter().map(|(row, ..)| *row).collect();
+                let logits = work.head(model, &rows).chunks_exact(model.shape.vocab_size);
+                for (logits, (_, part, index)) in logits.zip(wanted) {
+                    each(*part, *index, logits);
+                }
+            }
+        });
+    }
+
+    /// Reads the parts, and calls `each` after every chunk with what is wanted of it.
+    fn chunks(
+        &mut self,
+        model: &Model,
+        parts: &mut [Part<'_>],
+        kernel: Kernel,
+        mut each: impl FnMut(&mut Workspace, &[Place]),
     ) {
         // The part to go on with, and how many of its tokens are read.
         let (mut first, mut read) = (0, 0);
@@ -100,13 +145,7 @@ impl Workspace {
                 }
             }
             self.blocks(model, &mut spans, kernel);
-            for wanted in wanted.chunks(LOGIT_ROWS) {
-                let rows: Vec<usize> = wanted.iter().map(|(row, ..)| *row).collect();
-                let logits = self.head(model, &rows).chunks_exact(model.shape.vocab_size);
-                for (logits, (_, part, index)) in logits.zip(wanted) {
-                    each(*part, *index, logits);
-                }
-            }
+            each(self, &wanted);
         }
     }
 }

@@ -3,7 +3,8 @@
 mod common;
 
 use bitnet_engine::{
-    ActivationQuantizer, Engine, EngineError, Granularity, Norms, Options, Shape, Source, Table,
+    ActivationQuantizer, Engine, EngineError, Granularity, Norms, Options, Part, Shape, Source,
+    Table, Wanted,
 };
 use bitnet_kernels::{DenseFormat, FloatFormat, Kernel, Layout, Strategy, float::Gate};
 use common::{Uneven, logits, options, shape};
@@ -428,8 +429,14 @@ fn hidden_states_are_what_the_head_reads() {
     let text = tokens(9);
     let mut session = engine.session(9).unwrap();
     let mut states = Vec::new();
-    let each = |_: usize, state: &[f32]| states.push(state.to_vec());
-    engine.hidden_states(&mut session, &text, each).unwrap();
+    let each = |_: usize, _: usize, state: &[f32]| states.push(state.to_vec());
+    let part = Part {
+        session: &mut session,
+        tokens: &text,
+        logits: Wanted::All,
+    };
+    engine.hidden_states(&mut [part], each).unwrap();
+    assert_eq!(states.len(), text.len());
     session.truncate(0);
     let mut logits = Vec::new();
     let each = |_: usize, row: &[f32]| logits.push(row.to_vec());

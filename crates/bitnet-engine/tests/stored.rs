@@ -1,10 +1,12 @@
 //! Float weights held as they were published: 16 bits, or blocks of codes.
 
 use bitnet_engine::{
-    ActivationQuantizer, DenseFormat, Engine, FloatFormat, Gate, Kernel, LayerWeights,
+    ActivationQuantizer, DenseFormat, Engine, FloatFormat, Gate, Granularity, Kernel, LayerWeights,
     LinearWeights, Norms, Options, RandomWeights, Shape, Source, SourceError, Table, Weights,
 };
-use bitnet_kernels::{BLOCK, BlockFormat, BlockMatrix, DenseMatrix};
+use bitnet_kernels::{
+    BLOCK, BlockFormat, BlockMatrix, DenseMatrix, PackedTernary, WeightQuantizer,
+};
 
 /// How linear layers are handed over.
 #[derive(Clone, Copy)]
@@ -190,6 +192,67 @@ fn blocks_compute_the_same_bits_on_all_kernels_threads_and_cuts() {
             worst > 0.0 && worst < 0.03 * range,
             "{format}: {worst} of {range}"
         );
+    }
+}
+
+/// A ternary table that is looked up in and multiplied with is held once, and answers as two do.
+#[test]
+fn a_tied_ternary_table_is_held_once() {
+    struct Tables(RandomWeights, Granularity);
+    impl Source for Tables {
+        fn table(&self, _: Table) -> Result<Option<Weights>, SourceError> {
+            let (rows, cols) = (self.0.shape.vocab_size, self.0.shape.hidden_size);
+            let mut latent = vec![0.0; rows * cols];
+            for (row, out) in latent.chunks_exact_mut(cols).enumerate() {
+                self.0.table_row(Table::Embedding, row, out);
+            }
+            let packed =
+                PackedTernary::from_latent(&latent, rows, cols, WeightQuantizer::AbsMean, self.1)?;
+            Ok(Some(Weights::Ternary(packed)))
+        }
+        fn table_row(&self, table: Table, token: usize, out: &mut [f32]) {
+            self.0.table_row(table, token, out);
+        }
+        fn layer(&self, index: usize) -> Result<LayerWeights, SourceError> {
+            self.0.layer(index)
+        }
+        fn final_norm(&self) -> Result<Vec<f32>, SourceError> {
+            self.0.final_norm()
+        }
+    }
+    for granularity in [
+        Granularity::Tensor,
+        Granularity::Row,
+        Granularity::Group(32),
+    ] {
+        for activations in [
+            ActivationQuantizer::Int8,
+            ActivationQuantizer::Int4,
+            ActivationQuantizer::Float,
+        ] {
+            let engine = |tied| {
+                let shape = Shape {
+                    tie_word_embeddings: tied,
+                    activations,
+                    ..shape()
+                };
+                let random = RandomWeights {
+                    shape: shape.clone(),
+                    ternary: Some(granularity),
+                    seed: 5,
+                };
+                let source = Tables(random, granularity);
+                Engine::new(shape, &source, Options::default()).unwrap()
+            };
+            let (once, twice) = (engine(true), engine(false));
+            assert_eq!(once.weight_bytes(), once.read_bytes());
+            assert!(once.weight_bytes() < twice.weight_bytes());
+            assert_eq!(
+                logits(once, &TOKENS, true),
+                logits(twice, &TOKENS, true),
+                "{granularity} {activations:?}"
+            );
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A text as one vector: the model's hidden states, pooled.
 
-use bitnet_engine::{Engine, EngineError, Session};
+use bitnet_engine::{Engine, EngineError, Part, Session, Wanted};
 
 /// How a text's hidden states become one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,18 +40,55 @@ impl Embedding {
     /// # Errors
     /// If a token is not the model's, or there is none.
     pub fn read(&mut self, engine: &mut Engine, most: usize) -> Result<bool, EngineError> {
-        let (read, all) = (self.session.len(), self.tokens.len());
-        let piece = &self.tokens[read..all.min(read.saturating_add(most.max(1)))];
-        let (vector, pooling) = (&mut self.vector, self.pooling);
-        engine.hidden_states(&mut self.session, piece, |index, state| match pooling {
-            Pooling::Last if read + index + 1 == all => vector.copy_from_slice(state),
-            Pooling::Last => {}
-            Pooling::Mean => {
-                let sums = vector.iter_mut().zip(state);
-                sums.for_each(|(sum, x)| *sum += x / all as f32);
+        let most = most.max(1);
+        Self::read_pieces(std::slice::from_mut(self), engine, most)?;
+        Ok(self.session.len() == self.tokens.len())
+    }
+
+    /// Reads several texts to their ends together. Their vectors are those that each has alone, bit for bit.
+    ///
+    /// # Errors
+    /// As [`Embedding::read`].
+    pub fn read_together(texts: &mut [Embedding], engine: &mut Engine) -> Result<(), EngineError> {
+        Self::read_pieces(texts, engine, usize::MAX)
+    }
+
+    /// Reads up to `most` more tokens of each text.
+    fn read_pieces(
+        texts: &mut [Embedding],
+        engine: &mut Engine,
+        most: usize,
+    ) -> Result<(), EngineError> {
+        let (mut parts, mut vectors) = (Vec::new(), Vec::new());
+        for text in texts {
+            let (read, all) = (text.session.len(), text.tokens.len());
+            let end = all.min(read.saturating_add(most));
+            vectors.push((&mut text.vector, text.pooling, all));
+            parts.push(Part {
+                session: &mut text.session,
+                tokens: &text.tokens[read..end],
+                logits: match text.pooling {
+                    Pooling::Mean => Wanted::All,
+                    Pooling::Last if end == all => Wanted::Last,
+                    Pooling::Last => Wanted::None,
+                },
+            });
+        }
+        engine.hidden_states(&mut parts, |part, _, state| {
+            let (vector, pooling, all) = &mut vectors[part];
+            match pooling {
+                Pooling::Last => vector.copy_from_slice(state),
+                Pooling::Mean => {
+                    let sums = vector.iter_mut().zip(state);
+                    sums.for_each(|(sum, x)| *sum += x / *all as f32);
+                }
             }
-        })?;
-        Ok(self.session.len() == all)
+        })
+    }
+
+    /// Its number of tokens.
+    pub fn tokens(&self) -> usize {
+        self.tokens.len()
     }
 
     /// The vector, `[hidden_size]`; of length 1 if `unit`, unless it is 0. None if a value is not finite.

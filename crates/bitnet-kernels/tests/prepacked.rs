@@ -6,7 +6,7 @@ mod common;
 use bitnet_kernels::{
     Error, Granularity, Kernel, Layout, MAX_COLS, PackedTernary, PackedView, PrepackedTernary,
     QuantizedRows, Strategy, WeightQuantizer, float, linear_quantized, quantize_activations,
-    reference,
+    reference, unpack_scaled_f32,
 };
 use common::{Random, Way, bits, ways};
 use half::f16;
@@ -107,6 +107,28 @@ proptest! {
                 }
             }
             prop_assert_eq!(bits(&out), bits(&expected), "{:?}", way);
+        }
+    }
+
+    /// A table that is looked up in, in every layout.
+    #[test]
+    fn rows_are_the_weights(k in 1usize..420, n in 1usize..40, words in 0usize..30, seed in 1u64..u64::MAX, row in 0usize..40) {
+        let mut random = Random(seed);
+        let row = row % n;
+        let granularity = match words {
+            0 => Granularity::Tensor,
+            1 => Granularity::Row,
+            words => Granularity::Group(16 * words),
+        };
+        let scales = (0..granularity.scales(n, k)).map(|_| 1.0 + random.next() as u16 as f32 / 777.0).collect();
+        let w = PackedTernary::from_codes(&random.ternary(n * k), n, k, scales, granularity).unwrap();
+        let mut expected = vec![0.0; n * k];
+        unpack_scaled_f32(w.view(), &mut expected);
+        let grouped = matches!(granularity, Granularity::Group(_));
+        for way in ways().into_iter().filter(|way| !grouped || way.layout == Layout::TwoBit) {
+            let mut out = vec![f32::NAN; k];
+            way.prepack(w.view()).row(row, &mut out);
+            prop_assert_eq!(bits(&out), bits(&expected[row * k..][..k]), "{:?}", way);
         }
     }
 

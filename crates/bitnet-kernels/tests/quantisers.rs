@@ -360,7 +360,11 @@ proptest! {
             };
             let code = reference::weight_code(w[i], s);
             prop_assert_eq!(ints[i], code);
-            prop_assert_eq!(hats[i].to_bits(), (f32::from(code) / s).to_bits());
+            let expected = match granularity {
+                Granularity::Tensor | Granularity::Row => f32::from(code) / s,
+                Granularity::Group(_) => f32::from(code) * reference::code_worth(s),
+            };
+            prop_assert_eq!(hats[i].to_bits(), expected.to_bits());
         }
     }
 }

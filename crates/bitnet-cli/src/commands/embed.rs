@@ -4,12 +4,14 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use bitnet_generate::Embedding;
-use bitnet_models::engine::Engine;
 use serde::Serialize;
 
 use super::Outcome;
 use crate::args::{EmbedArgs, Format};
 use crate::{device, model, output, prompt};
+
+/// Tokens of the texts that are read together, at most: as many as the engine takes through its blocks at once.
+const TOGETHER: usize = 512;
 
 /// A line of the output.
 #[derive(Serialize)]
@@ -28,7 +30,7 @@ pub fn run(args: EmbedArgs) -> anyhow::Result<Outcome> {
     let what = "embeddings are made by";
     let (mut engine, text) = model::open_engine(&args.model, &args.engine, args.threads, what)?;
     let positions = engine.shape().max_position_embeddings;
-    let mut vectors: Vec<Vec<f32>> = Vec::new();
+    let mut all = Vec::with_capacity(texts.len());
     for (index, line) in texts.iter().enumerate() {
         let tokens = text.tokenizer.encode(
             line,
@@ -45,31 +47,43 @@ pub fn run(args: EmbedArgs) -> anyhow::Result<Outcome> {
                 tokens.len()
             );
         }
-        let count = tokens.len();
-        let vector = embed(&mut engine, tokens, &args)
-            .with_context(|| format!("{}: text {}", args.data.display(), index + 1))?;
-        if args.npy.is_none() {
-            output::line(&serde_json::to_string(&Embedded {
-                index,
-                tokens: count,
-                embedding: &vector,
-            })?)?;
-        } else {
-            vectors.push(vector);
+        all.push(tokens);
+    }
+    let mut vectors: Vec<Vec<f32>> = Vec::new();
+    let mut rest = all.into_iter().peekable();
+    let mut index = 0;
+    while rest.peek().is_some() {
+        let mut texts = Vec::new();
+        let mut room = TOGETHER;
+        while let Some(tokens) = rest.next_if(|next| texts.is_empty() || next.len() <= room) {
+            room = room.saturating_sub(tokens.len());
+            texts.push(Embedding::new(&engine, tokens, args.pooling.into())?);
+        }
+        Embedding::read_together(&mut texts, &mut engine)?;
+        for text in texts {
+            let tokens = text.tokens();
+            let vector = text.finish(!args.raw).with_context(|| {
+                let place = format!("{}: text {}", args.data.display(), index + 1);
+                format!(
+                    "{place}: the model's hidden state is not finite: it holds NaN, or overflows"
+                )
+            })?;
+            if args.npy.is_none() {
+                output::line(&serde_json::to_string(&Embedded {
+                    index,
+                    tokens,
+                    embedding: &vector,
+                })?)?;
+            } else {
+                vectors.push(vector);
+            }
+            index += 1;
         }
     }
     if let Some(path) = &args.npy {
         write_npy(path, &vectors, engine.shape().hidden_size)?;
     }
     Ok(Outcome::Done)
-}
-
-/// The vector of a text.
-fn embed(engine: &mut Engine, tokens: Vec<u32>, args: &EmbedArgs) -> anyhow::Result<Vec<f32>> {
-    let mut embedding = Embedding::new(engine, tokens, args.pooling.into())?;
-    while !embedding.read(engine, usize::MAX)? {}
-    let vector = embedding.finish(!args.raw);
-    vector.context("the model's hidden state is not finite: it holds NaN, or overflows")
 }
 
 /// The lines of a file, or a field of its JSON lines; lines that are blank are none.

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     Error, Granularity, Kernel, Layout, MAX_COLS, PackedView, Strategy,
     format::{GROUP_ROWS, Line},
+    quantize::values,
     system::{
         pages::Lines,
         shared_out::{Rectangle, fetch},
@@ -178,6 +179,44 @@ impl PrepackedTernary {
         let lines = || self.layout.lines(self.cols);
         let per_group = self.segments.map_or_else(lines, Segments::lines);
         &self.lines[groups.start * per_group..groups.end * per_group]
+    }
+
+    /// Writes a row of weights as floats, those of [`unpack_scaled_f32`](crate::unpack_scaled_f32): a table that is
+    /// multiplied with and looked up in is held once.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer rows, or `out` has another length.
+    pub fn row(&self, row: usize, out: &mut [f32]) {
+        assert!(row < self.rows, "row {row} of {}", self.rows);
+        assert_eq!(out.len(), self.cols, "a row has {} columns", self.cols);
+        let (group, lane) = (row / GROUP_ROWS, row % GROUP_ROWS);
+        let (lines, loops) = (self.stored(group..group + 1), self.kernel.loops());
+        if let Some(segments) = self.segments {
+            let parts = out.chunks_mut(self.granularity.group(self.cols).max(1));
+            for ((words, worth), out) in segments.row(lines, lane).zip(parts) {
+                loops.unpack_row(&words, values(worth), out);
+            }
+            return;
+        }
+        let scale = self.scales[if self.scales.len() == 1 { 0 } else { row }];
+        let values = values(1.0 / scale);
+        match self.layout {
+            Layout::TwoBit => {
+                let words: Vec<u32> = lines.iter().map(|line| line.0[lane]).collect();
+                loops.unpack_row(&words, values, out);
+            }
+            Layout::BaseThree => {
+                let mut words = vec![Line::ZERO_WEIGHTS; self.layout.words(self.cols)];
+                loops.decode(lines, &mut words);
+                for (out, word) in out.chunks_mut(16).zip(words) {
+                    for (at, out) in out.iter_mut().enumerate() {
+                        // Quad at / 4, byte at % 4: the order of the layout.
+                        *out = values[(word.0[lane] >> (8 * (at % 4) + 2 * (at / 4)) & 3) as usize];
+                    }
+                }
+            }
+        }
     }
 
     /// `out[i, j] = (Σ_k x_q · w_q) as f32 / s_w / s_x` for the rows `i` of `x_rows` and the columns `j` of `groups`.

@@ -125,6 +125,15 @@ impl Segments {
         std::array::from_fn(|lane| float(halves[lane / 2] >> (16 * (lane % 2)) & 0xffff))
     }
 
+    /// The words of each segment of a group's row, and what its codes are worth.
+    pub(crate) fn row(self, lines: &[Line], lane: usize) -> impl Iterator<Item = (Vec<u32>, f32)> {
+        self.segments().map(move |segment| {
+            let worth = self.worth(lines, &segment)[lane];
+            let codes = &lines[segment.lines];
+            (codes.iter().map(|line| line.0[lane]).collect(), worth)
+        })
+    }
+
     /// Writes the lines of a group of 16 rows.
     pub(crate) fn fill(self, w: PackedView<'_>, group: usize, lines: &mut [Line]) {
         let mut codes = vec![Line::ZERO_WEIGHTS; self.words];

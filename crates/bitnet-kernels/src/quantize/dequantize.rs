@@ -1,10 +1,14 @@
 //! Codes back to floats, for the paths that multiply in floats: `ŵ = code / s`, `x̂ = code / s`.
 //!
-//! Always a division by the multiplier, never a product with a reciprocal: another way differs by an ulp. All bit patterns
+//! Always a division by the multiplier, never a product with a reciprocal: another way differs by an ulp. In a group of
+//! weights a code is [worth](crate::reference::code_worth) what it is in products. All bit patterns
 //! of words decode: the illegal `0b11` of unchecked words gives 2, the same in every kernel, and is caught where words enter
 //! ([`crate::PackedTernary::from_words`]).
 
-use crate::{Kernel, PackedView, format::words_per_row, system::parallel::for_each_row};
+use crate::{
+    Granularity, Kernel, PackedView, format::words_per_row, reference::code_worth,
+    system::parallel::for_each_row,
+};
 
 /// Decodes a packed matrix to weights `ŵ = code / s` in `out[rows, cols]`.
 ///
@@ -32,6 +36,10 @@ pub fn unpack_scaled_f32(w: PackedView<'_>, out: &mut [f32]) {
     );
     let loops = Kernel::detect().loops();
     let size = w.granularity.group(w.cols).max(1);
+    let worth = |s: f32| match w.granularity {
+        Granularity::Tensor | Granularity::Row => 1.0 / s,
+        Granularity::Group(_) => code_worth(s),
+    };
     for_each_row(
         w.words,
         words_per_row(w.cols),
@@ -40,12 +48,16 @@ pub fn unpack_scaled_f32(w: PackedView<'_>, out: &mut [f32]) {
         |row, words, out| {
             let groups = words.chunks(words_per_row(size)).zip(out.chunks_mut(size));
             for ((words, out), s) in groups.zip(w.row_scales(row)) {
-                // Four quotients a group instead of one an element.
-                let values = [-1.0 / s, 0.0 / s, 1.0 / s, 2.0 / s];
-                loops.unpack_row(words, values, out);
+                loops.unpack_row(words, values(worth(*s)), out);
             }
         },
     );
+}
+
+/// What each stored code stands for, if 1 is `worth` that.
+pub(crate) fn values(worth: f32) -> [f32; 4] {
+    // Products, so that nothing is finite where `worth` is not.
+    [-1.0, 0.0, 1.0, 2.0].map(|code| code * worth)
 }
 
 /// `out[r, c] = codes[r, c] / scales[r]`: the fake-quantised activations x̂.
