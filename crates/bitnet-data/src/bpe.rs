@@ -7,11 +7,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
-use tokenizers::AddedToken;
 use tokenizers::decoders::DecoderWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::models::{ModelWrapper, TrainerWrapper};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{AddedToken, PostProcessorWrapper};
 
 use crate::DataError;
 use crate::word_cache::{self, WordCache};
@@ -23,6 +23,8 @@ const BYTES: usize = 256;
 #[derive(Debug, Clone)]
 pub struct Bpe {
     tokenizer: Arc<tokenizers::Tokenizer>,
+    /// What the file puts around a text, for other programs: here nothing is, and the library believes what it says.
+    frame: Option<PostProcessorWrapper>,
     pieces: Arc<Vec<Vec<u8>>>,
     /// Ids of words that were met, if the tokenizer looks at words one by one.
     words: Option<Arc<WordCache>>,
@@ -119,6 +121,8 @@ impl Bpe {
                 "its normalizer changes the text ({kind}), so that its bytes are others: use a file without"
             ));
         }
+        let frame = tokenizer.get_post_processor().cloned();
+        tokenizer.with_post_processor(None::<PostProcessorWrapper>);
         let added = tokenizer.get_added_tokens_decoder();
         let mut pieces = vec![None; tokenizer.get_vocab_size(true)];
         for (piece, id) in tokenizer.get_vocab(true) {
@@ -148,6 +152,7 @@ impl Bpe {
         let words = word_cache::applies(&tokenizer).then(Arc::default);
         Ok(Self {
             tokenizer: Arc::new(tokenizer),
+            frame,
             pieces: Arc::new(pieces),
             words,
         })
@@ -197,8 +202,10 @@ impl Bpe {
 
     /// The `tokenizer.json`.
     pub fn to_json(&self) -> String {
+        let mut tokenizer = tokenizers::Tokenizer::clone(&self.tokenizer);
+        tokenizer.with_post_processor(self.frame.clone());
         // Writing what was built or read here does not fail.
-        self.tokenizer.to_string(false).unwrap_or_default()
+        tokenizer.to_string(false).unwrap_or_default()
     }
 }
 
@@ -363,6 +370,15 @@ mod tests {
         let text = "the cat sat on the mat";
         assert_eq!(decode(&bpe, &bpe.encode(text).unwrap()), text.as_bytes());
         assert_eq!(bpe, small());
+        // What is put around a text by other programs, of which the library believes that it is there.
+        file["post_processor"] = serde_json::json!({
+            "type": "TemplateProcessing", "special_tokens": {},
+            "single": [{"SpecialToken": {"id": "<none>", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
+            "pair": []
+        });
+        let bpe = Bpe::from_json(&file.to_string()).unwrap();
+        assert_eq!(bpe.encode(text).unwrap(), small().encode(text).unwrap());
+        assert!(bpe.to_json().contains("<none>"));
         file["model"]["dropout"] = 0.5.into();
         let dropout = Bpe::from_json(&file.to_string()).unwrap_err().to_string();
         assert!(

@@ -105,6 +105,7 @@ impl HuggingFace {
         // Training batches have these; a prompt is neither cut nor filled.
         library.with_padding(None);
         library.with_truncation(None).map_err(damaged)?;
+        check_frame(&library)?;
         let pieces = pieces(&library, writing)?;
         Ok((Self::new(library)?, pieces))
     }
@@ -213,6 +214,41 @@ fn ids(library: &Library, text: &str, add_special: bool) -> Result<Vec<u32>, Tex
     let encoding = library.encode_fast(text, add_special);
     let encoding = encoding.map_err(|error| TextError::Encode(error.to_string()))?;
     Ok(encoding.get_ids().to_vec())
+}
+
+/// What a file puts around a text is believed by the library: a template that names what the file does not have.
+fn check_frame(library: &Library) -> Result<(), TextError> {
+    let processor = serde_json::to_value(library.get_post_processor()).map_err(damaged)?;
+    let mut left = vec![&processor];
+    while let Some(part) = left.pop() {
+        left.extend(part["processors"].as_array().into_iter().flatten());
+        if part["type"] != "TemplateProcessing" {
+            continue;
+        }
+        for piece in part["single"].as_array().into_iter().flatten() {
+            let Some(name) = piece["SpecialToken"]["id"].as_str() else {
+                match piece["Sequence"]["id"].as_str() {
+                    Some("A") => continue,
+                    _ => {
+                        return Err(damaged(
+                            "its post_processor puts a second text into a single one",
+                        ));
+                    }
+                }
+            };
+            let ids = part["special_tokens"][name]["ids"].as_array();
+            let is_known = |id: &serde_json::Value| {
+                let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
+                id.is_some_and(|id| library.id_to_token(id).is_some())
+            };
+            if !ids.is_some_and(|ids| ids.iter().all(is_known)) {
+                return Err(damaged(format!(
+                    "its post_processor puts {name:?} around a text, which it does not have"
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn pieces(library: &Library, writing: Writing) -> Result<Pieces, TextError> {

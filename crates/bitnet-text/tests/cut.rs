@@ -283,6 +283,12 @@ fn a_tokenizer_that_is_damaged_or_no_generator_s_is_refused() {
             }),
             "Precompiled",
         ),
+        (refused(|file| frame(file, "<none>", "A", 0)), "\"<none>\""),
+        (
+            refused(|file| frame(file, "<s>", "A", 4_000_000)),
+            "\"<s>\"",
+        ),
+        (refused(|file| frame(file, "<s>", "B", 0)), "second text"),
     ] {
         assert!(message.contains(expected), "{expected}: {message}");
         assert!(
@@ -290,6 +296,19 @@ fn a_tokenizer_that_is_damaged_or_no_generator_s_is_refused() {
             "{message}"
         );
     }
+}
+
+/// Puts a token before every text, which stands in the file as `<s>`.
+fn frame(file: &mut serde_json::Value, token: &str, text: &str, id: u32) {
+    file["post_processor"] = serde_json::json!({"type": "Sequence", "processors": [{
+        "type": "TemplateProcessing",
+        "single": [
+            {"SpecialToken": {"id": token, "type_id": 0}},
+            {"Sequence": {"id": text, "type_id": 0}},
+        ],
+        "pair": [],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [id], "tokens": ["<s>"]}},
+    }]});
 }
 
 #[test]
