@@ -4,9 +4,11 @@ use std::{fs, path::Path};
 
 use bitnet_formats::{
     ModelFile, ScaleDirection, Target, convert,
+    hf::GenerationConfig,
     model::{Family, LayerRole, Projection, Role, Tensor, WeightFormat},
 };
 use bitnet_kernels::{Granularity, PackedTernary, WeightQuantizer};
+use serde_json::json;
 
 const GOLDENS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens");
 
@@ -310,4 +312,59 @@ fn what_does_not_fit_is_refused_and_leaves_nothing() {
             .to_string()
             .contains("choose hf, hf-packed")
     );
+}
+
+/// How the authors of a model sample from it goes from a folder to GGUF, from there to GGUF and back.
+#[test]
+fn sampling_goes_both_ways() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("model");
+    fs::create_dir(&folder).unwrap();
+    for file in fs::read_dir(format!("{GOLDENS}/hf/bitnet")).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), folder.join(file.file_name())).unwrap();
+    }
+    for (sampling, temperature) in [
+        (
+            json!({"do_sample": true, "temperature": 0.6, "top_k": 20, "top_p": 0.95, "min_p": 0.05}),
+            Some(0.6),
+        ),
+        (json!({"repetition_penalty": 1.1, "top_k": 0}), None),
+        // The temperature of what does not sample is none.
+        (json!({"do_sample": false, "temperature": 0.7}), Some(0.0)),
+        (json!({"eos_token_id": 2}), None),
+    ] {
+        fs::write(folder.join("generation_config.json"), sampling.to_string()).unwrap();
+        let round = tempfile::tempdir_in(place.path()).unwrap();
+        let path = |name: &str| round.path().join(name);
+        let first = to(
+            &ModelFile::open(&folder).unwrap(),
+            "gguf-f16",
+            &path("a.gguf"),
+        );
+        let second = to(&first, "gguf-f16", &path("b.gguf"));
+        let ModelFile::Gguf(gguf) = &second else {
+            panic!("a GGUF file")
+        };
+        let found = GenerationConfig::of_gguf(gguf.file());
+        assert_eq!(
+            found.temperature.map(|t| t as f32),
+            temperature,
+            "{sampling}"
+        );
+        to(&second, "hf", &path("back"));
+        let back = fs::read_to_string(path("back/generation_config.json"));
+        if sampling.get("eos_token_id").is_some() {
+            assert!(back.is_err(), "nothing is said of sampling");
+            continue;
+        }
+        let back: serde_json::Value = serde_json::from_str(&back.unwrap()).unwrap();
+        for key in ["top_k", "top_p", "min_p", "repetition_penalty"] {
+            assert_eq!(back.get(key), sampling.get(key), "{key}");
+        }
+        let greedy = sampling["do_sample"] == json!(false);
+        assert_eq!(back["do_sample"] == json!(false), greedy, "{back}");
+        let kept = sampling.get("temperature").filter(|_| !greedy);
+        assert_eq!(back.get("temperature"), kept);
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bitnet_engine::{ActivationQuantizer, DenseFormat, Engine, FloatFormat, Options};
+use bitnet_engine::{ActivationQuantizer, DenseFormat, Engine, FloatFormat, Options, Part, Wanted};
 use bitnet_formats::{ModelFile, Target, convert, safetensors::SafetensorsFile};
 use bitnet_load::{Activations, Checkpoint};
 
@@ -84,6 +84,36 @@ fn every_family_has_the_logits_of_transformers() {
         println!("{family}: {error:e}");
         assert!(error < 1e-3, "{family}: {error:e} of the range");
     }
+}
+
+/// BitNet-embedding has no class in transformers; the script beside the golden puts its parts into Qwen3's.
+#[test]
+fn an_embedding_is_the_last_hidden_state() {
+    let expected = SafetensorsFile::open(goldens().join("hf/embedding.safetensors")).unwrap();
+    let expected = |name: &str| expected.tensor(name).unwrap().to_f32().unwrap();
+    let model = open(goldens().join("hf/embedding"));
+    assert_eq!(model.activations(), Activations::Int8);
+    let mut engine = model.engine(exact(2)).unwrap();
+    let mut session = engine.session(TOKENS.len()).unwrap();
+    let part = Part {
+        session: &mut session,
+        tokens: &TOKENS,
+        logits: Wanted::All,
+    };
+    let mut states = Vec::new();
+    let each = |_: usize, _: usize, state: &[f32]| states.extend_from_slice(state);
+    engine.hidden_states(&mut [part], each).unwrap();
+    let hidden = engine.shape().hidden_size;
+    let error = difference(&states, &expected("states"), hidden);
+    let last = &states[states.len() - hidden..];
+    let length = last.iter().map(|x| x * x).sum::<f32>().sqrt();
+    let unit: Vec<f32> = last.iter().map(|x| x / length).collect();
+    let of_unit = difference(&unit, &expected("embedding"), hidden);
+    println!("embedding: {error:e}, {of_unit:e}");
+    assert!(
+        error < 1e-3 && of_unit < 1e-3,
+        "{error:e}, {of_unit:e} of the range"
+    );
 }
 
 /// Formats with a scale of f32 for a matrix hold the same numbers, whatever the order of their bits.

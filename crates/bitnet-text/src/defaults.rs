@@ -28,20 +28,7 @@ impl GenerationDefaults {
         let found = match model {
             ModelFile::HuggingFace(model) => return Self::of_folder(model.text()),
             ModelFile::Memory(_) => Self::default(),
-            ModelFile::Gguf(model) => {
-                let float = |name: &str| {
-                    let value = model.file().get(&format!("general.sampling.{name}"))?;
-                    Some(value.as_f64()? as f32)
-                };
-                let top_k = model.file().get("general.sampling.top_k");
-                Self {
-                    temperature: float("temp"),
-                    top_k: top_k.and_then(|v| usize::try_from(v.as_u64()?).ok()),
-                    top_p: float("top_p"),
-                    min_p: float("min_p"),
-                    repetition_penalty: float("penalty_repeat"),
-                }
-            }
+            ModelFile::Gguf(model) => Self::from_config(&GenerationConfig::of_gguf(model.file())),
         };
         found.within_range()
     }

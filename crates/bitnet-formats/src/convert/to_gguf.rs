@@ -9,7 +9,7 @@ use crate::{
     Error, ModelFile, TensorType,
     error::{Fault, Place},
     gguf::{GgufStream, GgufWriter, Value},
-    hf::HfText,
+    hf::{HfText, SAMPLING},
     model::{
         Activation, Family, LayerRole, MemoryModel, ModelDescription, Names, Pieces, Projection,
         Role, RopeScaling, Tensor, TensorEntry, TensorSource, interleaved_row,
@@ -138,13 +138,15 @@ fn metadata(
     Ok(())
 }
 
-/// A GGUF file's own tokenizer is copied, a `tokenizer.json` becomes keys. Says what is missing otherwise.
+/// A GGUF file's own tokenizer is copied, a `tokenizer.json` becomes keys; and how the model's authors sample from it. Says
+/// what is missing otherwise.
 fn tokenizer(writer: &mut GgufWriter, model: &ModelFile) -> Result<Vec<String>, Error> {
     match model {
         ModelFile::HuggingFace(hf) => text_of(writer, hf.text(), hf.description()),
         ModelFile::Gguf(model) => {
             let keys = model.file().metadata();
-            for (key, value) in keys.filter(|(key, _)| key.starts_with("tokenizer.")) {
+            let kept = |key: &str| key.starts_with("tokenizer.") || key.starts_with(SAMPLING);
+            for (key, value) in keys.filter(|(key, _)| kept(key)) {
                 writer.key(key, &value);
             }
             Ok(Vec::new())
@@ -159,6 +161,7 @@ fn text_of(
     text: &HfText,
     description: &ModelDescription,
 ) -> Result<Vec<String>, Error> {
+    text.generation_config().write_gguf(writer);
     if let Some(template) = &description.chat_template {
         writer.key("tokenizer.chat_template", &template.as_str().into());
     }

@@ -13,7 +13,7 @@ use crate::{
     Error, ModelFile, ScaleDirection,
     atomic_file::AtomicFile,
     error::{Fault, Place},
-    hf::pack_rows,
+    hf::{GenerationConfig, decimal, pack_rows},
     model::{
         Activation, ActivationFormat, Family, ModelDescription, Names, Pieces, RopeScaling, Tensor,
         TensorSource, TokenizerKind, WeightFormat,
@@ -248,13 +248,6 @@ fn config(description: &ModelDescription, form: Projections) -> Value {
     config
 }
 
-/// A number that was an f32 in GGUF, by its shortest decimal.
-fn decimal(value: f64) -> Value {
-    let short = (value as f32).to_string().parse::<f64>();
-    let exact = f64::from(value as f32) == value;
-    json!(short.ok().filter(|_| exact).unwrap_or(value))
-}
-
 fn rope_scaling(scaling: &RopeScaling) -> Value {
     match scaling {
         RopeScaling::Linear { factor } => json!({"rope_type": "linear", "factor": factor}),
@@ -380,6 +373,9 @@ fn tokenizer(model: &ModelFile, folder: &Path) -> Result<Vec<String>, Error> {
         ModelFile::Gguf(model) => {
             let description = model.description();
             let special = &description.special_tokens;
+            if let Some(config) = GenerationConfig::of_gguf(model.file()).to_json(special) {
+                write_json(&folder.join("generation_config.json"), &config)?;
+            }
             if let Some(template) = &description.chat_template {
                 write_file(&folder.join("chat_template.jinja"), template.as_bytes())?;
             }

@@ -1,4 +1,4 @@
-//! `config.json` and `generation_config.json`, with the names that transformers gives the keys; unknown keys are ignored.
+//! `config.json`, with the names that transformers gives the keys; unknown keys are ignored.
 
 use serde::Deserialize;
 
@@ -69,20 +69,4 @@ pub struct QuantizationConfig {
     pub use_rms_norm: Option<bool>,
     pub rms_norm_eps: Option<f64>,
     pub modules_to_not_convert: Few<String, 4096>,
-}
-
-/// `generation_config.json`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-#[allow(missing_docs, reason = "the names are transformers' own")]
-pub struct GenerationConfig {
-    pub bos_token_id: Option<u32>,
-    pub eos_token_id: TokenIds,
-    pub pad_token_id: Option<i64>,
-    pub temperature: Option<f64>,
-    pub top_p: Option<f64>,
-    pub top_k: Option<u32>,
-    pub min_p: Option<f64>,
-    pub do_sample: Option<bool>,
-    pub repetition_penalty: Option<f64>,
 }

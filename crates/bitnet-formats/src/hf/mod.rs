@@ -3,12 +3,15 @@
 mod config;
 mod describe;
 mod folder;
+mod generation;
 mod packed;
 mod tensors;
 mod text;
 mod tokenizer;
 
-pub use config::{GenerationConfig, HfConfig, QuantizationConfig, TokenIds};
+pub use config::{HfConfig, QuantizationConfig, TokenIds};
 pub use folder::HfModel;
+pub use generation::GenerationConfig;
+pub(crate) use generation::{SAMPLING, decimal};
 pub use packed::{pack_rows, unpack_rows};
 pub use text::HfText;

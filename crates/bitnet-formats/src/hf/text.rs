@@ -5,10 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    config::{GenerationConfig, HfConfig},
-    tokenizer::TokenizerFiles,
-};
+use super::{config::HfConfig, generation::GenerationConfig, tokenizer::TokenizerFiles};
 use crate::{
     Error,
     error::{Fault, Place},
