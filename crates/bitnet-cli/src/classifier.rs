@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use bitnet_config::{RunConfig, Task};
 use bitnet_data::{Columns, ExampleFormat, Examples, VectorExamples};
+use bitnet_kernels::Kernel;
 use bitnet_train::{ClassProbabilities, RunDir, TextClassifier, VectorClassifier, label_column};
 use burn::tensor::Device;
 
@@ -160,6 +161,14 @@ impl Classifier {
             Task::Vectors => Self::Vectors(Box::new(VectorClassifier::open(run, latent, device)?)),
             other => bail!("a run with task = \"{}\" tells no classes", other.name()),
         })
+    }
+
+    /// The kernel of the CPU engine, if it answers.
+    pub fn kernel(&self) -> Option<Kernel> {
+        match self {
+            Self::Texts(model) => model.kernel(),
+            Self::Vectors(model) => model.kernel(),
+        }
     }
 
     /// The names of the classes.

@@ -219,6 +219,7 @@ fn one_run(
             (own, _) => own,
         },
         modelled: measured.modelled.clone(),
+        engine: measured.engine.clone(),
         text: measured.text.clone(),
         curve: curves.val,
         train_curve: Curves::thinned(&curves.train, 100),

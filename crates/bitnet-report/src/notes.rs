@@ -220,6 +220,16 @@ fn of_comparison(experiment: &Experiment) -> Vec<String> {
              library; its loss is in the table, so what a narrower head costs shows."
         ));
     }
+    let examples = experiment
+        .variants
+        .iter()
+        .find_map(|v| v.runs.first()?.engine.as_ref());
+    if let Some(kernel) = examples {
+        limits.push(format!(
+            "The exported models were scored and timed on the CPU engine ({kernel}), and as they were trained on Burn’s tensors, \
+             whose sums have another order."
+        ));
+    }
     let Some((_, ternary)) = experiment.twins() else {
         return limits;
     };

@@ -58,6 +58,9 @@ pub struct Run {
     /// Modelled picojoules per token or example, by what was modelled.
     #[serde(deserialize_with = "nans_if_null")]
     pub modelled: BTreeMap<String, f64>,
+    /// The kernel of the CPU engine, if that scored the exported model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
     /// Of a language model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<TextMeasures>,

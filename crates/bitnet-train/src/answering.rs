@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bitnet_config::RunConfig;
 use bitnet_models::engine::sequence::{ClassifierEngine, SequenceEngine};
-use bitnet_models::engine::{DenseFormat, FloatFormat, Options, PerceptronEngine};
+use bitnet_models::engine::{DenseFormat, FloatFormat, Kernel, Options, PerceptronEngine};
 use bitnet_models::{Classifier, EncoderDecoder, Network, Perceptron, Projection, ToEngineError};
 use burn::tensor::Device;
 
@@ -88,6 +88,14 @@ impl<'a, M: OnEngine> Answering<'a, M> {
             Ok(engine) => Ok(Self::Engine(Mutex::new(engine))),
             Err(ToEngineError::Model(_)) => Ok(Self::Tensors(model)),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The kernel of the CPU engine, if it answers.
+    pub fn kernel(&self) -> Option<Kernel> {
+        match self {
+            Self::Tensors(_) => None,
+            Self::Engine(_) => Some(options().kernel),
         }
     }
 

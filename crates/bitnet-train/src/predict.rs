@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use bitnet_config::RunConfig;
 use bitnet_data::{Pairs, SequenceVocabulary};
+use bitnet_models::engine::Kernel;
 use bitnet_models::{Classifier, EncoderDecoder, Perceptron};
 use bitnet_results::Evaluation;
 use burn::tensor::Device;
@@ -41,6 +42,11 @@ pub struct TextClassifier {
 }
 
 impl TextClassifier {
+    /// The kernel of the CPU engine, if it answers and not Burn's tensors.
+    pub fn kernel(&self) -> Option<Kernel> {
+        self.model.kernel()
+    }
+
     /// The model of a run whose task is `classify`: the exported one, or with `latent` the trained one.
     ///
     /// # Errors
@@ -93,6 +99,11 @@ pub struct VectorClassifier {
 }
 
 impl VectorClassifier {
+    /// The kernel of the CPU engine, if it answers and not Burn's tensors.
+    pub fn kernel(&self) -> Option<Kernel> {
+        self.model.kernel()
+    }
+
     /// The model of a run whose task is `vectors`. A run of a version that did not write `features.json` is told the largest
     /// magnitude by its training data.
     ///
@@ -144,6 +155,11 @@ pub struct Translator {
 }
 
 impl Translator {
+    /// The kernel of the CPU engine, if it answers and not Burn's tensors.
+    pub fn kernel(&self) -> Option<Kernel> {
+        self.model.kernel()
+    }
+
     /// The model of a run whose task is `translate` or `synthetic`.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use bitnet_data::Tokenizer;
 use bitnet_models::Network;
+use bitnet_models::engine::Kernel;
 use bitnet_results::Evaluation;
 use burn::tensor::{Device, Tensor};
 
@@ -108,6 +109,15 @@ pub trait Task: Sync {
         model: &'a Self::Model,
         device: &'a Device,
     ) -> Result<Answerer<'a>, TrainError>;
+
+    /// The kernel of the CPU engine, if it is the engine that scores such a model and answers.
+    ///
+    /// # Errors
+    /// If the weights cannot be read.
+    fn kernel(&self, model: &Self::Model, device: &Device) -> Result<Option<Kernel>, TrainError> {
+        let _ = (model, device);
+        Ok(None)
+    }
 
     /// A prompt and what a finished model makes of it, where the task writes. The same weights write the same.
     ///

@@ -3,6 +3,7 @@
 use anyhow::bail;
 use bitnet_config::{RunConfig, Task as Kind};
 use bitnet_data::{Corpus, Evaluated, SplitText, Tokens};
+use bitnet_kernels::Kernel;
 use bitnet_load::Checkpoint;
 use bitnet_models::Transformer;
 use bitnet_results::Evaluation;
@@ -256,6 +257,13 @@ fn score_task(
             Ok(outcome(&evaluation))
         }
     }
+}
+
+/// What computed, in words, if it was the CPU engine.
+fn ran_on(kernel: Option<Kernel>) -> String {
+    kernel.map_or(String::new(), |kernel| {
+        format!(" (on the CPU engine, {kernel})")
+    })
 }
 
 struct Score<'a> {

@@ -103,6 +103,9 @@ fn measure<T: Task>(
         peak_rss_bytes,
         modelled: modelled.unwrap_or_default(),
         data: task.description(),
+        engine: task
+            .kernel(&model, device)?
+            .map(|kernel| kernel.to_string()),
         text: None,
     })
 }

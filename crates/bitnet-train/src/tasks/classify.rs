@@ -7,6 +7,7 @@ use bitnet_data::{
     DataError, EpochSampler, LabelledBatch, NaiveBayes, SequenceVocabulary, Table, Tokenizer,
     at_least_one, majority,
 };
+use bitnet_models::engine::Kernel;
 use bitnet_models::float::cross_entropy;
 use bitnet_models::{Classifier, Network, Sequences, ToEngineError};
 use bitnet_results::Evaluation;
@@ -252,6 +253,10 @@ impl Task for Classify {
         Ok(Box::new(move || {
             text_probabilities(&model, &ids, classes, 1, device).map(drop)
         }))
+    }
+
+    fn kernel(&self, model: &Classifier, device: &Device) -> Result<Option<Kernel>, TrainError> {
+        Ok(Answering::new(Cow::Borrowed(model), &self.config, device)?.kernel())
     }
 
     fn score(&self, model: &Classifier, device: &Device) -> Result<Evaluation, TrainError> {

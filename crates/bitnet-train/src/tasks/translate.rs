@@ -6,6 +6,7 @@ use bitnet_config::{DataConfig, RunConfig, Synthetic, Task as Kind};
 use bitnet_data::{
     EpochSampler, PairBatch, Pairs, SequenceVocabulary, SyntheticTask, Tokenizer, scores, synthetic,
 };
+use bitnet_models::engine::Kernel;
 use bitnet_models::{EncoderDecoder, Network, Sequences};
 use bitnet_results::Evaluation;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
@@ -261,6 +262,14 @@ impl Task for Translate {
         Ok(Box::new(move || {
             self.translate(&model, &[first], device).map(drop)
         }))
+    }
+
+    fn kernel(
+        &self,
+        model: &EncoderDecoder,
+        device: &Device,
+    ) -> Result<Option<Kernel>, TrainError> {
+        Ok(Answering::new(Cow::Borrowed(model), &self.config, device)?.kernel())
     }
 
     fn score(&self, model: &EncoderDecoder, device: &Device) -> Result<Evaluation, TrainError> {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use bitnet_config::{DataConfig, RunConfig};
 use bitnet_data::{EpochSampler, Vectors, majority};
+use bitnet_models::engine::Kernel;
 use bitnet_models::float::cross_entropy;
 use bitnet_models::{Network, Perceptron, ToEngineError};
 use bitnet_results::Evaluation;
@@ -181,6 +182,10 @@ impl Task for ClassifyVectors {
         Ok(Box::new(move || {
             vector_probabilities(&model, first, width, classes, 1, device).map(drop)
         }))
+    }
+
+    fn kernel(&self, model: &Perceptron, device: &Device) -> Result<Option<Kernel>, TrainError> {
+        Ok(Answering::new(Cow::Borrowed(model), &self.config, device)?.kernel())
     }
 
     fn score(&self, model: &Perceptron, device: &Device) -> Result<Evaluation, TrainError> {

@@ -118,7 +118,7 @@ pub fn score(
         }
         _ => {
             let most = baselines.map(|baselines| names[baselines.majority].as_str());
-            output::line(&summary(&evaluation, most))?;
+            output::line(&(summary(&evaluation, most) + &super::ran_on(model.kernel())))?;
             output::table(&class_table(names, &confusion))?;
             output::line("")?;
             output::piece("taken for (rows: the true class, columns: the predicted one)\n")?;
