@@ -37,7 +37,7 @@ pub struct Measured {
     pub modelled: BTreeMap<String, f64>,
     /// One line: what was learned from.
     pub data: String,
-    /// What scored the exported model and was timed, if it was the CPU engine: its kernel. Of language models `text` says it.
+    /// The kernel of the CPU engine, if that scored the exported model and was timed. Of language models `text` says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,
     /// Of a language model.
