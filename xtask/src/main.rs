@@ -1,10 +1,16 @@
-//! Chores of the repository: `cargo xtask tidy` checks the rules that neither the compiler nor Clippy knows, and
-//! `cargo xtask web` builds the page of `bitnet-web`.
+//! Chores of the repository: `cargo xtask tidy` checks the rules that neither the compiler nor Clippy knows,
+//! `cargo xtask web` builds the page of `bitnet-web`, and `cargo xtask release` what a release is made of.
 
+mod release;
 mod tidy;
 mod web;
 
-use std::{env, path::Path, process::ExitCode};
+use std::{
+    env,
+    error::Error,
+    path::Path,
+    process::{Command, ExitCode},
+};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -17,8 +23,12 @@ fn main() -> ExitCode {
             .canonicalize()
             .map_err(Into::into)
             .and_then(|root| web::build(&root)),
+        ["release", ref given @ ..] => root
+            .canonicalize()
+            .map_err(Into::into)
+            .and_then(|root| release::build(&root, given)),
         _ => {
-            eprintln!("usage: cargo xtask tidy | web");
+            eprintln!("usage: cargo xtask tidy | web | release [--profile NAME] [TARGET…]");
             return ExitCode::from(2);
         }
     };
@@ -27,6 +37,18 @@ fn main() -> ExitCode {
         Err(problem) => eprintln!("{problem}"),
     }
     ExitCode::from(u8::from(done.is_err()))
+}
+
+/// Runs a command to its end.
+fn run(command: &mut Command) -> Result<(), Box<dyn Error>> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let status = command
+        .status()
+        .map_err(|error| format!("{program}: {error}"))?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(format!("{program} failed ({status})").into()),
+    }
 }
 
 #[test]

@@ -7,6 +7,8 @@ use std::{
     process::Command,
 };
 
+use crate::run;
+
 /// What engines may have, and what the module is called that needs it.
 const BUILDS: [(&str, &str); 2] = [
     ("bitnet_simd128.wasm", "+simd128"),
@@ -112,17 +114,6 @@ fn wasm_bindgen(root: &Path, target: &Path) -> Result<PathBuf, Box<dyn Error>> {
 fn version_of(package: &str, lock: &str) -> Option<String> {
     let at = lock.find(&format!("name = \"{package}\"\nversion = \""))?;
     lock[at..].split('"').nth(3).map(String::from)
-}
-
-fn run(command: &mut Command) -> Result<(), Box<dyn Error>> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let status = command
-        .status()
-        .map_err(|error| format!("{program}: {error}"))?;
-    match status.success() {
-        true => Ok(()),
-        false => Err(format!("{program} failed ({status})").into()),
-    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod board;
 mod compute;
 mod config;
 mod data;
+mod experiment;
 mod init;
 mod numbers;
 mod predict;
@@ -24,6 +25,9 @@ use compute::thread_count;
 pub use compute::{Activations, DeviceArgs, Dtype, DtypeArgs, EngineArgs};
 pub use config::ConfigCommand;
 pub use data::{CheckArgs, DataCommand, PrepareArgs};
+pub use experiment::{
+    ExecutorKind, ExperimentArgs, ExperimentCommand, RenderArgs, TaskArgs, WhichArgs,
+};
 pub use init::InitArgs;
 pub use numbers::{EmbedArgs, LogitsArgs, Pooling};
 pub use predict::{AskArgs, EvalArgs, PredictArgs};
@@ -94,6 +98,11 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Write a manual page for each command into a folder
+    Man {
+        /// The folder, such as ~/.local/share/man/man1
+        folder: PathBuf,
+    },
     /// Measure a trained run, or time several in turns, for `compare` and `experiment`
     #[command(hide = true)]
     Measure(MeasureArgs),
@@ -112,10 +121,7 @@ impl Command {
             Command::Chat(args) => args.device.backend,
             Command::Bench(args) => args.backend,
             Command::Measure(args) => args.device.backend,
-            Command::Experiment(ExperimentCommand::Run(args) | ExperimentCommand::Plan(args)) => {
-                args.device.backend
-            }
-            Command::Experiment(ExperimentCommand::Render(_)) => Backend::Flex,
+            Command::Experiment(command) => command.backend(),
             Command::Serve(_)
             | Command::Config(_)
             | Command::Data(_)
@@ -127,7 +133,8 @@ impl Command {
             | Command::Inspect(_)
             | Command::Convert(_)
             | Command::Doctor(_)
-            | Command::Completions { .. } => Backend::Flex,
+            | Command::Completions { .. }
+            | Command::Man { .. } => Backend::Flex,
         }
     }
 }
@@ -217,48 +224,6 @@ pub struct CompareArgs {
     pub device: DeviceArgs,
     #[command(flatten)]
     pub output: OutputArgs,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum ExperimentCommand {
-    /// Train and score what is missing, then write summary.json and the report
-    Run(ExperimentArgs),
-    /// Time a few steps of each variant, and say which runs there are, how long they take and what they can tell
-    Plan(ExperimentArgs),
-    /// Write every report, and the index of them, anew from their summary.json
-    Render(RenderArgs),
-}
-
-#[derive(Debug, Args)]
-pub struct ExperimentArgs {
-    /// Folder with an experiment.toml, or the file
-    pub experiment: PathBuf,
-    /// Override a setting of every run, as in --set data.path=… (repeatable)
-    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
-    pub set: Vec<String>,
-    /// Folder of the runs; finished ones in it are kept, an interrupted one goes on. Default: runs/experiments/NAME
-    #[arg(long, value_name = "DIR")]
-    pub run_dir: Option<PathBuf>,
-    /// Folder of summary.json and the report; default: that of the experiment
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// Runs at a time, each with its share of the threads
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
-    pub jobs: u32,
-    /// Say what would run, and stop
-    #[arg(long)]
-    pub dry_run: bool,
-    #[command(flatten)]
-    pub device: DeviceArgs,
-    #[command(flatten)]
-    pub output: OutputArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct RenderArgs {
-    /// Folder of experiments
-    #[arg(default_value = "experiments")]
-    pub folder: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

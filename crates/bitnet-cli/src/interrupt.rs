@@ -1,7 +1,8 @@
-//! Ctrl-C, SIGTERM and SIGHUP (a closed terminal): the first asks the run to save and end, the second ends the process at
-//! once. Children have process groups of their own, so that a signal reaches each of them once: from here.
+//! Ctrl-C, SIGTERM and SIGHUP (a closed terminal): the first asks the run to save and end, one a second later or more ends
+//! the process at once. Children have process groups of their own, so that a signal reaches each of them once: from here.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 #[cfg(unix)]
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -9,6 +10,8 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 use crate::{output, process, tui};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// Signals within this count as one: a scheduler signals every process of a task, and then a parent tells its children.
+const ONE: Duration = Duration::from_secs(1);
 static WATCHED: AtomicBool = AtomicBool::new(false);
 
 /// Watches for the signals from now on, and says so when one comes.
@@ -70,14 +73,21 @@ pub fn request() {
 fn watch_and(say: impl Fn() + Send + 'static) -> anyhow::Result<&'static AtomicBool> {
     #[cfg(unix)]
     let ignores_hangup = matches!(set(Signal::SIGHUP, SigHandler::SigIgn)?, SigHandler::SigIgn);
+    let mut first: Option<Instant> = None;
     ctrlc::set_handler(move || {
         let again = INTERRUPTED.swap(true, Ordering::Relaxed);
         process::interrupt_children();
-        if again {
+        let begun = match again {
+            true => *first.get_or_insert_with(Instant::now),
+            false => *first.insert(Instant::now()),
+        };
+        if again && begun.elapsed() > ONE {
             tui::give_back();
             std::process::exit(130);
         }
-        say();
+        if !again {
+            say();
+        }
     })?;
     #[cfg(unix)]
     if ignores_hangup {

@@ -29,6 +29,7 @@ mod progress;
 mod prompt;
 mod run_folder;
 mod sampling;
+mod slurm;
 mod task;
 mod tensorboard;
 mod tui;
@@ -87,6 +88,7 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Data(command) => commands::data::run(command),
         Command::Doctor(args) => commands::doctor::run(args),
         Command::Completions { shell } => commands::completions::run(shell),
+        Command::Man { folder } => commands::man::run(&folder),
         Command::Measure(args) => commands::measure::run(args),
         Command::Experiment(command) => commands::experiment::run(command),
     })

@@ -1,5 +1,7 @@
 //! Runs `bitnet` in a child process, so that peak memory is that of one run.
 
+use std::error::Error;
+use std::fmt;
 use std::io::Read;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -12,6 +14,18 @@ use crate::interrupt;
 
 /// Exit code of a training whose loss is no number any more; what was done is on stdout.
 pub const DIVERGED: u8 = 3;
+
+/// A child that ended by a signal.
+#[derive(Debug)]
+pub struct Killed(String);
+
+impl fmt::Display for Killed {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "the process of {} was killed (out of memory?)", self.0)
+    }
+}
+
+impl Error for Killed {}
 
 /// The children that run.
 static CHILDREN: Mutex<Vec<u32>> = Mutex::new(Vec::new());
@@ -64,7 +78,7 @@ pub fn answer<T: DeserializeOwned>(mut command: Command, name: &str) -> anyhow::
         // Told to end before it listened for that.
         _ if interrupt::requested() => return Ok(None),
         Some(code) => bail!("{name} failed with exit code {code}; its message is above"),
-        None => bail!("the process of {name} was killed (out of memory?)"),
+        None => return Err(Killed(name.to_owned()).into()),
     }
     let answer = serde_json::from_slice(&output.stdout)
         .with_context(|| format!("the answer of {name} is not understood"))?;

@@ -235,8 +235,9 @@ fn sizes_beyond_the_machine_are_refused_before_anything_is_made() {
 fn a_reader_that_leaves_early_is_no_error() {
     let place = Place::new();
     place.train("run", &[]);
-    let commands: [&[&str]; 5] = [
+    let commands: [&[&str]; 6] = [
         &["completions", "bash"],
+        &["man", "man1"],
         &["generate", "run", "--prompt", "One"],
         &["generate", "run", "--prompt", "One", "-o", "json"],
         &["eval", "run"],
@@ -256,4 +257,6 @@ fn a_reader_that_leaves_early_is_no_error() {
         assert_eq!(output.status.code(), Some(0), "{args:?}: {output:?}");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{args:?}");
     }
+    let page = place.read("man1/bitnet-experiment-run.1");
+    assert!(page.contains("executor") && !place.path("man1/bitnet-measure.1").exists());
 }

@@ -318,6 +318,71 @@ fn a_killed_child_a_second_copy_and_a_signal_do_no_harm() {
     }
 }
 
+/// What Kubernetes would do with the manifests: a pod for each index, one manifest after the other.
+#[test]
+fn the_pods_of_manifests_do_the_whole_experiment() {
+    let place = place();
+    let to_pods = format!(
+        "{EXPERIMENT}\n[executor]\nimage = \"bitnet\"\nvolume = \"work\"\ncpus = 1\nmemory = \"2G\"\n\
+         time = \"1:00:00\"\ngpus = 1\nat_once = 3\n"
+    );
+    place.write("all/one/experiment.toml", to_pods);
+    let manifest = ["experiment", "manifest", "all/one"];
+    let mut rounds = Vec::new();
+    loop {
+        let ran = place.run(&manifest);
+        if ran.code == Some(2) {
+            assert!(ran.stderr.contains("nothing is missing"), "{ran:#?}");
+            break;
+        }
+        place.write("job.json", &ran.stdout);
+        check_schema(&place);
+        let job = ran.json();
+        let (spec, pods) = (&job["spec"], job["spec"]["completions"].as_u64().unwrap());
+        assert_eq!(spec["completionMode"], "Indexed");
+        assert_eq!(spec["parallelism"], pods.min(3));
+        assert_eq!(spec["template"]["spec"]["activeDeadlineSeconds"], 3600);
+        let container = &spec["template"]["spec"]["containers"][0];
+        assert_eq!(
+            container["resources"]["limits"],
+            serde_json::json!({ "cpu": "1", "memory": "2Gi", "nvidia.com/gpu": "1" })
+        );
+        let args = container["args"].as_array().unwrap();
+        let args: Vec<&str> = args.iter().map(|arg| arg.as_str().unwrap()).collect();
+        for index in 0..pods {
+            let mut pod = place.command(&args);
+            let ran = pod.env("JOB_COMPLETION_INDEX", index.to_string()).output();
+            common::Ran::from(ran.unwrap()).ok();
+        }
+        rounds.push(pods);
+    }
+    assert_eq!(rounds, [4, 4, 1], "rates, the other seeds, speeds");
+    let before = written(&place);
+    let pods = place.run(&ARGS).json();
+    assert_eq!(written(&place), before, "only the report was missing");
+    let here = place
+        .run(&[&ARGS[..], &["--run-dir", "here"]].concat())
+        .json();
+    for (one, other) in [0, 1].map(|i| (&pods["variants"][i], &here["variants"][i])) {
+        assert_eq!(one["grid"], other["grid"]);
+        assert_eq!(one["runs"][2]["score"], other["runs"][2]["score"]);
+    }
+    place.write("all/one/experiment.toml", EXPERIMENT);
+    place.fails(&manifest, &["executor.image", "executor.volume"]);
+}
+
+/// Against Kubernetes' own schema, where the program that knows it is installed.
+fn check_schema(place: &Place) {
+    let checked = std::process::Command::new("kubernetes-validate")
+        .args(["--strict", "--kubernetes-version", "1.29"])
+        .arg(place.path("job.json"))
+        .output();
+    match checked {
+        Ok(said) => assert!(said.status.success(), "{said:?}"),
+        Err(_) => println!("SKIPPED: kubernetes-validate is not installed (PyPI)"),
+    }
+}
+
 #[test]
 fn mistakes_are_named() {
     let place = place();
@@ -326,6 +391,8 @@ fn mistakes_are_named() {
     place.write("file", "");
     let to_file = [&ARGS[..], &["--out", "file"]].concat();
     place.fails(&to_file, &["--out file", "give a folder"]);
+    let jobs = [&ARGS[..], &["--executor", "slurm", "--jobs", "2"]].concat();
+    place.fails(&jobs, &["--jobs", "executor.at_once"]);
     let crowded = [&ARGS[..], &["--threads", "1025"]].concat();
     place.fails(&crowded, &["--threads", "from 0 to 1024"]);
     for (from, to, says) in [
@@ -356,6 +423,14 @@ fn mistakes_are_named() {
             "learning_rates = [1e-3]",
             "as many as",
         ),
+        ("[[v", "[executor]\ntime = \"4h\"\n[[v", "no time limit"),
+        ("[[v", "[executor]\nmemory = \"1 GB\"\n[[v", "as in 16G"),
+        (
+            "[[v",
+            "[executor]\ntime = \"1\"\n[[v",
+            "less than executor.time",
+        ),
+        ("[[v", "[executor]\nqueue = \"a\"\n[[v", "queue"),
     ] {
         place.write("all/one/experiment.toml", EXPERIMENT.replacen(from, to, 1));
         place.fails(&ARGS[..3], &[says]);

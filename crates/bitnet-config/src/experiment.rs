@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::{Document, Part, Place};
 use crate::validate::MOST_RATE;
-use crate::{ConfigError, Loader, Origin, RunConfig};
+use crate::{ConfigError, ExecutorConfig, Loader, Origin, RunConfig};
 
 /// The experiment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -70,11 +70,18 @@ pub struct ExperimentConfig {
     pub reference: Option<String>,
     /// Whether the report draws scores against parameters and bytes.
     pub scatter: bool,
+    /// What a scheduler is to give each run.
+    #[serde(skip_serializing_if = "is_default")]
+    pub executor: ExecutorConfig,
     /// What is compared.
     pub variants: Vec<VariantConfig>,
     /// Where the settings stand that a message is about: `set.0`, `variants.2.name`.
     #[serde(skip)]
     pub places: BTreeMap<String, Place>,
+}
+
+fn is_default(executor: &ExecutorConfig) -> bool {
+    *executor == ExecutorConfig::default()
 }
 
 /// One of the things compared.
@@ -317,6 +324,6 @@ impl ExperimentConfig {
                 return Err(invalid(key, format!("{name:?}"), problem));
             }
         }
-        Ok(())
+        self.executor.validate()
     }
 }

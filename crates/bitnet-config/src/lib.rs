@@ -72,6 +72,7 @@ mod decode;
 mod describe;
 mod document;
 mod error;
+mod executor;
 mod experiment;
 mod foreign;
 mod layer;
@@ -99,6 +100,7 @@ pub use decode::DecodeConfig;
 pub use describe::{Description, describe, json_schema};
 pub use document::Place;
 pub use error::{ConfigError, Origin};
+pub use executor::ExecutorConfig;
 pub use experiment::{ExperimentConfig, VariantConfig};
 pub use loader::Loader;
 pub use meaning::meaning;
@@ -110,5 +112,5 @@ pub use schedule::Schedule;
 pub use task::Task;
 pub use train::TrainConfig;
 
-/// The text of `configs/compare/quickstart.toml`: what `bitnet compare` runs when it is given no file.
-pub const QUICKSTART: &str = include_str!("../../../configs/compare/quickstart.toml");
+/// The text of `configs/compare/quickstart.toml`, which lies in this crate: what `bitnet compare` runs without a file.
+pub const QUICKSTART: &str = include_str!("../quickstart.toml");

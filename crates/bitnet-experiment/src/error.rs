@@ -49,6 +49,19 @@ pub enum ExperimentError {
         /// Why.
         source: Box<ResultError>,
     },
+    /// Work that was done, without a result.
+    #[error("{} is missing though it was to be made now; is the folder the same for all who write to it?", .0.display())]
+    Unfinished(PathBuf),
+    /// A part of the work that is not there.
+    #[error("part {index} is asked for, and {} has {parts}", path.display())]
+    Part {
+        /// The file of the work.
+        path: PathBuf,
+        /// Which was asked for.
+        index: usize,
+        /// How many there are.
+        parts: usize,
+    },
     /// A file or folder.
     #[error("{}", path.display())]
     Io {

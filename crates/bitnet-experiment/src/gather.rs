@@ -1,12 +1,14 @@
 //! From the finished runs of an experiment to its summary.
 
-use bitnet_config::{ExperimentConfig, LinearKind, OptimConfig, Optimizer, Task, VariantConfig};
+use bitnet_config::{
+    ExecutorConfig, ExperimentConfig, LinearKind, OptimConfig, Optimizer, Task, VariantConfig,
+};
 use bitnet_results::{
-    Curves, Experiment, Finished, GridPoint, Linear, Machine, Metric, Run, Speed, Turns, Variant,
+    Curves, Experiment, Finished, GridPoint, Linear, Machine, Metric, Run, Speed, Variant,
 };
 use bitnet_train::RunDir;
 
-use crate::plan::{Done, Plan};
+use crate::plan::{Complete, Plan};
 use crate::{ExperimentError, Job};
 
 /// What a summary says beside its results: where, when and by which command it was made.
@@ -30,13 +32,14 @@ pub struct Circumstances {
 /// The summary: grids, chosen rates, and the runs of every seed.
 pub(crate) fn experiment(
     plan: &Plan,
-    tuned: &Done,
-    others: &Done,
-    chosen: impl Fn(usize) -> Option<f64>,
-    turns: Turns,
+    all: &Complete,
     of: Circumstances,
 ) -> Result<Experiment, ExperimentError> {
-    let task = tuned.first().map_or(Task::Lm, |(job, _)| job.config.task);
+    let (tuned, others, turns) = (&all.tuned, &all.others, &all.turns);
+    let chosen = |variant| all.chosen(variant);
+    let task = tuned
+        .first()
+        .map_or(Task::Lm, |(job, _)| job.run.config.task);
     let metric = metric(task);
     let taught_by = |teacher: Option<usize>, seed: u64| {
         let mut runs = tuned.iter().chain(others);
@@ -45,7 +48,7 @@ pub(crate) fn experiment(
         });
         found.map(|(_, finished)| finished)
     };
-    let mut speeds = turns.speeds.into_iter();
+    let mut speeds = turns.speeds.iter().cloned();
     let mut variants = Vec::new();
     for (index, settings) in plan.config.variants.iter().enumerate() {
         let of_variant = |(job, _): &&(Job, Finished)| job.variant == index;
@@ -86,6 +89,8 @@ pub(crate) fn experiment(
     let config = ExperimentConfig {
         conclusion: String::new(),
         notes: Vec::new(),
+        // Nor is where it ran.
+        executor: ExecutorConfig::default(),
         ..plan.config.clone()
     };
     let config = match of.config {
@@ -100,7 +105,8 @@ pub(crate) fn experiment(
         task: task.name().to_owned(),
         date: of.date,
         command: of.command,
-        machine: of.machine,
+        // Where the speeds are from.
+        machine: turns.machine.clone().unwrap_or(of.machine),
         backend: of.backend,
         data: tuned
             .iter()
@@ -129,8 +135,8 @@ fn variant(
     runs: Vec<Run>,
     speed: Option<Speed>,
 ) -> Variant {
-    let (measured, linear) = (&finished.measured, job.config.model.linear);
-    let optim = job.config.train.optim(linear);
+    let (measured, linear) = (&finished.measured, job.run.config.model.linear);
+    let optim = job.run.config.train.optim(linear);
     Variant {
         name: settings.name.clone(),
         label: settings.label.clone(),
@@ -164,7 +170,7 @@ fn grid_point(job: &Job, finished: &Finished) -> Option<GridPoint> {
     let val = &finished.train.val;
     Some(GridPoint {
         learning_rate: job.rate?,
-        score: match job.config.task {
+        score: match job.run.config.task {
             Task::Classify | Task::Vectors => val.accuracy.unwrap_or(f64::NAN),
             _ => val.loss,
         },
@@ -180,7 +186,7 @@ fn one_run(
 ) -> Result<Run, ExperimentError> {
     let teacher = teacher.map(|finished| &finished.train);
     let Finished { train, measured } = finished;
-    let curves = match (train.steps, RunDir::open(&job.dir)) {
+    let curves = match (train.steps, RunDir::open(&job.run.dir)) {
         // One whose teacher diverged has taken no step, and has no run.
         (0, Err(_)) => Curves::default(),
         (_, run) => Curves::read(&run?.metrics_path())?,
@@ -197,9 +203,10 @@ fn one_run(
     Ok(Run {
         seed: job.seed,
         learning_rate: job
+            .run
             .config
             .train
-            .optim(job.config.model.linear)
+            .optim(job.run.config.model.linear)
             .learning_rate,
         score: exported,
         trained_score: trained,

@@ -3,11 +3,12 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use bitnet_config::RunConfig;
+use bitnet_config::{Loader, RunConfig};
 use bitnet_results::{
     Evaluation, Finished, Measured, TrainSummary, Turns, load_json, save_json, write_atomic,
 };
 use bitnet_train::{Checkpoint, RunDir, TrainError};
+use serde::{Deserialize, Serialize};
 
 use crate::ExperimentError;
 
@@ -50,7 +51,7 @@ fn unmeasured() -> Measured {
     }
 }
 
-/// One run of the plan.
+/// A run of the plan, and what it is there for.
 #[derive(Debug)]
 pub struct Job {
     /// Index of its variant.
@@ -59,45 +60,79 @@ pub struct Job {
     pub seed: u64,
     /// Of the grid; none keeps the configuration's.
     pub rate: Option<f64>,
-    /// All of its settings.
-    pub config: RunConfig,
-    /// Its folder.
-    pub dir: PathBuf,
+    /// The run.
+    pub run: PlannedRun,
 }
 
-impl Job {
+/// A run: done, interrupted, or still to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PlannedRun {
+    /// What to call it.
+    pub name: String,
+    /// Its folder.
+    pub dir: PathBuf,
+    /// All of its settings. They are saved beside the folder.
+    #[serde(skip)]
+    pub config: RunConfig,
+}
+
+impl PlannedRun {
     /// What it was started with, beside its folder.
-    fn config_path(&self) -> PathBuf {
+    pub(crate) fn config_path(&self) -> PathBuf {
         let mut file = self.dir.clone().into_os_string();
         file.push(".toml");
         PathBuf::from(file)
     }
 
-    /// Its result, from before or made now; `None` if it was interrupted. `name` is what to call it.
+    /// The settings beside its folder.
+    pub(crate) fn read_config(&mut self) -> Result<(), ExperimentError> {
+        self.config = Loader::new().file(self.config_path())?.finish()?;
+        Ok(())
+    }
+
+    /// Writes its settings beside its folder.
+    pub(crate) fn prepare(&self) -> Result<(), ExperimentError> {
+        let file = self.config_path();
+        let parent = self.dir.parent().unwrap_or(&self.dir);
+        std::fs::create_dir_all(parent).map_err(ExperimentError::io(parent))?;
+        write_atomic(&file, self.config.to_toml()?.as_bytes()).map_err(ExperimentError::io(&file))
+    }
+
+    /// Where its result is written last.
+    pub(crate) fn result_path(&self) -> PathBuf {
+        self.dir.join("result.json")
+    }
+
+    /// Whether there is a result.
+    pub fn is_finished(&self) -> bool {
+        self.result_path().is_file()
+    }
+
+    /// The step of its last checkpoint; 0 before the first.
+    pub fn step(&self) -> usize {
+        let run = RunDir::open(&self.dir).ok();
+        let last = run.and_then(|run| Checkpoint::latest(&run).ok());
+        last.and_then(|last| last.state().ok())
+            .map_or(0, |state| state.step)
+    }
+
+    /// Makes its result, if there is none; `None` if it was interrupted. It is the `index`-th `of` so many.
     pub(crate) fn finish(
         &self,
-        name: &str,
         (index, of): (usize, usize),
         worker: &dyn Worker,
-    ) -> Result<Option<Finished>, ExperimentError> {
-        let result = self.dir.join("result.json");
-        if let Some(finished) = self.known(&result)? {
-            return Ok(Some(finished));
+    ) -> Result<Option<()>, ExperimentError> {
+        let (name, result) = (&self.name, self.result_path());
+        if self.known()?.is_some() {
+            return Ok(Some(()));
         }
         if let Some(finished) = self.untaught()? {
             std::fs::create_dir_all(&self.dir).map_err(ExperimentError::io(&self.dir))?;
-            let file = self.config_path();
-            write_atomic(&file, self.config.to_toml()?.as_bytes())
-                .map_err(ExperimentError::io(&file))?;
             save_json(&finished, &result)?;
-            return Ok(Some(finished));
+            return Ok(Some(()));
         }
         worker.begins(name, index, of);
-        let parent = self.dir.parent().unwrap_or(&self.dir);
-        std::fs::create_dir_all(parent).map_err(ExperimentError::io(parent))?;
         let file = self.config_path();
-        write_atomic(&file, self.config.to_toml()?.as_bytes())
-            .map_err(ExperimentError::io(&file))?;
         // One that was stopped before its first checkpoint begins again, in the same folder.
         let resume = self.dir.join("config.toml").exists()
             && match Checkpoint::latest(&RunDir::open(&self.dir)?) {
@@ -122,7 +157,7 @@ impl Job {
         };
         let finished = Finished { train, measured };
         save_json(&finished, &result)?;
-        Ok(Some(finished))
+        Ok(Some(()))
     }
 
     /// What stands for a run whose teacher diverged: there is nobody to learn from, which is a result of both.
@@ -152,7 +187,8 @@ impl Job {
     }
 
     /// A result of the same configuration, if there is one.
-    fn known(&self, result: &Path) -> Result<Option<Finished>, ExperimentError> {
+    pub(crate) fn known(&self) -> Result<Option<Finished>, ExperimentError> {
+        let result = self.result_path();
         let taken = |what| ExperimentError::Taken {
             path: self.dir.clone(),
             what,
@@ -163,10 +199,10 @@ impl Job {
             (true, _) if !same => Err(taken("the result")),
             (false, true) if !same => Err(taken("a run")),
             (false, _) => Ok(None),
-            (true, _) => load_json(result)
+            (true, _) => load_json(&result)
                 .map(Some)
                 .map_err(|source| ExperimentError::Damaged {
-                    path: result.to_owned(),
+                    path: result,
                     source: Box::new(source),
                 }),
         }

@@ -1,9 +1,9 @@
 //! Experiments: which runs there are, how what is missing gets done, and the summary of what came of them.
 //!
 //! ```text
-//! ExperimentConfig ─► Plan ─► jobs: variants × learning rates under the first seed ─► the best rate × the other seeds
+//! ExperimentConfig ─► Plan ─► Work: variants × learning rates under the first seed, then the best rate × the other seeds
 //!                              each: Worker::train, Worker::measure ─► result.json in the run's folder
-//!                      all first runs in turns: Worker::turns ─► turns.json
+//!                             Work: all first runs in turns: Worker::turns ─► turns.json
 //!                      gather ─► Experiment, which `bitnet-report` renders
 //! ```
 //!
@@ -13,8 +13,10 @@
 //!
 //! A comparison is the smallest experiment: two variants, one seed, no rates to choose from.
 //!
-//! Who trains and measures is the [`Worker`]'s business; the command line has a process do each, so that peak memory is
-//! that of one model.
+//! A [`Plan`] knows from the folders alone what is missing, and hands it over as [`Work`], whose parts wait for nothing but
+//! a free place. Where they are done is the [`Executor`]'s business: [`Threads`] does some at a time in this process, a
+//! scheduler's tasks do one each. Who trains and measures is the [`Worker`]'s; the command line has a process do each, so
+//! that peak memory is that of one model.
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
@@ -23,8 +25,10 @@ mod error;
 mod gather;
 mod job;
 mod plan;
+mod work;
 
 pub use error::ExperimentError;
 pub use gather::{Circumstances, metric};
-pub use job::{Answer, Job, Worker};
+pub use job::{Answer, Job, PlannedRun, Worker};
 pub use plan::Plan;
+pub use work::{Executor, Piece, Threads, Timing, Work};

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bitnet_config::{ConfigError, ExperimentConfig, RunConfig, Task, VariantConfig};
-use bitnet_results::{Evaluation, Experiment, Finished, Turns, load_json, save_json};
+use bitnet_results::{Evaluation, Experiment, Finished, Turns};
 use bitnet_train::FolderLock;
-use serde::{Deserialize, Serialize};
 
 use crate::gather::{self, Circumstances};
-use crate::{ExperimentError, Job, Worker};
+use crate::job::PlannedRun;
+use crate::work::{Executor, Piece, Timing, Work};
+use crate::{ExperimentError, Job};
 
 /// The configuration of one run: of a variant, under a seed, with a learning rate of the grid, taught by the run in a
 /// folder.
@@ -29,10 +28,6 @@ pub struct Plan<'a> {
     pub runs: PathBuf,
     /// Whether a variant's only run has the variant's folder to itself, instead of a folder for rate and seed in it.
     pub flat: bool,
-    /// Runs at a time.
-    pub jobs: usize,
-    /// Becomes true when nothing new should begin.
-    pub interrupted: &'a AtomicBool,
 }
 
 /// Finished runs.
@@ -48,14 +43,14 @@ impl Plan<'_> {
         if let [first, others @ ..] = &all[..]
             && let Some(other) = others
                 .iter()
-                .find(|job| job.config.task != first.config.task)
+                .find(|job| job.run.config.task != first.run.config.task)
         {
             let name = |job: &Job| self.config.variants[job.variant].name.clone();
             return Err(ExperimentError::Tasks {
                 first: name(first),
-                first_task: first.config.task.name(),
+                first_task: first.run.config.task.name(),
                 other: name(other),
-                other_task: other.config.task.name(),
+                other_task: other.run.config.task.name(),
             });
         }
         Ok(all)
@@ -67,14 +62,46 @@ impl Plan<'_> {
     /// If a run fails, or a folder is in the way.
     pub fn execute(
         &self,
-        worker: &dyn Worker,
+        executor: &dyn Executor,
         of: Circumstances,
     ) -> Result<Option<Experiment>, ExperimentError> {
         std::fs::create_dir_all(&self.runs).map_err(ExperimentError::io(&self.runs))?;
         // A second experiment in the same folder would train the same runs.
         let _lock = FolderLock::take(&self.runs)?;
-        let (mut tuned, mut others) = (Done::new(), Done::new());
-        let mut best = Best::new();
+        loop {
+            let work = match self.state()? {
+                State::Missing(work) => work,
+                State::Complete(all) => return gather::experiment(self, &all, of).map(Some),
+            };
+            work.prepare()?;
+            if executor
+                .execute(&work)
+                .map_err(ExperimentError::Worker)?
+                .is_none()
+            {
+                return Ok(None);
+            }
+            if let Some(path) = work.missing() {
+                return Err(ExperimentError::Unfinished(path));
+            }
+        }
+    }
+
+    /// What is to be done next, written down for those who do it; `None` where nothing is missing but the report. What
+    /// comes after it depends on its results.
+    ///
+    /// # Errors
+    /// If a folder is in the way or cannot be written.
+    pub fn next(&self) -> Result<Option<Work>, ExperimentError> {
+        match self.state()? {
+            State::Complete(_) => Ok(None),
+            State::Missing(work) => work.prepare().map(|()| Some(work)),
+        }
+    }
+
+    /// What the folders hold, or the first part of the work that has no result.
+    fn state(&self) -> Result<State, ExperimentError> {
+        let mut all = Complete::default();
         // Those that learn from the runs of others come after them.
         for taught in [false, true] {
             let now = |variant: &VariantConfig| self.teacher(variant).is_some() == taught;
@@ -85,35 +112,43 @@ impl Plan<'_> {
                     Vec::new()
                 }
             };
-            let jobs = self.jobs_of(wanted, |teacher| chosen(&best, teacher))?;
-            let Some(tuning) = self.finish(jobs, worker)? else {
-                return Ok(None);
+            let jobs = self.jobs_of(wanted, |teacher| all.chosen(teacher))?;
+            let tuning = match known(jobs)? {
+                Known::All(done) => done,
+                Known::Missing(work) => return Ok(State::Missing(work)),
             };
-            choose(&mut best, &tuning);
+            choose(&mut all.best, &tuning);
             let wanted = |index: usize, variant: &VariantConfig| match now(variant) {
-                true => self.rest(chosen(&best, index)),
+                true => self.rest(all.chosen(index)),
                 false => Vec::new(),
             };
-            let jobs = self.jobs_of(wanted, |teacher| chosen(&best, teacher))?;
-            let Some(rest) = self.finish(jobs, worker)? else {
-                return Ok(None);
-            };
-            tuned.extend(tuning);
-            others.extend(rest);
+            let jobs = self.jobs_of(wanted, |teacher| all.chosen(teacher))?;
+            match known(jobs)? {
+                Known::All(done) => all.others.extend(done),
+                Known::Missing(work) => return Ok(State::Missing(work)),
+            }
+            all.tuned.extend(tuning);
         }
-        let chosen = |index: usize| chosen(&best, index);
         let first = |index: usize| {
-            tuned
+            all.tuned
                 .iter()
-                .find(|(job, _)| job.variant == index && job.rate == chosen(index))
+                .find(|(job, _)| job.variant == index && job.rate == all.chosen(index))
                 .filter(|(_, finished)| !finished.train.diverged)
         };
-        let runs =
-            (0..self.config.variants.len()).filter_map(|index| Some(first(index)?.0.dir.clone()));
-        let Some(turns) = self.turns(runs.collect(), worker)? else {
-            return Ok(None);
-        };
-        gather::experiment(self, &tuned, &others, chosen, turns, of).map(Some)
+        let firsts = (0..self.config.variants.len())
+            .filter_map(|index| Some(first(index)?.0.run.dir.clone()));
+        let firsts: Vec<PathBuf> = firsts.collect();
+        if !firsts.is_empty() {
+            let speeds = Timing {
+                runs: firsts,
+                file: self.runs.join("turns.json"),
+            };
+            match speeds.known() {
+                Some(turns) => all.turns = turns,
+                None => return Ok(State::Missing(Work::Turns(speeds))),
+            }
+        }
+        Ok(State::Complete(all))
     }
 
     /// The runs of all variants: `wanted` gives the seeds and learning rates of one, `rate` the learning rate that was
@@ -129,15 +164,21 @@ impl Plan<'_> {
             for (seed, own) in wanted(index, variant) {
                 let teacher = teacher.map(|(at, teacher)| self.dir(teacher, seed, rate(at)));
                 let config = (self.configure)(variant, seed, own, teacher.as_deref());
-                jobs.push(Job {
-                    variant: index,
-                    seed,
-                    rate: own,
+                let dir = self.dir(variant, seed, own);
+                let name = dir.strip_prefix(&self.runs).unwrap_or(&dir);
+                let run = PlannedRun {
+                    name: name.display().to_string(),
                     config: config.map_err(|source| ExperimentError::Variant {
                         name: variant.name.clone(),
                         source: Box::new(source),
                     })?,
-                    dir: self.dir(variant, seed, own),
+                    dir,
+                };
+                jobs.push(Job {
+                    variant: index,
+                    seed,
+                    rate: own,
+                    run,
                 });
             }
         }
@@ -178,83 +219,58 @@ impl Plan<'_> {
             Some(rate) => folder.join(format!("lr-{rate:e}-seed-{seed}")),
         }
     }
+}
 
-    /// Runs what has no result yet, some at a time, in order. None if it was interrupted.
-    fn finish(&self, jobs: Vec<Job>, worker: &dyn Worker) -> Result<Option<Done>, ExperimentError> {
-        type Slot = Mutex<Option<Result<Option<Finished>, ExperimentError>>>;
-        let next = AtomicUsize::new(0);
-        let results: Vec<Slot> = jobs.iter().map(|_| Mutex::new(None)).collect();
-        let work = || {
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(job) = jobs.get(index) else { break };
-                if self.interrupted.load(Ordering::Relaxed) {
-                    break;
-                }
-                let name = job
-                    .dir
-                    .strip_prefix(&self.runs)
-                    .unwrap_or(&job.dir)
-                    .display()
-                    .to_string();
-                let result = job.finish(&name, (index, jobs.len()), worker);
-                if result.is_err() {
-                    // The others finish what they began; nothing new begins.
-                    next.store(jobs.len(), Ordering::Relaxed);
-                }
-                if let Ok(mut slot) = results[index].lock() {
-                    *slot = Some(result);
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 0..self.jobs {
-                scope.spawn(work);
-            }
-        });
-        let mut finished = Vec::new();
-        let mut complete = true;
-        for (job, result) in jobs.into_iter().zip(results) {
-            match result.into_inner().ok().flatten().transpose()?.flatten() {
-                Some(result) => finished.push((job, result)),
-                None => complete = false,
-            }
-        }
-        Ok(complete.then_some(finished))
-    }
+/// How far an experiment is.
+enum State {
+    /// This has no result, and what comes after it may depend on it.
+    Missing(Work),
+    /// Everything is there.
+    Complete(Complete),
+}
 
-    /// The speeds of these runs in turns, from before where the same ones were timed; `None` if it was interrupted.
-    fn turns(
-        &self,
-        runs: Vec<PathBuf>,
-        worker: &dyn Worker,
-    ) -> Result<Option<Turns>, ExperimentError> {
-        let path = self.runs.join("turns.json");
-        if let Ok(known) = load_json::<Timed>(&path)
-            && known.runs == runs
-        {
-            return Ok(Some(known.turns));
-        }
-        if self.interrupted.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
-        if runs.is_empty() {
-            return Ok(Some(Turns::default()));
-        }
-        let Some(turns) = worker.turns(&runs).map_err(ExperimentError::Worker)? else {
-            return Ok(None);
-        };
-        let timed = Timed { runs, turns };
-        save_json(&timed, &path)?;
-        Ok(Some(timed.turns))
+/// All results.
+#[derive(Default)]
+pub(crate) struct Complete {
+    /// The runs that the learning rates were chosen from.
+    pub tuned: Done,
+    /// Those under the other seeds.
+    pub others: Done,
+    /// What was chosen.
+    best: Best,
+    /// The speeds.
+    pub turns: Turns,
+}
+
+impl Complete {
+    /// The learning rate that was chosen for a variant.
+    pub fn chosen(&self, variant: usize) -> Option<f64> {
+        self.best.get(&variant).and_then(|(_, rate)| *rate)
     }
 }
 
-/// `turns.json`.
-#[derive(Serialize, Deserialize)]
-struct Timed {
-    runs: Vec<PathBuf>,
-    turns: Turns,
+enum Known {
+    All(Done),
+    Missing(Work),
+}
+
+/// The results of these runs, or those of them that have none.
+fn known(jobs: Vec<Job>) -> Result<Known, ExperimentError> {
+    let (mut done, mut missing) = (Done::new(), Vec::new());
+    let of = jobs.len();
+    for (index, job) in jobs.into_iter().enumerate() {
+        match job.run.known()? {
+            Some(finished) => done.push((job, finished)),
+            None => missing.push(Piece {
+                place: (index, of),
+                run: job.run,
+            }),
+        }
+    }
+    Ok(match missing.is_empty() {
+        true => Known::All(done),
+        false => Known::Missing(Work::Runs(missing)),
+    })
 }
 
 /// The best result of each variant so far, and its learning rate.
@@ -262,15 +278,11 @@ type Best = BTreeMap<usize, (f64, Option<f64>)>;
 
 fn choose(best: &mut Best, tuned: &Done) {
     for (job, finished) in tuned {
-        let value = selection(job.config.task, &finished.train.val);
+        let value = selection(job.run.config.task, &finished.train.val);
         if best.get(&job.variant).is_none_or(|(top, _)| value > *top) {
             best.insert(job.variant, (value, job.rate));
         }
     }
-}
-
-fn chosen(best: &Best, variant: usize) -> Option<f64> {
-    best.get(&variant).and_then(|(_, rate)| *rate)
 }
 
 /// What a learning rate is chosen by, greater is better: accuracy where that is the task's own score, else the loss.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Machine;
 use crate::evaluation::Evaluation;
 use crate::train::TrainSummary;
 
@@ -97,6 +98,9 @@ pub struct Turns {
     /// Time that the process's threads were ready to run but had to wait for a core, over the time of the turns: 0 on an
     /// otherwise idle machine. `None` where the system does not tell.
     pub waited: Option<f64>,
+    /// The computer that they were timed on; `None` in what an earlier version wrote.
+    #[serde(default)]
+    pub machine: Option<Machine>,
 }
 
 /// Timings of one model, one a turn; turn `i` of all models was taken within moments. Empty where there is none.

@@ -3,7 +3,7 @@
 //! Every file is written whole or not at all (a temporary file, then a rename); only `metrics.jsonl` and `log.txt` grow
 //! line by line. Whoever trains holds the file `lock` locked, so that two processes never write one run.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -403,7 +403,9 @@ impl RunDir {
     /// Waits until the metrics so far are on the disk.
     pub(crate) fn sync_metrics(&self) -> Result<(), TrainError> {
         let path = self.metrics_path();
-        match File::open(&path).and_then(|file| file.sync_all()) {
+        // Windows flushes only what may be written.
+        let file = OpenOptions::new().append(true).open(&path);
+        match file.and_then(|file| file.sync_all()) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(TrainError::io(path)(error)),
             _ => Ok(()),
         }

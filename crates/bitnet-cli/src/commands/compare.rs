@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use anyhow::{Context, bail};
 use bitnet_config::{ExperimentConfig, RunConfig, Task as Kind, VariantConfig};
-use bitnet_experiment::{Circumstances, Plan};
+use bitnet_experiment::{Circumstances, Plan, Threads};
 use bitnet_models::LinearKind;
 use bitnet_report::tables::main_table;
 use bitnet_report::{headline, render};
@@ -54,9 +54,8 @@ pub fn run(args: CompareArgs) -> anyhow::Result<Outcome> {
         configure: Box::new(move |variant, _, _, _| Ok(twin(&shared, &variant.name))),
         runs: dir.clone(),
         flat: true,
-        jobs: 1,
-        interrupted: interrupt::watch_quietly()?,
     };
+    let interrupted = interrupt::watch_quietly()?;
     let worker = Processes {
         device: &args.device,
         threads: args.device.threads,
@@ -75,7 +74,12 @@ pub fn run(args: CompareArgs) -> anyhow::Result<Outcome> {
         backend: format!("{}, {device_name}", args.device.backend),
         config: Some(config.to_toml()?),
     };
-    let Some(experiment) = plan.execute(&worker, circumstances)? else {
+    let threads = Threads {
+        worker: &worker,
+        jobs: 1,
+        interrupted,
+    };
+    let Some(experiment) = plan.execute(&threads, circumstances)? else {
         if !args.output.quiet {
             output::say(format_args!(
                 "interrupted; to go on: {}",

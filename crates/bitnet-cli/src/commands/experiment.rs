@@ -1,115 +1,146 @@
-//! `bitnet experiment run DIR`, `plan DIR` and `render [DIR]`.
+//! `bitnet experiment run DIR`, `plan DIR`, `manifest DIR` and `render [DIR]`.
 
+mod manifest;
 mod plan;
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use anyhow::{Context, bail};
 use bitnet_config::ExperimentConfig;
-use bitnet_experiment::{Circumstances, Plan};
+use bitnet_experiment::{Circumstances, Executor, ExperimentError, Job, Plan, Threads, Work};
 use bitnet_report::tables::main_table;
 use bitnet_report::{INDEX_TITLE, render, render_index};
 use bitnet_results::Experiment;
+use bitnet_train::TrainError;
 use serde::Serialize;
 
 use super::Outcome;
-use crate::args::{ExperimentArgs, ExperimentCommand, Format, RenderArgs};
+use crate::args::{
+    DeviceArgs, ExecutorKind, ExperimentArgs, ExperimentCommand, Format, RenderArgs, TaskArgs,
+    WhichArgs,
+};
+use crate::process::Killed;
+use crate::slurm::Slurm;
 use crate::worker::Processes;
 use crate::{command_line, interrupt, machine, output};
 
 pub fn run(command: ExperimentCommand) -> anyhow::Result<Outcome> {
     match command {
-        ExperimentCommand::Run(args) => execute(args, false),
-        ExperimentCommand::Plan(args) => execute(args, true),
+        ExperimentCommand::Run(args) => execute(args),
+        ExperimentCommand::Plan(args) => plan(&args),
+        ExperimentCommand::Manifest(args) => manifest::run(&args),
         ExperimentCommand::Render(args) => render_all(&args),
+        ExperimentCommand::Task(args) => task(&args),
     }
 }
 
-fn execute(args: ExperimentArgs, only_plan: bool) -> anyhow::Result<Outcome> {
-    let (config, folder) = ExperimentConfig::load(&args.experiment)?;
-    let name = name_of(&folder)?;
-    let (shared, base, overrides) = (config.clone(), folder.clone(), args.set.clone());
-    let plan = Plan {
-        configure: Box::new(move |variant, seed, rate, teacher| {
-            shared.run(&base, variant, seed, rate, teacher, &overrides)
-        }),
-        config,
-        runs: args
-            .run_dir
-            .clone()
-            .unwrap_or_else(|| Path::new("runs/experiments").join(&name)),
-        flat: false,
-        jobs: args.jobs as usize,
-        interrupted: interrupt::watch_quietly()?,
-    };
-    let all = plan.first_jobs()?;
-    // Before the first step of the first run.
-    for job in &all {
-        bitnet_train::check_training(&job.config, args.device.backend)
-            .with_context(|| format!("variant \"{}\"", plan.config.variants[job.variant].name))?;
+/// The experiment that is meant, and all that is known before the first step of its first run.
+struct Chosen<'a> {
+    name: String,
+    folder: PathBuf,
+    plan: Plan<'a>,
+}
+
+impl Chosen<'_> {
+    fn load(which: &WhichArgs) -> anyhow::Result<Self> {
+        let (config, folder) = ExperimentConfig::load(&which.experiment)?;
+        let name = name_of(&folder)?;
+        let (shared, base, overrides) = (config.clone(), folder.clone(), which.set.clone());
+        let plan = Plan {
+            configure: Box::new(move |variant, seed, rate, teacher| {
+                shared.run(&base, variant, seed, rate, teacher, &overrides)
+            }),
+            config,
+            runs: which
+                .run_dir
+                .clone()
+                .unwrap_or_else(|| Path::new("runs/experiments").join(&name)),
+            flat: false,
+        };
+        Ok(Self { name, folder, plan })
     }
+
+    /// The runs that are certain, which are checked.
+    fn first_jobs(&self, which: &WhichArgs) -> anyhow::Result<Vec<Job>> {
+        let all = self.plan.first_jobs()?;
+        for job in &all {
+            let variant = &self.plan.config.variants[job.variant].name;
+            bitnet_train::check_training(&job.run.config, which.device.backend)
+                .with_context(|| format!("variant \"{variant}\""))?;
+        }
+        Ok(all)
+    }
+}
+
+fn execute(args: ExperimentArgs) -> anyhow::Result<Outcome> {
+    let which = &args.which;
+    let chosen = Chosen::load(which)?;
+    let all = chosen.first_jobs(which)?;
     if let Some(file) = args.out.as_ref().filter(|out| out.is_file()) {
         bail!("--out {} is a file; give a folder", file.display());
     }
+    if args.executor == ExecutorKind::Slurm && args.jobs > 1 {
+        bail!(
+            "--jobs is for runs on this machine; on a scheduler executor.at_once in experiment.toml limits them"
+        );
+    }
+    let Chosen { name, folder, plan } = chosen;
     if args.dry_run {
-        let rest = plan.config.variants.len() * (plan.config.seeds.len() - 1);
-        if args.output.output == Format::Json {
-            let dirs = all.iter().map(|job| job.dir.display().to_string());
-            output::json(&DryRun {
-                runs: dirs.collect(),
-                further: rest,
-            })?;
-            return Ok(Outcome::Done);
-        }
-        for job in &all {
-            output::line(&job.dir.display().to_string())?;
-        }
-        output::line(&format!(
-            "would train {} runs for the learning rates and {rest} for the other seeds",
-            all.len()
-        ))?;
-        return Ok(Outcome::Done);
+        return dry_run(&args, &plan, &all);
     }
-    let threads = match args.device.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
+    let interrupted = interrupt::watch_quietly()?;
+    let settings = plan.config.executor.clone();
+    let (jobs, device) = (args.jobs as usize, &which.device);
+    let worker = worker(
+        device,
+        threads_of(device.threads) / jobs,
+        jobs,
+        args.output.quiet,
+    );
+    let threads = Threads {
+        worker: &worker,
+        jobs,
+        interrupted,
     };
-    if only_plan {
-        let each = (threads / plan.jobs).max(1);
-        return plan::print(&plan, &all, (&args.device, each), &args.output);
-    }
-    let worker = Processes {
-        device: &args.device,
-        threads: (threads / plan.jobs).max(1),
+    let slurm = Slurm {
+        settings: &settings,
+        name: &name,
+        runs: &plan.runs,
+        device,
         quiet: args.output.quiet,
-        quiet_training: true,
-        jobs: plan.jobs,
-        begun: Mutex::default(),
-        time_steps: false,
+        interrupted,
     };
-    let jobs = match plan.jobs {
-        1 => String::new(),
-        jobs => format!(" --jobs {jobs}"),
+    let (executor, how, place): (&dyn Executor, _, _) = match (args.executor, jobs) {
+        (ExecutorKind::Slurm, _) => (
+            &slurm,
+            " --executor slurm".to_owned(),
+            "a job of Slurm each".to_owned(),
+        ),
+        (ExecutorKind::Local, jobs) => (
+            &threads,
+            match jobs {
+                1 => String::new(),
+                jobs => format!(" --jobs {jobs}"),
+            },
+            format!("{jobs} at a time, threads of each: {}", worker.threads),
+        ),
     };
     let circumstances = Circumstances {
-        name,
+        name: name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         date: machine::today(),
-        command: format!("bitnet experiment run {}{jobs}", folder.display()),
+        command: format!("bitnet experiment run {}{how}", folder.display()),
         machine: machine::this(),
-        backend: format!(
-            "{}, {} at a time, threads of each: {}",
-            args.device.backend, plan.jobs, worker.threads
-        ),
+        backend: format!("{}, {place}", device.backend),
         config: None,
     };
-    let runs = plan.runs.clone();
-    let Some(experiment) = plan.execute(&worker, circumstances)? else {
+    let Some(experiment) = plan.execute(executor, circumstances)? else {
         if !args.output.quiet {
             output::say(format_args!(
                 "interrupted; to go on: {}",
-                command_line::again(&runs)
+                command_line::again(&plan.runs)
             ));
         }
         return Ok(Outcome::Interrupted);
@@ -127,6 +158,93 @@ fn execute(args: ExperimentArgs, only_plan: bool) -> anyhow::Result<Outcome> {
             output::line(&format!("\nreport: {}", out.join("report.html").display()))?;
         }
     }
+    Ok(Outcome::Done)
+}
+
+/// What would run, and how long.
+fn plan(args: &ExperimentArgs) -> anyhow::Result<Outcome> {
+    let which = &args.which;
+    let chosen = Chosen::load(which)?;
+    let all = chosen.first_jobs(which)?;
+    if args.dry_run {
+        return dry_run(args, &chosen.plan, &all);
+    }
+    interrupt::watch_quietly()?;
+    let jobs = args.jobs as usize;
+    let each = (threads_of(which.device.threads) / jobs).max(1);
+    let how = (&which.device, each, jobs);
+    plan::print(&chosen.plan, &all, how, &args.output)
+}
+
+/// Processes of this machine that train and measure.
+fn worker(device: &DeviceArgs, threads: usize, jobs: usize, quiet: bool) -> Processes<'_> {
+    Processes {
+        device,
+        threads: threads.max(1),
+        quiet,
+        quiet_training: true,
+        jobs,
+        begun: Mutex::default(),
+        time_steps: false,
+    }
+}
+
+/// All that this process may use, where nobody says how many.
+fn threads_of(asked: usize) -> usize {
+    match asked {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    }
+}
+
+/// One part of the work of a scheduler.
+fn task(args: &TaskArgs) -> anyhow::Result<Outcome> {
+    interrupt::watch_quietly()?;
+    let worker = worker(&args.device, threads_of(args.device.threads), 1, false);
+    match Work::do_part(&args.work, args.index, &worker) {
+        Ok(Some(())) => Ok(Outcome::Done),
+        Ok(None) => Ok(Outcome::Interrupted),
+        // It goes on from its checkpoint, as one that was told to end: also where it still runs on a node that was lost.
+        Err(error) if kept_from_it(&error) => {
+            output::say(format_args!("{error}"));
+            Ok(Outcome::Interrupted)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a run was kept from going on by others.
+fn kept_from_it(error: &ExperimentError) -> bool {
+    let ExperimentError::Worker(cause) = error else {
+        return false;
+    };
+    let mut cause: Option<&(dyn Error + 'static)> = Some(cause.as_ref());
+    while let Some(error) = cause {
+        if error.is::<Killed>() || matches!(error.downcast_ref(), Some(TrainError::InUse(_))) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+fn dry_run(args: &ExperimentArgs, plan: &Plan, all: &[Job]) -> anyhow::Result<Outcome> {
+    let rest = plan.config.variants.len() * (plan.config.seeds.len() - 1);
+    if args.output.output == Format::Json {
+        let dirs = all.iter().map(|job| job.run.dir.display().to_string());
+        output::json(&DryRun {
+            runs: dirs.collect(),
+            further: rest,
+        })?;
+        return Ok(Outcome::Done);
+    }
+    for job in all {
+        output::line(&job.run.dir.display().to_string())?;
+    }
+    output::line(&format!(
+        "would train {} runs for the learning rates and {rest} for the other seeds",
+        all.len()
+    ))?;
     Ok(Outcome::Done)
 }
 

@@ -16,6 +16,7 @@ pub mod generate;
 pub mod init;
 pub mod inspect;
 pub mod logits;
+pub mod man;
 pub mod measure;
 pub mod predict;
 pub mod serve;

@@ -59,13 +59,13 @@ struct Measured {
 /// Measures a run of each variant and prints the plan. `None` where it was interrupted.
 pub fn print(
     plan: &Plan<'_>,
-    jobs: &[Job],
-    (device, threads): (&DeviceArgs, usize),
+    all: &[Job],
+    (device, threads, jobs): (&DeviceArgs, usize, usize),
     shown: &OutputArgs,
 ) -> anyhow::Result<Outcome> {
     let mut variants = Vec::new();
     for (index, variant) in plan.config.variants.iter().enumerate() {
-        let own: Vec<&Job> = jobs.iter().filter(|job| job.variant == index).collect();
+        let own: Vec<&Job> = all.iter().filter(|job| job.variant == index).collect();
         let Some(first) = own.first() else {
             continue;
         };
@@ -73,18 +73,13 @@ pub fn print(
             output::say(format_args!("timing a few steps of {}", variant.name));
         }
         // A teacher is trained by then, and not now.
-        let mut alone = first.config.clone();
+        let mut alone = first.run.config.clone();
         alone.train.distill_from = None;
-        let Some(measured) = measure(
-            &alone.to_toml()?,
-            &variant.name,
-            plan.jobs,
-            (device, threads),
-        )?
+        let Some(measured) = measure(&alone.to_toml()?, &variant.name, jobs, (device, threads))?
         else {
             return Ok(Outcome::Interrupted);
         };
-        let train = &first.config.train;
+        let train = &first.run.config.train;
         let teacher = variants
             .iter()
             .find(|planned: &&Planned| Some(&planned.name) == variant.teacher.as_ref());
@@ -100,7 +95,7 @@ pub fn print(
             seconds: measured.seconds + teaching,
         });
     }
-    let planning = summed(plan, variants, threads);
+    let planning = summed(plan, variants, threads, jobs);
     match shown.output {
         Format::Json => output::json(&planning)?,
         Format::Md => output::piece(&table(&planning).to_markdown())?,
@@ -164,7 +159,7 @@ fn finished(folder: &Path) -> usize {
     results.filter(|path: &PathBuf| path.is_file()).count()
 }
 
-fn summed(plan: &Plan<'_>, variants: Vec<Planned>, threads: usize) -> Planning {
+fn summed(plan: &Plan<'_>, variants: Vec<Planned>, threads: usize, jobs: usize) -> Planning {
     let left = |planned: &Planned| planned.runs.saturating_sub(planned.done) as f64;
     let seconds: f64 = variants.iter().map(|one| left(one) * one.seconds).sum();
     let config = &plan.config;
@@ -182,8 +177,8 @@ fn summed(plan: &Plan<'_>, variants: Vec<Planned>, threads: usize) -> Planning {
     Planning {
         runs: variants.iter().map(|one| one.runs).sum(),
         done: variants.iter().map(|one| one.done.min(one.runs)).sum(),
-        hours: seconds / 3600.0 / plan.jobs.max(1) as f64,
-        jobs: plan.jobs,
+        hours: seconds / 3600.0 / jobs.max(1) as f64,
+        jobs,
         threads,
         seeds,
         comparisons,

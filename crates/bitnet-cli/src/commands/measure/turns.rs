@@ -19,7 +19,7 @@ use burn::tensor::Device;
 
 use super::text::timing_prompt;
 use crate::args::MeasureArgs;
-use crate::{contention, corpus, engine, task};
+use crate::{contention, corpus, engine, machine, task};
 
 /// What is timed is repeated until this has passed: much longer than a tick of the scheduler.
 const SHORTEST: Duration = Duration::from_millis(50);
@@ -71,6 +71,7 @@ pub fn measure(args: &MeasureArgs, device: &Device) -> anyhow::Result<Turns> {
         Ok(Turns {
             speeds,
             waited: waiting.share(),
+            machine: Some(machine::this()),
         })
     })
 }
