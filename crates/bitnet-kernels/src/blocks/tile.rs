@@ -64,12 +64,20 @@ macro_rules! block_product {
             mut out: $crate::dense::FloatOutput<'_>,
         ) {
             use $ops as ops;
-            use $crate::{BlockFormat, blocks::{BlockOperands, QUADS, XBlock}, dense::{FloatOutput, Line, tiles}};
+            use $crate::{BlockFormat, blocks::{BlockOperands, QUADS, XBlock}, dense::{FloatOutput, Line, tiles}, system::shared_out::fetch_line};
 
             const INT8: u8 = BlockFormat::Int8 as u8;
             const INT4: u8 = BlockFormat::Int4 as u8;
             const INT4_MIN: u8 = BlockFormat::Int4Min as u8;
             const INT8_HALVES: u8 = BlockFormat::Int8Halves as u8;
+
+            /// Asks for the line so many lines on, unless that is 0.
+            #[inline(always)]
+            fn expect(line: &Line, ahead: usize) {
+                if ahead > 0 {
+                    fetch_line(std::ptr::from_ref(line).wrapping_add(ahead));
+                }
+            }
 
             /// Adds the dot products of some quads of a block, 8-bit codes from line `first` on.
             #[inline]
@@ -80,12 +88,14 @@ macro_rules! block_product {
                 x: &[&XBlock; R],
                 quads: std::ops::Range<usize>,
                 sums: &mut [[ops::Ints; G]; R],
+                ahead: usize,
             ) {
                 for quad in quads.clone() {
                     let mut codes = [ops::bytes(&Line::ZERO); G];
                     for g in 0..G {
                         // SAFETY: a block's lines are within its group, whose slice is `depth` long.
                         let line = unsafe { lines[g].get_unchecked(first + quad - quads.start) };
+                        expect(line, ahead);
                         codes[g] = ops::bytes(line);
                     }
                     for r in 0..R {
@@ -119,6 +129,9 @@ macro_rules! block_product {
                 for r in 0..R {
                     rows[r] = operands.row(row + r);
                 }
+                // Groups side by side are streams of a few pages, over before the processor knows where they go on. The first
+                // rows that meet them ask for what the next groups have in the place of each line.
+                let ahead = if G > 1 && row == 0 { G * operands.depth } else { 0 };
                 let mut acc = [[ops::zero(); G]; R];
                 for block in 0..operands.blocks {
                     let (at, first) = format.place(block);
@@ -136,7 +149,7 @@ macro_rules! block_product {
                                 sums[r] = [ops::begin8(x[r].starts[half]); G];
                             }
                             let quads = QUADS / 2 * half..QUADS / 2 * (half + 1);
-                            bytes::<R, G>(&lines, at + 1, &x, quads, &mut sums);
+                            bytes::<R, G>(&lines, at + 1, &x, quads, &mut sums, ahead);
                             for g in 0..G {
                                 // SAFETY: within the group, as the codes are.
                                 let scales = ops::scales_f32(unsafe { lines[g].get_unchecked(at) });
@@ -152,7 +165,7 @@ macro_rules! block_product {
                         for r in 0..R {
                             sums[r] = [ops::begin8(x[r].start); G];
                         }
-                        bytes::<R, G>(&lines, first, &x, 0..QUADS, &mut sums);
+                        bytes::<R, G>(&lines, first, &x, 0..QUADS, &mut sums, ahead);
                     } else {
                         let mut starts = [0; R];
                         for r in 0..R {
@@ -163,7 +176,9 @@ macro_rules! block_product {
                             let mut codes = [ops::nibbles(&Line::ZERO); G];
                             for g in 0..G {
                                 // SAFETY: within the group.
-                                codes[g] = ops::nibbles(unsafe { lines[g].get_unchecked(first + pair) });
+                                let line = unsafe { lines[g].get_unchecked(first + pair) };
+                                expect(line, ahead);
+                                codes[g] = ops::nibbles(line);
                             }
                             for half in 0..2 {
                                 for r in 0..R {
@@ -183,6 +198,7 @@ macro_rules! block_product {
                     for g in 0..G {
                         // SAFETY: within the group.
                         let line = unsafe { lines[g].get_unchecked(at) };
+                        expect(line, ahead);
                         let odd = if FORMAT == INT4_MIN { 0 } else { block % 2 };
                         let scales = ops::scales(line, odd);
                         for r in 0..R {

@@ -178,6 +178,13 @@ macro_rules! product {
                 for r in 0..R {
                     x[r] = operands.row(row + r, $steps);
                 }
+                // Groups side by side are streams that are over before the processor knows where they go on. The first of
+                // several rows that meet them ask for what the next groups have in the place of each line.
+                let ahead = match operands.step {
+                    _ if R == 1 => operands.ahead,
+                    1 if G > 1 && row == 0 => (G * operands.stride * size_of::<$crate::dense::Line>()) as isize,
+                    _ => 0,
+                };
                 let mut sums = [[$zero(); G]; R];
                 for k in 0..operands.depth {
                     let mut loaded = [$load(&$crate::dense::Line::ZERO); G];
@@ -185,8 +192,8 @@ macro_rules! product {
                         // SAFETY: `group` and `row` have checked that each slice reaches line `depth - 1` and holds
                         // `depth · steps` activations, and `k < depth`.
                         let line = unsafe { lines[g].get_unchecked(k * operands.step) };
-                        if R == 1 && operands.ahead != 0 {
-                            fetch_line(std::ptr::from_ref(line).wrapping_byte_offset(operands.ahead));
+                        if ahead != 0 {
+                            fetch_line(std::ptr::from_ref(line).wrapping_byte_offset(ahead));
                         }
                         loaded[g] = $load(line);
                     }
