@@ -7,19 +7,20 @@ use crate::args::SamplingArgs;
 
 /// Flags come before the model's own suggestions, and those before ours.
 pub fn sampler(args: &SamplingArgs, model: GenerationDefaults) -> anyhow::Result<Sampler> {
-    let off = Sampling::default();
+    let asked = GenerationDefaults {
+        temperature: args.temperature,
+        top_k: args.top_k,
+        top_p: args.top_p,
+        min_p: args.min_p,
+        repetition_penalty: args.repetition_penalty,
+    };
+    let (wanted, off) = (asked.or(model), Sampling::default());
     Ok(Sampler::new(Sampling {
-        temperature: args
-            .temperature
-            .or(model.temperature)
-            .unwrap_or(GenerationDefaults::TEMPERATURE),
-        top_k: args.top_k.or(model.top_k).unwrap_or(off.top_k),
-        top_p: args.top_p.or(model.top_p).unwrap_or(off.top_p),
-        min_p: args.min_p.or(model.min_p).unwrap_or(off.min_p),
-        repetition_penalty: args
-            .repetition_penalty
-            .or(model.repetition_penalty)
-            .unwrap_or(off.repetition_penalty),
+        temperature: wanted.temperature,
+        top_k: wanted.top_k,
+        top_p: wanted.top_p,
+        min_p: wanted.min_p,
+        repetition_penalty: wanted.repetition_penalty,
         seed: args.seed.unwrap_or(off.seed),
         ..off
     })?)

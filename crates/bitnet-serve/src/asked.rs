@@ -84,19 +84,13 @@ impl Asked {
     /// How the tokens of a choice are drawn: as asked, or else as the model's authors do. Without a seed one is drawn; each
     /// further choice has the next.
     pub(crate) fn sampling(&self, model: GenerationDefaults, choice: usize) -> Sampling {
-        let (asked, off) = (self.settings, Sampling::default());
+        let wanted = self.settings.or(model);
         Sampling {
-            temperature: asked
-                .temperature
-                .or(model.temperature)
-                .unwrap_or(GenerationDefaults::TEMPERATURE),
-            top_k: asked.top_k.or(model.top_k).unwrap_or(off.top_k),
-            top_p: asked.top_p.or(model.top_p).unwrap_or(off.top_p),
-            min_p: asked.min_p.or(model.min_p).unwrap_or(off.min_p),
-            repetition_penalty: asked
-                .repetition_penalty
-                .or(model.repetition_penalty)
-                .unwrap_or(off.repetition_penalty),
+            temperature: wanted.temperature,
+            top_k: wanted.top_k,
+            top_p: wanted.top_p,
+            min_p: wanted.min_p,
+            repetition_penalty: wanted.repetition_penalty,
             presence_penalty: self.presence_penalty,
             frequency_penalty: self.frequency_penalty,
             seed: self

@@ -20,9 +20,35 @@ pub struct GenerationDefaults {
     pub repetition_penalty: Option<f32>,
 }
 
+/// Sampling settings of which none is left open; what is off has the value that samplers take for it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GenerationSettings {
+    /// Logits are divided by it; 0 is greedy.
+    pub temperature: f32,
+    /// Only the `k` likeliest tokens; 0 is off.
+    pub top_k: usize,
+    /// Only the likeliest tokens that reach this probability together; 1 is off.
+    pub top_p: f32,
+    /// Only tokens at least so many times as likely as the likeliest; 0 is off.
+    pub min_p: f32,
+    /// Logits of tokens in the text are divided by it; 1 is off.
+    pub repetition_penalty: f32,
+}
+
 impl GenerationDefaults {
-    /// The temperature where neither a user nor the model's files name one.
-    pub const TEMPERATURE: f32 = 0.8;
+    /// What a user asks for, then what the model's files suggest, then a temperature of 0.8 and everything else off.
+    pub fn or(self, model: Self) -> GenerationSettings {
+        GenerationSettings {
+            temperature: self.temperature.or(model.temperature).unwrap_or(0.8),
+            top_k: self.top_k.or(model.top_k).unwrap_or(0),
+            top_p: self.top_p.or(model.top_p).unwrap_or(1.0),
+            min_p: self.min_p.or(model.min_p).unwrap_or(0.0),
+            repetition_penalty: self
+                .repetition_penalty
+                .or(model.repetition_penalty)
+                .unwrap_or(1.0),
+        }
+    }
 
     pub(crate) fn of(model: &ModelFile) -> Self {
         let found = match model {
@@ -68,6 +94,31 @@ impl GenerationDefaults {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_asked_for_comes_before_what_is_suggested_and_that_before_ours() {
+        let asked = GenerationDefaults {
+            temperature: Some(0.0),
+            top_p: Some(0.5),
+            ..GenerationDefaults::default()
+        };
+        let suggested = GenerationDefaults {
+            temperature: Some(1.5),
+            top_k: Some(7),
+            top_p: Some(0.9),
+            ..GenerationDefaults::default()
+        };
+        let expected = GenerationSettings {
+            temperature: 0.0,
+            top_k: 7,
+            top_p: 0.5,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+        };
+        assert_eq!(asked.or(suggested), expected);
+        let nothing = GenerationDefaults::default();
+        assert_eq!(nothing.or(nothing).temperature, 0.8);
+    }
 
     #[test]
     fn a_configuration_is_taken_as_far_as_it_makes_sense() {

@@ -41,7 +41,7 @@ mod tokenizer;
 pub use answer::{AnswerText, Extent};
 pub use conversation::{Conversation, Message};
 pub use decoder::TextDecoder;
-pub use defaults::GenerationDefaults;
+pub use defaults::{GenerationDefaults, GenerationSettings};
 pub use error::TextError;
 pub use model::TextModel;
 pub use pieces::PieceKind;

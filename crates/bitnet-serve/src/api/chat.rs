@@ -1,6 +1,6 @@
 //! `/v1/chat/completions`: a conversation, and the model's next turn.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use axum::{Extension, body::Body, extract::State, response::Response};
 use bitnet_text::{Message, Render, TemplateValue, TextError};
@@ -45,13 +45,7 @@ pub(crate) async fn chat(
     Extension(visit): Extension<Visit>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let whole = visit.read(&app, body).await?;
-    let begin = Instant::now();
-    let shared = app.clone();
-    let asking = app
-        .understand(move || understand(&shared, &whole.bytes))
-        .await?;
-    generate::answer(&app, visit, asking, begin).await
+    generate::understand_and_answer(app, visit, body, understand).await
 }
 
 fn understand(app: &App, body: &[u8]) -> Result<Asking, ApiError> {

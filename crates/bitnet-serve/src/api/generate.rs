@@ -126,8 +126,23 @@ impl Asking {
     }
 }
 
+/// Reads a body, makes of it what is asked for, and answers.
+pub(crate) async fn understand_and_answer(
+    app: Arc<App>,
+    visit: Visit,
+    body: Body,
+    understand: fn(&App, &[u8]) -> Result<Asking, ApiError>,
+) -> Result<Response, ApiError> {
+    let whole = visit.read(&app, body).await?;
+    let begin = Instant::now();
+    let shared = app.clone();
+    let asking = app.understand(move || understand(&shared, &whole.bytes));
+    let asking = asking.await?;
+    answer(&app, visit, asking, begin).await
+}
+
 /// Has a request written, and answers it.
-pub(crate) async fn answer(
+async fn answer(
     app: &Arc<App>,
     visit: Visit,
     asking: Asking,
