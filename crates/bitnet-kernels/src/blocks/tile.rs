@@ -64,7 +64,12 @@ macro_rules! block_product {
             mut out: $crate::dense::FloatOutput<'_>,
         ) {
             use $ops as ops;
-            use $crate::{BlockFormat, blocks::{BlockOperands, QUADS, XBlock}, dense::{FloatOutput, Line, tiles}, system::shared_out::fetch_line};
+            use $crate::{
+                BlockFormat,
+                blocks::{BlockOperands, QUADS, XBlock},
+                dense::{FloatOutput, Line, tiles},
+                system::shared_out::fetch_line,
+            };
 
             const INT8: u8 = BlockFormat::Int8 as u8;
             const INT4: u8 = BlockFormat::Int4 as u8;
@@ -129,8 +134,8 @@ macro_rules! block_product {
                 for r in 0..R {
                     rows[r] = operands.row(row + r);
                 }
-                // Groups side by side are streams of a few pages, over before the processor knows where they go on. The first
-                // rows that meet them ask for what the next groups have in the place of each line.
+                // Groups side by side are streams of a few pages, over before the processor knows where they go on. The
+                // first rows that meet them ask for what the next groups have in the place of each line.
                 let ahead = if G > 1 && row == 0 { G * operands.depth } else { 0 };
                 let mut acc = [[ops::zero(); G]; R];
                 for block in 0..operands.blocks {
