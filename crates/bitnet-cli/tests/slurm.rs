@@ -313,10 +313,15 @@ fn a_sweep_ends_complete_whatever_happens_to_nodes_and_jobs() {
     wait("it does not end", || {
         !cluster.running().iter().any(|(other, _)| other == task)
     });
+    let mut killed = Vec::new();
     wait("nothing is left to kill", || {
+        killed = cluster.running();
         let tasks = tasks(&place);
         tasks.iter().for_each(|id| kill("-KILL", id));
         !tasks.is_empty()
+    });
+    wait("they do not end", || {
+        !cluster.running().iter().any(|one| killed.contains(one))
     });
     cluster.set_node("node1", "RESUME");
     // A node is lost.
