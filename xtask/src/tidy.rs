@@ -47,6 +47,8 @@ const MAX_BYTES: u64 = 1_500_000;
 
 /// The table of contents of the book; its links are checked like all others.
 const SUMMARY: &str = "docs/SUMMARY.md";
+/// The folder of the book.
+const BOOK: &str = "docs";
 
 /// A broken rule: the line, counted from 1, and what is wrong there.
 type Finding = (usize, String);
@@ -112,10 +114,12 @@ fn check_file(root: &Path, path: &str) -> io::Result<Vec<Finding>> {
         if !is_rendered(path) {
             found.extend(wide_prose(&text));
         }
-        let mut dead = links(&text);
-        dead.retain(|(_, target)| !file.with_file_name(target).exists());
-        for (line, target) in dead {
-            found.push((line, format!("dead link: {target}")));
+        for (line, target) in links(&text) {
+            if !file.with_file_name(&target).exists() {
+                found.push((line, format!("dead link: {target}")));
+            } else if folder == BOOK && target.starts_with("..") {
+                found.push((line, format!("leads out of the book: {target}")));
+            }
         }
     } else if name.ends_with(".rs") {
         let source = fs::read_to_string(&file)?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use bitnet_config::{RunConfig, Task};
-use bitnet_data::{Columns, ExampleFormat, Examples, VectorExamples};
+use bitnet_data::{Columns, ExampleFormat, Examples, PairColumns, VectorExamples, Words};
 use bitnet_kernels::Kernel;
 use bitnet_train::{ClassProbabilities, RunDir, TextClassifier, VectorClassifier, label_column};
 use burn::tensor::Device;
@@ -41,6 +41,15 @@ impl Source {
     /// Whether somebody types the examples.
     pub fn is_typed(&self) -> bool {
         matches!(self, Source::File(path) if path == Path::new("-")) && io::stdin().is_terminal()
+    }
+
+    /// How it is written, where a flag or its name tells.
+    pub fn format(&self, ask: &AskArgs) -> Option<ExampleFormat> {
+        let named = match self {
+            Source::File(path) => ExampleFormat::of(path),
+            Source::Texts(_) => None,
+        };
+        ask.format.or(named)
     }
 
     /// The bytes, what to call them, and the format that their name tells.
@@ -102,6 +111,7 @@ impl Source {
             },
             label: ask.label_column.as_deref().or(label).map(str::to_owned),
             label_needed,
+            words: Words::TextAndLabel,
         };
         let examples = Examples::read(reader, &path, format, columns)?;
         Ok(Box::new(examples.map(|example| {
@@ -121,15 +131,16 @@ impl Source {
         width: usize,
         label: Option<&str>,
     ) -> anyhow::Result<AskedStream> {
-        if let Some(format) = ask.format.filter(|format| *format != ExampleFormat::Csv) {
-            bail!("--format {format} is for texts; vectors are read as csv");
+        if ask.format == Some(ExampleFormat::Lines) {
+            bail!("--format lines is for texts; vectors are read as csv, tsv or jsonl");
         }
         if !ask.columns.is_empty() {
             bail!("--columns is for texts; all columns of a vector are read");
         }
         let label = ask.label_column.as_deref().or(label);
-        let (reader, path, _) = self.open()?;
-        let examples = VectorExamples::read(reader, &path, width, label)?;
+        let (reader, path, known) = self.open()?;
+        let format = ask.format.or(known).unwrap_or(ExampleFormat::Csv);
+        let examples = VectorExamples::read(reader, &path, format, width, label)?;
         Ok(Box::new(examples.map(|example| {
             let example = example?;
             Ok(Asked {
@@ -139,6 +150,27 @@ impl Source {
                 ..Asked::default()
             })
         })))
+    }
+}
+
+/// The column of sources in a table of pairs: what the run names, else by its header, of a TSV the first.
+pub fn source_column(columns: &PairColumns, format: ExampleFormat) -> String {
+    pair_column(&columns.source, format, "1", "source")
+}
+
+/// The column of targets: as that of sources, of a TSV the second.
+pub fn target_column(columns: &PairColumns, format: ExampleFormat) -> String {
+    pair_column(&columns.target, format, "2", "target")
+}
+
+fn pair_column(name: &str, format: ExampleFormat, place: &str, header: &str) -> String {
+    let otherwise = match format {
+        ExampleFormat::Tsv | ExampleFormat::Lines => place,
+        ExampleFormat::Csv | ExampleFormat::JsonLines => header,
+    };
+    match name {
+        "" => otherwise.to_owned(),
+        name => name.to_owned(),
     }
 }
 

@@ -1,13 +1,15 @@
 //! The text that a configuration names.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, bail};
 use bitnet_config::{DataConfig, DataKind, RunConfig};
-use bitnet_data::{Corpus, Reading};
-use bitnet_train::tokenizer_kind;
+use bitnet_data::{Corpus, Cut, TextFiles, Tokenizer};
+use bitnet_train::{cut, text_files};
 
-/// Reads or generates the text and fills in the size of its vocabulary.
-pub fn load(config: &mut RunConfig) -> anyhow::Result<Corpus> {
-    let corpus = corpus(&config.data)?;
+/// Reads or generates the text and fills in the size of its vocabulary. `known` is the tokenizer of an earlier run.
+pub fn load(config: &mut RunConfig, known: Option<Tokenizer>) -> anyhow::Result<Corpus> {
+    let corpus = corpus(&config.data, known)?;
     let vocab = corpus.tokenizer.vocab_size();
     let asked = config.model.vocab_size;
     if asked != 0 && asked < vocab {
@@ -23,30 +25,58 @@ pub fn load(config: &mut RunConfig) -> anyhow::Result<Corpus> {
     Ok(corpus)
 }
 
-fn corpus(data: &DataConfig) -> anyhow::Result<Corpus> {
-    let kind = tokenizer_kind(data);
-    Ok(match data.kind {
-        DataKind::Stories => {
+fn corpus(data: &DataConfig, known: Option<Tokenizer>) -> anyhow::Result<Corpus> {
+    // The characters of a text tell whether it is still the same; pieces take long to learn again.
+    let known = known.filter(|tokenizer| matches!(tokenizer, Tokenizer::Bpe(_)));
+    let cut = cut(data, known)?;
+    Ok(match (data.kind, cut) {
+        (DataKind::Stories, Cut::Learned(kind)) => {
             Corpus::stories(data.seed, data.characters, kind, data.train_fraction)?
         }
-        DataKind::Text => {
-            let path = data
-                .path
-                .as_ref()
-                .context("data.path is missing; set it to a text file, a folder, or what `bitnet data prepare` made")?;
-            let reading = Reading {
-                fields: data.text_columns.clone(),
-                split_at: None,
-            };
-            let corpus = Corpus::read(path, kind, data.train_fraction, &reading)?;
+        (DataKind::Stories, Cut::Given(tokenizer)) => {
+            let text = bitnet_data::stories::generate(data.seed, data.characters);
+            let name = "the built-in stories";
+            Corpus::from_bytes_with(name, text.as_bytes(), tokenizer, data.train_fraction)?
+        }
+        (DataKind::Text, cut) => {
+            let paths = data.path.as_ref().context(
+                "data.path is missing; set it to a text file, a folder, or what `bitnet data prepare` made",
+            )?;
+            let corpus = files(data, paths).read(cut, data.train_fraction)?;
             match &data.validation_path {
-                Some(path) => {
+                Some(paths) => {
                     let tokenizer = corpus.tokenizer.clone();
-                    corpus.with_validation(Corpus::read_to_evaluate(path, tokenizer)?)
+                    corpus.with_validation(files(data, paths).to_evaluate(tokenizer)?)
                 }
                 None => corpus,
             }
         }
-        DataKind::Chat => bail!("data.kind = \"chat\" is for models that start from another one"),
+        (DataKind::Chat, _) => {
+            bail!("data.kind = \"chat\" is for models that start from another one")
+        }
+    })
+}
+
+/// Files of text, whose tokens are kept.
+pub fn files(data: &DataConfig, paths: &[PathBuf]) -> TextFiles {
+    TextFiles {
+        cache: cache().map(|folder| folder.join("tokens")),
+        ..text_files(data, paths)
+    }
+}
+
+/// The folder for what can be made again: `BITNET_CACHE`, or `bitnet` where this system keeps such things.
+fn cache() -> Option<PathBuf> {
+    let of = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    of("BITNET_CACHE").or_else(|| {
+        let folder = of("XDG_CACHE_HOME").or_else(|| match cfg!(windows) {
+            true => of("LOCALAPPDATA"),
+            false => Some(of("HOME")?.join(".cache")),
+        });
+        folder.map(|folder| folder.join("bitnet"))
     })
 }

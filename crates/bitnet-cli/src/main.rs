@@ -43,6 +43,7 @@ use crate::args::{Cli, Command};
 use crate::commands::Outcome;
 
 fn main() -> ExitCode {
+    quiet_drivers();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -61,6 +62,16 @@ fn main() -> ExitCode {
             output::say(format_args!("error: {error:#}"));
             ExitCode::from(2)
         }
+    }
+}
+
+/// Looking for adapters, Mesa's drivers write `error:` lines of their own where this variable is not set, as over SSH or in
+/// containers.
+fn quiet_drivers() {
+    const NAME: &str = "XDG_RUNTIME_DIR";
+    if cfg!(target_os = "linux") && std::env::var_os(NAME).is_none() {
+        // SAFETY: nothing else runs yet, no thread that could read the environment meanwhile.
+        unsafe { std::env::set_var(NAME, std::env::temp_dir()) };
     }
 }
 

@@ -34,7 +34,7 @@ pub fn open<V: Visitor>(
     match config.task {
         Kind::Lm if config.train.init_from.is_some() => fine_tune(config, run, visitor),
         Kind::Lm => {
-            let corpus = corpus::load(config)?;
+            let corpus = corpus::load(config, tokenizer)?;
             visitor.visit(config, &LanguageModel::new(config, &corpus)?)
         }
         Kind::Translate | Kind::Synthetic => {

@@ -93,3 +93,14 @@ fn a_classifier_of_numbers() {
     let (_place, ran) = walk("vectors.md");
     assert!(ran.stdout.contains("accuracy"), "{}", ran.stdout);
 }
+
+#[test]
+fn many_runs_one_table() {
+    let (place, ran) = walk("sweep.md");
+    assert!(
+        ran.stdout.contains("Reversing six letters"),
+        "{}",
+        ran.stdout
+    );
+    assert!(place.path("try/sweep/report.html").exists());
+}

@@ -1,20 +1,23 @@
 //! `[data]`: what is learned from, and how text is cut into tokens.
 //!
-//! Which keys count depends on the task:
+//! Which keys count depends on the task. Every path may be a list, a folder or a pattern (`data/*.csv`), and files may be
+//! compressed (`.gz`, `.zst`).
 //!
 //! | task | reads |
 //! |---|---|
 //! | `lm` | `kind`, `path`, `text_columns`, `validation_path` or `train_fraction`, or for stories `characters` and `seed` |
 //! | `lm`, `kind = "chat"` | `path` (JSONL), `validation_path` or the last `validation_examples` lines, `chat_template` |
-//! | `translate` | `shuffle` and `seed`; `source` and `target`, files of one sentence a line, or `path`, a TSV of both; the same for `validation_…` and `test_…` |
-//! | `classify` | `path` (CSV, TSV or JSONL), `text_columns`, `label_column`; `test_path` or `test_examples` rows, shuffled (`shuffle`, `seed`) |
-//! | `vectors` | `path` (CSV of numbers), `label_column`; `test_path` or `test_examples` of the shuffled rows |
+//! | `translate` | `shuffle` and `seed`; `source` and `target`, files of one sentence a line, or `path`, tables of both (TSV, CSV, JSONL) with `source_column` and `target_column`; the same for `validation_…` and `test_…` |
+//! | `classify` | `path` (CSV, TSV, JSONL, or a folder of texts for each class), `text_columns`, `label_column`; `test_path` or `test_examples` rows, shuffled (`shuffle`, `seed`) |
+//! | `vectors` | `path` (CSV, TSV or JSONL of numbers), `label_column`; `test_path` or `test_examples` of the shuffled rows |
 //! | `synthetic` | `synthetic`, `examples`, `min_symbols`, `max_symbols`, `seed` |
 //! | `layer` | `examples`, `noise`, `seed`; the widths are `model.input_size` and `model.num_labels` |
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+use crate::Paths;
 
 /// Where the text of a language model comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +46,8 @@ pub enum Level {
     Bpe,
     /// What it is to the model of `train.init_from`.
     Model,
+    /// What it is to the tokenizer of `data.tokenizer`.
+    File,
 }
 
 impl Level {
@@ -53,6 +58,7 @@ impl Level {
             Self::Byte => "\"byte\"",
             Self::Bpe => "\"bpe\"",
             Self::Model => "\"model\"",
+            Self::File => "\"file\"",
         }
     }
 }
@@ -78,42 +84,51 @@ pub enum Synthetic {
 pub struct DataConfig {
     /// `stories`, `text` or `chat` (task `lm`).
     pub kind: DataKind,
-    /// The file; of task `lm` also a folder, a pattern, or a prepared folder, whose tokenizer is taken. A relative path
-    /// starts at the current directory, not at the configuration file.
+    /// A file, a folder or a pattern, or a list of them; of task `lm` also a prepared folder, whose tokenizer is taken. A
+    /// relative path starts at the current directory, not at the configuration file.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<PathBuf>,
+    pub path: Option<Paths>,
     /// A file of the same form to validate on; absent takes `validation_examples` from the end of the training data, of
     /// a text what `train_fraction` leaves.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub validation_path: Option<PathBuf>,
+    pub validation_path: Option<Paths>,
     /// A file of the same form to test on; absent takes `test_examples` from the end of the data.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub test_path: Option<PathBuf>,
+    pub test_path: Option<Paths>,
     /// Source sentences, one a line (task `translate`).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub source: Option<PathBuf>,
+    pub source: Option<Paths>,
     /// Their translations, line by line.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<PathBuf>,
+    pub target: Option<Paths>,
     /// Source sentences to validate on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub validation_source: Option<PathBuf>,
+    pub validation_source: Option<Paths>,
     /// Their translations.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub validation_target: Option<PathBuf>,
+    pub validation_target: Option<Paths>,
     /// Source sentences to test on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub test_source: Option<PathBuf>,
+    pub test_source: Option<Paths>,
     /// Their translations.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub test_target: Option<PathBuf>,
+    pub test_target: Option<Paths>,
+    /// Column or field of `path` that holds the source sentence: a name of the header, or a number from 1 if there is none.
+    /// Empty is `source`, or of a TSV without a header the first of two.
+    pub source_column: String,
+    /// Column or field of the translation; empty is `target`, or of a TSV without a header the second of two.
+    pub target_column: String,
     /// Columns or fields that hold text, joined by a space (tasks `classify`, and `lm` of JSON lines and tables): names of
     /// the header, or numbers from 1 if there is none.
     pub text_columns: Vec<String>,
-    /// Column of the label; empty is `label`, or in a file of vectors the last.
+    /// Column or field of the label; empty is `label`, or in a table of vectors the last.
     pub label_column: String,
-    /// `char`, `byte` or `bpe`; `model` with `train.init_from`, and only then.
+    /// `char`, `byte` or `bpe`; `model` with `train.init_from` and `file` with `data.tokenizer`, and only then.
     pub level: Level,
+    /// A `tokenizer.json` that cuts the text: of a run, or one of Hugging Face's form with byte-level BPE (GPT-2, Llama 3,
+    /// Qwen, SmolLM).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<PathBuf>,
     /// A chat template (Jinja) in the place of the model's own (`kind = "chat"`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat_template: Option<PathBuf>,
@@ -161,9 +176,12 @@ impl Default for DataConfig {
             validation_target: None,
             test_source: None,
             test_target: None,
+            source_column: String::new(),
+            target_column: String::new(),
             text_columns: vec!["text".into()],
             label_column: String::new(),
             level: Level::Char,
+            tokenizer: None,
             chat_template: None,
             lowercase: false,
             vocab_size: 4000,

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::layer::{expected, nest};
+use crate::ranges::range;
 use crate::schema::{KEYS, nearest};
 use crate::scope::{names, readers};
 use crate::{RunConfig, meaning};
@@ -18,6 +19,8 @@ pub struct Description {
     pub meaning: &'static str,
     /// What may be written: `a number`, `true or false`, a list of choices.
     pub kind: String,
+    /// Which numbers it takes, and what they count: `at least 1, in steps`.
+    pub range: Option<String>,
     /// What holds where it is not written, as TOML; none where that depends on other settings or the data.
     pub default: Option<String>,
     /// The tasks that read it.
@@ -34,7 +37,8 @@ pub struct Description {
 /// ```
 /// let steps = bitnet_config::describe("train.steps").unwrap();
 /// assert_eq!(steps.meaning, "Optimiser steps.");
-/// assert_eq!((steps.kind.as_str(), steps.default.as_deref()), ("a whole number, 0 or more", Some("1000")));
+/// assert_eq!((steps.kind.as_str(), steps.default.as_deref()), ("a whole number", Some("1000")));
+/// assert_eq!(steps.range.as_deref(), Some("at least 1, in steps"));
 /// assert_eq!(bitnet_config::describe("train.step"), Err(Some("train.steps".to_owned())));
 /// ```
 pub fn describe(key: &str) -> Result<Description, Option<String>> {
@@ -48,6 +52,11 @@ pub fn describe(key: &str) -> Result<Description, Option<String>> {
         key: key.to_owned(),
         meaning: meaning(key).unwrap_or_default(),
         kind: kind(key, example),
+        range: range(key).map(|(range, unit)| match unit {
+            "" => range.to_string(),
+            unit if unit.starts_with("of ") => format!("{range}, a share {unit}"),
+            unit => format!("{range}, in {unit}"),
+        }),
         default: default(key)
             .filter(|value| !value.is_table())
             .map(|value| value.to_string()),
@@ -76,7 +85,14 @@ fn kind(key: &str, example: &Value) -> String {
     let asked = date.map(|date| RunConfig::deserialize(nest(&path, date)));
     match (choices(key), asked) {
         (Some(choices), _) => format!("one of {}", choices.join(", ")),
-        (None, Ok(Err(error))) => expected(error.message()),
+        (None, Ok(Err(error))) => {
+            let kind = expected(error.message());
+            match (kind.strip_suffix(", 0 or more"), range(key)) {
+                // The range says it.
+                (Some(bare), Some(_)) => bare.to_owned(),
+                _ => kind,
+            }
+        }
         _ => example.type_str().to_owned(),
     }
 }
@@ -138,9 +154,19 @@ fn section(prefix: &str) -> Table {
     ])
 }
 
+/// Whether a key takes a list in the place of a string.
+fn is_paths(key: &str) -> bool {
+    let path: Vec<&str> = key.split('.').collect();
+    RunConfig::deserialize(nest(&path, Value::Array(Vec::new()))).is_ok()
+}
+
 fn leaf(path: &str, example: &Value) -> Table {
     let mut property = Table::new();
     let kind = match example {
+        Value::String(_) if is_paths(path) => {
+            property.insert("type".into(), vec!["string", "array"].into());
+            return property;
+        }
         Value::String(_) => "string",
         Value::Integer(_) => "integer",
         Value::Float(_) => "number",

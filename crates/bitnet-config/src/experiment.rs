@@ -36,7 +36,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::document::{Document, Part, Place};
-use crate::validate::MOST_RATE;
+use crate::ranges::MOST_RATE;
 use crate::{ConfigError, ExecutorConfig, Loader, Origin, RunConfig};
 
 /// The experiment.
@@ -162,7 +162,8 @@ impl ExperimentConfig {
         }
     }
 
-    /// The configuration of one run: the base, then the settings of all, of the variant, and `overrides` (the command line).
+    /// The configuration of one run: the base, the environment, then the settings of all, of the variant, and `overrides` (the
+    /// command line).
     /// `teacher` is the folder of the run that it learns from.
     ///
     /// # Errors
@@ -177,7 +178,9 @@ impl ExperimentConfig {
         overrides: &[String],
     ) -> Result<RunConfig, ConfigError> {
         let load = || {
-            let mut loader = Loader::new().file(folder.join(&self.config))?;
+            let mut loader = Loader::new()
+                .file(folder.join(&self.config))?
+                .env(std::env::vars_os())?;
             for (index, assignment) in self.set.iter().enumerate() {
                 let place = self.places.get(&format!("set.{index}"));
                 loader = loader.set_quoted(assignment, place)?;

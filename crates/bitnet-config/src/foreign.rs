@@ -157,7 +157,11 @@ const NAMES: &[(&[&str], &str, &str)] = &[
         "",
     ),
     (&["test_file"], "data.test_path", ""),
-    (&["tokenizer"], "data.level", "char, byte or bpe"),
+    (
+        &["tokenizer_name", "tokenizer_file", "tokenizer_path"],
+        "data.tokenizer",
+        "",
+    ),
     (
         &["text_column", "text_field"],
         "data.text_columns",

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use crate::document::Place;
 use crate::layer::{Layer, merge, nest};
 use crate::scope::{names, readers};
-use crate::{ConfigError, MlpKind, Origin, RunConfig, Task};
+use crate::{ConfigError, Level, MlpKind, Origin, RunConfig, Task};
 
 /// What tells the configuration in the folder of a run. What an earlier version wrote there holds all keys, also those that
 /// its task does not read.
@@ -165,6 +165,9 @@ impl Loader {
                 problem: "is not read while data.validation_path names a file to validate on; remove one of the two"
                     .into(),
             }));
+        }
+        if config.data.tokenizer.is_some() && !is_written("data.level") {
+            config.data.level = Level::File;
         }
         widen(&mut config).map_err(|error| self.blame(error))?;
         self.fit(&mut config);

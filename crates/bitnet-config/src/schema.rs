@@ -27,6 +27,7 @@ fn complete() -> RunConfig {
         ..OptimConfig::default()
     };
     let path = || Some("text.txt".into());
+    let paths = || Some("text.txt".into());
     let every = OptimOverride::from(&shared);
     RunConfig {
         model: ModelConfig {
@@ -45,15 +46,16 @@ fn complete() -> RunConfig {
             ..ModelConfig::default()
         },
         data: DataConfig {
-            path: path(),
-            validation_path: path(),
-            test_path: path(),
-            source: path(),
-            target: path(),
-            validation_source: path(),
-            validation_target: path(),
-            test_source: path(),
-            test_target: path(),
+            path: paths(),
+            validation_path: paths(),
+            test_path: paths(),
+            source: paths(),
+            target: paths(),
+            validation_source: paths(),
+            validation_target: paths(),
+            test_source: paths(),
+            test_target: paths(),
+            tokenizer: path(),
             chat_template: path(),
             ..DataConfig::default()
         },

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use bitnet_models::{LinearKind, ModelConfig};
 
+use crate::ranges;
 use crate::{
     CompareConfig, ConfigError, DataConfig, DataKind, DecodeConfig, Level, OptimConfig, RunConfig,
     Schedule, Task, TrainConfig,
@@ -35,6 +36,7 @@ impl RunConfig {
                 )
             })?;
         }
+        ranges::check(self)?;
         validate_widths(self.task, &self.model)?;
         validate_train(&self.train, &self.model)?;
         self.validate_recipe()?;
@@ -71,9 +73,6 @@ impl RunConfig {
 }
 
 fn validate_train(train: &TrainConfig, model: &ModelConfig) -> Check {
-    positive("train.steps", train.steps)?;
-    positive("train.batch_size", train.batch_size)?;
-    positive("train.accumulate", train.accumulate)?;
     let sequences = train.batch_size.checked_mul(train.accumulate);
     let accumulate = train.accumulate;
     ensure(sequences.is_some(), "train.accumulate", accumulate, || {
@@ -83,7 +82,6 @@ fn validate_train(train: &TrainConfig, model: &ModelConfig) -> Check {
     ensure(!never, "train.stop_after", train.stop_after, || {
         "counts evaluations, and train.eval_interval = 0 makes none; set that too".into()
     })?;
-    positive("train.context", train.context)?;
     let longest = model.max_position_embeddings;
     ensure(
         train.context <= longest,
@@ -95,46 +93,10 @@ fn validate_train(train: &TrainConfig, model: &ModelConfig) -> Check {
             )
         },
     )?;
-    // A year.
-    between(
-        "train.checkpoint_minutes",
-        train.checkpoint_minutes,
-        525_600.0,
-    )?;
-    positive("train.keep_checkpoints", train.keep_checkpoints)?;
-    for (key, fraction) in [
-        ("train.lambda_warmup", train.lambda_warmup),
-        ("train.label_smoothing", train.label_smoothing),
-        ("train.token_dropout", train.token_dropout),
-    ] {
-        ensure((0.0..1.0).contains(&fraction), key, fraction, || {
-            "must be at least 0 and below 1".into()
-        })?;
-    }
-    let pieces = train.backward_pieces;
-    ensure(
-        (1..=3).contains(&pieces),
-        "train.backward_pieces",
-        pieces,
-        || "must be 1, 2 or 3".into(),
-    )?;
     let taught = train.distill_from.is_some() && train.loss_rows > 0;
     ensure(!taught, "train.loss_rows", train.loss_rows, || {
         "cannot be together with train.distill_from: a teacher needs all logits; take one of them out".into()
     })?;
-    let (weight, temperature) = (train.distill_weight, train.distill_temperature);
-    ensure(
-        (0.0..=1.0).contains(&weight),
-        "train.distill_weight",
-        weight,
-        || "must be between 0 and 1".into(),
-    )?;
-    ensure(
-        temperature > 0.0 && temperature <= 1000.0,
-        "train.distill_temperature",
-        temperature,
-        || "must be above 0 and at most 1000".into(),
-    )?;
     for (linear, section) in [
         (LinearKind::Float, "float"),
         (LinearKind::Ternary, "ternary"),
@@ -149,38 +111,7 @@ fn validate_train(train: &TrainConfig, model: &ModelConfig) -> Check {
     Ok(())
 }
 
-/// AdamW moves every weight by about the learning rate in a step: beyond this no model survives one.
-pub(crate) const MOST_RATE: f64 = 10.0;
-
 fn validate_optim(optim: &OptimConfig, name: impl Fn(&str) -> String) -> Check {
-    for (key, value, most) in [
-        ("learning_rate", optim.learning_rate, MOST_RATE),
-        ("eps", optim.eps, 1.0),
-    ] {
-        ensure(value > 0.0 && value <= most, &name(key), value, || {
-            format!("must be above 0 and at most {most}")
-        })?;
-    }
-    for (key, value, most) in [
-        ("weight_decay", optim.weight_decay, 100.0),
-        ("grad_clip", optim.grad_clip, 1e6),
-    ] {
-        between(&name(key), value, most)?;
-    }
-    for (key, value) in [
-        ("final_lr_fraction", optim.final_lr_fraction),
-        ("stage_fraction", optim.stage_fraction),
-        ("weight_decay_until", optim.weight_decay_until),
-    ] {
-        ensure((0.0..=1.0).contains(&value), &name(key), value, || {
-            "must be between 0 and 1".into()
-        })?;
-    }
-    for (key, value) in [("beta1", optim.beta1), ("beta2", optim.beta2)] {
-        ensure((0.0..1.0).contains(&value), &name(key), value, || {
-            "must be at least 0 and below 1".into()
-        })?;
-    }
     match (optim.schedule, optim.second_learning_rate) {
         (Schedule::TwoStage, None) => Err(ConfigError::Missing {
             key: name("second_learning_rate"),
@@ -191,9 +122,6 @@ fn validate_optim(optim: &OptimConfig, name: impl Fn(&str) -> String) -> Check {
         }),
         (_, Some(second)) => {
             let key = name("second_learning_rate");
-            ensure(second > 0.0 && second <= MOST_RATE, &key, second, || {
-                format!("must be above 0 and at most {MOST_RATE}")
-            })?;
             ensure(second <= optim.learning_rate, &key, second, || {
                 format!(
                     "exceeds {} = {}; the second peak is the lower one",
@@ -266,7 +194,7 @@ fn validate_data(task: Task, data: &DataConfig, model: &ModelConfig) -> Check {
                 needs(
                     &format!("data.{}", names[missing]),
                     !half && (!train || both(source, target) || path.is_some()),
-                    "source and target sentences: two files of one sentence a line, or data.path, a TSV of both",
+                    "source and target sentences: two files of one sentence a line, or data.path, a table of both",
                 )?;
             }
         }
@@ -278,15 +206,12 @@ fn validate_data(task: Task, data: &DataConfig, model: &ModelConfig) -> Check {
             )?;
         }
         Task::Synthetic | Task::Layer => {
-            positive("data.examples", data.examples)?;
-            positive("data.min_symbols", data.min_symbols)?;
             ensure(
                 data.min_symbols <= data.max_symbols,
                 "data.min_symbols",
                 data.min_symbols,
                 || format!("exceeds data.max_symbols = {}; lower it", data.max_symbols),
             )?;
-            between("data.noise", data.noise, 1e6)?;
         }
         Task::Lm => {}
     }
@@ -305,7 +230,6 @@ fn validate_data(task: Task, data: &DataConfig, model: &ModelConfig) -> Check {
         positive("model.num_labels", model.num_labels)?;
     }
     if task.reads_sequences() {
-        positive("data.max_length", data.max_length)?;
         let longest = model.max_position_embeddings;
         ensure(
             data.max_length < longest,
@@ -323,6 +247,19 @@ fn validate_data(task: Task, data: &DataConfig, model: &ModelConfig) -> Check {
 }
 
 fn validate_vocabulary(data: &DataConfig) -> Check {
+    let own = data.tokenizer.is_some();
+    ensure(
+        own == (data.level == Level::File),
+        "data.level",
+        data.level.name(),
+        || match own {
+            true => "has no say: the tokenizer is that of data.tokenizer; leave it out".into(),
+            false => {
+                "is the tokenizer of data.tokenizer, which is missing; choose char, byte or bpe"
+                    .into()
+            }
+        },
+    )?;
     ensure(
         data.level != Level::Bpe || data.vocab_size > 256,
         "data.vocab_size",
@@ -332,13 +269,6 @@ fn validate_vocabulary(data: &DataConfig) -> Check {
 }
 
 fn validate_decode(decode: &DecodeConfig, model: &ModelConfig) -> Check {
-    positive("decode.beam", decode.beam)?;
-    ensure(decode.beam <= 1024, "decode.beam", decode.beam, || {
-        "must be at most 1024; a wider search finds nothing better".into()
-    })?;
-    positive("decode.max_length", decode.max_length)?;
-    positive("decode.batch_size", decode.batch_size)?;
-    between("decode.length_penalty", decode.length_penalty, 100.0)?;
     let longest = model.max_position_embeddings;
     ensure(
         decode.max_length <= longest,
@@ -352,6 +282,13 @@ fn validate_decode(decode: &DecodeConfig, model: &ModelConfig) -> Check {
 fn validate_origin(config: &RunConfig) -> Check {
     let RunConfig { data, train, .. } = config;
     let starts = train.init_from.is_some();
+    let own = data.tokenizer.as_deref().unwrap_or(Path::new(""));
+    ensure(
+        !starts || data.tokenizer.is_none(),
+        "data.tokenizer",
+        own.display(),
+        || "has no say: the tokenizer is that of train.init_from; leave it out".into(),
+    )?;
     ensure(
         starts == (data.level == Level::Model),
         "data.level",
@@ -394,11 +331,11 @@ fn validate_corpus(data: &DataConfig, context: usize) -> Check {
     let path = data
         .path
         .as_ref()
-        .filter(|path| !path.as_os_str().is_empty());
+        .filter(|paths| paths.iter().any(|path| !path.as_os_str().is_empty()));
     if let (DataKind::Stories, Some(path)) = (data.kind, &data.validation_path) {
         return Err(ConfigError::Invalid {
             key: "data.validation_path".into(),
-            value: format!("{path:?}"),
+            value: path.to_string(),
             problem: "is not read while data.kind = \"stories\"; set data.kind = \"text\"".into(),
         });
     }
@@ -415,7 +352,7 @@ fn validate_corpus(data: &DataConfig, context: usize) -> Check {
         }),
         (DataKind::Stories, Some(path)) => Err(ConfigError::Invalid {
             key: "data.path".into(),
-            value: format!("{path:?}"),
+            value: path.to_string(),
             problem: "is not read while data.kind = \"stories\"; set data.kind = \"text\"".into(),
         }),
         (DataKind::Stories, None) => {
@@ -441,11 +378,6 @@ fn validate_corpus(data: &DataConfig, context: usize) -> Check {
 
 fn validate_compare(compare: &CompareConfig, model: &ModelConfig) -> Check {
     let longest = model.max_position_embeddings;
-    positive("compare.agreement_tokens", compare.agreement_tokens)?;
-    positive("compare.prefill_tokens", compare.prefill_tokens)?;
-    positive("compare.decode_tokens", compare.decode_tokens)?;
-    positive("compare.repetitions", compare.repetitions)?;
-    between("compare.temperature", compare.temperature, 100.0)?;
     ensure(
         compare.sample_tokens < longest,
         "compare.sample_tokens",

@@ -1,7 +1,6 @@
 //! Precedence, value parsing, names and defaults of the loader.
 
 use std::fs;
-use std::path::Path;
 
 use bitnet_config::{DataKind, LinearKind, Loader, OptimOverride, RunConfig, Schedule};
 
@@ -75,7 +74,7 @@ fn values_are_toml_and_bare_words_are_strings() {
         "compare.prompts=[\"a = b\", 'c']",
         "model.tie_word_embeddings=true",
     ]);
-    assert_eq!(config.data.path.as_deref(), Some(Path::new("../x.txt")));
+    assert_eq!(config.data.path, Some("../x.txt".into()));
     assert_eq!(config.data.kind, DataKind::Text);
     assert_eq!(config.name, "2024");
     assert_eq!(config.train.shared.learning_rate, 1.0);

@@ -77,7 +77,7 @@ fn a_path_of_windows_in_double_quotes() {
     }
     let single = Loader::new().builtin("x", "[data]\nkind = \"text\"\npath = 'C:\\data\\x.txt'");
     let config = single.unwrap().finish().unwrap();
-    assert_eq!(config.data.path.unwrap().to_str(), Some("C:\\data\\x.txt"));
+    assert_eq!(config.data.path, Some("C:\\data\\x.txt".into()));
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn wrong_types() {
     }
     rejects_text(
         "[data]\n\npath = 3",
-        "built-in x: data.path = 3 (line 3): expected a string",
+        "built-in x: data.path = 3 (line 3): expected a path, or a list of paths",
     );
     rejects_text(
         "[data]\nlevel = 3",
@@ -241,7 +241,7 @@ fn a_path_that_toml_cannot_hold() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     let mut config = RunConfig::default();
-    config.data.path = Some(OsStr::from_bytes(b"\xff").into());
+    config.data.path = Some(std::path::PathBuf::from(OsStr::from_bytes(b"\xff")).into());
     let error = config.to_toml().unwrap_err();
     assert!(matches!(error, ConfigError::Serialize(_)));
     assert_eq!(error.to_string(), "cannot write the configuration as TOML");

@@ -59,6 +59,7 @@ fn keys() -> Vec<(String, String)> {
                 "\"file.tsv\""
             }
             "distill_from" => "\"run\"",
+            "tokenizer" => "\"tokenizer.json\"",
             "schedule" => "\"linear\"",
             "optimizer" => "\"muon\"",
             "rope_scaling" => "{ rope_type = \"linear\", factor = 2.0 }",

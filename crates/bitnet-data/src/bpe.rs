@@ -219,19 +219,33 @@ fn byte_level_bytes(piece: &str) -> Option<Vec<u8>> {
 /// of a word's length, and what occurs once at that length is no piece.
 const LONGEST: usize = 512;
 
-/// A text in parts without longer words: it is cut where one exceeds [`LONGEST`].
-fn bounded(text: &str) -> Vec<&str> {
-    let (mut parts, mut begin, mut word) = (Vec::new(), 0, 0);
-    for (at, character) in text.char_indices() {
-        if character.is_whitespace() {
-            word = at + character.len_utf8();
-        } else if at - word >= LONGEST {
-            parts.push(&text[begin..at]);
-            (begin, word) = (at, at);
+/// Bytes of text whose words are counted at once: the library takes a hundred bytes of memory for each of them.
+const PIECE: usize = 1 << 16;
+
+/// A text in parts that together have its words: it is cut before a space after a visible character once there are
+/// [`PIECE`] bytes, and within words of more than [`LONGEST`].
+fn bounded(text: &str) -> impl Iterator<Item = &str> {
+    let bytes = text.as_bytes();
+    let (mut begin, mut word, mut characters) = (0, 0, text.char_indices());
+    std::iter::from_fn(move || {
+        for (at, character) in characters.by_ref() {
+            let full = at - begin >= PIECE && character == ' ' && bytes[at - 1].is_ascii_graphic();
+            let long = !character.is_whitespace() && at - word >= LONGEST;
+            if character.is_whitespace() {
+                word = at + character.len_utf8();
+            } else if long {
+                word = at;
+            }
+            if full || long {
+                let part = &text[begin..at];
+                begin = at;
+                return Some(part);
+            }
         }
-    }
-    parts.push(&text[begin..]);
-    parts
+        let rest = &text[begin..];
+        begin = text.len();
+        (!rest.is_empty()).then_some(rest)
+    })
 }
 
 /// GPT-2's table: printable Latin-1 characters stand for their own byte, the others for 256, 257, … in order.
@@ -255,6 +269,7 @@ fn bytes_of_characters() -> HashMap<char, u8> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
 
     use super::*;
     use crate::Tokenizer;
@@ -333,11 +348,35 @@ mod tests {
     }
 
     #[test]
+    fn a_text_in_parts_has_the_same_words() {
+        let text = crate::stories::generate(2, 3 * PIECE).replace(". ", ".  \u{a0}");
+        let parts: Vec<&str> = bounded(&text).collect();
+        assert!(parts.len() > 2 && parts.iter().all(|part| part.len() < PIECE + 64));
+        assert_eq!(parts.concat(), text);
+        let ends = parts[1..]
+            .iter()
+            .all(|part| part.starts_with(' ') && !part[1..].starts_with(' '));
+        assert!(ends);
+        let byte_level = ByteLevel::new(false, true, true);
+        let words = |text: &str| {
+            let mut cut = PreTokenizedString::from(text);
+            byte_level.pre_tokenize(&mut cut).unwrap();
+            let words = cut.get_splits(OffsetReferential::Original, OffsetType::Byte);
+            words
+                .into_iter()
+                .map(|word| word.0.to_owned())
+                .collect::<Vec<_>>()
+        };
+        let of_parts: Vec<String> = parts.iter().flat_map(|part| words(part)).collect();
+        assert_eq!(of_parts, words(&text));
+    }
+
+    #[test]
     fn a_word_of_any_length_is_learned_from_in_time() {
-        let parts = bounded("ab cd");
+        let parts: Vec<&str> = bounded("ab cd").collect();
         assert_eq!(parts, ["ab cd"]);
         let long = "aböc".repeat(1000);
-        let parts = bounded(&long);
+        let parts: Vec<&str> = bounded(&long).collect();
         assert!(parts.iter().all(|part| part.len() <= LONGEST + 4));
         assert_eq!(parts.concat(), long);
         // 200 kB without a space took 22 s.

@@ -1,6 +1,7 @@
 //! Labels that no training example has: a model cannot learn to give them, so they are refused wherever they are met.
 
 use crate::DataError;
+use crate::origins::Origins;
 
 /// What is wrong with a row whose label is not among the classes of the training data.
 pub(crate) fn unknown(label: &str, classes: &[String]) -> String {
@@ -10,26 +11,26 @@ pub(crate) fn unknown(label: &str, classes: &[String]) -> String {
     )
 }
 
-/// Checks that the labels of `rows`, each with its line in `file`, are among the `trained` ones; all are indices into
-/// `names`.
+/// Checks that the labels of rows are among the `trained` ones; all are indices into `names`.
 pub(crate) fn check(
-    file: &str,
+    origins: &Origins,
     names: &[String],
-    mut rows: impl Iterator<Item = (usize, usize)>,
+    labels: &[usize],
     trained: &[usize],
 ) -> Result<(), DataError> {
     let mut known = vec![false; names.len()];
     for label in trained {
         known[*label] = true;
     }
-    let Some((label, line)) = rows.find(|(label, _)| !known[*label]) else {
+    let Some(row) = labels.iter().position(|label| !known[*label]) else {
         return Ok(());
     };
     let classes = names.iter().zip(known).filter(|(_, known)| *known);
     let classes: Vec<String> = classes.map(|(name, _)| name.clone()).collect();
+    let (file, line) = origins.of(row);
     Err(DataError::Line {
         file: file.to_owned(),
         line,
-        problem: unknown(&names[label], &classes),
+        problem: unknown(&names[labels[row]], &classes),
     })
 }

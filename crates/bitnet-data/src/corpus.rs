@@ -4,16 +4,11 @@
 //! validation window never overlaps a training window.
 
 use std::ops::Deref;
-use std::path::Path;
 use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use crate::prepare::{Preparation, TokenizerSource, Watch};
-use crate::{
-    DataError, Evaluated, Prepared, Reading, Tokenizer, TokenizerKind, Tokens, file, sources,
-    stories,
-};
+use crate::{DataError, Evaluated, Prepared, Tokenizer, TokenizerKind, Tokens, file, stories};
 
 /// A tokenized text, its two splits, and its tokenizer.
 #[derive(Debug, Clone)]
@@ -25,7 +20,7 @@ pub struct Corpus {
     /// The checksum of what was prepared, where the ids are read in place.
     pub checksum: Option<String>,
     /// Where they were prepared for this once; it is removed with the last copy.
-    _folder: Option<Arc<TempDir>>,
+    pub(crate) folder: Option<Arc<TempDir>>,
 }
 
 /// A text as ids, of whatever tokenizer, in two splits.
@@ -48,66 +43,8 @@ impl Deref for Corpus {
         &self.text
     }
 }
-/// Bytes of text that a byte-pair encoding is learned from.
-pub const SAMPLE: u64 = 64 << 20;
-
-/// Tokens of a shard.
-pub const SHARD: u64 = 1 << 28;
 
 impl Corpus {
-    /// Reads a text file, which the byte tokenizer accepts with any content, the others as UTF-8; or takes a folder that was
-    /// prepared, with the tokenizer that it has; or prepares, for this once, what documents a folder, a pattern or a file
-    /// of JSON lines, CSV, TSV or Parquet holds.
-    pub fn read(
-        path: &Path,
-        kind: TokenizerKind,
-        train_fraction: f64,
-        reading: &Reading,
-    ) -> Result<Self, DataError> {
-        check_fraction(train_fraction)?;
-        if Prepared::is_at(path) {
-            return Self::prepared(&Prepared::open(path)?, train_fraction);
-        }
-        let found = sources(&[path.to_owned()], None)?;
-        match &found[..] {
-            [one] if one.is_plain() && !path.is_dir() => Self::from_bytes(
-                path.display().to_string(),
-                &file::read(path)?,
-                kind,
-                train_fraction,
-            ),
-            _ => {
-                let unwritable = |source| DataError::Write {
-                    path: std::env::temp_dir(),
-                    source,
-                };
-                let folder = tempfile::tempdir().map_err(unwritable)?;
-                let out = folder.path().join("prepared");
-                let preparation = Preparation {
-                    sources: found,
-                    reading: reading.clone(),
-                    tokenizer: match kind {
-                        TokenizerKind::Byte => TokenizerSource::Byte,
-                        TokenizerKind::Char => TokenizerSource::Char,
-                        TokenizerKind::Bpe { vocab_size } => TokenizerSource::Train {
-                            vocab_size,
-                            sample: SAMPLE,
-                        },
-                    },
-                    deduplicate: false,
-                    shuffle: None,
-                    separator: None,
-                    shard_tokens: SHARD,
-                };
-                preparation.run(&out, &Watch::default())?;
-                let mut corpus = Self::prepared(&Prepared::open(&out)?, train_fraction)?;
-                corpus.text.name = path.display().to_string();
-                corpus._folder = Some(Arc::new(folder));
-                Ok(corpus)
-            }
-        }
-    }
-
     /// The ids of a prepared folder, cut at the end of a document where there are several.
     pub fn prepared(prepared: &Prepared, train_fraction: f64) -> Result<Self, DataError> {
         check_fraction(train_fraction)?;
@@ -129,7 +66,7 @@ impl Corpus {
             text,
             tokenizer: prepared.tokenizer.clone(),
             checksum: Some(prepared.manifest.checksum()),
-            _folder: None,
+            folder: None,
         })
     }
 
@@ -147,6 +84,19 @@ impl Corpus {
             kind,
             train_fraction,
         )
+    }
+
+    /// The same ids, all of them as the validation split: to evaluate a finished model on.
+    pub fn to_evaluate(self) -> Self {
+        let tokens = self.train.joined(&self.validation);
+        let bytes = tokens.blocks().map(|ids| self.tokenizer.byte_length(&ids));
+        let text = SplitText {
+            name: self.text.name,
+            validation_bytes: bytes.sum(),
+            train: Vec::new().into(),
+            validation: tokens,
+        };
+        Self { text, ..self }
     }
 
     /// A text in memory; `name` stands for it in error messages.
@@ -184,16 +134,6 @@ impl Corpus {
         })
     }
 
-    /// Reads a file to evaluate a finished model on: all of it is the validation split.
-    pub fn read_to_evaluate(path: &Path, tokenizer: Tokenizer) -> Result<Self, DataError> {
-        Self::split(
-            path.display().to_string(),
-            &file::read(path)?,
-            tokenizer,
-            |_| 0,
-        )
-    }
-
     /// All of it to train on, and another one's validation split.
     pub fn with_validation(self, held_back: Self) -> Self {
         let text = SplitText {
@@ -210,7 +150,7 @@ impl Corpus {
     }
 
     /// Cuts the tokens in two; the first part has as many as `train_length` says.
-    fn split(
+    pub(crate) fn split(
         name: String,
         bytes: &[u8],
         tokenizer: Tokenizer,
@@ -238,7 +178,7 @@ impl Corpus {
             text,
             tokenizer,
             checksum: None,
-            _folder: None,
+            folder: None,
         })
     }
 }
@@ -294,7 +234,7 @@ impl SplitText {
     }
 }
 
-fn check_fraction(fraction: f64) -> Result<(), DataError> {
+pub(crate) fn check_fraction(fraction: f64) -> Result<(), DataError> {
     match fraction > 0.0 && fraction < 1.0 {
         true => Ok(()),
         false => Err(DataError::TrainFraction { fraction }),
@@ -309,15 +249,17 @@ fn train_length(tokens: usize, fraction: f64) -> usize {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
 
     use super::*;
+    use crate::TextFiles;
 
     fn all(tokens: &Tokens) -> Vec<u32> {
         tokens.to_vec(0..tokens.len())
     }
 
     fn read(path: &Path, kind: TokenizerKind) -> Corpus {
-        Corpus::read(path, kind, 0.5, &Reading::default()).unwrap()
+        TextFiles::at(path).read(kind.into(), 0.5).unwrap()
     }
 
     #[test]
@@ -372,7 +314,7 @@ mod tests {
         fs::write(&path, "abc").unwrap();
         let corpus = read(&path, TokenizerKind::Char);
         fs::write(&path, "cab").unwrap();
-        let again = Corpus::read_to_evaluate(&path, corpus.tokenizer).unwrap();
+        let again = TextFiles::at(&path).to_evaluate(corpus.tokenizer).unwrap();
         assert_eq!(all(&again.validation), [2, 0, 1]);
     }
 
@@ -395,11 +337,15 @@ mod tests {
                 (&marked.train, &marked.validation),
                 (&plain.train, &plain.validation)
             );
-            let whole = Corpus::read_to_evaluate(&path, plain.tokenizer.clone()).unwrap();
+            let whole = TextFiles::at(&path)
+                .to_evaluate(plain.tokenizer.clone())
+                .unwrap();
             assert_eq!(plain.tokenizer.decode(&all(&whole.validation)), "abab cdcd");
         }
         fs::write(&path, "\u{feff}").unwrap();
-        let empty = Corpus::read(&path, TokenizerKind::Byte, 0.5, &Reading::default()).unwrap_err();
+        let empty = TextFiles::at(&path)
+            .read(TokenizerKind::Byte.into(), 0.5)
+            .unwrap_err();
         assert!(matches!(empty, DataError::Empty { .. }), "{empty}");
     }
 

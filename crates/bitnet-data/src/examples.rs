@@ -2,14 +2,35 @@
 //! hand is in memory, so a stream may be longer than that.
 
 use std::fmt;
-use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use csv::StringRecord;
 
-use crate::lines::{at, csv_error, other_delimiter};
-use crate::{DataError, file};
+use crate::lines::{Lines, Stream, at, csv_error, other_delimiter, without_mark};
+use crate::{DataError, Format, Source};
+
+impl Source {
+    /// How a table of one example a row is read: as its name says, or as `otherwise` where that says text or nothing.
+    pub(crate) fn table_format(
+        &self,
+        otherwise: Option<ExampleFormat>,
+    ) -> Result<ExampleFormat, DataError> {
+        let path = self.path.clone();
+        match self.format {
+            Format::Csv => Ok(ExampleFormat::Csv),
+            Format::Tsv => Ok(ExampleFormat::Tsv),
+            Format::JsonLines => Ok(ExampleFormat::JsonLines),
+            Format::Text => otherwise.ok_or(DataError::Ending { path }),
+            Format::Parquet => Err(DataError::File {
+                path,
+                problem:
+                    "is Parquet, which language models alone read: save it as CSV or JSON lines"
+                        .to_owned(),
+            }),
+        }
+    }
+}
 
 /// How examples are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +93,34 @@ pub struct Columns {
     pub label: Option<String>,
     /// Whether an example without a label is an error; else its label is `None`.
     pub label_needed: bool,
+    /// What text and label are called in messages.
+    pub words: Words,
+}
+
+/// What an example is made of, in messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Words {
+    /// A text and its label.
+    TextAndLabel,
+    /// A sentence and its translation.
+    SourceAndTarget,
+}
+
+impl Words {
+    fn pair(self) -> [&'static str; 2] {
+        match self {
+            Self::TextAndLabel => ["text", "label"],
+            Self::SourceAndTarget => ["source", "target"],
+        }
+    }
+
+    /// How columns without names are told.
+    fn numbered(self) -> &'static str {
+        match self {
+            Self::TextAndLabel => "data.text_columns = [\"2\"] and data.label_column = \"1\"",
+            Self::SourceAndTarget => "data.source_column = \"1\" and data.target_column = \"2\"",
+        }
+    }
 }
 
 /// One example and where it stands.
@@ -96,24 +145,20 @@ enum Rows {
     Lines(Lines),
     Json(Lines),
     Records {
-        records: csv::StringRecordsIntoIter<Source>,
+        records: csv::StringRecordsIntoIter<Stream>,
         texts: Vec<usize>,
         label: Option<usize>,
     },
 }
-
-type Source = Box<dyn Read + Send>;
 
 impl Examples {
     /// Opens a file.
     ///
     /// # Errors
     /// If it cannot be read, has not the columns, or its name does not say how it is read.
-    pub fn open(path: &Path, columns: Columns) -> Result<Self, DataError> {
-        let format = ExampleFormat::of(path).ok_or_else(|| DataError::Ending {
-            path: path.to_owned(),
-        })?;
-        Self::read(Box::new(file::open(path)?), path, format, columns)
+    pub fn open(source: &Source, columns: Columns) -> Result<Self, DataError> {
+        let format = source.table_format(None)?;
+        Self::read(source.reader()?, &source.path, format, columns)
     }
 
     /// Reads a stream; `path` stands for it in messages.
@@ -121,7 +166,7 @@ impl Examples {
     /// # Errors
     /// If its head cannot be read, or it has not the columns.
     pub fn read(
-        source: Source,
+        source: Stream,
         path: &Path,
         format: ExampleFormat,
         columns: Columns,
@@ -153,9 +198,10 @@ impl Examples {
     ) -> Result<Example, DataError> {
         let text = texts.join(" ");
         let label = label.filter(|label| !label.trim().is_empty());
+        let [text_word, label_word] = self.columns.words.pair();
         for (empty, what) in [
-            (text.trim().is_empty(), "text"),
-            (label.is_none() && self.columns.label_needed, "label"),
+            (text.trim().is_empty(), text_word),
+            (label.is_none() && self.columns.label_needed, label_word),
         ] {
             if empty {
                 let problem = format!("has no {what}; give it one, or take the row out");
@@ -261,7 +307,7 @@ impl Iterator for Examples {
 
 /// The records of a file with a delimiter between columns; only commas come with quotation marks.
 fn delimited(
-    source: Source,
+    source: Stream,
     path: &Path,
     delimiter: u8,
     columns: &Columns,
@@ -291,7 +337,7 @@ fn delimited(
         Some(header) => header
             .iter()
             .position(|column| column == name)
-            .ok_or_else(|| at(path, 1, no_column(name, header))),
+            .ok_or_else(|| at(path, 1, no_column(name, header, columns.words))),
     };
     let label = match (&columns.label, columns.label_needed) {
         (Some(name), true) => Some(place(name)?),
@@ -308,7 +354,7 @@ fn delimited(
 }
 
 /// What is wrong with a header that lacks a column, and how columns without names are told.
-fn no_column(name: &str, header: &StringRecord) -> String {
+fn no_column(name: &str, header: &StringRecord, words: Words) -> String {
     if header.is_empty() {
         return "the file is empty".to_owned();
     }
@@ -325,60 +371,16 @@ fn no_column(name: &str, header: &StringRecord) -> String {
     let columns: Vec<String> = header.iter().enumerate().map(shown).collect();
     format!(
         "has no column {name:?}; column {}; if that line is an example and no header, name the columns by their numbers, as \
-         in data.text_columns = [\"2\"] and data.label_column = \"1\"",
-        columns.join(", ")
+         in {}",
+        columns.join(", "),
+        words.numbered()
     )
-}
-
-/// The stream without the byte order mark that some editors begin a UTF-8 file with.
-fn without_mark(mut source: Source, path: &Path) -> Result<Source, DataError> {
-    let mut head = Vec::new();
-    source
-        .by_ref()
-        .take(3)
-        .read_to_end(&mut head)
-        .map_err(|source| file::failed(path, source))?;
-    let head = file::without_mark(&head).to_vec();
-    Ok(Box::new(Cursor::new(head).chain(source)))
-}
-
-/// Lines with their numbers.
-struct Lines {
-    source: BufReader<Source>,
-    line: usize,
-}
-
-impl Lines {
-    fn new(source: Source) -> Self {
-        Self {
-            source: BufReader::new(source),
-            line: 0,
-        }
-    }
-
-    /// The next line that is not empty, without its end.
-    fn next_full(&mut self, path: &Path) -> Option<Result<(usize, String), DataError>> {
-        loop {
-            let mut bytes = Vec::new();
-            match self.source.read_until(b'\n', &mut bytes) {
-                Ok(0) => return None,
-                Ok(_) => self.line += 1,
-                Err(source) => return Some(Err(file::failed(path, source))),
-            }
-            let Ok(text) = String::from_utf8(bytes) else {
-                let problem = "is not UTF-8; convert the file to UTF-8";
-                return Some(Err(at(path, self.line, problem)));
-            };
-            if !text.trim().is_empty() {
-                let text = text.trim_end_matches(['\n', '\r']).to_owned();
-                return Some(Ok((self.line, text)));
-            }
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use super::*;
 
     fn read(format: ExampleFormat, text: &str, needed: bool) -> Result<Vec<Example>, DataError> {
@@ -386,6 +388,7 @@ mod tests {
             texts: vec!["text".into()],
             label: Some("label".into()),
             label_needed: needed,
+            words: Words::TextAndLabel,
         };
         let source = Box::new(Cursor::new(text.as_bytes().to_vec()));
         Examples::read(source, Path::new("stdin"), format, columns)?.collect()

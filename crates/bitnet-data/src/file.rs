@@ -70,14 +70,14 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::{Corpus, Reading, TokenizerKind};
+    use crate::{TextFiles, TokenizerKind};
 
     #[test]
     fn each_unusable_file_has_its_own_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("text.txt");
         let message = |path: &Path, kind| {
-            let read = Corpus::read(path, kind, 0.9, &Reading::default());
+            let read = TextFiles::at(path).read(TokenizerKind::into(kind), 0.9);
             read.unwrap_err().to_string()
         };
         let named = |message: &str| message.contains(&path.display().to_string());

@@ -1,14 +1,18 @@
 //! A text file as lines with their numbers, for the formats of one example a line.
 
+use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
-use crate::{DataError, file};
+use crate::{DataError, Source, file};
+
+/// A stream of bytes.
+pub(crate) type Stream = Box<dyn Read + Send>;
 
 /// The lines of a UTF-8 file, without their ends, a carriage return included. An end of line after the last one adds no
 /// empty line, and a byte order mark is no part of the first.
-pub(crate) fn read(path: &Path) -> Result<Vec<String>, DataError> {
-    let name = path.display().to_string();
-    let bytes = file::read(path)?;
+pub(crate) fn read(source: &Source) -> Result<Vec<String>, DataError> {
+    let name = source.name();
+    let bytes = source.bytes()?;
     let text = file::utf8(&name, &bytes)?;
     let lines: Vec<String> = text
         .trim_start_matches('\u{feff}')
@@ -18,6 +22,53 @@ pub(crate) fn read(path: &Path) -> Result<Vec<String>, DataError> {
     match lines.is_empty() {
         true => Err(DataError::Empty { corpus: name }),
         false => Ok(lines),
+    }
+}
+
+/// The stream without the byte order mark that some editors begin a UTF-8 file with.
+pub(crate) fn without_mark(mut source: Stream, path: &Path) -> Result<Stream, DataError> {
+    let mut head = Vec::new();
+    source
+        .by_ref()
+        .take(3)
+        .read_to_end(&mut head)
+        .map_err(|source| file::failed(path, source))?;
+    let head = file::without_mark(&head).to_vec();
+    Ok(Box::new(Cursor::new(head).chain(source)))
+}
+
+/// Lines with their numbers.
+pub(crate) struct Lines {
+    source: BufReader<Stream>,
+    line: usize,
+}
+
+impl Lines {
+    pub(crate) fn new(source: Stream) -> Self {
+        Self {
+            source: BufReader::new(source),
+            line: 0,
+        }
+    }
+
+    /// The next line that is not empty, without its end.
+    pub(crate) fn next_full(&mut self, path: &Path) -> Option<Result<(usize, String), DataError>> {
+        loop {
+            let mut bytes = Vec::new();
+            match self.source.read_until(b'\n', &mut bytes) {
+                Ok(0) => return None,
+                Ok(_) => self.line += 1,
+                Err(source) => return Some(Err(file::failed(path, source))),
+            }
+            let Ok(text) = String::from_utf8(bytes) else {
+                let problem = "is not UTF-8; convert the file to UTF-8";
+                return Some(Err(at(path, self.line, problem)));
+            };
+            if !text.trim().is_empty() {
+                let text = text.trim_end_matches(['\n', '\r']).to_owned();
+                return Some(Ok((self.line, text)));
+            }
+        }
     }
 }
 
@@ -100,6 +151,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lines");
         std::fs::write(&path, "\u{feff}one\r\n\ntwo\nthree\r").unwrap();
-        assert_eq!(read(&path).unwrap(), ["one", "", "two", "three"]);
+        let source = crate::sources(&[path], None).unwrap();
+        assert_eq!(read(&source[0]).unwrap(), ["one", "", "two", "three"]);
     }
 }

@@ -1,16 +1,18 @@
-//! Texts with labels: CSV, TSV or JSON lines, by the ending of the file's name.
+//! Texts with labels: CSV, TSV or JSON lines, by the endings of the files' names, or a folder of texts for each class.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use crate::classes::{check, unknown};
+use crate::documents::{tables, texts_by_folder};
 use crate::lines::{at, check_split};
+use crate::origins::{self, Origins};
 use crate::rng::Rng;
-use crate::{Columns, DataError, Example, Examples};
+use crate::{Columns, DataError, Example, Examples, Source, Words, file};
 
 /// Labelled texts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Table {
-    /// The file.
+    /// The file, or the first of them.
     pub name: String,
     /// The texts.
     pub texts: Vec<String>,
@@ -18,18 +20,18 @@ pub struct Table {
     pub labels: Vec<usize>,
     /// The classes.
     pub label_names: Vec<String>,
-    /// The line of each in the file.
-    lines: Vec<usize>,
+    origins: Origins,
 }
 
 impl Table {
-    /// Reads a file whose name ends in `csv`, `tsv` or `jsonl`.
+    /// Reads files, folders and patterns of files whose names end in `csv`, `tsv` or `jsonl` (`.gz` and `.zst` too). In a
+    /// folder that holds nothing but folders of texts, each text is an example and the name of its folder its class.
     ///
     /// Columns are named by the header, or by number from 1 if the file has none: if all names given are numbers. Several
     /// text columns are joined by a space. The classes are sorted by name; with `labels`, those of the training data, no
     /// others may occur.
     pub fn read(
-        path: &Path,
+        paths: &[PathBuf],
         text_columns: &[String],
         label_column: &str,
         labels: Option<&[String]>,
@@ -38,28 +40,52 @@ impl Table {
             texts: text_columns.to_vec(),
             label: Some(label_column.to_owned()),
             label_needed: true,
+            words: Words::TextAndLabel,
         };
-        let rows: Vec<Example> = Examples::open(path, columns)?.collect::<Result<_, _>>()?;
+        let (mut files, mut rows) = (Vec::<Source>::new(), Vec::<(usize, Example)>::new());
+        for path in paths {
+            let texts = texts_by_folder(path)?;
+            if !texts.is_empty() {
+                for (source, label) in texts {
+                    rows.push((files.len(), whole(&source, label)?));
+                    files.push(source);
+                }
+                continue;
+            }
+            for source in tables(std::slice::from_ref(path))? {
+                for row in Examples::open(&source, columns.clone())? {
+                    rows.push((files.len(), row?));
+                }
+                files.push(source);
+            }
+        }
         let mut names: Vec<String> = match labels {
             Some(labels) => labels.to_vec(),
-            None => rows.iter().filter_map(|row| row.label.clone()).collect(),
+            None => (rows.iter())
+                .filter_map(|(_, row)| row.label.clone())
+                .collect(),
         };
         if labels.is_none() {
             names.sort();
             names.dedup();
         }
         let mut table = Self {
-            name: path.display().to_string(),
+            name: origins::name(&files),
             ..Self::default()
         };
-        for row in rows {
+        let mut begun = 0;
+        for (file, row) in rows {
+            for source in &files[begun..=file] {
+                table.origins.begin(source);
+            }
+            begun = file + 1;
             let label = row.label.unwrap_or_default();
             let Some(label) = names.iter().position(|name| *name == label) else {
-                return Err(at(path, row.line, unknown(&label, &names)));
+                return Err(at(&files[file].path, row.line, unknown(&label, &names)));
             };
             table.texts.push(row.text);
             table.labels.push(label);
-            table.lines.push(row.line);
+            table.origins.push(row.line);
         }
         table.label_names = names;
         match table.texts.is_empty() {
@@ -69,8 +95,8 @@ impl Table {
     }
 
     /// The line of each in the file, counted from 1.
-    pub fn lines(&self) -> &[usize] {
-        &self.lines
+    pub fn lines(&self) -> Vec<usize> {
+        self.origins.lines()
     }
 
     /// Splits the last `count` rows off.
@@ -81,7 +107,7 @@ impl Table {
             texts: self.texts.split_off(left),
             labels: self.labels.split_off(left),
             label_names: self.label_names.clone(),
-            lines: self.lines.split_off(left),
+            origins: self.origins.split_off(left),
         })
     }
 
@@ -94,15 +120,35 @@ impl Table {
                 .map(|i| std::mem::take(&mut texts[*i]))
                 .collect(),
             labels: order.iter().map(|i| self.labels[*i]).collect(),
-            lines: order.iter().map(|i| self.lines[*i]).collect(),
+            origins: self.origins.in_order(&order),
             ..self
         }
     }
 
     /// Checks that every label here is one that the rows of `train` have.
     pub fn check_labels(&self, train: &Self) -> Result<(), DataError> {
-        let rows = self.labels.iter().copied().zip(self.lines.iter().copied());
-        check(&self.name, &self.label_names, rows, &train.labels)
+        check(
+            &self.origins,
+            &self.label_names,
+            &self.labels,
+            &train.labels,
+        )
+    }
+}
+
+/// A file that is one example.
+fn whole(source: &Source, label: String) -> Result<Example, DataError> {
+    let bytes = source.bytes()?;
+    let text = file::utf8(&source.name(), file::without_mark(&bytes))?;
+    match text.trim().is_empty() {
+        true => Err(DataError::Empty {
+            corpus: source.name(),
+        }),
+        false => Ok(Example {
+            line: 1,
+            text: text.to_owned(),
+            label: Some(label),
+        }),
     }
 }
 
@@ -117,7 +163,7 @@ mod tests {
         let path = folder.path().join(name);
         fs::write(&path, content).unwrap();
         let texts: Vec<String> = texts.iter().map(|name| (*name).to_owned()).collect();
-        Table::read(&path, &texts, label, None)
+        Table::read(&[path], &texts, label, None)
     }
 
     #[test]
@@ -150,6 +196,69 @@ mod tests {
     }
 
     #[test]
+    fn folders_patterns_and_lists_are_one_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("tables")).unwrap();
+        fs::write(at("tables/a.csv"), "label,text\nx,one\n").unwrap();
+        fs::write(
+            at("tables/b.jsonl"),
+            "\n{\"label\": \"y\", \"text\": \"two\"}\n",
+        )
+        .unwrap();
+        fs::write(at("tables/README.md"), "what this is").unwrap();
+        let read = |paths: &[PathBuf]| Table::read(paths, &["text".to_owned()], "label", None);
+        for paths in [
+            vec![at("tables")],
+            vec![at("tables/*")],
+            vec![at("tables/a.csv"), at("tables/b.jsonl")],
+        ] {
+            let table = read(&paths).unwrap();
+            assert_eq!(
+                (table.texts.as_slice(), table.lines()),
+                (&["one".to_owned(), "two".to_owned()][..], vec![2, 2])
+            );
+            let [first, second] = [0, 1].map(|row| table.origins.of(row).0.to_owned());
+            assert!(
+                first.ends_with("a.csv") && second.ends_with("b.jsonl"),
+                "{first} {second}"
+            );
+            assert!(table.name.ends_with("a.csv and 1 more"), "{}", table.name);
+        }
+        let known = ["x".to_owned()];
+        let error = Table::read(&[at("tables")], &["text".to_owned()], "label", Some(&known));
+        let message = error.unwrap_err().to_string();
+        assert!(
+            message.contains("b.jsonl, line 2: has the label \"y\""),
+            "{message}"
+        );
+
+        for (name, text) in [
+            ("pos/1.txt", "good"),
+            ("pos/2.txt", "fine"),
+            ("neg/1.txt", "bad"),
+        ] {
+            fs::create_dir_all(at("reviews").join(name).parent().unwrap()).unwrap();
+            fs::write(at("reviews").join(name), text).unwrap();
+        }
+        let table = read(&[at("reviews")]).unwrap();
+        assert_eq!(table.texts, ["bad", "good", "fine"]);
+        assert_eq!(
+            (table.label_names, table.labels),
+            (vec!["neg".into(), "pos".into()], vec![0, 1, 1])
+        );
+        fs::write(at("reviews/pos/3.txt"), " ").unwrap();
+        let message = read(&[at("reviews")]).unwrap_err().to_string();
+        assert!(message.contains("3.txt is empty"), "{message}");
+        fs::write(at("reviews/note.txt"), "which").unwrap();
+        let message = read(&[at("reviews")]).unwrap_err().to_string();
+        assert!(
+            message.contains("reviews has no file that ends in csv"),
+            "{message}"
+        );
+    }
+
+    #[test]
     fn empty_lines_of_json_are_no_rows_and_a_mark_is_no_text() {
         let line = "{\"label\":\"a\",\"text\":\"x\"}";
         let table = read(
@@ -159,7 +268,7 @@ mod tests {
             "label",
         )
         .unwrap();
-        assert_eq!((table.texts.len(), &table.lines), (2, &vec![1, 3]));
+        assert_eq!((table.texts.len(), table.lines()), (2, vec![1, 3]));
         let error = read("t.jsonl", "\n \n", &["text"], "label").unwrap_err();
         assert!(error.to_string().contains("empty"), "{error}");
         let table = read("t.csv", "\u{feff}x,a\n", &["1"], "2").unwrap();
@@ -285,7 +394,7 @@ mod tests {
         ] {
             let path = folder.path().join(name);
             fs::write(&path, content).unwrap();
-            let error = Table::read(&path, &["2".to_owned()], "1", None).unwrap_err();
+            let error = Table::read(&[path], &["2".to_owned()], "1", None).unwrap_err();
             let message = error.to_string();
             assert!(
                 message.contains(name) && message.contains("line 2: is not UTF-8"),
@@ -346,7 +455,7 @@ mod tests {
         fs::write(&path, "label,text\na,x\nc,y\n").unwrap();
         let known = ["a".to_owned(), "b".to_owned()];
         let texts = ["text".to_owned()];
-        let message = Table::read(&path, &texts, "label", Some(&known))
+        let message = Table::read(&[path], &texts, "label", Some(&known))
             .unwrap_err()
             .to_string();
         assert!(

@@ -10,11 +10,12 @@
 //! `model`.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bpe, DataError, Vocabulary};
+use crate::{Bpe, DataError, Vocabulary, file};
 
 /// Which tokenizer to use, before a text has been seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -193,6 +194,17 @@ impl Tokenizer {
             }
             Self::Bpe(bpe) => bpe.to_json(),
         }
+    }
+
+    /// Reads a file of the JSON form.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not what it should be; the message names the file.
+    pub fn read(path: &Path) -> Result<Self, DataError> {
+        Self::from_json(&file::read_text(path)?).map_err(|error| DataError::File {
+            path: path.to_owned(),
+            problem: format!("cannot be used: {error}"),
+        })
     }
 
     /// Reads the JSON form back, and checks it.

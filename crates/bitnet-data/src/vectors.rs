@@ -1,14 +1,16 @@
-//! Vectors with labels: a CSV of numbers, one example a row.
+//! Vectors with labels: tables of numbers, one example a row.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use csv::StringRecord;
 
+use crate::DataError;
 use crate::classes::{check, unknown};
-use crate::lines::{at, check_split, csv_error, other_delimiter};
+use crate::documents::tables;
+use crate::lines::{at, check_split};
+use crate::origins::{self, Origins};
 use crate::rng::Rng;
-use crate::{DataError, file};
 
 mod stream;
 
@@ -17,7 +19,7 @@ pub use stream::{VectorExample, VectorExamples};
 /// Labelled vectors of one width.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Vectors {
-    /// The file.
+    /// The file, or the first of them.
     pub name: String,
     /// Numbers of a vector.
     pub width: usize,
@@ -27,63 +29,55 @@ pub struct Vectors {
     pub labels: Vec<usize>,
     /// The classes.
     pub label_names: Vec<String>,
-    /// The line of each in the file.
-    lines: Vec<usize>,
+    origins: Origins,
 }
 
 impl Vectors {
-    /// Reads a CSV of numbers. The label column is the one named, by number from 1 or by header; without a name the last.
+    /// Reads files, folders and patterns of files of numbers: CSV, TSV or JSON lines (`.gz` and `.zst` too); a file whose name
+    /// tells nothing is CSV. The label column is the one named, by number from 1 or by header; without a name the last, in
+    /// JSON lines the field `label`.
     ///
-    /// The first line is a header if the label column is named in it, or if one of its cells is no number. A label may be a
-    /// word: in its column that tells a header only if the line below has a number there. Classes are sorted, as numbers if
-    /// they are numbers. With `known`, the training data, width and classes must be those.
+    /// The first line of a table is a header if the label column is named in it, or if one of its cells is no number. A label
+    /// may be a word: in its column that tells a header only if the line below has a number there. Of a JSON object all
+    /// fields but the label are numbers or lists of them, in the order of their names. Classes are sorted, as numbers if they
+    /// are numbers. With `known`, the training data, width and classes must be those.
     pub fn read(
-        path: &Path,
+        paths: &[PathBuf],
         label_column: Option<&str>,
         known: Option<&Vectors>,
     ) -> Result<Self, DataError> {
-        let name = path.display().to_string();
-        let bytes = file::read(path)?;
-        let text = file::utf8(&name, &bytes)?;
-        let mut reader = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .from_reader(text.as_bytes());
-        let mut records = reader
-            .records()
-            .map(|record| record.map_err(|error| csv_error(path, &error)))
-            .peekable();
-        let Some(first) = records.next().transpose()? else {
-            return Err(DataError::Empty { corpus: name });
-        };
-        let columns = first.len();
-        if columns < 2 {
-            let problem = other_delimiter(&first).unwrap_or_else(|| {
-                "has one column; a label and at least one number are needed, with commas between them"
-                    .to_owned()
-            });
-            return Err(at(path, 1, problem));
-        }
-        let (place, named) = label_place(path, &first, label_column)?;
-        let second = records.peek().and_then(|record| record.as_ref().ok());
-        let header = named || is_header(&first, second, place);
-        let first = (!header).then_some(Ok(first));
-        let (mut values, mut classes, mut lines) = (Vec::new(), Vec::new(), Vec::new());
-        for record in first.into_iter().chain(records) {
-            let record = record?;
-            let line = record
-                .position()
-                .map_or(0, |position| position.line() as usize);
-            let row = row(path, line, &record, Some(place))?;
-            values.extend(row.0);
-            classes.extend(row.1.filter(|label| !label.is_empty()));
-            if classes.len() == lines.len() {
-                return Err(at(
-                    path,
+        let sources = tables(paths)?;
+        let name = origins::name(&sources);
+        let mut width = known.map(|known| known.width);
+        let (mut values, mut classes, mut origins) = (Vec::new(), Vec::new(), Origins::default());
+        for source in &sources {
+            origins.begin(source);
+            for example in VectorExamples::open(source, label_column)? {
+                let VectorExample {
                     line,
-                    "has no label; give it one, or take the row out",
-                ));
+                    values: row,
+                    label,
+                } = example?;
+                let Some(label) = label else {
+                    let problem = "has no label; give it one, or take the row out";
+                    return Err(at(&source.path, line, problem));
+                };
+                let width = *width.get_or_insert(row.len());
+                if row.len() != width {
+                    let problem = format!(
+                        "has {} numbers and a label, the {} {width}",
+                        row.len(),
+                        match known {
+                            Some(_) => "training data",
+                            None => "rows before it",
+                        }
+                    );
+                    return Err(at(&source.path, line, problem));
+                }
+                values.extend(row);
+                classes.push(label);
+                origins.push(line);
             }
-            lines.push(line);
         }
         if classes.is_empty() {
             return Err(DataError::Empty { corpus: name });
@@ -92,35 +86,26 @@ impl Vectors {
             Some(known) => known.label_names.clone(),
             None => sorted(&classes),
         };
-        let width = columns - 1;
-        if let Some(known) = known
-            && known.width != width
-        {
-            let problem = format!(
-                "has {columns} columns, the training data {}",
-                known.width + 1
-            );
-            return Err(at(path, lines[0], problem));
-        }
-        let labels = classes.iter().zip(&lines).map(|(class, line)| {
-            label_names
-                .iter()
-                .position(|name| name == class)
-                .ok_or_else(|| at(path, *line, unknown(class, &label_names)))
+        let labels = classes.iter().enumerate().map(|(row, class)| {
+            let place = label_names.iter().position(|name| name == class);
+            place.ok_or_else(|| {
+                let (file, line) = origins.of(row);
+                at(Path::new(file), line, unknown(class, &label_names))
+            })
         });
         Ok(Self {
             name,
-            width,
+            width: width.unwrap_or_default(),
             labels: labels.collect::<Result<_, _>>()?,
             values,
             label_names,
-            lines,
+            origins,
         })
     }
 
     /// The line of each in the file, counted from 1.
-    pub fn lines(&self) -> &[usize] {
-        &self.lines
+    pub fn lines(&self) -> Vec<usize> {
+        self.origins.lines()
     }
 
     /// Splits the last `count` vectors off.
@@ -132,14 +117,18 @@ impl Vectors {
             values: self.values.split_off(left * self.width),
             labels: self.labels.split_off(left),
             label_names: self.label_names.clone(),
-            lines: self.lines.split_off(left),
+            origins: self.origins.split_off(left),
         })
     }
 
     /// Checks that every label here is one that the examples of `train` have.
     pub fn check_labels(&self, train: &Self) -> Result<(), DataError> {
-        let rows = self.labels.iter().copied().zip(self.lines.iter().copied());
-        check(&self.name, &self.label_names, rows, &train.labels)
+        check(
+            &self.origins,
+            &self.label_names,
+            &self.labels,
+            &train.labels,
+        )
     }
 
     /// The same examples in an order that depends on the seed alone.
@@ -151,7 +140,7 @@ impl Vectors {
         Self {
             values: rows.copied().collect(),
             labels: order.iter().map(|i| self.labels[*i]).collect(),
-            lines: order.iter().map(|i| self.lines[*i]).collect(),
+            origins: self.origins.in_order(&order),
             ..self
         }
     }
@@ -241,7 +230,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("v.csv");
         fs::write(&path, content).unwrap();
-        Vectors::read(&path, label, None)
+        Vectors::read(&[path], label, None)
     }
 
     #[test]

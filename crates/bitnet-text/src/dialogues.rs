@@ -4,9 +4,7 @@
 //! before each answer here, cut into the same tokens. An answer is what the template makes of it, its end included; what
 //! follows its end is read, not learned.
 
-use std::path::Path;
-
-use bitnet_data::{DataError, Dialogue};
+use bitnet_data::{DataError, Dialogue, Source};
 use serde::Deserialize;
 
 use crate::{ChatTemplate, Message, Render, TextError, TextModel, model::Rendered};
@@ -30,14 +28,14 @@ impl TextModel {
     ///
     /// # Errors
     /// If the model has no chat template, or names the line that is none, has no answer, or is refused by the template.
-    pub fn read_dialogues(&self, path: &Path) -> Result<Vec<Dialogue>, TextError> {
-        let name = path.display().to_string();
+    pub fn read_dialogues(&self, source: &Source) -> Result<Vec<Dialogue>, TextError> {
+        let name = source.path.display().to_string();
         let Some(template) = self.chat_template()? else {
             return Err(TextError::NoTemplate);
         };
-        let bytes = bitnet_data::read_text(path).map_err(run)?;
+        let text = source.text().map_err(run)?;
         let mut all = Vec::new();
-        let lines = bytes.lines().enumerate();
+        let lines = text.lines().enumerate();
         for (index, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
             let fault = |problem: String| {
                 run(DataError::Line {
@@ -272,9 +270,14 @@ mod tests {
         let (text, _) = text();
         let text = text.with_template(Some(TEMPLATE.into()));
         let ask = r#"{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}"#;
+        let source = || {
+            bitnet_data::sources(&[path.clone()], None)
+                .unwrap()
+                .remove(0)
+        };
         let read = |second: &str| {
             std::fs::write(&path, format!("{ask}\n\n{second}\n")).unwrap();
-            text.read_dialogues(&path)
+            text.read_dialogues(&source())
         };
         let bare = r#"[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]"#;
         let two = read(bare).unwrap();
@@ -293,7 +296,10 @@ mod tests {
             let error = read(line).unwrap_err().to_string();
             assert!(error.contains(says), "{line}: {error}");
         }
-        let error = text.with_template(None).read_dialogues(&path).unwrap_err();
+        let error = text
+            .with_template(None)
+            .read_dialogues(&source())
+            .unwrap_err();
         assert!(error.to_string().contains("chat template"), "{error}");
     }
 }

@@ -73,8 +73,8 @@ pub use state::State;
 pub use task::{Answerer, Part, StepLoss, Task};
 pub use tasks::{
     ClassProbabilities, Classify, ClassifyVectors, FineTune, LanguageModel, LayerRegression,
-    Translate, TuningData, label_column, labelled_texts, labelled_vectors, of_classes,
-    sentence_pairs, tokenizer_kind,
+    Translate, TuningData, cut, label_column, labelled_texts, labelled_vectors, of_classes,
+    pair_columns, sentence_pairs, text_files,
 };
 pub use timing::{StepTimer, time_inference};
 pub use trainer::{Observer, Progress, Trained, Training};

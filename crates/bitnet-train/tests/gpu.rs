@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bitnet_config::{Loader, RunConfig};
-use bitnet_data::{Corpus, Reading, TokenizerKind};
+use bitnet_data::{Corpus, TextFiles, TokenizerKind};
 use bitnet_models::{Sampler, Sampling, TensorRunner, Transformer, generate};
 use bitnet_train::{
     Backend, Checkpoint, LanguageModel, Observer, Progress, RunDir, Training, load_exported,
@@ -211,7 +211,9 @@ fn a_trained_ternary_model_writes_what_it_writes_on_flex() {
 /// What the configuration is made for: the first quarter of tiny-shakespeare, 1.6 times what 200 steps read.
 fn text() -> Corpus {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/shakespeare.txt");
-    let mut corpus = Corpus::read(&path, TokenizerKind::Char, 0.9, &Reading::default()).unwrap();
+    let mut corpus = TextFiles::at(&path)
+        .read(TokenizerKind::Char.into(), 0.9)
+        .unwrap();
     // A run ends with the loss of all of it.
     corpus.text.validation = corpus.validation.slice(0..5_000);
     corpus

@@ -11,4 +11,6 @@ pub enum ConfigCommand {
     },
     /// A JSON schema of config files, for editors
     Schema,
+    /// Write the page with every key, in Markdown
+    Reference,
 }

@@ -18,7 +18,8 @@ pub enum DataCommand {
 
 #[derive(Debug, Args)]
 pub struct PrepareArgs {
-    /// Files, folders, or patterns such as 'data/*.jsonl.gz': txt, md, jsonl, csv, tsv, parquet; as they are, .gz or .zst
+    /// Files, folders, or patterns such as 'data/*.jsonl.gz': txt, md, jsonl, csv, tsv, parquet; as they are, .gz or .zst;
+    /// - is stdin, which is kept beside the folder while it is read
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
     /// The new folder

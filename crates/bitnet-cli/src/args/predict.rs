@@ -54,7 +54,7 @@ pub struct PredictArgs {
 pub struct EvalArgs {
     /// Run directory or one of its checkpoints, .gguf file or folder of transformers
     pub model: PathBuf,
-    /// File to evaluate on: a text for a language model (- for stdin, of a model file), else examples with their labels or
+    /// File to evaluate on: a text for a language model (- for stdin), else examples with their labels or
     /// targets; default: the validation split that a language model was trained beside, the test split of other tasks
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,

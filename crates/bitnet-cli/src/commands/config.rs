@@ -1,7 +1,7 @@
 //! `bitnet config`
 
 use anyhow::bail;
-use bitnet_config::{Description, describe, json_schema};
+use bitnet_config::{Description, describe, json_schema, reference};
 
 use super::Outcome;
 use crate::args::ConfigCommand;
@@ -17,12 +17,16 @@ pub fn run(command: ConfigCommand) -> anyhow::Result<Outcome> {
             }
         },
         ConfigCommand::Schema => output::json(&json_schema())?,
+        ConfigCommand::Reference => output::piece(&reference())?,
     }
     Ok(Outcome::Done)
 }
 
 fn text(found: &Description) -> String {
     let mut text = format!("{}: {}", found.key, found.kind);
+    if let Some(range) = &found.range {
+        text += &format!(" {range}");
+    }
     if let Some(default) = &found.default {
         text += &format!(", {default} unless it is written");
     }

@@ -1,12 +1,13 @@
 //! `bitnet data`
 
+use std::fs::File;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use bitnet_data::prepare::{Preparation, Stage, TokenizerSource, Watch};
 use bitnet_data::{DataError, Manifest, Prepared, Reading, sources};
 use bitnet_report::format::bytes;
@@ -26,8 +27,16 @@ pub fn run(command: DataCommand) -> anyhow::Result<Outcome> {
 fn prepare(args: PrepareArgs) -> anyhow::Result<Outcome> {
     let format = text_or_json(args.output.output)?;
     device::set_threads(args.threads)?;
+    let kept = match args.paths.iter().any(|path| path.as_os_str() == "-") {
+        true => Some(Kept::stdin(&args.out)?),
+        false => None,
+    };
+    let named = args.paths.iter().map(|path| match &kept {
+        Some(kept) if path.as_os_str() == "-" => kept.0.clone(),
+        _ => path.clone(),
+    });
     let preparation = Preparation {
-        sources: sources(&args.paths, args.format)?,
+        sources: sources(&named.collect::<Vec<_>>(), args.format)?,
         reading: Reading {
             fields: args.field,
             split_at: args.split_at.filter(|text| !text.is_empty()),
@@ -84,6 +93,28 @@ fn prepare(args: PrepareArgs) -> anyhow::Result<Outcome> {
         ))?,
     }
     Ok(Outcome::Done)
+}
+
+/// What came from stdin, in a file for as long as it is read: it is read more than once.
+struct Kept(PathBuf);
+
+impl Kept {
+    fn stdin(out: &Path) -> anyhow::Result<Self> {
+        let mut name = out.as_os_str().to_owned();
+        name.push(".stdin");
+        let kept = Self(name.into());
+        let written = File::create(&kept.0)
+            .and_then(|mut file| std::io::copy(&mut std::io::stdin().lock(), &mut file));
+        written.with_context(|| format!("cannot write {}", kept.0.display()))?;
+        Ok(kept)
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // One that stays is in nobody's way: the next one replaces it.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 fn check(args: &CheckArgs) -> anyhow::Result<Outcome> {

@@ -44,9 +44,17 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
             let tokens = run.text()?.encode_prompt(&text, false)?;
             (path.display().to_string(), tokens.into(), text.len())
         }
-        Some(path) => of_corpus(Corpus::read_to_evaluate(path, run.tokenizer()?)?),
+        Some(path) if path.as_os_str() == "-" => {
+            let text = prompt::read_file(path)?;
+            let corpus = Corpus::from_bytes_with("stdin", text.as_bytes(), run.tokenizer()?, 0.5)?;
+            of_corpus(corpus.to_evaluate())
+        }
+        Some(path) => of_corpus(
+            corpus::files(&config.data, std::slice::from_ref(path))
+                .to_evaluate(run.tokenizer()?)?,
+        ),
         None => {
-            let corpus = corpus::load(&mut config)?;
+            let corpus = corpus::load(&mut config, Some(run.tokenizer()?))?;
             if corpus.tokenizer != run.tokenizer()? {
                 bail!(
                     "{}: the text has other characters than when the model was trained on it; give the original with \

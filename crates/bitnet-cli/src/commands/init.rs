@@ -161,10 +161,10 @@ fn look_at(path: PathBuf) -> anyhow::Result<Text> {
         });
     }
     let found = sources(std::slice::from_ref(&path), None)?;
-    let bytes: u64 = found.iter().map(|source| source.bytes).sum();
+    let bytes: u64 = found.iter().map(|source| source.size).sum();
     if bytes > LARGE {
         bail!(
-            "{}: {} are much to cut into tokens at every start; `bitnet data prepare {} --out prepared` does it once, then \
+            "{}: {} are better cut into tokens apart from training; `bitnet data prepare {} --out prepared` does it, then \
              `bitnet init prepared`",
             path.display(),
             format::bytes(bytes),
@@ -221,7 +221,7 @@ struct Taken {
 }
 
 fn measure(mut config: RunConfig, device: &Device) -> anyhow::Result<Taken> {
-    let corpus = corpus::load(&mut config)?;
+    let corpus = corpus::load(&mut config, None)?;
     let task = LanguageModel::new(&config, &corpus)?;
     let weights = task.model(device)?.num_params();
     let (timer, _) = StepTimer::new(&config, &task, device)?.time(1)?;
@@ -307,7 +307,7 @@ mod tests {
             };
             for shape in SHAPES {
                 let config = configuration(&text, shape, 500).unwrap();
-                assert_eq!(config.data.path.as_deref(), Some(text.path.as_path()));
+                assert_eq!(config.data.path, Some(text.path.as_path().into()));
                 assert_eq!(
                     (config.model.hidden_size, config.train.steps),
                     (shape.0, 500)

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use anyhow::bail;
+use bitnet_config::LinearKind;
 use bitnet_formats::inspect::{Report, TensorReport};
-use bitnet_train::Location;
+use bitnet_train::{Location, RunDir, export_note};
 
 use super::Outcome;
 use crate::args::{Format, InspectArgs};
@@ -14,7 +15,7 @@ pub fn run(args: InspectArgs) -> anyhow::Result<Outcome> {
     let report = match location::open(&args.model)? {
         Location::File(checkpoint) => Report::read(checkpoint.file())?,
         Location::Run(run) => Report {
-            format: "a run, its exported model".into(),
+            format: format!("a run, {}", which(&run)?),
             ..Report::read(&location::model_file(&run)?)?
         },
     };
@@ -24,6 +25,15 @@ pub fn run(args: InspectArgs) -> anyhow::Result<Outcome> {
         Format::Md | Format::Csv => bail!("`bitnet inspect` writes text or json"),
     }
     Ok(Outcome::Done)
+}
+
+/// Which of a run's models is shown.
+fn which(run: &RunDir) -> anyhow::Result<String> {
+    Ok(match (export_note(run)?, run.config()?.model.linear) {
+        (Some(note), _) => note,
+        (None, LinearKind::Ternary) => "its exported model, packed.bpk".to_owned(),
+        (None, LinearKind::Float) => "its last checkpoint".to_owned(),
+    })
 }
 
 /// The conventions with their evidence, the sizes, a line for each tensor, and the warnings last.

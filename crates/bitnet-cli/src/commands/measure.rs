@@ -38,7 +38,7 @@ fn one(run: &RunDir, args: &MeasureArgs, device: &Device) -> anyhow::Result<Meas
     if config.task != Kind::Lm || config.train.init_from.is_some() {
         return task::open(&mut config, Some(run), OneRun { run, device });
     }
-    let corpus = corpus::load(&mut config)?;
+    let corpus = corpus::load(&mut config, run.known_tokenizer()?)?;
     let language_model = LanguageModel::new(&config, &corpus)?;
     // Inference on the engine, where it runs there, and its memory.
     let (text, peak_rss_bytes) = text::measure(run, &corpus, &config, args, device)?;

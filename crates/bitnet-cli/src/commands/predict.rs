@@ -4,11 +4,12 @@ use std::path::Path;
 
 use anyhow::bail;
 use bitnet_config::{RunConfig, Task};
-use bitnet_train::{Location, RunDir, Translator};
+use bitnet_data::ExampleFormat;
+use bitnet_train::{Location, RunDir, Translator, pair_columns};
 
 use super::Outcome;
 use crate::args::PredictArgs;
-use crate::classifier::{AskedStream, Classifier, Source, take};
+use crate::classifier::{AskedStream, Classifier, Source, source_column, take};
 use crate::location;
 use crate::predictions::{Form, Predictions};
 use crate::{device, output, run_folder};
@@ -54,7 +55,7 @@ pub fn run(args: PredictArgs) -> anyhow::Result<Outcome> {
             classify(&model, examples, batch, answers)
         }
         Task::Translate | Task::Synthetic => {
-            let sources = sources(source, &args)?;
+            let sources = sources(source, &args, &config)?;
             let model = Translator::open(&run, args.latent, &device)?;
             translate(&model, sources, batch, answers)
         }
@@ -91,10 +92,11 @@ fn classify(
     }
 }
 
-/// Sources to translate: lines, the first column of a TSV, or the columns that are named.
-fn sources(source: Source, args: &PredictArgs) -> anyhow::Result<AskedStream> {
-    let first = ["1".to_owned()];
-    source.texts(&args.ask, &first, None, false)
+/// Sources to translate: lines, or the column of a table that the run or a flag names.
+fn sources(source: Source, args: &PredictArgs, config: &RunConfig) -> anyhow::Result<AskedStream> {
+    let format = source.format(&args.ask).unwrap_or(ExampleFormat::Lines);
+    let column = source_column(&pair_columns(&config.data), format);
+    source.texts(&args.ask, &[column], None, false)
 }
 
 fn translate(

@@ -17,10 +17,10 @@ use super::Outcome;
 use crate::args::{Format, TrainArgs};
 use crate::estimate::Estimate;
 use crate::progress::{Display, How};
-use crate::{configuration, device, interrupt, output, run_folder, task};
+use crate::{allocator, configuration, device, interrupt, output, run_folder, task};
 
 pub fn run(args: TrainArgs) -> anyhow::Result<Outcome> {
-    crate::allocator::keep_freed_memory();
+    allocator::keep_freed_memory();
     if matches!(args.output.output, Format::Md | Format::Csv) {
         bail!("`bitnet train` writes text or json");
     }
@@ -68,6 +68,7 @@ impl task::Visitor for Train {
         config
             .model
             .check_device(false, &device.clone().autodiff())?;
+        allocator::forget_peak();
         task.prepare(&device)?;
         if args.overrides.dry_run {
             let path = run_folder::fresh(args.run_dir, &config.name);

@@ -80,8 +80,13 @@ impl Place {
         command
             .args(args)
             .current_dir(self.0.path())
-            // Without it, Mesa's drivers write `error:` lines of their own.
-            .env("XDG_RUNTIME_DIR", std::env::temp_dir());
+            // Drivers complain of that (see `quiet_drivers` in main.rs).
+            .env_remove("XDG_RUNTIME_DIR")
+            // Not the one of whoever runs the tests.
+            .env(
+                "BITNET_CACHE",
+                concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"),
+            );
         command
     }
 

@@ -13,6 +13,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::AtomicU64;
 
 pub use source::{Compression, Format, Source, sources};
+pub(crate) use source::{tables, texts_by_folder};
 
 use crate::DataError;
 

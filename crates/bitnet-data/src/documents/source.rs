@@ -1,7 +1,7 @@
 //! Files to read: what paths, folders and patterns name, and how each of them is read.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -66,7 +66,7 @@ pub struct Source {
     /// How it is compressed.
     pub compression: Compression,
     /// Its size on disk.
-    pub bytes: u64,
+    pub size: u64,
 }
 
 /// The files that paths name, in the order given: a file, a folder with everything in it that has a known ending, or a
@@ -102,6 +102,42 @@ pub fn sources(paths: &[PathBuf], format: Option<Format>) -> Result<Vec<Source>,
     Ok(found)
 }
 
+/// Files of one example a row: those that paths name, as [`sources`] finds them. Of a folder or a pattern only the tables
+/// are taken, since others may stand beside them; a file that is named itself is taken whatever its name.
+pub(crate) fn tables(paths: &[PathBuf]) -> Result<Vec<Source>, DataError> {
+    let mut found = Vec::new();
+    for path in paths {
+        let named = path.is_file();
+        let before = found.len();
+        let all = sources(std::slice::from_ref(path), None)?.into_iter();
+        found.extend(all.filter(|source| {
+            named || matches!(source.format, Format::Csv | Format::Tsv | Format::JsonLines)
+        }));
+        if found.len() == before {
+            return Err(DataError::File {
+                path: path.clone(),
+                problem: "has no file that ends in csv, tsv or jsonl (.gz and .zst too)".to_owned(),
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// The files of a folder that holds texts alone, each in a folder below it, with the names of these folders.
+pub(crate) fn texts_by_folder(path: &Path) -> Result<Vec<(Source, String)>, DataError> {
+    if !path.is_dir() {
+        return Ok(Vec::new());
+    }
+    let all = sources(&[path.to_owned()], None)?;
+    let within = |source: Source| {
+        let parent = source.path.parent().filter(|parent| *parent != path)?;
+        let name = parent.file_name()?.to_string_lossy().into_owned();
+        (source.format == Format::Text).then_some((source, name))
+    };
+    let found: Option<Vec<_>> = all.into_iter().map(within).collect();
+    Ok(found.unwrap_or_default())
+}
+
 /// What a pattern names.
 fn pattern(path: &Path) -> Result<Vec<PathBuf>, DataError> {
     let text = path.to_string_lossy();
@@ -112,6 +148,14 @@ fn pattern(path: &Path) -> Result<Vec<PathBuf>, DataError> {
             source,
         }
     };
+    if text == "-" {
+        return Err(DataError::File {
+            path: path.to_owned(),
+            problem: "is standard input, which can be read once only: save it to a file, or keep it with `… | bitnet data \
+                      prepare - --out FOLDER`"
+                .to_owned(),
+        });
+    }
     if !text.contains(['*', '?', '[']) {
         return Err(missing());
     }
@@ -179,7 +223,7 @@ fn source(path: &Path, format: Option<Format>) -> Result<Source, DataError> {
         path: path.to_owned(),
         format: format.or(named).unwrap_or(Format::Text),
         compression,
-        bytes: metadata.len(),
+        size: metadata.len(),
     })
 }
 
@@ -199,13 +243,42 @@ impl Source {
         &self,
         read: &'a AtomicU64,
     ) -> Result<Box<dyn Read + Send + 'a>, DataError> {
-        let file = File::open(&self.path).map_err(|source| file::failed(&self.path, source))?;
-        let counted = BufReader::with_capacity(1 << 17, Counted { file, read });
+        let file = file::open(&self.path)?;
+        self.decompressed(BufReader::with_capacity(1 << 17, Counted { file, read }))
+    }
+
+    /// The decompressed content.
+    pub(crate) fn reader(&self) -> Result<Box<dyn Read + Send>, DataError> {
+        self.decompressed(BufReader::with_capacity(1 << 17, file::open(&self.path)?))
+    }
+
+    /// All of the decompressed content.
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>, DataError> {
+        let mut bytes = Vec::new();
+        match self.reader()?.read_to_end(&mut bytes) {
+            Ok(_) => Ok(bytes),
+            Err(error) => Err(self.unreadable(error)),
+        }
+    }
+
+    /// All of it as text, without a byte order mark.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not UTF-8.
+    pub fn text(&self) -> Result<String, DataError> {
+        let bytes = self.bytes()?;
+        file::utf8(&self.name(), file::without_mark(&bytes)).map(String::from)
+    }
+
+    fn decompressed<'a>(
+        &self,
+        file: impl BufRead + Send + 'a,
+    ) -> Result<Box<dyn Read + Send + 'a>, DataError> {
         Ok(match self.compression {
-            Compression::None => Box::new(counted),
-            Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(counted)),
+            Compression::None => Box::new(file),
+            Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
             Compression::Zstd => Box::new(
-                zstd::Decoder::with_buffer(counted).map_err(|source| self.unreadable(source))?,
+                zstd::Decoder::with_buffer(file).map_err(|source| self.unreadable(source))?,
             ),
         })
     }

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::documents::Reading;
 use crate::prepared::{MANIFEST, Manifest, Shuffle, SourceFile, TOKENIZER};
-use crate::{Bpe, DataError, Source, TokenWidth, Tokenizer, file};
+use crate::{Bpe, DataError, Source, TokenWidth, Tokenizer};
 
 /// The special token that ends a document in a tokenizer that is learned here.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
@@ -32,6 +32,8 @@ pub enum TokenizerSource {
     Char,
     /// A `tokenizer.json`.
     File(PathBuf),
+    /// One that there is.
+    Given(Tokenizer),
     /// A byte-pair encoding, learned from a sample.
     Train {
         /// How many ids there are at most.
@@ -200,7 +202,7 @@ impl Preparation {
             sources: (self.sources.iter())
                 .map(|source| SourceFile {
                     path: source.name(),
-                    bytes: source.bytes,
+                    bytes: source.size,
                 })
                 .collect(),
             shards: written.shards,
@@ -212,7 +214,7 @@ impl Preparation {
 
     /// Bytes of all files.
     fn bytes(&self) -> u64 {
-        self.sources.iter().map(|source| source.bytes).sum()
+        self.sources.iter().map(|source| source.size).sum()
     }
 
     fn tokenizer(&self, watch: &Watch) -> Result<Tokenizer, DataError> {
@@ -222,10 +224,8 @@ impl Preparation {
                 watch.begin(Stage::Tokenizer, self.bytes());
                 sample::characters(self, watch).map(Tokenizer::Char)
             }
-            TokenizerSource::File(path) => {
-                let bytes = file::read(path)?;
-                Tokenizer::from_json(file::utf8(&path.display().to_string(), &bytes)?)
-            }
+            TokenizerSource::File(path) => Tokenizer::read(path),
+            TokenizerSource::Given(tokenizer) => Ok(tokenizer.clone()),
             TokenizerSource::Train { vocab_size, sample } => {
                 watch.begin(Stage::Tokenizer, self.bytes());
                 let texts = sample::texts(self, *sample, watch)?;

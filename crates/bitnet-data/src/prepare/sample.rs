@@ -81,9 +81,9 @@ pub(super) fn texts(
     // What a file holds is not known before it is read; compressed text is about a fourth.
     let expected: u64 = (preparation.sources.iter())
         .map(|source| match (source.compression, source.format) {
-            (Compression::None, Format::Parquet) => 3 * source.bytes,
-            (Compression::None, _) => source.bytes,
-            _ => 4 * source.bytes,
+            (Compression::None, Format::Parquet) => 3 * source.size,
+            (Compression::None, _) => source.size,
+            _ => 4 * source.size,
         })
         .sum();
     // A little more than the share, and the sample ends where it is full.

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::{Corpus, Format, Prepared, Tokens, sources};
+use crate::{Corpus, Format, Prepared, TextFiles, Tokens, sources};
 
 /// Lines of JSON whose texts are these.
 fn lines(texts: &[String]) -> String {
@@ -175,7 +175,9 @@ fn a_corpus_is_read_from_prepared_folders_plain_ones_and_json_lines_alike() {
         .run(&out, &Watch::default())
         .unwrap();
     let read = |path: &Path| {
-        Corpus::read(path, crate::TokenizerKind::Char, 0.9, &Reading::default()).unwrap()
+        TextFiles::at(path)
+            .read(crate::TokenizerKind::Char.into(), 0.9)
+            .unwrap()
     };
     let prepared = read(&out);
     for path in [data.clone(), data.join("a.jsonl")] {

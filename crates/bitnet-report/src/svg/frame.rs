@@ -6,44 +6,65 @@ use super::{Canvas, LABEL, NOTE, WIDTH, series_colour, shortened, text_width};
 /// Height of a chart whose legend takes one row.
 const HEIGHT: f64 = 320.0;
 const ROW: f64 = 18.0;
+/// Least room on the left of the vertical axis, and from its numbers to the axis.
 const LEFT: f64 = 48.0;
+const GAP: f64 = 7.0;
 
 /// The area inside the axes.
 pub(super) struct Plot {
     pub x: Axis,
     pub y: Axis,
+    pub left: f64,
     pub right: f64,
     pub top: f64,
     pub bottom: f64,
 }
 
 impl Plot {
-    pub const LEFT: f64 = LEFT;
+    /// Between axes, below a legend; the numbers of the vertical axis have the room that they need.
+    pub fn new(x: Axis, y: Axis, right: f64, legend: &Legend) -> Self {
+        let widths = y
+            .ticks
+            .iter()
+            .map(|(_, label)| text_width(label, NOTE.size));
+        Self {
+            left: widths.fold(LEFT, |left, width| left.max(width + GAP + 2.0)),
+            x,
+            y,
+            right,
+            top: legend.top(),
+            bottom: legend.bottom(),
+        }
+    }
 
     /// Where a point lies in the picture.
     pub fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
         (
-            LEFT + self.x.share(x) * (self.right - LEFT),
+            self.left + self.x.share(x) * (self.right - self.left),
             self.bottom - self.y.share(y) * (self.bottom - self.top),
         )
     }
 
     pub fn axes(&self, canvas: &mut Canvas, x_label: &str) {
         let Self {
-            right, top, bottom, ..
+            left,
+            right,
+            top,
+            bottom,
+            ..
         } = *self;
         for (value, label) in &self.y.ticks {
             let y = bottom - self.y.share(*value) * (bottom - top);
-            canvas.grid_line((LEFT, y), (right, y), false);
-            canvas.text(LEFT - 7.0, y + 4.0, &NOTE.anchored("end"), label);
+            canvas.grid_line((left, y), (right, y), false);
+            canvas.text(left - GAP, y + 4.0, &NOTE.anchored("end"), label);
         }
-        canvas.grid_line((LEFT, bottom), (right, bottom), true);
+        canvas.grid_line((left, bottom), (right, bottom), true);
         for (value, label) in &self.x.ticks {
-            let x = LEFT + self.x.share(*value) * (right - LEFT);
+            let x = left + self.x.share(*value) * (right - left);
             canvas.grid_line((x, bottom), (x, bottom + 4.0), true);
             canvas.text(x, bottom + 18.0, &NOTE.anchored("middle"), label);
         }
-        let middle = (LEFT + right) / 2.0;
+        let middle = (left + right) / 2.0;
         canvas.text(middle, bottom + 38.0, &NOTE.anchored("middle"), x_label);
     }
 }

@@ -37,6 +37,8 @@ pub struct Series {
 const DECIMALS: usize = 3;
 /// The widest name beside a line's end; longer ones are shortened.
 const END_LABEL: f64 = 120.0;
+/// Size that these names are as wide as: they are bold.
+const END_SIZE: f64 = 13.25;
 
 impl LineChart {
     /// Draws the chart. Never fails: without a finite point it says so in place of the lines.
@@ -76,15 +78,14 @@ impl LineChart {
         };
         let labels = self
             .labelled()
-            .map(|s| text_width(&s.name, 12.5))
+            .map(|s| text_width(&s.name, END_SIZE))
             .fold(0.0, f64::max);
-        Some(Plot {
-            x: Axis::over(points().map(|p| p.0), false, false, 5)?,
-            y: Axis::over(points().map(|p| p.1), self.log_y, true, 5)?,
-            right: WIDTH - 12.0 - labels.min(END_LABEL),
-            top: legend.top(),
-            bottom: legend.bottom(),
-        })
+        Some(Plot::new(
+            Axis::over(points().map(|p| p.0), false, false, 5)?,
+            Axis::over(points().map(|p| p.1), self.log_y, true, 5)?,
+            WIDTH - 12.0 - labels.min(END_LABEL),
+            legend,
+        ))
     }
 
     fn labelled(&self) -> impl Iterator<Item = &Series> {
@@ -121,7 +122,7 @@ impl LineChart {
             highest = *y;
         }
         for (y, series) in ends {
-            let name = shortened(&series.name, 12.5, END_LABEL);
+            let name = shortened(&series.name, END_SIZE, END_LABEL);
             canvas.coloured_text(plot.right + 6.0, y + 4.0, series.colour, &name);
         }
     }

@@ -101,13 +101,12 @@ impl ScatterChart {
             let (low, high) = bar(p);
             [low, high]
         });
-        Some(Plot {
-            x: Axis::over(self.all().map(|(_, p)| p.x), self.log_x, !self.log_x, 5)?,
-            y: Axis::over(heights, false, true, 5)?,
-            right: WIDTH - 16.0,
-            top: legend.top(),
-            bottom: legend.bottom(),
-        })
+        Some(Plot::new(
+            Axis::over(self.all().map(|(_, p)| p.x), self.log_x, !self.log_x, 5)?,
+            Axis::over(heights, false, true, 5)?,
+            WIDTH - 16.0,
+            legend,
+        ))
     }
 
     fn draw(&self, canvas: &mut Canvas, plot: &Plot, group: &ScatterGroup) {
@@ -172,7 +171,7 @@ impl ScatterChart {
             ];
             let covered = |&(left, base): &(f64, f64)| {
                 let here = (left, base - SIZE * 0.8, left + width, base + 2.0);
-                let outside = here.0 < Plot::LEFT
+                let outside = here.0 < plot.left
                     || here.2 > WIDTH - 2.0
                     || here.1 < plot.top - 14.0
                     || here.3 > plot.bottom;

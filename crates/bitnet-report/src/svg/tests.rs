@@ -138,6 +138,23 @@ fn long_texts_stay_in_the_picture() {
     };
     let svg = chart.to_svg(Placement::Inline);
     assert!(svg.contains(&format!("<title>{name}</title>")), "{svg}");
+    stay_in(&svg);
+    // Numbers of an axis that need more room than most.
+    let rates = LineChart {
+        series: vec![Series {
+            name: "layers.0.mlp.down_proj".into(),
+            points: vec![(0.0, 0.0020), (1.0, 0.0002)],
+            ..Series::default()
+        }],
+        ..LineChart::default()
+    };
+    let svg = rates.to_svg(Placement::Inline);
+    assert!(svg.contains(">0.0020<"), "{svg}");
+    stay_in(&svg);
+}
+
+#[track_caller]
+fn stay_in(svg: &str) {
     for text in svg.split("<text ").skip(1) {
         let number = |key: &str| -> f64 {
             let (_, rest) = text.split_once(&format!("{key}=\"")).unwrap();
@@ -146,10 +163,13 @@ fn long_texts_stay_in_the_picture() {
         let shown = text.split("</text>").next().unwrap();
         let shown = shown.rsplit('>').next().unwrap();
         let width = text_width(shown, number("font-size"));
-        let (left, right) = match text.contains("text-anchor=\"end\"") {
-            true => (number(" x") - width, number(" x")),
-            false => (number(" x"), number(" x") + width),
+        let before = match text {
+            _ if text.contains("text-anchor=\"end\"") => 1.0,
+            _ if text.contains("text-anchor=\"middle\"") => 0.5,
+            _ => 0.0,
         };
+        let left = number(" x") - before * width;
+        let right = left + width;
         assert!(left >= 0.0 && right <= WIDTH, "{shown}: {left} to {right}");
     }
 }

@@ -13,7 +13,7 @@ use bitnet_models::{Classifier, Network, Sequences, ToEngineError};
 use bitnet_results::Evaluation;
 use burn::tensor::{Device, Tensor};
 
-use super::{ClassProbabilities, from_data, given, labels, tokenizer_kind};
+use super::{ClassProbabilities, from_data, given, labels};
 use crate::TrainError;
 use crate::answering::{Answering, lock};
 use crate::checksum::Checksum;
@@ -31,8 +31,8 @@ struct Split {
 /// If a file cannot be read or is not what it should be.
 pub fn labelled_texts(data: &DataConfig) -> Result<[Table; 3], TrainError> {
     let label = label_column(data);
-    let read = |path, names: Option<&[String]>| -> Result<Table, DataError> {
-        Table::read(given(path), &data.text_columns, label, names)
+    let read = |paths, names: Option<&[String]>| -> Result<Table, DataError> {
+        Table::read(given(paths), &data.text_columns, label, names)
     };
     let mut train = read(&data.path, None)?;
     if data.shuffle && (data.test_path.is_none() || data.validation_path.is_none()) {
@@ -134,13 +134,8 @@ impl Classify {
             train.label_names.len(),
         )?;
         let data = &config.data;
-        let tokenizer = match tokenizer {
-            Some(tokenizer) => tokenizer,
-            None => {
-                let texts: Vec<&str> = train.texts.iter().map(String::as_str).collect();
-                Tokenizer::for_texts(tokenizer_kind(data), &texts)?
-            }
-        };
+        let texts: Vec<&str> = train.texts.iter().map(String::as_str).collect();
+        let tokenizer = super::tokenizer(data, tokenizer, &texts)?;
         let vocabulary = SequenceVocabulary::new(tokenizer);
         let longest = data.max_length;
         let split = |table: &Table| Split {

@@ -1,12 +1,13 @@
 //! Next-token prediction by a model that starts from another one, with that one's tokenizer: on a text, or on the answers
 //! of conversations.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use bitnet_config::{DataConfig, DataKind, RunConfig};
+use bitnet_config::{DataConfig, DataKind, Paths, RunConfig};
 use bitnet_data::{
-    BatchSampler, DialogueBatch, Dialogues, EpochSampler, SplitText, Tokenizer, read_text, stories,
+    BatchSampler, Dialogue, DialogueBatch, Dialogues, EpochSampler, SplitText, Tokenizer, sources,
+    stories,
 };
 use bitnet_models::{Network, Runner, TensorRunner, Transformer};
 use bitnet_results::Evaluation;
@@ -14,6 +15,7 @@ use bitnet_text::TextModel;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use super::distill::Teacher;
+use super::given;
 use crate::checksum::Checksum;
 use crate::evaluate::{Sums, argmax_hits, at_most, rows_at_once};
 use crate::loss::{chunked, tensors, token_losses};
@@ -35,34 +37,37 @@ impl TuningData {
     /// If a file cannot be read, is no text or no conversations, or is too short.
     pub fn read(config: &RunConfig, text: &TextModel) -> Result<Self, TrainError> {
         let (data, context) = (&config.data, config.train.context);
-        let path = super::given(&data.path);
-        let name = path.display().to_string();
+        let name = data.path.as_ref().map_or(String::new(), Paths::to_string);
         match data.kind {
             DataKind::Chat => {
-                let train = text.read_dialogues(path)?;
-                let validation = data.validation_path.as_deref();
-                let validation = validation
-                    .map(|path| text.read_dialogues(path))
-                    .transpose()?;
+                let read = |paths: &[PathBuf]| -> Result<Vec<Dialogue>, TrainError> {
+                    let mut all = Vec::new();
+                    for source in sources(paths, None)? {
+                        all.extend(text.read_dialogues(&source)?);
+                    }
+                    Ok(all)
+                };
+                let train = read(given(&data.path))?;
+                let validation = data.validation_path.as_deref().map(read).transpose()?;
                 let held_back = data.validation_examples;
                 let dialogues = Dialogues::new(name, train, validation, held_back, context)?;
                 Ok(Self::Chat(dialogues))
             }
-            DataKind::Text => match &data.validation_path {
-                None => Self::of(name, &read_text(path)?, data, text),
-                Some(held_back) => {
-                    let ids = |path: &Path| -> Result<Vec<u32>, TrainError> {
-                        Ok(text.encode_prompt(&read_text(path)?, false)?)
-                    };
-                    let validation = ids(held_back)?;
-                    Ok(Self::Text(SplitText {
-                        name: format!("{name}, validated on {}", held_back.display()),
-                        train: ids(path)?.into(),
-                        validation_bytes: bytes_of(text, &validation),
-                        validation: validation.into(),
-                    }))
-                }
-            },
+            DataKind::Text => {
+                let whole = |paths| super::text_files(data, paths).text();
+                let content = whole(given(&data.path))?;
+                let Some(held_back) = &data.validation_path else {
+                    return Self::of(name, &content, data, text);
+                };
+                let ids = |text_of: &str| text.encode_prompt(text_of, false);
+                let validation = ids(&whole(held_back)?)?;
+                Ok(Self::Text(SplitText {
+                    name: format!("{name}, validated on {held_back}"),
+                    train: ids(&content)?.into(),
+                    validation_bytes: bytes_of(text, &validation),
+                    validation: validation.into(),
+                }))
+            }
             DataKind::Stories => {
                 let story = stories::generate(data.seed, data.characters);
                 Self::of("the built-in stories".into(), &story, data, text)

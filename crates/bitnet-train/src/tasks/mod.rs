@@ -15,7 +15,7 @@ pub use fine_tune::{FineTune, TuningData};
 pub use language_model::LanguageModel;
 pub use layer::LayerRegression;
 pub use probabilities::{ClassProbabilities, of_classes};
-pub use translate::{Translate, sentence_pairs};
+pub use translate::{Translate, pair_columns, sentence_pairs};
 pub use vectors::{ClassifyVectors, labelled_vectors};
 
 pub(crate) use classify::text_probabilities;
@@ -23,28 +23,61 @@ pub(crate) use translate::score_pairs;
 pub(crate) use vectors::vector_probabilities;
 pub(crate) use writing::translate;
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use bitnet_config::{DataConfig, Level};
-use bitnet_data::TokenizerKind;
+use bitnet_config::{DataConfig, Level, Paths};
+use bitnet_data::{Cut, Reading, TextFiles, Tokenizer, TokenizerKind};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
-/// How text is cut that no model has a tokenizer for.
-pub fn tokenizer_kind(data: &DataConfig) -> TokenizerKind {
-    match data.level {
-        // Refused where there is no such model (`RunConfig::validate`).
-        Level::Model => TokenizerKind::Byte,
-        Level::Char => TokenizerKind::Char,
-        Level::Byte => TokenizerKind::Byte,
-        Level::Bpe => TokenizerKind::Bpe {
-            vocab_size: data.vocab_size,
+use crate::TrainError;
+
+/// How text is cut: by `known`, the tokenizer of an earlier run, by that of `data.tokenizer`, or by one that the text makes.
+///
+/// # Errors
+/// If the file cannot be used.
+pub fn cut(data: &DataConfig, known: Option<Tokenizer>) -> Result<Cut, TrainError> {
+    Ok(match (known, &data.tokenizer) {
+        (Some(tokenizer), _) => Cut::Given(tokenizer),
+        (None, Some(path)) => Cut::Given(Tokenizer::read(path)?),
+        (None, None) => Cut::Learned(match data.level {
+            // Refused where there is no such model or file (`RunConfig::validate`).
+            Level::Model | Level::File => TokenizerKind::Byte,
+            Level::Char => TokenizerKind::Char,
+            Level::Byte => TokenizerKind::Byte,
+            Level::Bpe => TokenizerKind::Bpe {
+                vocab_size: data.vocab_size,
+            },
+        }),
+    })
+}
+
+/// The tokenizer of many texts, as [`cut`] says.
+pub(crate) fn tokenizer(
+    data: &DataConfig,
+    known: Option<Tokenizer>,
+    texts: &[&str],
+) -> Result<Tokenizer, TrainError> {
+    Ok(match cut(data, known)? {
+        Cut::Given(tokenizer) => tokenizer,
+        Cut::Learned(kind) => Tokenizer::for_texts(kind, texts)?,
+    })
+}
+
+/// Files of text, read as `[data]` says, whose tokens are not kept.
+pub fn text_files(data: &DataConfig, paths: &[PathBuf]) -> TextFiles {
+    TextFiles {
+        paths: paths.to_vec(),
+        reading: Reading {
+            fields: data.text_columns.clone(),
+            split_at: None,
         },
+        cache: None,
     }
 }
 
-/// A path that the configuration was checked to have.
-pub(crate) fn given(path: &Option<std::path::PathBuf>) -> &Path {
-    path.as_deref().unwrap_or(Path::new(""))
+/// Paths that the configuration was checked to have.
+pub(crate) fn given(paths: &Option<Paths>) -> &[PathBuf] {
+    paths.as_deref().unwrap_or_default()
 }
 
 /// A size that the data decides: fills it in where the configuration leaves it open with 0.

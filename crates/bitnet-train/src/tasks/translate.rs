@@ -4,15 +4,16 @@ use std::borrow::Cow;
 
 use bitnet_config::{DataConfig, RunConfig, Synthetic, Task as Kind};
 use bitnet_data::{
-    EpochSampler, PairBatch, Pairs, SequenceVocabulary, SyntheticTask, Tokenizer, scores, synthetic,
+    EpochSampler, PairBatch, PairColumns, Pairs, SequenceVocabulary, SyntheticTask, Tokenizer,
+    scores, synthetic,
 };
 use bitnet_models::engine::Kernel;
 use bitnet_models::{EncoderDecoder, Network, Sequences};
 use bitnet_results::Evaluation;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
+use super::given;
 use super::writing::{teacher_forced, translate};
-use super::{given, tokenizer_kind};
 use crate::TrainError;
 use crate::answering::Answering;
 use crate::checksum::Checksum;
@@ -45,18 +46,9 @@ impl Translate {
     /// If a file cannot be read or is not what it should be.
     pub fn new(config: &mut RunConfig, tokenizer: Option<Tokenizer>) -> Result<Self, TrainError> {
         let [train, validation, test] = sentence_pairs(config)?;
-        let tokenizer = match tokenizer {
-            Some(tokenizer) => tokenizer,
-            None => {
-                let texts: Vec<&str> = train
-                    .source
-                    .iter()
-                    .chain(&train.target)
-                    .map(String::as_str)
-                    .collect();
-                Tokenizer::for_texts(tokenizer_kind(&config.data), &texts)?
-            }
-        };
+        let texts = train.source.iter().chain(&train.target);
+        let texts: Vec<&str> = texts.map(String::as_str).collect();
+        let tokenizer = super::tokenizer(&config.data, tokenizer, &texts)?;
         let vocabulary = SequenceVocabulary::new(tokenizer);
         super::vocabulary(&mut config.model.vocab_size, vocabulary.size())?;
         let longest = config.data.max_length;
@@ -340,11 +332,20 @@ pub fn sentence_pairs(config: &RunConfig) -> Result<[Pairs; 3], TrainError> {
     }
 }
 
+/// The columns of sources and targets in a table.
+pub fn pair_columns(data: &DataConfig) -> PairColumns {
+    PairColumns {
+        source: data.source_column.clone(),
+        target: data.target_column.clone(),
+    }
+}
+
 fn files(data: &DataConfig) -> Result<[Pairs; 3], TrainError> {
+    let columns = pair_columns(data);
     let read = |source, target, path: &Option<_>| -> Result<Option<Pairs>, TrainError> {
         Ok(match (source, target, path) {
             (&Some(_), &Some(_), _) => Some(Pairs::read_parallel(given(source), given(target))?),
-            (_, _, Some(_)) => Some(Pairs::read_tsv(given(path))?),
+            (_, _, Some(_)) => Some(Pairs::read(given(path), &columns)?),
             _ => None,
         })
     };

@@ -147,7 +147,7 @@ fn examples(
                         classes,
                     )),
                 };
-                let lines = test.lines().to_vec();
+                let lines = test.lines();
                 let names = test.label_names;
                 let rows = test.texts.into_iter().zip(test.labels).zip(lines);
                 let asked = rows.map(move |((text, label), line)| Asked {
@@ -168,7 +168,7 @@ fn examples(
                 };
                 let rows = test.values.chunks(test.width.max(1)).zip(&test.labels);
                 let asked = rows.zip(test.lines()).map(|((values, label), line)| Asked {
-                    line: *line,
+                    line,
                     values: values.to_vec(),
                     label: Some(test.label_names[*label].clone()),
                     ..Asked::default()

@@ -1,17 +1,15 @@
 //! `bitnet eval` of a run that translates: BLEU, whole outputs that are right, and the loss of the targets.
 
-use std::path::Path;
-
 use anyhow::bail;
 use bitnet_config::{RunConfig, Task};
 use bitnet_data::{ExampleFormat, Pairs};
 use bitnet_results::Evaluation;
-use bitnet_train::{RunDir, Translator, sentence_pairs};
+use bitnet_train::{RunDir, Translator, pair_columns, sentence_pairs};
 use burn::tensor::Device;
 
 use super::outcome;
 use crate::args::{EvalArgs, Format};
-use crate::classifier::{Asked, Source};
+use crate::classifier::{Asked, Source, source_column, target_column};
 use crate::commands::Outcome;
 use crate::output;
 use crate::predictions::Predictions;
@@ -60,37 +58,44 @@ fn pairs(args: &EvalArgs, config: &RunConfig) -> anyhow::Result<Pairs> {
         return Ok(test);
     };
     if let Some(references) = &args.references {
-        return Ok(Pairs::read_parallel(path, references)?);
+        return Ok(Pairs::read_parallel(
+            std::slice::from_ref(path),
+            std::slice::from_ref(references),
+        )?);
     }
-    let format = args.ask.format.or(ExampleFormat::of(path));
-    match (format, args.ask.columns.as_slice()) {
-        (Some(ExampleFormat::Tsv), []) => Ok(Pairs::read_tsv(path)?),
-        (Some(ExampleFormat::Csv | ExampleFormat::Tsv | ExampleFormat::JsonLines), [_, ..]) => {
-            named(args, path)
-        }
-        _ => bail!(
+    let ask = &args.ask;
+    let source = Source::File(path.clone());
+    let columns = pair_columns(&config.data);
+    match (
+        source.format(ask),
+        ask.columns.is_empty(),
+        &ask.label_column,
+    ) {
+        (Some(ExampleFormat::Lines) | None, ..) => bail!(
             "{}: where are the targets? Give them as --references FILE, line by line, or a .tsv with a tab between source \
              and target; of another .csv, .tsv or .jsonl name the columns: --columns SOURCE --label-column TARGET",
             path.display()
         ),
+        (Some(_), true, None) if ask.format.is_none() => {
+            Ok(Pairs::read(std::slice::from_ref(path), &columns)?)
+        }
+        (Some(format), _, target) => {
+            let mut pairs = Pairs {
+                name: path.display().to_string(),
+                ..Pairs::default()
+            };
+            let target = target
+                .clone()
+                .unwrap_or_else(|| target_column(&columns, format));
+            let named = [source_column(&columns, format)];
+            for example in source.texts(ask, &named, Some(&target), true)? {
+                let example = example?;
+                pairs.source.push(example.text);
+                pairs.target.push(example.label.unwrap_or_default());
+            }
+            Ok(pairs)
+        }
     }
-}
-
-fn named(args: &EvalArgs, path: &Path) -> anyhow::Result<Pairs> {
-    if args.ask.label_column.is_none() {
-        bail!("--label-column is missing: the column of the target");
-    }
-    let source = Source::File(path.to_owned());
-    let mut pairs = Pairs {
-        name: path.display().to_string(),
-        ..Pairs::default()
-    };
-    for example in source.texts(&args.ask, &[], None, true)? {
-        let example = example?;
-        pairs.source.push(example.text);
-        pairs.target.push(example.label.unwrap_or_default());
-    }
-    Ok(pairs)
 }
 
 fn text(task: Task, evaluation: &Evaluation) -> String {

@@ -123,7 +123,7 @@ fn hold(path: &Path, args: &MeasureArgs, device: &Device, turns: Asked) -> anyho
         };
         return task::open(&mut config, Some(&run), model);
     }
-    let corpus = corpus::load(&mut config)?;
+    let corpus = corpus::load(&mut config, run.known_tokenizer()?)?;
     let task = LanguageModel::new(&config, &corpus)?;
     let model: Transformer = load_exported(&run, device)?;
     let mut runner = engine::runner(&model, device, &args.device, &args.engine)?;
