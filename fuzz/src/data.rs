@@ -1,7 +1,7 @@
 //! A byte that names a format, a byte that names a tokenizer, and a file of documents: read, cut into tokens, read back.
 
 use crate::Target;
-use bitnet_data::{Corpus, Reading, TokenizerKind};
+use bitnet_data::{Reading, TextFiles, TokenizerKind};
 
 const NAMES: [&str; 9] = [
     "a.jsonl",
@@ -57,7 +57,11 @@ fn run(data: &[u8]) {
             fields: fields.map(String::from).into(),
             split_at: None,
         };
-        let Ok(corpus) = Corpus::read(&path, kind, 0.5, &reading) else {
+        let files = TextFiles {
+            reading,
+            ..TextFiles::at(&path)
+        };
+        let Ok(corpus) = files.read(kind.into(), 0.5) else {
             continue;
         };
         let ids = corpus.train.to_vec(0..corpus.train.len());

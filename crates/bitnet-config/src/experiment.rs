@@ -162,7 +162,8 @@ impl ExperimentConfig {
         }
     }
 
-    /// The configuration of one run: the base, the environment, then the settings of all, of the variant, and `overrides` (the
+    /// The configuration of one run: the base, the environment, then the settings of all, of the variant, and
+    /// `overrides` (the
     /// command line).
     /// `teacher` is the folder of the run that it learns from.
     ///

@@ -1,5 +1,6 @@
 //! The text of a language model from files of any kind and size: read into memory where it is a small file of plain text,
-//! else cut into tokens on disk and read from there. Tokens that took a while to make are kept, by a checksum of all that they
+//! else cut into tokens on disk and read from there. Tokens that took a while to make are kept, by a checksum of all
+//! that they
 //! depend on.
 
 use std::fs;

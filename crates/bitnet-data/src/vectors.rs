@@ -33,13 +33,16 @@ pub struct Vectors {
 }
 
 impl Vectors {
-    /// Reads files, folders and patterns of files of numbers: CSV, TSV or JSON lines (`.gz` and `.zst` too); a file whose name
+    /// Reads files, folders and patterns of files of numbers: CSV, TSV or JSON lines (`.gz` and `.zst` too); a file
+    /// whose name
     /// tells nothing is CSV. The label column is the one named, by number from 1 or by header; without a name the last, in
     /// JSON lines the field `label`.
     ///
-    /// The first line of a table is a header if the label column is named in it, or if one of its cells is no number. A label
+    /// The first line of a table is a header if the label column is named in it, or if one of its cells is no number. A
+    /// label
     /// may be a word: in its column that tells a header only if the line below has a number there. Of a JSON object all
-    /// fields but the label are numbers or lists of them, in the order of their names. Classes are sorted, as numbers if they
+    /// fields but the label are numbers or lists of them, in the order of their names. Classes are sorted, as numbers if
+    /// they
     /// are numbers. With `known`, the training data, width and classes must be those.
     pub fn read(
         paths: &[PathBuf],

@@ -51,7 +51,8 @@ impl VectorExamples {
     }
 
     /// Begins to read vectors of `width` numbers, with labels or without: in a table the number of its columns tells. `path`
-    /// stands for the stream in messages. The label column is found as by [`Vectors::read`](crate::Vectors::read), where there
+    /// stands for the stream in messages. The label column is found as by [`Vectors::read`](crate::Vectors::read), where
+    /// there
     /// is a column more than numbers.
     ///
     /// # Errors
