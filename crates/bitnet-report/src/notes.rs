@@ -40,8 +40,15 @@ pub(crate) fn reading(experiment: &Experiment) -> String {
         ),
         None => String::new(),
     };
+    let changes = match experiment.changes().iter().any(Option::is_some) {
+        true => {
+            " The change of a gap is that from the reference’s, seed by seed; p is of a paired t test, after Holm’s \
+             correction for all of the column."
+        }
+        false => "",
+    };
     format!(
-        "{spread}{gap} Bold: the best mean. Times and speeds are means over runs, memory is the most of any run."
+        "{spread}{gap}{changes} Bold: the best mean. Times and speeds are means over runs, memory is the most of any run."
     )
 }
 

@@ -461,3 +461,31 @@ fn hostile_and_incomplete_summaries_still_render() {
         );
     }
 }
+
+#[test]
+fn changes_of_the_gap_stand_beside_it() {
+    let plain = report_markdown(&made_up());
+    assert!(!plain.contains("change of the gap"));
+    let mut experiment = made_up();
+    experiment.reference = Some("ternary".into());
+    experiment.variants[3].baseline = Some("float-wide".into());
+    let text = report_markdown(&experiment);
+    let head = text.lines().find(|line| line.contains("p, Holm"));
+    let head = head.unwrap_or_else(|| panic!("no column in {text}"));
+    for title in ["gap to its baseline", "change of the gap of ternary"] {
+        assert!(head.contains(title), "{head}");
+    }
+    let row = |name: &str| {
+        let begin = format!("| {name} model");
+        let found = text.lines().find(|line| line.starts_with(&begin));
+        found.unwrap_or_else(|| panic!("no {name} in {text}"))
+    };
+    assert!(row("ternary").contains("reference"), "{}", row("ternary"));
+    // Gaps of 0.040, 0.045, 0.040 against 0.043, 0.042, 0.041.
+    let wide = row("ternary-wide");
+    assert!(wide.contains("+0.0417 ± 0.0029"), "{wide}");
+    assert!(wide.contains("−0.0003 ± 0.0031"), "{wide}");
+    // t = −0.189 with 2 degrees of freedom.
+    assert!(wide.contains("0.87"), "{wide}");
+    assert!(text.contains("Holm"), "{text}");
+}

@@ -111,7 +111,8 @@ fn changes(variant: (&Variant, &Variant), reference: (&Variant, &Variant)) -> Op
 
 impl Experiment {
     /// The change of each variant's gap against that of the [reference](Experiment::reference), in the order of the
-    /// variants; none for the reference itself, for baselines, and where there is no reference.
+    /// variants; none for the reference itself, for baselines, for those of the other kind of weights (teachers), and where
+    /// there is no reference.
     pub fn changes(&self) -> Vec<Option<Change>> {
         let nothing = vec![None; self.variants.len()];
         let Some(name) = self.reference.as_deref() else {
@@ -127,6 +128,7 @@ impl Experiment {
             .map(|variant| {
                 let baseline = self.baseline_of(variant)?;
                 let apart = variant.name != name && !self.is_baseline(variant);
+                let apart = apart && variant.linear == reference.linear;
                 apart.then(|| changes((variant, baseline), (reference, of_reference)))?
             })
             .collect();

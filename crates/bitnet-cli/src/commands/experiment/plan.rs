@@ -95,7 +95,7 @@ pub fn print(
             seconds: measured.seconds + teaching,
         });
     }
-    let planning = summed(plan, variants, threads, jobs);
+    let planning = summed(plan, all, variants, (threads, jobs));
     match shown.output {
         Format::Json => output::json(&planning)?,
         Format::Md => output::piece(&table(&planning).to_markdown())?,
@@ -159,7 +159,12 @@ fn finished(folder: &Path) -> usize {
     results.filter(|path: &PathBuf| path.is_file()).count()
 }
 
-fn summed(plan: &Plan<'_>, variants: Vec<Planned>, threads: usize, jobs: usize) -> Planning {
+fn summed(
+    plan: &Plan<'_>,
+    all: &[Job],
+    variants: Vec<Planned>,
+    (threads, jobs): (usize, usize),
+) -> Planning {
     let left = |planned: &Planned| planned.runs.saturating_sub(planned.done) as f64;
     let seconds: f64 = variants.iter().map(|one| left(one) * one.seconds).sum();
     let config = &plan.config;
@@ -167,7 +172,17 @@ fn summed(plan: &Plan<'_>, variants: Vec<Planned>, threads: usize, jobs: usize) 
         let own = config.variants.iter().filter_map(|v| v.baseline.as_ref());
         own.chain(&config.baseline).any(|baseline| baseline == name)
     };
-    let compared = |name: &&String| Some(*name) != config.reference.as_ref() && !is_baseline(name);
+    let kind = |name: &String| {
+        let of_name = |job: &&Job| config.variants[job.variant].name == *name;
+        all.iter()
+            .find(of_name)
+            .map(|job| job.run.config.model.linear)
+    };
+    let reference = config.reference.as_ref();
+    let compared = |name: &&String| {
+        let alike = reference.is_none_or(|reference| kind(reference) == kind(name));
+        Some(*name) != reference && !is_baseline(name) && alike
+    };
     let names = config.variants.iter().map(|variant| &variant.name);
     let (seeds, comparisons) = (config.seeds.len(), names.filter(compared).count());
     let detectable = |level: f64| {
@@ -242,7 +257,7 @@ fn words(planning: &Planning) -> String {
     if let (Some(plain), Some(holm)) = (planning.detectable, planning.detectable_holm) {
         text += &format!(
             "\nWith {seeds} seeds the 95 % interval of a difference excludes 0 from {plain:.1} standard deviations of the \
-             differences by seed on; with Holm's correction for {comparisons} comparisons the best is significant from {holm:.1}."
+             differences by seed on; after Holm's correction the best of {comparisons} compared is significant from {holm:.1}."
         );
     } else {
         text += "\nWith one seed no spread is known, and nothing can be told from luck.";
