@@ -4,55 +4,11 @@ mod common;
 
 use std::fs;
 
+use common::experiment::{EXPERIMENT, RUN, place};
 use common::{Place, has_keys};
 use serde_json::Value;
 
-const RUN: &str = r#"
-task = "layer"
-
-[model]
-input_size = 8
-num_labels = 4
-
-[data]
-examples = 60
-validation_examples = 20
-test_examples = 20
-
-[train]
-steps = 20
-batch_size = 10
-eval_interval = 4
-checkpoint_interval = 10
-warmup_steps = 2
-"#;
-
-const EXPERIMENT: &str = r#"
-title = "A test"
-question = "Does it run?"
-config = "run.toml"
-baseline = "float"
-seeds = [0, 1, 2]
-learning_rates = [1e-3, 1e-2]
-
-[[variants]]
-name = "float"
-set = ["model.linear=float"]
-
-[[variants]]
-name = "ternary"
-set = ["model.linear=ternary"]
-"#;
-
 const ARGS: [&str; 5] = ["experiment", "run", "all/one", "-o", "json"];
-
-fn place() -> Place {
-    let place = Place::new();
-    fs::create_dir_all(place.path("all/one")).unwrap();
-    place.write("all/one/run.toml", RUN);
-    place.write("all/one/experiment.toml", EXPERIMENT);
-    place
-}
 
 fn written(place: &Place) -> Vec<(String, std::time::SystemTime)> {
     let snapshot = place.snapshot();
@@ -469,51 +425,4 @@ fn only_experiments_are_rendered_and_only_over_their_own_index() {
     assert!(place.read("all/README.md").contains("One"));
     assert!(!place.path("all/run/report.md").exists());
     place.run(render).ok();
-}
-
-#[test]
-fn a_plan_says_what_there_is_and_what_it_can_tell() {
-    let place = place();
-    let more = format!(
-        "reference = \"ternary\"\n{EXPERIMENT}\n[[variants]]\nname = \"row\"\nset = [\"quant.granularity=row\"]\n"
-    );
-    place.write("all/one/experiment.toml", &more);
-    let args = ["experiment", "plan", "all/one", "-o", "json", "--jobs", "2"];
-    let plan = place.run(&args).json();
-    // Two rates under the first seed, and two seeds more, of three variants; `row` is compared with `ternary`.
-    assert_eq!(
-        (plan["runs"].as_u64(), plan["done"].as_u64()),
-        (Some(12), Some(0))
-    );
-    assert_eq!(plan["comparisons"], 1);
-    for variant in plan["variants"].as_array().unwrap() {
-        assert!(variant["step_ms"].as_f64().unwrap() > 0.0, "{variant}");
-        assert_eq!(variant["runs"], 4);
-    }
-    // t(2) = 4.303 over √3, and nothing to correct for.
-    let detectable = plan["detectable"].as_f64().unwrap();
-    assert!((detectable - 2.484).abs() < 1e-3, "{detectable}");
-    assert_eq!(plan["detectable"], plan["detectable_holm"]);
-    assert!(!place.path("runs").exists(), "nothing was trained");
-
-    // What is done is known, and the changes of the gap are in the report.
-    place.run(&ARGS).ok();
-    let plan = place.run(&args).json();
-    assert_eq!(
-        (plan["done"].as_u64(), plan["hours"].as_f64()),
-        (Some(12), Some(0.0))
-    );
-    let report = place.read("all/one/report.md");
-    assert!(report.contains("change of the gap of ternary"), "{report}");
-    assert!(report.contains("p, Holm"), "{report}");
-    let text = place.run(&["experiment", "plan", "all/one"]).ok().stdout;
-    for part in ["12 runs, 12 of them done", "2.5 standard deviations"] {
-        assert!(text.contains(part), "{part}: {text}");
-    }
-
-    place.write(
-        "all/one/experiment.toml",
-        more.replacen("\"ternary\"", "\"none\"", 1),
-    );
-    place.fails(&["experiment", "plan", "all/one"], &["reference", "none"]);
 }

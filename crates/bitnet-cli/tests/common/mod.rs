@@ -1,6 +1,8 @@
 //! What the tests share: running the binary in a folder of its own, and looking at what it left there.
 #![allow(dead_code)] // Each test binary uses a part.
 
+pub mod experiment;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
