@@ -206,7 +206,7 @@ mod tests {
             assert!(at.contains_key("type"), "{key}");
         }
         let level = describe("data.level").unwrap();
-        assert_eq!(level.kind, "one of char, byte, bpe, model");
+        assert_eq!(level.kind, "one of char, byte, bpe, model, file");
         assert_eq!(level.default.as_deref(), Some("\"char\""));
         let train = describe("train").unwrap();
         assert!(train.keys.contains(&"train.steps".to_owned()));

@@ -271,7 +271,7 @@ mod tests {
             );
         }
         for (name, content, part) in [
-            ("b.csv", "x,y\n", "no column \"source\"; column 1 is \"x\""),
+            ("b.csv", "x,y\n", "no column \"target\"; column 1 is \"x\""),
             (
                 "b.csv",
                 "x,y\n",
