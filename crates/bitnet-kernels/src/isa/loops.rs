@@ -133,15 +133,21 @@ loops! {
     }
 }
 
+/// One row of codes with one group of weights, see [`ScaledLoops`].
+type OneRow = unsafe fn(Segments, &[Line], &[Sixteen], &[i32], &mut [Floats]);
+
+/// Rows of codes with two groups of weights side by side.
+type TwoGroups = unsafe fn(Segments, [&[Line]; 2], &[Sixteen], &[i32], &mut [[Floats; 2]]);
+
 /// Products with groups of weights that have scales of their own, in registers from the codes to the floats:
 /// [`Isa::scaled`]. What they need of the processor is the descriptor's.
 #[derive(Clone, Copy)]
 pub(crate) struct ScaledLoops {
     /// `one_row(w, lines, x, excess, out)`: of each 16 output rows in `lines` the product with one row of codes.
-    pub(crate) one_row: unsafe fn(Segments, &[Line], &[Sixteen], &[i32], &mut [Floats]),
+    pub(crate) one_row: OneRow,
     /// `rows(w, lines, x, excess, out)`: of two times 16 output rows the product with up to
     /// [`PanelLoops::rows_at_a_time`] rows, sixteen codes (and the excess of a segment) of each in turn.
-    pub(crate) rows: unsafe fn(Segments, [&[Line]; 2], &[Sixteen], &[i32], &mut [[Floats; 2]]),
+    pub(crate) rows: TwoGroups,
 }
 
 /// A product of few rows with groups in base three: [`Isa::few_rows`].
