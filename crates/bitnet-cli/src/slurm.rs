@@ -238,11 +238,10 @@ fn summary(states: &[State]) -> String {
 fn last_error(log: &PathBuf) -> Option<String> {
     let text = std::fs::read(log).ok()?;
     let text = String::from_utf8_lossy(&text).into_owned();
-    let found = text.lines().rev().find_map(|line| {
+    text.lines().rev().find_map(|line| {
         let at = line.find("error: ")?;
         // Slurm's own are those of what ended, not of why.
         let own = line.starts_with("srun:") || line.starts_with("slurmstepd");
         (!own).then(|| line[at + "error: ".len()..].to_owned())
-    });
-    found
+    })
 }

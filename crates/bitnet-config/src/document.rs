@@ -21,7 +21,7 @@ pub struct Place {
     /// The layer.
     pub origin: Origin,
     /// What is shown of it; nothing of an environment variable, which is one value.
-    pub(crate) excerpt: Option<Excerpt>,
+    pub(crate) excerpt: Option<Box<Excerpt>>,
 }
 
 impl Place {
@@ -224,7 +224,7 @@ impl Document {
         let shown = self.text.as_ref().zip(span);
         Place {
             origin: self.origin.clone(),
-            excerpt: shown.map(|(text, span)| Excerpt::new(text, span, self.numbered)),
+            excerpt: shown.map(|(text, span)| Box::new(Excerpt::new(text, span, self.numbered))),
         }
     }
 

@@ -85,7 +85,7 @@ impl ExecutorConfig {
     }
 
     /// The first mistake, and where its setting stands.
-    pub(crate) fn validate(&self) -> Result<(), (String, ConfigError)> {
+    pub(crate) fn validate(&self) -> Result<(), (String, Box<ConfigError>)> {
         let invalid = |key: &str, value: String, problem: &str| {
             let key = format!("executor.{key}");
             let error = ConfigError::Invalid {
@@ -93,7 +93,7 @@ impl ExecutorConfig {
                 value,
                 problem: problem.into(),
             };
-            (key, error)
+            (key, Box::new(error))
         };
         if let Some(time) = &self.time {
             let Some(limit) = seconds(time).filter(|limit| *limit > 0) else {

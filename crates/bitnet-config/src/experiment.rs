@@ -139,9 +139,9 @@ impl ExperimentConfig {
             .map_err(|(at, error)| match config.places.get(&at) {
                 Some(place) => ConfigError::Placed {
                     place: place.clone(),
-                    error: Box::new(error),
+                    error,
                 },
-                None => error,
+                None => *error,
             })?;
         Ok(config)
     }
@@ -226,13 +226,13 @@ impl ExperimentConfig {
     }
 
     /// The first mistake, and where its setting stands.
-    fn validate(&self) -> Result<(), (String, ConfigError)> {
+    fn validate(&self) -> Result<(), (String, Box<ConfigError>)> {
         let missing = |key: &str, reason: &str| {
             let error = ConfigError::Missing {
                 key: key.into(),
                 reason: reason.into(),
             };
-            (key.to_owned(), error)
+            (key.to_owned(), Box::new(error))
         };
         let invalid = |key: &str, value: String, problem: &str| {
             let error = ConfigError::Invalid {
@@ -240,7 +240,7 @@ impl ExperimentConfig {
                 value,
                 problem: problem.into(),
             };
-            (key.to_owned(), error)
+            (key.to_owned(), Box::new(error))
         };
         // Of one of the variants.
         let within = |number: usize, key: &str, value: String, problem: &str| {

@@ -403,7 +403,7 @@ mod tests {
         let out = folder.path().join("out");
         files(None, &[&a])
             .prepare(
-                &sources(&[a.clone()], None).unwrap(),
+                &sources(std::slice::from_ref(&a), None).unwrap(),
                 &TokenizerKind::Char.into(),
                 None,
                 &out,
