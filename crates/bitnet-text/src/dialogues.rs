@@ -271,7 +271,7 @@ mod tests {
         let text = text.with_template(Some(TEMPLATE.into()));
         let ask = r#"{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}"#;
         let source = || {
-            bitnet_data::sources(&[path.clone()], None)
+            bitnet_data::sources(std::slice::from_ref(&path), None)
                 .unwrap()
                 .remove(0)
         };
