@@ -27,7 +27,7 @@ use crate::{ConfigError, RunConfig};
 /// Share of the steps over which the float path beside the quantised one rises.
 const RESIDUAL_RISE: f64 = 0.1;
 
-/// How a ternary model trains beside the plain way; the formulas are in the [module](self).
+/// How a ternary model trains beside the plain way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RecipeConfig {
