@@ -14,7 +14,7 @@ use burn::tensor::{Int, Tensor};
 
 use crate::ternary::dequantize_weights;
 
-/// How the weights of a layer stand in training. A layer's form is none of its parameters: whoever trains sets it before a step.
+/// How the weights of a layer stand in training. The form is none of its parameters: whoever trains sets it before a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TrainingForm {
     /// Share of the quantised operands, 0 (a float layer) to 1.
