@@ -43,7 +43,7 @@ const DEBRIS: &str = "todo_!( unimplemented_!( dbg_!( #[_ignore] FIX_ME XX_X";
 const MAX_LINES: usize = 500;
 /// Columns of a comment, or of a line of Markdown. Rustfmt keeps code to 100.
 const MAX_COLUMNS: usize = 125;
-const MAX_BYTES: u64 = 3_000_000;
+const MAX_BYTES: u64 = 1_500_000;
 
 /// The table of contents of the book; its links are checked like all others.
 const SUMMARY: &str = "docs/SUMMARY.md";

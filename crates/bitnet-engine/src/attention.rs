@@ -2,15 +2,14 @@
 
 use std::ops::Range;
 
-use bitnet_kernels::{KeysValues, Place, float::rms_norm_row};
+use bitnet_kernels::{KeysValues, Place};
 
 use crate::{
     Session, Shape,
     engine::Layer,
     forward::{Chunk, Heads, Scratch, Span, Workspace, resize},
     lent::{Grid, Lent},
-    linear::Norm,
-    rope::Rope,
+    rope::{Rope, norm_and_rotate},
     session::HeadCache,
 };
 
@@ -195,7 +194,7 @@ impl Queries<'_> {
             for (query, y) in heads.clone().zip(&mut to) {
                 // SAFETY: nobody else holds it, says the caller.
                 let q = unsafe { q.segment(row, columns(query)) };
-                rotated(rope, q, norm, position + index, head, y);
+                norm_and_rotate(q, norm, Some((rope, position + index)), head, y);
                 y.iter_mut().for_each(|q| *q *= scale);
             }
         }
@@ -244,32 +243,17 @@ impl Chunk<'_> {
             let whole = position.is_multiple_of(16) && count - row >= 16;
             let rows = if whole { 16 } else { 1 };
             for (r, key) in keys.chunks_exact_mut(width).take(rows).enumerate() {
-                rotated(rope, &k[of(row + r)], norm, position + r, normed, key);
+                norm_and_rotate(
+                    &k[of(row + r)],
+                    norm,
+                    Some((rope, position + r)),
+                    normed,
+                    key,
+                );
                 cache.set_value(self.kernel, position + r, &v[of(row + r)], normed);
             }
             cache.set_keys(self.kernel, position, &mut keys[..rows * width]);
             row += rows;
         }
     }
-}
-
-/// `y = RoPE(norm(x))` of one head at a position.
-fn rotated(
-    rope: &Rope,
-    x: &[f32],
-    norm: Norm<'_>,
-    position: usize,
-    normed: &mut Vec<f32>,
-    y: &mut [f32],
-) {
-    let x = match norm {
-        Some((gamma, epsilon)) => {
-            resize(normed, x.len());
-            let normed = &mut normed[..x.len()];
-            rms_norm_row(x, gamma, epsilon, normed);
-            normed
-        }
-        None => x,
-    };
-    rope.rotate(position, x, y);
 }

@@ -1,6 +1,8 @@
 //! Rotary position embedding, rotate-half form: dimensions `i` and `i + d/2` of a head rotate by `p · f_i`.
 
-use bitnet_kernels::float::{self, RopeScaling, rope_frequencies};
+use bitnet_kernels::float::{self, RopeScaling, rms_norm_row, rope_frequencies};
+
+use crate::{forward::resize, linear::Norm};
 
 /// Positions by which the tables grow at least.
 const STEP: usize = 256;
@@ -51,5 +53,28 @@ impl Rope {
         let half = self.frequencies.len();
         let at = position * half..(position + 1) * half;
         float::rotate(x, &self.cos[at.clone()], &self.sin[at], 1.0, y);
+    }
+}
+
+/// One head, normed if there is a norm, then turned by its position if there is one.
+pub(crate) fn norm_and_rotate(
+    x: &[f32],
+    norm: Norm<'_>,
+    turn: Option<(&Rope, usize)>,
+    normed: &mut Vec<f32>,
+    y: &mut [f32],
+) {
+    let x = match norm {
+        Some((gamma, epsilon)) => {
+            resize(normed, x.len());
+            let normed = &mut normed[..x.len()];
+            rms_norm_row(x, gamma, epsilon, normed);
+            normed
+        }
+        None => x,
+    };
+    match turn {
+        Some((rope, position)) => rope.rotate(position, x, y),
+        None => y.copy_from_slice(x),
     }
 }

@@ -122,16 +122,32 @@ impl Shape {
             ("head_dim", self.head_dim),
             ("max_position_embeddings", self.max_position_embeddings),
         ];
-        if let Some((field, _)) = fields.into_iter().find(|(_, value)| *value == 0) {
-            return Err(EngineError::Zero { field });
-        }
-        let (heads, kv_heads) = (self.num_attention_heads, self.num_key_value_heads);
-        if !heads.is_multiple_of(kv_heads) {
-            return Err(EngineError::Heads { heads, kv_heads });
-        }
-        if !self.head_dim.is_multiple_of(2) {
-            return Err(EngineError::OddHead(self.head_dim));
-        }
-        Ok(())
+        check_fields(&fields)?;
+        check_heads(self.num_attention_heads, self.num_key_value_heads)?;
+        check_rotated(self.head_dim)
     }
+}
+
+/// Names the field that is zero.
+pub(crate) fn check_fields(fields: &[(&'static str, usize)]) -> Result<(), EngineError> {
+    match fields.iter().find(|(_, value)| *value == 0) {
+        Some((field, _)) => Err(EngineError::Zero { field }),
+        None => Ok(()),
+    }
+}
+
+/// Every key/value head serves as many query heads.
+pub(crate) fn check_heads(heads: usize, kv_heads: usize) -> Result<(), EngineError> {
+    if heads.is_multiple_of(kv_heads) {
+        return Ok(());
+    }
+    Err(EngineError::Heads { heads, kv_heads })
+}
+
+/// RoPE turns pairs of dimensions.
+pub(crate) fn check_rotated(head_dim: usize) -> Result<(), EngineError> {
+    if head_dim.is_multiple_of(2) {
+        return Ok(());
+    }
+    Err(EngineError::OddHead(head_dim))
 }

@@ -85,13 +85,13 @@ pub fn load_json<T: DeserializeOwned>(path: &Path) -> Result<T, ResultError> {
     serde_json::from_str(&text).map_err(ResultError::parse(path))
 }
 
-/// Writes a JSON file, atomically.
+/// Writes a JSON file, atomically. On one line: the curves of a hundred runs would take twice the bytes as a page.
 ///
 /// # Errors
 ///
 /// Names the file when it cannot be written.
 pub fn save_json(value: &impl Serialize, path: &Path) -> Result<(), ResultError> {
-    let json = serde_json::to_string_pretty(value).map_err(io::Error::from);
+    let json = serde_json::to_string(value).map_err(io::Error::from);
     json.and_then(|json| write_atomic(path, (json + "\n").as_bytes()))
         .map_err(ResultError::write(path))
 }

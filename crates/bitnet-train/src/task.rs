@@ -56,8 +56,23 @@ pub struct StepLoss {
     pub tokens: usize,
 }
 
-/// Answers one example each time it is called.
-pub type Answerer<'a> = Box<dyn FnMut() -> Result<(), TrainError> + 'a>;
+/// A model ready for one example.
+pub struct Answerer<'a> {
+    /// Answers the example.
+    pub answer: Box<dyn FnMut() -> Result<(), TrainError> + 'a>,
+    /// The kernel of the CPU engine, if it answers and scores such a model.
+    pub kernel: Option<Kernel>,
+}
+
+impl<'a> Answerer<'a> {
+    /// On Burn's tensors.
+    pub(crate) fn tensors(answer: impl FnMut() -> Result<(), TrainError> + 'a) -> Self {
+        Self {
+            answer: Box::new(answer),
+            kernel: None,
+        }
+    }
+}
 
 /// Data and objective of a run.
 pub trait Task: Sync {
@@ -109,15 +124,6 @@ pub trait Task: Sync {
         model: &'a Self::Model,
         device: &'a Device,
     ) -> Result<Answerer<'a>, TrainError>;
-
-    /// The kernel of the CPU engine, if it is the engine that scores such a model and answers.
-    ///
-    /// # Errors
-    /// If the weights cannot be read.
-    fn kernel(&self, model: &Self::Model, device: &Device) -> Result<Option<Kernel>, TrainError> {
-        let _ = (model, device);
-        Ok(None)
-    }
 
     /// A prompt and what a finished model makes of it, where the task writes. The same weights write the same.
     ///

@@ -71,7 +71,10 @@ fn measure<T: Task>(
     task: &T,
 ) -> anyhow::Result<Measured> {
     let model: T::Model = load_exported(run, device)?;
-    task.answerer(&model, device)?()?;
+    let mut answerer = task.answerer(&model, device)?;
+    (answerer.answer)()?;
+    let engine = answerer.kernel.map(|kernel| kernel.to_string());
+    drop(answerer);
     let peak_rss_bytes = peak_rss_bytes();
     let score = task.score(&model, device)?;
     let (params, ternary_weights, trained) = match config.model.linear {
@@ -103,9 +106,7 @@ fn measure<T: Task>(
         peak_rss_bytes,
         modelled: modelled.unwrap_or_default(),
         data: task.description(),
-        engine: task
-            .kernel(&model, device)?
-            .map(|kernel| kernel.to_string()),
+        engine,
         text: None,
     })
 }

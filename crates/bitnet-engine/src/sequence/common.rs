@@ -10,7 +10,7 @@ use crate::{
     engine::check_norm,
     forward::resize,
     linear::{Linear, Norm},
-    rope::Rope,
+    rope::{Rope, norm_and_rotate},
     session::HeadCache,
 };
 
@@ -105,19 +105,8 @@ impl Common {
         normed: &mut Vec<f32>,
         y: &mut [f32],
     ) {
-        let x = match norm {
-            Some((gamma, epsilon)) => {
-                resize(normed, x.len());
-                let normed = &mut normed[..x.len()];
-                rms_norm_row(x, gamma, epsilon, normed);
-                normed
-            }
-            None => x,
-        };
-        match (&self.rope, position) {
-            (Some(rope), Some(position)) => rope.rotate(position, x, y),
-            _ => y.copy_from_slice(x),
-        }
+        let turn = self.rope.as_ref().zip(position);
+        norm_and_rotate(x, norm, turn, normed, y);
     }
 
     /// `x += y`, then the norm that stands after the sum.

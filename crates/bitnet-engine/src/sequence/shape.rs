@@ -5,7 +5,10 @@ use bitnet_kernels::{
     float::{Gate, RopeScaling, activated_row},
 };
 
-use crate::EngineError;
+use crate::{
+    EngineError,
+    shape::{check_fields, check_heads, check_rotated},
+};
 
 /// How a model knows where a token stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,18 +131,12 @@ impl SequenceShape {
             ("head_dim", self.head_dim),
             ("max_position_embeddings", self.max_position_embeddings),
         ];
-        if let Some((field, _)) = fields.into_iter().find(|(_, value)| *value == 0) {
-            return Err(EngineError::Zero { field });
+        check_fields(&fields)?;
+        check_heads(self.num_attention_heads, self.num_key_value_heads)?;
+        match self.positions {
+            Positions::Rotary { .. } => check_rotated(self.head_dim),
+            Positions::Sinusoidal => Ok(()),
         }
-        let (heads, kv_heads) = (self.num_attention_heads, self.num_key_value_heads);
-        if !heads.is_multiple_of(kv_heads) {
-            return Err(EngineError::Heads { heads, kv_heads });
-        }
-        let rotary = matches!(self.positions, Positions::Rotary { .. });
-        if rotary && !self.head_dim.is_multiple_of(2) {
-            return Err(EngineError::OddHead(self.head_dim));
-        }
-        Ok(())
     }
 
     /// Checks that a model reads such a sequence.

@@ -420,7 +420,7 @@ mod tests {
                     for (y, e) in out[row * stride..].iter().zip(&expected) {
                         let error = (f64::from(*y) - e).abs();
                         assert!(
-                            error < 2e-4 * largest,
+                            error < 1e-5 * largest,
                             "{format} {width} {positions}: {error:e}"
                         );
                     }

@@ -7,7 +7,6 @@ use bitnet_data::{
     DataError, EpochSampler, LabelledBatch, NaiveBayes, SequenceVocabulary, Table, Tokenizer,
     at_least_one, majority,
 };
-use bitnet_models::engine::Kernel;
 use bitnet_models::float::cross_entropy;
 use bitnet_models::{Classifier, Network, Sequences, ToEngineError};
 use bitnet_results::Evaluation;
@@ -244,14 +243,11 @@ impl Task for Classify {
         device: &'a Device,
     ) -> Result<Answerer<'a>, TrainError> {
         let model = Answering::new(Cow::Borrowed(model), &self.config, device)?;
+        let kernel = model.kernel();
         let (ids, classes) = ([self.test.ids[0].as_slice()], self.label_names.len());
-        Ok(Box::new(move || {
-            text_probabilities(&model, &ids, classes, 1, device).map(drop)
-        }))
-    }
-
-    fn kernel(&self, model: &Classifier, device: &Device) -> Result<Option<Kernel>, TrainError> {
-        Ok(Answering::new(Cow::Borrowed(model), &self.config, device)?.kernel())
+        let answer =
+            Box::new(move || text_probabilities(&model, &ids, classes, 1, device).map(drop));
+        Ok(Answerer { answer, kernel })
     }
 
     fn score(&self, model: &Classifier, device: &Device) -> Result<Evaluation, TrainError> {

@@ -287,7 +287,7 @@ impl Task for FineTune<'_> {
         model: &'a Transformer,
         device: &'a Device,
     ) -> Result<Answerer<'a>, TrainError> {
-        Ok(Box::new(move || {
+        Ok(Answerer::tensors(move || {
             let context = self.config.train.context;
             let prompt = match &self.sampler {
                 Sampler::Text(text, _) => text.validation.to_vec(0..context),

@@ -114,7 +114,7 @@ impl Task for LanguageModel<'_> {
         model: &'a Transformer,
         device: &'a Device,
     ) -> Result<Answerer<'a>, TrainError> {
-        Ok(Box::new(move || {
+        Ok(Answerer::tensors(move || {
             let context = self.config.train.context;
             let mut runner = TensorRunner::new(model, device);
             runner.start(context)?;

@@ -7,7 +7,6 @@ use bitnet_data::{
     EpochSampler, PairBatch, PairColumns, Pairs, SequenceVocabulary, SyntheticTask, Tokenizer,
     scores, synthetic,
 };
-use bitnet_models::engine::Kernel;
 use bitnet_models::{EncoderDecoder, Network, Sequences};
 use bitnet_results::Evaluation;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
@@ -250,18 +249,10 @@ impl Task for Translate {
         device: &'a Device,
     ) -> Result<Answerer<'a>, TrainError> {
         let model = Answering::new(Cow::Borrowed(model), &self.config, device)?;
+        let kernel = model.kernel();
         let first = self.test.pairs.source.first().map_or("", String::as_str);
-        Ok(Box::new(move || {
-            self.translate(&model, &[first], device).map(drop)
-        }))
-    }
-
-    fn kernel(
-        &self,
-        model: &EncoderDecoder,
-        device: &Device,
-    ) -> Result<Option<Kernel>, TrainError> {
-        Ok(Answering::new(Cow::Borrowed(model), &self.config, device)?.kernel())
+        let answer = Box::new(move || self.translate(&model, &[first], device).map(drop));
+        Ok(Answerer { answer, kernel })
     }
 
     fn score(&self, model: &EncoderDecoder, device: &Device) -> Result<Evaluation, TrainError> {

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use bitnet_config::{DataConfig, RunConfig};
 use bitnet_data::{EpochSampler, Vectors, majority};
-use bitnet_models::engine::Kernel;
 use bitnet_models::float::cross_entropy;
 use bitnet_models::{Network, Perceptron, ToEngineError};
 use bitnet_results::Evaluation;
@@ -177,15 +176,13 @@ impl Task for ClassifyVectors {
         device: &'a Device,
     ) -> Result<Answerer<'a>, TrainError> {
         let model = Answering::new(Cow::Borrowed(model), &self.config, device)?;
+        let kernel = model.kernel();
         let (width, classes) = (self.test.width, self.test.label_names.len());
         let first = &self.test.values[..width];
-        Ok(Box::new(move || {
+        let answer = Box::new(move || {
             vector_probabilities(&model, first, width, classes, 1, device).map(drop)
-        }))
-    }
-
-    fn kernel(&self, model: &Perceptron, device: &Device) -> Result<Option<Kernel>, TrainError> {
-        Ok(Answering::new(Cow::Borrowed(model), &self.config, device)?.kernel())
+        });
+        Ok(Answerer { answer, kernel })
     }
 
     fn score(&self, model: &Perceptron, device: &Device) -> Result<Evaluation, TrainError> {

@@ -168,11 +168,11 @@ impl task::Visitor for Model<'_> {
         } = self;
         let model: T::Model = load_exported(run, device)?;
         let mut steps = steps(with_steps, config, task, device)?;
-        let mut answer = task.answerer(&model, device)?;
+        let mut answerer = task.answerer(&model, device)?;
         turns.serve(|| {
             let (mut times, begin) = (0, Instant::now());
             while times == 0 || begin.elapsed() < SHORTEST {
-                answer()?;
+                (answerer.answer)()?;
                 times += 1;
             }
             Ok(Turn {
