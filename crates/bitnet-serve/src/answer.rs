@@ -5,6 +5,7 @@ use std::{collections::VecDeque, time::Instant};
 use axum::http::StatusCode;
 use bitnet_generate::{Event, Finish, TokenLogprobs};
 use bitnet_text::{AnswerText, Extent};
+use tokio::sync::watch;
 
 use crate::{error::ApiError, model::Job};
 
@@ -47,6 +48,7 @@ pub(crate) struct Answering {
     job: Job,
     choices: Vec<Choice>,
     deadline: Instant,
+    closing: watch::Receiver<bool>,
 }
 
 struct Choice {
@@ -59,8 +61,13 @@ struct Choice {
 }
 
 impl Answering {
-    /// An answer that is to be whole by the deadline.
-    pub(crate) fn new(job: Job, texts: Vec<AnswerText>, deadline: Instant) -> Self {
+    /// An answer that is to be whole by the deadline, and when the server closes.
+    pub(crate) fn new(
+        job: Job,
+        texts: Vec<AnswerText>,
+        deadline: Instant,
+        closing: watch::Receiver<bool>,
+    ) -> Self {
         let choice = |text| Choice {
             text,
             held: VecDeque::new(),
@@ -72,6 +79,7 @@ impl Answering {
             job,
             choices: texts.into_iter().map(choice).collect(),
             deadline,
+            closing,
         }
     }
 
@@ -95,7 +103,11 @@ impl Answering {
     pub(crate) async fn next(&mut self) -> Result<Option<Step>, ApiError> {
         while !self.has_ended() {
             let event = tokio::time::timeout_at(self.deadline.into(), self.job.events.recv());
-            let Ok(event) = event.await else {
+            let event = tokio::select! {
+                event = event => event,
+                Ok(_) = self.closing.wait_for(|closing| *closing) => return Err(ApiError::ending()),
+            };
+            let Ok(event) = event else {
                 let message = "the answer takes longer than the server allows; ask for less";
                 let error = ApiError::status(StatusCode::GATEWAY_TIMEOUT, message);
                 return Err(error.code("request_timeout"));

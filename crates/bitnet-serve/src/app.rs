@@ -35,6 +35,8 @@ pub(crate) struct App {
     pub(crate) log: Log,
     /// Whether the server is told to end: it takes nothing new.
     pub(crate) ending: watch::Sender<bool>,
+    /// Whether the time for running answers is over: what is not whole says so.
+    pub(crate) closing: watch::Sender<bool>,
     bodies: Arc<Semaphore>,
     understanding: Semaphore,
 }
@@ -61,6 +63,7 @@ impl App {
             metrics: Metrics::default(),
             log,
             ending: watch::Sender::new(false),
+            closing: watch::Sender::new(false),
             understanding: Semaphore::new(UNDERSTOOD),
         }
     }

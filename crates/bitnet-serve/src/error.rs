@@ -117,6 +117,11 @@ impl ApiError {
     }
 
     /// Not now, but later.
+    /// What a request hears while the server ends.
+    pub(crate) fn ending() -> Self {
+        Self::unavailable("shutting_down", "the server is shutting down", 5)
+    }
+
     pub(crate) fn unavailable(
         code: &'static str,
         message: impl Into<String>,

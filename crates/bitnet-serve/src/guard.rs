@@ -125,8 +125,7 @@ fn check(app: &App, path: &str, request: &Request) -> Result<(), ApiError> {
         check_key(&app.settings.api_keys, request.headers())?;
     }
     if app.is_ending() && request.method() == Method::POST {
-        let message = "the server is shutting down";
-        return Err(ApiError::unavailable("shutting_down", message, 5));
+        return Err(ApiError::ending());
     }
     Ok(())
 }

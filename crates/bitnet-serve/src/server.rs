@@ -38,6 +38,8 @@ const BACKLOG: u32 = 4096;
 const THREADS: usize = 2;
 /// Threads that understand requests.
 const BLOCKING_THREADS: usize = 8;
+/// Time to say that an answer ends unfinished.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The pause after the system had no file descriptor left.
 const EXHAUSTED: Duration = Duration::from_millis(50);
 
@@ -309,6 +311,9 @@ async fn serve(listener: TcpListener, app: Arc<App>, mut stop: watch::Receiver<b
     drop(listener);
     app.ending.send_replace(true);
     let deadline = Instant::now() + app.settings.limits.shutdown_time;
+    while let Ok(Some(_)) = timeout_at(deadline, tasks.join_next()).await {}
+    app.closing.send_replace(true);
+    let deadline = Instant::now() + LAST_WORDS;
     while let Ok(Some(_)) = timeout_at(deadline, tasks.join_next()).await {}
     tasks.shutdown().await;
 }

@@ -9,7 +9,7 @@ use common::{
     Answer, Running, bytes_text, chat, chat_text, completion, engine, eventually, models, read_all,
     request, source, text_of,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn it_listens_on_loopback_by_default() {
@@ -208,12 +208,30 @@ fn a_server_that_ends_finishes_its_answers_and_takes_nothing_new() {
 #[test]
 fn a_server_that_ends_does_not_wait_for_ever() {
     let (server, stream) = writing(Duration::from_millis(300), 1 << 16);
+    let body = json!({"prompt": "x", "max_tokens": 1 << 16}).to_string();
+    let mut whole = server.connect();
+    whole
+        .write_all(&request("POST", "/v1/completions", &[], &body))
+        .unwrap();
+    eventually("two", || server.metric("bitnet_requests_running") > 1.0);
     let reader = thread::spawn(move || read_all(stream));
+    let whole = thread::spawn(move || read_all(whole));
     let begin = std::time::Instant::now();
     server.stop().unwrap();
     assert!(begin.elapsed() < Duration::from_secs(10));
     let text = reader.join().unwrap();
-    assert!(String::from_utf8_lossy(&text).starts_with("HTTP/1.1 200"));
+    let answer = Answer::parse(&text);
+    let text = answer.text();
+    // Whoever reads a stream is told that it ends unfinished, and so is who waits for the whole.
+    let events: Vec<&str> = text.trim_end().split("\n\n").collect();
+    let [.., error, done] = events[..] else {
+        panic!("{text}");
+    };
+    assert_eq!((answer.status, done), (200, "data: [DONE]"));
+    let error: Value = serde_json::from_str(error.strip_prefix("data: ").unwrap()).unwrap();
+    assert_eq!(error["error"]["code"], "shutting_down");
+    let whole = Answer::parse(&whole.join().unwrap());
+    assert_eq!(whole.refused(503, None)["code"], "shutting_down");
 }
 
 #[test]

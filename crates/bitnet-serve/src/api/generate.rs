@@ -170,7 +170,12 @@ async fn answer(
         .ready()?
         .write(requests, places, buffered, begin)
         .await?;
-    let answering = Answering::new(job, texts, begin + limits.request_time);
+    let answering = Answering::new(
+        job,
+        texts,
+        begin + limits.request_time,
+        app.closing.subscribe(),
+    );
     let written = Written {
         reply: Reply::new(kind, model, prompts, &asked),
         answering,
