@@ -4,13 +4,15 @@ use std::path::Path;
 
 use anyhow::bail;
 use bitnet_config::Task;
+use bitnet_formats::model::Pooling as Said;
+use bitnet_generate::Pooling;
 use bitnet_load::Checkpoint;
 use bitnet_models::engine::Engine;
 use bitnet_models::{EngineRunner, Runner, TensorRunner, Transformer};
 use bitnet_text::TextModel;
 use bitnet_train::{Location, RunDir, load_exported, load_latent};
 
-use crate::args::{DeviceArgs, DtypeArgs, EngineArgs};
+use crate::args::{self, DeviceArgs, DtypeArgs, EngineArgs};
 use crate::device;
 use crate::engine;
 use crate::location;
@@ -107,4 +109,21 @@ pub fn open_engine(
     let text = location.text()?;
     let engine = location::any_engine(location, args, threads, what)?;
     Ok((engine, text))
+}
+
+/// How the states of a text become its vector: as asked for, or as the model's files say; else the last token's.
+///
+/// # Errors
+/// If the files say what is not done here.
+pub fn pooling(asked: Option<args::Pooling>, text: &TextModel) -> Result<Pooling, String> {
+    match (asked, &text.pooling) {
+        (Some(args::Pooling::Last), _) => Ok(Pooling::Last),
+        (Some(args::Pooling::Mean), _) => Ok(Pooling::Mean),
+        (None, Said::Mean) => Ok(Pooling::Mean),
+        (None, Said::Last | Said::Unsaid) => Ok(Pooling::Last),
+        (None, Said::Other(words)) => Err(format!(
+            "the model's files say that texts become vectors by {words}, which is not done here; --pooling last or mean \
+             makes others"
+        )),
+    }
 }

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::fs;
+
 use common::{Place, number};
 
 /// A model that transformers or the gguf package wrote.
@@ -89,6 +91,49 @@ fn files_are_measured_and_scored() {
         &["bench", &model, "--backend", "ndarray", "--head", "f32"],
         &["--head is for the flex backend, not for ndarray"],
     );
+}
+
+/// The vector of a text is what the model's files say, unless a flag says otherwise, and what they say is shown.
+#[test]
+fn files_say_how_lines_become_vectors() {
+    let place = Place::new();
+    for (name, mode) in [
+        ("plain", None),
+        ("mean", Some("mean")),
+        ("last", Some("lasttoken")),
+        ("cls", Some("cls")),
+    ] {
+        fs::create_dir_all(place.path(name).join("1_Pooling")).unwrap();
+        for file in fs::read_dir(golden("hf/bitnet")).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), place.path(name).join(file.file_name())).unwrap();
+        }
+        if let Some(mode) = mode {
+            let config = format!("{{\"pooling_mode\": \"{mode}\"}}");
+            place.write(&format!("{name}/1_Pooling/config.json"), config);
+        }
+    }
+    place.write("lines.txt", "t1 t2 t3\nt4 t5\n");
+    let embed = |model: &str, more: &[&str]| {
+        let args = [&["embed", model, "lines.txt"], more].concat();
+        place.run(&args).ok().stdout
+    };
+    let (last, mean) = (embed("plain", &[]), embed("plain", &["--pooling", "mean"]));
+    assert_ne!(last, mean);
+    assert_eq!(embed("last", &[]), last);
+    assert_eq!(embed("mean", &[]), mean);
+    assert_eq!(embed("mean", &["--pooling", "last"]), last);
+    assert_eq!(embed("cls", &["--pooling", "mean"]), mean);
+    place.fails(
+        &["embed", "cls", "lines.txt"],
+        &["by cls, which is not done here", "--pooling"],
+    );
+    let text = place.run(&["inspect", "mean"]).ok().stdout;
+    let shown = format!(
+        "{:<23} mean of all tokens\n{:<23}   from 1_Pooling/config.json, mean\n",
+        "pooling", ""
+    );
+    assert!(text.contains(&shown), "{text}");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::fs;
+
 use common::{Place, has_keys};
 
 /// A model that transformers or the gguf package wrote.
@@ -79,6 +81,163 @@ fn a_model_goes_to_another_format_and_back() {
             .collect::<Vec<_>>()
     };
     assert_eq!(counts(&golden("gguf/bitnet.gguf")), counts("back.gguf"));
+}
+
+/// A copy of a golden folder, to be spoilt.
+fn spoilt(place: &Place, name: &str, copy: &str) {
+    fs::create_dir(place.path(copy)).unwrap();
+    for file in fs::read_dir(golden(&format!("hf/{name}"))).unwrap() {
+        let file = file.unwrap();
+        let to = place.path(copy).join(file.file_name());
+        fs::copy(file.path(), to).unwrap();
+    }
+}
+
+/// Every kind of damage to a model's files as whoever runs the program meets it: exit code 2, one line that names file and
+/// place, nothing written. Each kind in all its forms, and what a reader may allocate, is in the tests `malformed_…` of
+/// bitnet-formats.
+#[test]
+fn every_kind_of_damage_is_one_line() {
+    let place = Place::new();
+    let gguf = fs::read(golden("gguf/qwen3.gguf")).unwrap();
+    let mut long = gguf.clone();
+    long[8..16].copy_from_slice(&(u64::MAX / 2).to_le_bytes());
+    let mut files = vec![
+        (
+            "magic.gguf",
+            [b"GGML", &gguf[4..]].concat(),
+            "header: starts with",
+        ),
+        ("long.gguf", long, "header: "),
+        (
+            "empty.gguf",
+            Vec::new(),
+            "header: 4 bytes are needed at offset 0",
+        ),
+    ];
+    for (name, share) in [("keys.gguf", 8), ("infos.gguf", 3), ("data.gguf", 2)] {
+        files.push((name, gguf[..gguf.len() / share].to_vec(), ""));
+    }
+    for (name, bytes, says) in files {
+        place.write(name, bytes);
+        for command in [
+            &["inspect", name][..],
+            &["convert", name, "new", "--to", "hf"],
+        ] {
+            place.fails(command, &[&format!("{name}: "), says]);
+        }
+    }
+
+    let replace = |bytes: &[u8], from: &str, to: &str| {
+        let text = std::str::from_utf8(bytes).unwrap();
+        assert!(text.contains(from), "{from} in {text}");
+        text.replacen(from, to, 1).into_bytes()
+    };
+    let tensors = |bytes: &[u8], change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = bytes.to_vec();
+        change(&mut bytes);
+        bytes
+    };
+    let whole = |file: &str, name: &str| fs::read(golden(&format!("hf/{name}/{file}"))).unwrap();
+    let weights = || whole("model.safetensors", "bitnet");
+    let header = |bytes: &[u8]| 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let cases: Vec<(&str, &str, Vec<u8>, &str)> = vec![
+        (
+            "bitnet",
+            "config.json",
+            b"{".to_vec(),
+            "config.json: the file: EOF",
+        ),
+        (
+            "bitnet",
+            "config.json",
+            "[".repeat(100_000).into(),
+            "config.json: ",
+        ),
+        (
+            "bitnet",
+            "config.json",
+            replace(
+                &whole("config.json", "bitnet"),
+                "\"hidden_size\": 32",
+                "\"hidden_size\": 64",
+            ),
+            "",
+        ),
+        (
+            "bitnet",
+            "model.safetensors",
+            weights()[..weights().len() / 2].to_vec(),
+            "model.safetensors: ",
+        ),
+        (
+            "bitnet",
+            "model.safetensors",
+            tensors(&weights(), &|bytes| {
+                bytes[..8].copy_from_slice(&(1u64 << 63).to_le_bytes())
+            }),
+            "a header of 9223372036854775808 bytes",
+        ),
+        (
+            "bitnet",
+            "model.safetensors",
+            // Every float of the file is NaN, and every code one that there is not.
+            tensors(&weights(), &|bytes| {
+                let start = header(bytes);
+                bytes[start..].fill(0xff);
+            }),
+            "model.safetensors: tensor `",
+        ),
+        (
+            "llama-float",
+            "model.safetensors.index.json",
+            replace(
+                &whole("model.safetensors.index.json", "llama-float"),
+                "\"model.norm.weight\"",
+                "\"model.norm.absent\"",
+            ),
+            "tensor `model.norm.absent`: the index says that it is in",
+        ),
+        (
+            "bitnet",
+            "tokenizer.json",
+            br#"{"model":{"vocab":{"a":48}}}"#.to_vec(),
+            "id 48, but the embedding has 48 rows",
+        ),
+    ];
+    for (number, (model, file, bytes, says)) in cases.into_iter().enumerate() {
+        let name = format!("folder{number}");
+        spoilt(&place, model, &name);
+        place.write(&format!("{name}/{file}"), bytes);
+        place.fails(&["inspect", &name], &[&name, says]);
+    }
+
+    // Two that a model has to be used for: a template that does not end, and a hole among the ids.
+    spoilt(&place, "bitnet", "loops");
+    let endless =
+        "{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}";
+    place.write("loops/chat_template.jinja", endless);
+    place.fails(
+        &["generate", "loops", "--prompt", "t1", "--chat"],
+        &["chat template"],
+    );
+    spoilt(&place, "bitnet", "hole");
+    place.write(
+        "hole/tokenizer.json",
+        br#"{"model":{"type":"BPE","vocab":{"a":0,"b":47},"merges":[]}}"#,
+    );
+    let args = [
+        "generate",
+        "hole",
+        "--prompt",
+        "ab",
+        "--max-new-tokens",
+        "8",
+    ];
+    let written = place.run(&args).ok().stdout;
+    // An id that stands for nothing is shown as one.
+    let known = |c: char| "ab\u{fffd}\n".contains(c);
+    assert!(written.chars().all(known), "{written:?}");
 }
 
 #[test]

@@ -159,6 +159,40 @@ fn json_files() {
             );
         }
     }
+    // A key twice, of which readers take the first or the last.
+    for (file, json, key) in [
+        (
+            "config.json",
+            r#"{"hidden_size":32,"hidden_size":64}"#,
+            "hidden_size",
+        ),
+        (
+            "generation_config.json",
+            r#"{"top_k":1,"top_k":2}"#,
+            "top_k",
+        ),
+        (
+            "tokenizer_config.json",
+            r#"{"eos_token":"a","eos_token":"b"}"#,
+            "eos_token",
+        ),
+        (
+            "tokenizer.json",
+            r#"{"model":{"vocab":{}},"model":{"vocab":{}}}"#,
+            "model",
+        ),
+    ] {
+        let folder = copy("bitnet");
+        fs::write(folder.path().join(file), json).unwrap();
+        let expected = format!("duplicate field `{key}`");
+        refuse_folder(
+            &mut refusals,
+            json,
+            folder.path(),
+            &format!("{file}: "),
+            &expected,
+        );
+    }
     for (json, expected) in [
         (
             r#"{"model":{"vocab":{"a":48}}}"#,

@@ -6,6 +6,8 @@ use std::fs;
 
 use bitnet_formats::{
     FileBytes,
+    hf::HfModel,
+    model::TensorSource,
     safetensors::{Checkpoint, Dtype, SafetensorsFile, SafetensorsWriter},
 };
 use common::{Counting, FOLDERS, Refusals, SLACK, copy, peak_of, refuse_folder, table};
@@ -270,6 +272,43 @@ fn indexes() {
         "config.json is not there; give a folder with",
     );
     assert!(refusals.0 >= 23, "{}", refusals.0);
+}
+
+/// A file of another checkpoint beside those of the index is not read, and that is said.
+#[test]
+fn files_that_the_index_does_not_name() {
+    let folder = copy("llama-float");
+    let extra = "model-00003-of-00003.safetensors";
+    fs::write(folder.path().join(extra), "left over").unwrap();
+    fs::write(folder.path().join("consolidated.safetensors"), "another").unwrap();
+    let warnings = HfModel::open(folder.path())
+        .unwrap()
+        .description()
+        .warnings
+        .clone();
+    let expected = format!("{extra} is there, but the index does not name it: it is not read");
+    assert_eq!(warnings, [expected]);
+}
+
+/// Files that are links to themselves.
+#[test]
+#[cfg(unix)]
+fn links_that_go_round_in_circles() {
+    let mut refusals = Refusals::default();
+    for file in [
+        "model-00001-of-00002.safetensors",
+        "model.safetensors.index.json",
+        "config.json",
+    ] {
+        let folder = copy("llama-float");
+        let path = folder.path().join(file);
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        let error = HfModel::open(folder.path()).map(drop);
+        let named = if file.starts_with("model-") { file } else { "" };
+        refusals.refused(file, named, error, "");
+    }
+    assert_eq!(refusals.0, 3);
 }
 
 /// A tensor in two files, and an index that names one of them twice, so that the numbers agree.

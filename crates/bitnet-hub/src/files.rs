@@ -3,7 +3,7 @@
 use crate::{HubError, Name};
 
 /// Files beside the weights that are taken where they are there.
-const BESIDE: [&str; 7] = [
+const BESIDE: [&str; 9] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -11,6 +11,9 @@ const BESIDE: [&str; 7] = [
     "tokenizer.model",
     "special_tokens_map.json",
     "chat_template.jinja",
+    // How an embedding model pools.
+    "modules.json",
+    "1_Pooling/config.json",
 ];
 
 /// The weights in one file.
@@ -109,8 +112,15 @@ mod tests {
             "pytorch_model.bin",
             "tokenizer.json",
             "x.gguf",
+            "1_Pooling/config.json",
+            "2_Dense/config.json",
         ];
-        let expected = folder(&["config.json", "tokenizer.json", "model.safetensors"]);
+        let expected = folder(&[
+            "config.json",
+            "tokenizer.json",
+            "1_Pooling/config.json",
+            "model.safetensors",
+        ]);
         assert_eq!(chosen("hf://a/b", &all).unwrap(), expected);
         let all = ["config.json", "model-00001-of-00002.safetensors", INDEX];
         assert_eq!(

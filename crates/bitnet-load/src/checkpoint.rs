@@ -163,6 +163,7 @@ impl Checkpoint {
             tokenizer: _,
             special_tokens: _,
             chat_template: _,
+            pooling: _,
             warnings: _,
         } = self.description();
         let model::Norms {

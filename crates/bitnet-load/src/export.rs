@@ -224,6 +224,10 @@ fn describe(
             Some(Pieces::Files(text)) => text.tokenizer().value.clone(),
             None => TokenizerKind::Missing,
         }),
+        pooling: match pieces {
+            Some(Pieces::Files(text)) => text.pooling().clone(),
+            _ => found(model::Pooling::Unsaid),
+        },
         special_tokens: match pieces {
             Some(Pieces::Files(text)) => text.special_tokens().clone(),
             _ => SpecialTokens::default(),

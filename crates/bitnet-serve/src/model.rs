@@ -39,6 +39,8 @@ pub struct LoadedModel {
     pub batch: Batch,
     /// Its tokenizer, template and the ends of its answers.
     pub text: TextModel,
+    /// How a text's hidden states become its vector, or why they do not.
+    pub pooling: Result<Pooling, String>,
 }
 
 /// A model and its state.
@@ -59,6 +61,7 @@ pub(crate) struct Ready {
     pub(crate) end_tokens: Arc<[u32]>,
     /// What `/v1/models` says of it.
     pub(crate) about: Value,
+    pooling: Result<Pooling, String>,
     grammars: OnceLock<Result<Grammars, String>>,
     commands: mpsc::Sender<Command>,
     /// The most texts that wait or are written, and what is left of them.
@@ -110,6 +113,7 @@ impl Ready {
     /// If the model's template is not Jinja.
     pub(crate) fn new(
         text: TextModel,
+        pooling: Result<Pooling, String>,
         batch: &Batch,
         commands: mpsc::Sender<Command>,
         queue: usize,
@@ -127,6 +131,7 @@ impl Ready {
             end_tokens: text.eos.as_slice().into(),
             about,
             text,
+            pooling,
             grammars: OnceLock::new(),
             commands,
             queue,
@@ -198,6 +203,11 @@ impl Ready {
             Ok(Err(problem)) => Err(ApiError::request(problem)),
             Err(_) => Err(stopped()),
         }
+    }
+
+    /// How the states of a text become its vector.
+    pub(crate) fn pooling(&self) -> Result<Pooling, ApiError> {
+        self.pooling.clone().map_err(ApiError::request)
     }
 
     /// The vector of a text, as long as it comes out.

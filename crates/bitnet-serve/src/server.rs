@@ -209,7 +209,7 @@ fn load(
             };
             let (commands, asked) = mpsc::channel();
             let batch = loaded.batch;
-            let ready = match Ready::new(loaded.text, &batch, commands, queue) {
+            let ready = match Ready::new(loaded.text, loaded.pooling, &batch, commands, queue) {
                 Ok(ready) => Box::new(ready),
                 Err(error) => return failed(error.to_string()),
             };

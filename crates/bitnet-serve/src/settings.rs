@@ -5,8 +5,6 @@ use std::{
     time::Duration,
 };
 
-use bitnet_generate::Pooling;
-
 /// How a server runs. The default listens on loopback, port 8080, without a key.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -18,8 +16,6 @@ pub struct Settings {
     pub cors: Vec<String>,
     /// Names that a `Host` header may have besides loopback's, where the server listens on loopback.
     pub allowed_hosts: Vec<String>,
-    /// How a text's hidden states become one vector.
-    pub pooling: Pooling,
     /// What is too much.
     pub limits: Limits,
     /// Whether the log has what users and models wrote.
@@ -33,7 +29,6 @@ impl Default for Settings {
             api_keys: Vec::new(),
             cors: Vec::new(),
             allowed_hosts: Vec::new(),
-            pooling: Pooling::Last,
             limits: Limits::default(),
             log_text: false,
         }

@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::{CONTEXT, MARKS, Running, chat, completion, text_of};
+use bitnet_generate::Pooling;
+use common::{CONTEXT, MARKS, Running, chat, chat_text, completion, engine, pooled, text_of};
 use serde_json::{Value, json};
 
 #[test]
@@ -308,16 +309,21 @@ fn texts_are_embedded() {
 }
 
 #[test]
-fn the_mean_of_all_states_is_another_vector() {
-    let of = |pooling| {
-        let server = Running::with(|settings| settings.pooling = pooling);
-        let body = json!({"model": "chat", "input": "some words"});
-        server.post("/v1/embeddings", &body).ok()["data"][0]["embedding"].clone()
+fn each_model_pools_as_its_files_say() {
+    let model = |name, pooling| pooled(name, pooling, || (engine(425, CONTEXT, 1), chat_text()));
+    let models = vec![
+        model("last", Ok(Pooling::Last)),
+        model("mean", Ok(Pooling::Mean)),
+        model("cls", Err("the first token is not done".into())),
+    ];
+    let server = Running::of(models, |_| ());
+    let ask = |name: &str| {
+        let body = json!({"model": name, "input": "some words"});
+        server.post("/v1/embeddings", &body)
     };
-    assert_ne!(
-        of(bitnet_generate::Pooling::Last),
-        of(bitnet_generate::Pooling::Mean)
-    );
+    let vector = |name: &str| ask(name).ok()["data"][0]["embedding"].clone();
+    assert_ne!(vector("last"), vector("mean"));
+    ask("cls").refused(400, None);
 }
 
 #[test]

@@ -2,7 +2,12 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use bitnet_formats::{ModelFile, hf::HfText, model::SpecialTokens, tokenizer::TokenizerFile};
+use bitnet_formats::{
+    ModelFile,
+    hf::HfText,
+    model::{Pooling, SpecialTokens},
+    tokenizer::TokenizerFile,
+};
 
 use crate::{
     ChatTemplate, Encode, GenerationDefaults, Message, Render, TextError, Tokenizer,
@@ -19,6 +24,8 @@ pub struct TextModel {
     pub eos: Vec<u32>,
     /// How its authors sample.
     pub defaults: GenerationDefaults,
+    /// How the states of a text become its vector.
+    pub pooling: Pooling,
     /// The template's source.
     template: Option<String>,
     /// Texts of special tokens, by the names that templates use.
@@ -43,13 +50,16 @@ impl TextModel {
             return Self::from_folder(model.text());
         }
         let description = model.source().description();
-        Self::new(
-            &TokenizerFile::open(model)?,
-            &description.special_tokens,
-            description.chat_template.clone(),
-            BTreeMap::new(),
-            GenerationDefaults::of(model),
-        )
+        Ok(Self {
+            pooling: description.pooling.value.clone(),
+            ..Self::new(
+                &TokenizerFile::open(model)?,
+                &description.special_tokens,
+                description.chat_template.clone(),
+                BTreeMap::new(),
+                GenerationDefaults::of(model),
+            )?
+        })
     }
 
     /// Of a folder of transformers, which may be without tensors.
@@ -57,13 +67,16 @@ impl TextModel {
     /// # Errors
     /// As [`from_model_file`](Self::from_model_file).
     pub fn from_folder(text: &HfText) -> Result<Self, TextError> {
-        Self::new(
-            &TokenizerFile::of_folder(text)?,
-            text.special_tokens(),
-            text.chat_template().map(String::from),
-            text.special_texts().clone(),
-            GenerationDefaults::of_folder(text),
-        )
+        Ok(Self {
+            pooling: text.pooling().value.clone(),
+            ..Self::new(
+                &TokenizerFile::of_folder(text)?,
+                text.special_tokens(),
+                text.chat_template().map(String::from),
+                text.special_texts().clone(),
+                GenerationDefaults::of_folder(text),
+            )?
+        })
     }
 
     /// `named` has the texts of special tokens where the files say them: what these leave out has no text.
@@ -106,6 +119,7 @@ impl TextModel {
         Ok(Self {
             eos,
             defaults,
+            pooling: Pooling::Unsaid,
             template,
             special_texts,
             tokenizer,
@@ -119,6 +133,7 @@ impl TextModel {
             tokenizer,
             eos: Vec::new(),
             defaults: GenerationDefaults::default(),
+            pooling: Pooling::Unsaid,
             template: None,
             special_texts: BTreeMap::new(),
         }

@@ -32,15 +32,6 @@ pub enum Pooling {
     Mean,
 }
 
-impl From<Pooling> for bitnet_generate::Pooling {
-    fn from(pooling: Pooling) -> Self {
-        match pooling {
-            Pooling::Last => Self::Last,
-            Pooling::Mean => Self::Mean,
-        }
-    }
-}
-
 #[derive(Debug, Args)]
 pub struct EmbedArgs {
     /// Run directory, .gguf file, folder of transformers, or hf://org/name (@revision after it)
@@ -50,9 +41,9 @@ pub struct EmbedArgs {
     /// The lines are JSON objects, with the text in this field
     #[arg(long, value_name = "NAME")]
     pub field: Option<String>,
-    /// Which hidden state of a text is its vector
-    #[arg(long, value_enum, default_value_t = Pooling::Last, value_name = "KIND")]
-    pub pooling: Pooling,
+    /// Which hidden state of a text is its vector; without it what the model's files say, or the last
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub pooling: Option<Pooling>,
     /// Vectors as they are, not scaled to length 1
     #[arg(long)]
     pub raw: bool,

@@ -42,9 +42,9 @@ pub struct ServeArgs {
     /// Chat template (Jinja) in the place of the models' own
     #[arg(long, value_name = "FILE")]
     pub chat_template: Option<PathBuf>,
-    /// Which hidden state of a text is its vector, at /v1/embeddings
-    #[arg(long, value_enum, default_value_t = Pooling::Last, value_name = "KIND")]
-    pub pooling: Pooling,
+    /// Which hidden state of a text is its vector, at /v1/embeddings; without it what the model's files say, or the last
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub pooling: Option<Pooling>,
     /// Log what people and models wrote, too
     #[arg(long)]
     pub log_text: bool,

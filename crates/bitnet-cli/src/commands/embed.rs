@@ -29,6 +29,7 @@ pub fn run(args: EmbedArgs) -> anyhow::Result<Outcome> {
     device::set_threads(args.threads)?;
     let what = "embeddings are made by";
     let (mut engine, text) = model::open_engine(&args.model, &args.engine, args.threads, what)?;
+    let pooling = model::pooling(args.pooling, &text).map_err(anyhow::Error::msg)?;
     let positions = engine.shape().max_position_embeddings;
     let mut all = Vec::with_capacity(texts.len());
     for (index, line) in texts.iter().enumerate() {
@@ -57,7 +58,7 @@ pub fn run(args: EmbedArgs) -> anyhow::Result<Outcome> {
         let mut room = TOGETHER;
         while let Some(tokens) = rest.next_if(|next| texts.is_empty() || next.len() <= room) {
             room = room.saturating_sub(tokens.len());
-            texts.push(Embedding::new(&engine, tokens, args.pooling.into())?);
+            texts.push(Embedding::new(&engine, tokens, pooling)?);
         }
         Embedding::read_together(&mut texts, &mut engine)?;
         for text in texts {

@@ -39,7 +39,6 @@ pub fn run(args: ServeArgs) -> anyhow::Result<Outcome> {
         api_keys: keys(args.api_key_file.as_deref())?,
         cors: args.cors.clone(),
         allowed_hosts: args.allow_host.clone(),
-        pooling: args.pooling.into(),
         limits: args.limits.limits(),
         log_text: args.log_text,
     };
@@ -100,7 +99,7 @@ fn source(
         }
     };
     let (engine, threads): (EngineArgs, usize) = (args.engine.clone(), args.threads);
-    let options = args.batch.options();
+    let (options, pooling) = (args.batch.options(), args.pooling);
     let load = move || -> anyhow::Result<LoadedModel> {
         let what = "the server runs";
         let (engine, text) = model::open_engine(path.as_ref(), &engine, threads, what)?;
@@ -109,7 +108,12 @@ fn source(
             None => text,
         };
         let batch = Batch::new(engine, options)?;
-        Ok(LoadedModel { batch, text })
+        let pooling = model::pooling(pooling, &text);
+        Ok(LoadedModel {
+            batch,
+            text,
+            pooling,
+        })
     };
     Ok(ModelSource {
         name,

@@ -1,6 +1,6 @@
 //! A model as a GGUF file.
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
 use bitnet_kernels::float::rope_frequencies;
 
@@ -8,13 +8,13 @@ use super::{Converted, check_ternary, is_projection, read};
 use crate::{
     Error, ModelFile, TensorType,
     error::{Fault, Place},
-    gguf::{GgufStream, GgufWriter, Value},
+    gguf::{END_TOKENS, GgufStream, GgufWriter, POOLING_TYPE, Value},
     hf::{HfText, SAMPLING},
     model::{
-        Activation, Family, LayerRole, MemoryModel, ModelDescription, Names, Pieces, Projection,
-        Role, RopeScaling, Tensor, TensorEntry, TensorSource, interleaved_row,
+        Activation, Family, LayerRole, MemoryModel, ModelDescription, Names, Pieces, Pooling,
+        Projection, Role, RopeScaling, Tensor, TensorEntry, TensorSource, interleaved_row,
     },
-    tokenizer::{ByteLevelBpe, TokenizerFile, pieces},
+    tokenizer::{ByteLevelBpe, TokenizerFile, pieces, write_special},
 };
 
 pub(super) fn write(model: &ModelFile, ty: TensorType, path: &Path) -> Result<Converted, Error> {
@@ -27,6 +27,14 @@ pub(super) fn write(model: &ModelFile, ty: TensorType, path: &Path) -> Result<Co
     let mut writer = GgufWriter::default();
     metadata(&mut writer, arch, description).map_err(|fault| fault.within(path))?;
     let mut warnings = tokenizer(&mut writer, model)?;
+    let ends = description.special_tokens.eos.len();
+    if ends > END_TOKENS.len() {
+        let most = END_TOKENS.len();
+        warnings.push(format!(
+            "{ends} tokens end an answer, of which GGUF's keys name {most}"
+        ));
+    }
+    warnings.extend(pooling(&mut writer, arch, &description.pooling.value));
 
     let factors = rope_factors(description);
     for entry in source.tensors() {
@@ -138,6 +146,18 @@ fn metadata(
     Ok(())
 }
 
+/// How texts become vectors, as llama.cpp numbers it. Says what its keys have no number for.
+fn pooling(writer: &mut GgufWriter, arch: &str, pooling: &Pooling) -> Option<String> {
+    let number = match pooling {
+        Pooling::Mean => 1,
+        Pooling::Last => 3,
+        Pooling::Unsaid => return None,
+        Pooling::Other(words) => return Some(format!("the pooling is not written: {words}")),
+    };
+    writer.key(&format!("{arch}.{POOLING_TYPE}"), &Value::U32(number));
+    None
+}
+
 /// A GGUF file's own tokenizer is copied, a `tokenizer.json` becomes keys; and how the model's authors sample from it. Says
 /// what is missing otherwise.
 fn tokenizer(writer: &mut GgufWriter, model: &ModelFile) -> Result<Vec<String>, Error> {
@@ -165,21 +185,27 @@ fn text_of(
     if let Some(template) = &description.chat_template {
         writer.key("tokenizer.chat_template", &template.as_str().into());
     }
+    let special = &description.special_tokens;
+    // Ids have their meaning without it, too.
+    let mut without = |reason: &dyn fmt::Display| {
+        write_special(special, writer);
+        Ok(vec![format!("the tokenizer is not written: {reason}")])
+    };
     let json = match TokenizerFile::of_folder(text) {
         Ok(TokenizerFile::Json(json)) => json,
         Ok(TokenizerFile::SentencePiece(pieces)) => {
-            pieces.write_gguf(&description.special_tokens, writer);
+            pieces.write_gguf(special, writer);
             return Ok(Vec::new());
         }
         Ok(_) => return Ok(Vec::new()),
-        Err(error) => return Ok(vec![format!("the tokenizer is not written: {error}")]),
+        Err(error) => return without(&error),
     };
     match ByteLevelBpe::from_json(&json, description.shape.vocab_size) {
         Ok(bpe) => {
-            bpe.write_gguf(&description.special_tokens, writer);
+            bpe.write_gguf(special, writer);
             Ok(Vec::new())
         }
-        Err(reason) => Ok(vec![format!("the tokenizer is not written: {reason}")]),
+        Err(reason) => without(&reason),
     }
 }
 

@@ -1,5 +1,9 @@
 //! A model as a folder of transformers.
 
+mod text;
+
+pub use text::write_text;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -11,27 +15,14 @@ use serde_json::{Value, json};
 use super::{Converted, check_ternary, is_projection, read};
 use crate::{
     Error, ModelFile, ScaleDirection,
-    atomic_file::AtomicFile,
     error::{Fault, Place},
-    hf::{GenerationConfig, decimal, pack_rows},
+    hf::{decimal, end_tokens, pack_rows},
     model::{
-        Activation, ActivationFormat, Family, ModelDescription, Names, Pieces, RopeScaling, Tensor,
-        TensorSource, TokenizerKind, WeightFormat,
+        Activation, ActivationFormat, Family, ModelDescription, Names, RopeScaling, Tensor,
+        TensorSource, WeightFormat,
     },
     safetensors::{Dtype, SINGLE_FILE, SafetensorsWriter},
-    tokenizer::{ByteLevelBpe, SentencePiece, pieces},
 };
-
-/// Files that are copied as they are from another folder of transformers.
-const COPIED: [&str; 7] = [
-    "tokenizer.json",
-    "tokenizer.model",
-    "added_tokens.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "generation_config.json",
-    "chat_template.jinja",
-];
 
 /// How projections are stored.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -66,8 +57,10 @@ pub(super) fn write(model: &ModelFile, packed: bool, path: &Path) -> Result<Conv
     let mut converted = tensors(source, form, &folder.path().join(SINGLE_FILE), path)?;
 
     let config = config(description, form);
-    write_json(&folder.path().join("config.json"), &config)?;
-    converted.warnings.extend(tokenizer(model, folder.path())?);
+    text::write_json(&folder.path().join("config.json"), &config)?;
+    converted
+        .warnings
+        .extend(text::write(model, folder.path())?);
     if form == Projections::Packed && description.activations.value != ActivationFormat::Int8 {
         let warning = "the classes of packed codes quantise inputs to int8; the files do not say that this model does";
         converted.warnings.push(warning.into());
@@ -75,7 +68,7 @@ pub(super) fn write(model: &ModelFile, packed: bool, path: &Path) -> Result<Conv
     let files = fs::read_dir(folder.path()).map_err(Error::read(path))?;
     converted.bytes = files
         .flatten()
-        .filter_map(|file| file.metadata().ok())
+        .filter_map(|file| file.metadata().ok().filter(fs::Metadata::is_file))
         .map(|file| file.len())
         .sum();
     publish(folder, path)?;
@@ -230,7 +223,7 @@ fn config(description: &ModelDescription, form: Projections) -> Value {
         "tie_word_embeddings": description.tied_head.value,
         "attention_bias": false,
         "bos_token_id": tokens.bos,
-        "eos_token_id": tokens.eos,
+        "eos_token_id": end_tokens(tokens),
         "pad_token_id": tokens.pad,
         "torch_dtype": "bfloat16",
     });
@@ -309,118 +302,4 @@ fn check(description: &ModelDescription, path: &Path) -> Result<(), Error> {
         );
     }
     Ok(())
-}
-
-/// Writes all that a folder says of a model but its tensors: `config.json`, the tokenizer's files, the chat template. The
-/// folder is made. Says what is missing.
-///
-/// # Errors
-///
-/// If a file cannot be read or written.
-pub fn write_text(model: &ModelFile, folder: &Path) -> Result<Vec<String>, Error> {
-    fs::create_dir_all(folder).map_err(Error::write(folder))?;
-    match model {
-        ModelFile::HuggingFace(model) => {
-            copy(model.text().folder(), folder, &["config.json"])?;
-        }
-        ModelFile::Gguf(_) | ModelFile::Memory(_) => {
-            let config = config(model.source().description(), Projections::Floats);
-            write_json(&folder.join("config.json"), &config)?;
-        }
-    }
-    tokenizer(model, folder)
-}
-
-/// Copies those of some files that are there.
-fn copy(from: &Path, to: &Path, names: &[&str]) -> Result<(), Error> {
-    for name in names {
-        let file = from.join(name);
-        if file.is_file() {
-            let bytes = fs::read(&file).map_err(Error::read(&file))?;
-            write_file(&to.join(name), &bytes)?;
-        }
-    }
-    Ok(())
-}
-
-/// Another folder's files are copied; a GGUF file's keys become `tokenizer.json`. Says what is missing.
-fn tokenizer(model: &ModelFile, folder: &Path) -> Result<Vec<String>, Error> {
-    match model {
-        ModelFile::HuggingFace(model) => {
-            copy(model.text().folder(), folder, &COPIED)?;
-            Ok(Vec::new())
-        }
-        ModelFile::Memory(model) => {
-            let json = match model.pieces() {
-                None => return Ok(vec!["the tokenizer is not written: there is none".into()]),
-                Some(Pieces::Files(text)) => {
-                    copy(text.folder(), folder, &COPIED)?;
-                    return Ok(Vec::new());
-                }
-                Some(Pieces::Json(json)) => serde_json::from_str(json).map_err(|e| e.to_string()),
-                Some(Pieces::Bytes(pieces)) => pieces::to_json(pieces).map_err(|e| e.to_string()),
-            };
-            match json {
-                Ok(json) => {
-                    write_json(&folder.join("tokenizer.json"), &json)?;
-                    let class = json!({"tokenizer_class": "PreTrainedTokenizerFast"});
-                    write_json(&folder.join("tokenizer_config.json"), &class)?;
-                    Ok(Vec::new())
-                }
-                Err(reason) => Ok(vec![format!("the tokenizer is not written: {reason}")]),
-            }
-        }
-        ModelFile::Gguf(model) => {
-            let description = model.description();
-            let special = &description.special_tokens;
-            if let Some(config) = GenerationConfig::of_gguf(model.file()).to_json(special) {
-                write_json(&folder.join("generation_config.json"), &config)?;
-            }
-            if let Some(template) = &description.chat_template {
-                write_file(&folder.join("chat_template.jinja"), template.as_bytes())?;
-            }
-            let kind = &description.tokenizer.value;
-            if *kind == TokenizerKind::GgufOther("rwkv".into()) {
-                let pieces = pieces::from_gguf(model.file());
-                return match pieces.and_then(|pieces| pieces::to_json(&pieces)) {
-                    Ok(json) => {
-                        write_json(&folder.join("tokenizer.json"), &json)?;
-                        Ok(Vec::new())
-                    }
-                    Err(reason) => Ok(vec![format!("the tokenizer is not written: {reason}")]),
-                };
-            }
-            if *kind == TokenizerKind::GgufSentencePiece {
-                return match SentencePiece::from_gguf(model.file()) {
-                    Ok(pieces) => {
-                        write_file(&folder.join("tokenizer.model"), &pieces.to_protobuf())?;
-                        let config = pieces.config(special);
-                        write_json(&folder.join("tokenizer_config.json"), &config)?;
-                        Ok(Vec::new())
-                    }
-                    Err(reason) => Ok(vec![format!("the tokenizer is not written: {reason}")]),
-                };
-            }
-            match ByteLevelBpe::from_gguf(model.file(), kind) {
-                Ok(bpe) => {
-                    write_json(&folder.join("tokenizer.json"), &bpe.to_json(special))?;
-                    write_json(&folder.join("tokenizer_config.json"), &bpe.config(special))?;
-                    Ok(Vec::new())
-                }
-                Err(reason) => Ok(vec![format!("the tokenizer is not written: {reason}")]),
-            }
-        }
-    }
-}
-
-fn write_json(path: &Path, value: &Value) -> Result<(), Error> {
-    let text =
-        serde_json::to_vec_pretty(value).map_err(|error| Error::write(path)(error.into()))?;
-    write_file(path, &text)
-}
-
-fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let mut out = AtomicFile::create(path.into())?;
-    out.write(bytes)?;
-    out.finish()
 }

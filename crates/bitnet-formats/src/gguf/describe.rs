@@ -4,8 +4,8 @@ use super::{file::GgufFile, value::Value};
 use crate::{
     error::{Fault, Place},
     model::{
-        Activation, ActivationFormat, Family, Finding, ModelShape, Norms, Rope, RopeScaling,
-        SpecialTokens, TokenizerKind,
+        Activation, ActivationFormat, Family, Finding, ModelShape, Norms, Pooling, Rope,
+        RopeScaling, SpecialTokens, TokenizerKind,
     },
 };
 
@@ -15,6 +15,12 @@ pub(super) struct Metadata<'a> {
     file: &'a GgufFile,
     arch: &'static str,
 }
+
+/// The key that says how texts become vectors, without its architecture.
+pub(crate) const POOLING_TYPE: &str = "pooling_type";
+
+/// The tokens that end an answer, as keys call them.
+pub(crate) const END_TOKENS: [&str; 3] = ["eos", "eot", "eom"];
 
 /// The architectures that are read, with the block that each stands for.
 const ARCHITECTURES: [(&str, Family, Activation); 5] = [
@@ -349,8 +355,12 @@ impl<'a> Metadata<'a> {
                 .and_then(|v| v.as_u64())
                 .and_then(|id| u32::try_from(id).ok())
         };
-        let mut eos: Vec<u32> = ["eos", "eot", "eom"].into_iter().filter_map(id).collect();
-        eos.dedup();
+        let mut eos = Vec::new();
+        for id in END_TOKENS.into_iter().filter_map(id) {
+            if !eos.contains(&id) {
+                eos.push(id);
+            }
+        }
         let add_bos = self.file.get("tokenizer.ggml.add_bos_token");
         SpecialTokens {
             bos: id("bos"),
@@ -358,6 +368,25 @@ impl<'a> Metadata<'a> {
             pad: id("padding"),
             add_bos: add_bos.and_then(|v| v.as_bool()),
         }
+    }
+
+    /// How a text's hidden states become its vector: a number of llama.cpp's.
+    pub(super) fn pooling(&self) -> Result<Finding<Pooling>, Fault> {
+        let key = self.key(POOLING_TYPE);
+        let Some(value) = self.file.get(&key) else {
+            return Ok(Finding::new(Pooling::Unsaid, format!("no {key}")));
+        };
+        let expected = || Fault::key(&key, format!("{value:?}, expected a number"));
+        let kind = value.as_u64().ok_or_else(expected)?;
+        let pooling = match kind {
+            0 => Pooling::Other("none, a vector for each token".into()),
+            1 => Pooling::Mean,
+            2 => Pooling::Other("cls, the first token".into()),
+            3 => Pooling::Last,
+            4 => Pooling::Other("rank, a score of two texts".into()),
+            other => Pooling::Other(format!("{other}, which is unknown")),
+        };
+        Ok(Finding::new(pooling, format!("{key} {kind}")))
     }
 
     pub(super) fn chat_template(&self) -> Option<String> {

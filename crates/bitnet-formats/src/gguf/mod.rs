@@ -20,6 +20,7 @@ mod model;
 mod value;
 mod writer;
 
+pub(crate) use describe::{END_TOKENS, POOLING_TYPE};
 pub use file::{GgufFile, GgufTensor};
 pub use model::GgufModel;
 pub use value::{Array, Value, ValueType};

@@ -185,6 +185,7 @@ fn describe(file: &GgufFile) -> Result<ModelDescription, Fault> {
         rope: metadata.rope(&shape)?,
         activations: metadata.activations(family.value, weights.value == WeightFormat::Blocks),
         tokenizer: metadata.tokenizer(shape.vocab_size)?,
+        pooling: metadata.pooling()?,
         special_tokens: metadata.special_tokens(),
         chat_template: metadata.chat_template(),
         warnings: warnings(file),

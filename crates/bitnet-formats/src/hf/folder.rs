@@ -49,6 +49,11 @@ impl HfModel {
         let seen = found.seen(&checkpoint);
         let described = describe(&config, &text, seen);
         let mut description = described.map_err(|fault| fault.within(&path))?;
+        let warnings = checkpoint.unnamed().iter().map(|file| {
+            let name: String = file.chars().take(80).flat_map(char::escape_debug).collect();
+            format!("{name} is there, but the index does not name it: it is not read")
+        });
+        description.warnings.extend(warnings);
         tokenizer.check_ids(folder, description.shape.vocab_size)?;
         let Found {
             weights, scales, ..
@@ -206,6 +211,7 @@ fn describe(config: &HfConfig, text: &HfText, seen: Seen) -> Result<ModelDescrip
         weights,
         activations,
         tokenizer: text.tokenizer().clone(),
+        pooling: text.pooling().clone(),
         special_tokens: text.special_tokens().clone(),
         chat_template: text.chat_template().map(String::from),
         warnings: warning.into_iter().collect(),

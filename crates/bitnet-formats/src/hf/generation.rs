@@ -92,10 +92,19 @@ impl GenerationConfig {
         for (key, id) in [("bos_token_id", special.bos), ("pad_token_id", special.pad)] {
             id.map(|id| config.insert(key.into(), id.into()));
         }
-        if !special.eos.is_empty() {
-            config.insert("eos_token_id".into(), json!(special.eos));
+        if let ends @ (Value::Number(_) | Value::Array(_)) = end_tokens(special) {
+            config.insert("eos_token_id".into(), ends);
         }
         Some(config.into())
+    }
+}
+
+/// What ends a text, as configurations have it: an id, a list of several, or null.
+pub(crate) fn end_tokens(special: &SpecialTokens) -> Value {
+    match special.eos[..] {
+        [] => Value::Null,
+        [one] => one.into(),
+        _ => json!(special.eos),
     }
 }
 

@@ -5,12 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{config::HfConfig, generation::GenerationConfig, tokenizer::TokenizerFiles};
+use super::{config::HfConfig, generation::GenerationConfig, pooling, tokenizer::TokenizerFiles};
 use crate::{
     Error,
     error::{Fault, Place},
     json,
-    model::{Finding, SpecialTokens, TokenizerKind},
+    model::{Finding, Pooling, SpecialTokens, TokenizerKind},
 };
 
 /// Bytes of the largest configuration that is read.
@@ -25,6 +25,7 @@ pub struct HfText {
     special_texts: BTreeMap<String, String>,
     chat_template: Option<String>,
     generation: GenerationConfig,
+    pooling: Finding<Pooling>,
 }
 
 impl HfText {
@@ -65,6 +66,7 @@ impl HfText {
             special_texts: files.special.clone(),
             chat_template: files.chat_template.clone(),
             generation,
+            pooling: pooling::read(folder)?,
         };
         Ok((text, files))
     }
@@ -97,6 +99,11 @@ impl HfText {
     /// `generation_config.json`; all keys absent if there is none.
     pub fn generation_config(&self) -> &GenerationConfig {
         &self.generation
+    }
+
+    /// How a text's hidden states become its vector.
+    pub fn pooling(&self) -> &Finding<Pooling> {
+        &self.pooling
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Report {
     pub tied_head: Convention,
     /// What text becomes token ids with.
     pub tokenizer: Convention,
+    /// How a text's hidden states become its vector.
+    pub pooling: Convention,
     /// Ids that end an answer.
     pub eos: Vec<u32>,
     /// Whether there is a template for chats.
@@ -129,6 +131,7 @@ impl Report {
                 if *tied { "the embedding" } else { "its own" }.into()
             }),
             tokenizer: Convention::new(&description.tokenizer, tokenizer),
+            pooling: Convention::new(&description.pooling, ToString::to_string),
             eos: description.special_tokens.eos.clone(),
             chat_template: description.chat_template.is_some(),
             tensors,
@@ -137,7 +140,7 @@ impl Report {
     }
 
     /// The conventions by name, in the order in which they are shown.
-    pub fn conventions(&self) -> [(&'static str, &Convention); 9] {
+    pub fn conventions(&self) -> [(&'static str, &Convention); 10] {
         [
             ("architecture", &self.arch),
             ("weights", &self.quantizer),
@@ -148,6 +151,7 @@ impl Report {
             ("RoPE", &self.rope),
             ("head", &self.tied_head),
             ("tokenizer", &self.tokenizer),
+            ("pooling", &self.pooling),
         ]
     }
 }

@@ -44,6 +44,8 @@ pub struct ModelDescription {
     pub activations: Finding<ActivationFormat>,
     /// What text becomes token ids with.
     pub tokenizer: Finding<TokenizerKind>,
+    /// How a text's hidden states become its vector.
+    pub pooling: Finding<Pooling>,
     /// Ids with a meaning.
     pub special_tokens: SpecialTokens,
     /// The template of a chat, in Jinja.
@@ -249,6 +251,30 @@ pub enum TokenizerKind {
     GgufOther(String),
     /// There is none.
     Missing,
+}
+
+/// How a text's hidden states become its vector, as the files say it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// That of the last token.
+    Last,
+    /// The mean of all.
+    Mean,
+    /// Nothing is said.
+    Unsaid,
+    /// Something else, in words.
+    Other(String),
+}
+
+impl fmt::Display for Pooling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Last => "last token",
+            Self::Mean => "mean of all tokens",
+            Self::Unsaid => "not said",
+            Self::Other(words) => words,
+        })
+    }
 }
 
 /// Ids with a meaning.

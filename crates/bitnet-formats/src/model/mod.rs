@@ -9,8 +9,8 @@ mod ternary_values;
 
 pub use bitnet_kernels::float::RopeScaling;
 pub use description::{
-    Activation, ActivationFormat, Family, Finding, ModelDescription, ModelShape, Norms, Rope,
-    SpecialTokens, TokenizerKind, WeightFormat,
+    Activation, ActivationFormat, Family, Finding, ModelDescription, ModelShape, Norms, Pooling,
+    Rope, SpecialTokens, TokenizerKind, WeightFormat,
 };
 pub use memory::{MemoryModel, Pieces};
 pub use role::{LayerRole, Projection, Role};

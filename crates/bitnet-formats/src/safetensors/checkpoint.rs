@@ -29,6 +29,8 @@ pub struct Checkpoint {
     /// The index, the file, or the folder: what errors about the whole name.
     path: PathBuf,
     shards: Vec<(String, SafetensorsFile)>,
+    /// Files beside them that the index does not name.
+    unnamed: Vec<String>,
 }
 
 impl Checkpoint {
@@ -64,7 +66,11 @@ impl Checkpoint {
 
     fn single(path: PathBuf) -> Result<Self, Error> {
         let shards = vec![(SINGLE_FILE.into(), SafetensorsFile::open(&path)?)];
-        Ok(Self { path, shards })
+        Ok(Self {
+            path,
+            shards,
+            unnamed: Vec::new(),
+        })
     }
 
     fn indexed(path: PathBuf) -> Result<Self, Error> {
@@ -96,8 +102,13 @@ impl Checkpoint {
             );
             return Err(Fault::malformed(Place::File, problem).within(&path));
         }
-        let checkpoint = Self { path, shards };
+        let mut checkpoint = Self {
+            path,
+            shards,
+            unnamed: Vec::new(),
+        };
         checkpoint.check_unique()?;
+        checkpoint.unnamed = checkpoint.unnamed_beside();
         Ok(checkpoint)
     }
 
@@ -117,6 +128,30 @@ impl Checkpoint {
             }
         }
         Ok(())
+    }
+
+    /// Files that are called as transformers calls those of a checkpoint, and that the index does not name.
+    fn unnamed_beside(&self) -> Vec<String> {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let is_shard = |name: &String| {
+            let number = name.strip_prefix("model-");
+            let number = number.and_then(|name| name.strip_suffix(".safetensors"));
+            number.is_some_and(|number| number.contains("-of-"))
+        };
+        let named = |name: &String| self.shards.iter().any(|(shard, _)| shard == name);
+        let mut unnamed: Vec<String> = names
+            .filter(|name| is_shard(name) && !named(name))
+            .take(MAX_SHARDS)
+            .collect();
+        unnamed.sort();
+        unnamed
+    }
+
+    /// Files beside those of the index that it does not name: left over, or the index is that of another checkpoint.
+    pub fn unnamed(&self) -> &[String] {
+        &self.unnamed
     }
 
     /// The index, or the one file.

@@ -2,7 +2,7 @@
 
 use super::{ByteLevelBpe, NoForm, Pre, TokenKind, no_form};
 use crate::{
-    gguf::{Array, GgufFile, GgufWriter, Value, ValueType},
+    gguf::{Array, END_TOKENS, GgufFile, GgufWriter, Value, ValueType},
     model::{SpecialTokens, TokenizerKind},
 };
 
@@ -55,17 +55,14 @@ impl ByteLevelBpe {
 }
 
 /// Adds the ids with a meaning.
-pub(super) fn write_special(special: &SpecialTokens, writer: &mut GgufWriter) {
-    let eos = &special.eos;
-    for (name, id) in [
-        ("bos", special.bos),
-        ("eos", eos.first().copied()),
-        ("eot", eos.get(1).copied()),
-        ("padding", special.pad),
-    ] {
-        if let Some(id) = id {
-            writer.key(&format!("tokenizer.ggml.{name}_token_id"), &Value::U32(id));
-        }
+pub(crate) fn write_special(special: &SpecialTokens, writer: &mut GgufWriter) {
+    let ends = END_TOKENS.into_iter().zip(special.eos.iter().copied());
+    let others = [("bos", special.bos), ("padding", special.pad)];
+    let others = others
+        .into_iter()
+        .filter_map(|(name, id)| Some((name, id?)));
+    for (name, id) in ends.chain(others) {
+        writer.key(&format!("tokenizer.ggml.{name}_token_id"), &Value::U32(id));
     }
     if let Some(add_bos) = special.add_bos {
         writer.key("tokenizer.ggml.add_bos_token", &Value::Bool(add_bos));

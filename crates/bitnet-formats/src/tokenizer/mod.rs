@@ -13,6 +13,7 @@ mod protobuf;
 mod sentencepiece;
 
 pub use file::TokenizerFile;
+pub(crate) use gguf::write_special;
 pub use pieces::byte_level_bytes;
 pub use pre::Pre;
 pub use sentencepiece::SentencePiece;

@@ -32,7 +32,7 @@ pub(crate) async fn embeddings(
         record.model = Some(asking.model.name.clone());
         record.prompt_tokens = Some(tokens);
     });
-    let work = vectors(&app, asking, tokens);
+    let work = vectors(asking, tokens);
     let done = timeout(app.settings.limits.request_time, work).await;
     done.unwrap_or_else(|_| {
         let status = axum::http::StatusCode::GATEWAY_TIMEOUT;
@@ -41,11 +41,12 @@ pub(crate) async fn embeddings(
     })
 }
 
-async fn vectors(app: &App, asking: Asking, tokens: usize) -> Result<Json<Value>, ApiError> {
+async fn vectors(asking: Asking, tokens: usize) -> Result<Json<Value>, ApiError> {
     let ready = asking.model.ready()?;
+    let pooling = ready.pooling()?;
     let mut data = Vec::new();
     for (index, text) in asking.texts.into_iter().enumerate() {
-        let vector = ready.embed(text, app.settings.pooling).await?;
+        let vector = ready.embed(text, pooling).await?;
         let embedding = match asking.base64 {
             true => {
                 let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();

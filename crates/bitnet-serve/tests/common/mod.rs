@@ -14,7 +14,7 @@ use bitnet_engine::{
     ActivationQuantizer, Engine, Gate, Granularity, Norms, Options, RandomWeights, Shape,
 };
 use bitnet_formats::ModelFile;
-use bitnet_generate::{Batch, BatchOptions};
+use bitnet_generate::{Batch, BatchOptions, Pooling};
 use bitnet_serve::{LoadedModel, ModelSource, ServeError, Server, Settings, Stopper};
 use bitnet_text::TextModel;
 use serde_json::{Value, json};
@@ -91,12 +91,25 @@ pub fn source(
     name: &str,
     make: impl FnOnce() -> (Engine, TextModel) + Send + 'static,
 ) -> ModelSource {
+    pooled(name, Ok(Pooling::Last), make)
+}
+
+/// A model whose vectors are made so.
+pub fn pooled(
+    name: &str,
+    pooling: Result<Pooling, String>,
+    make: impl FnOnce() -> (Engine, TextModel) + Send + 'static,
+) -> ModelSource {
     ModelSource {
         name: name.into(),
         load: Box::new(move || {
             let (engine, text) = make();
             let batch = Batch::new(engine, BatchOptions::default())?;
-            Ok(LoadedModel { batch, text })
+            Ok(LoadedModel {
+                batch,
+                text,
+                pooling,
+            })
         }),
     }
 }
