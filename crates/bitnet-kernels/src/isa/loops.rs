@@ -133,10 +133,11 @@ loops! {
     }
 }
 
-/// One row of codes with one group of weights, see [`ScaledLoops`].
+/// One row of codes with one group of weights, see [`ScaledLoops`]. As every function of a descriptor, it is unsafe to call
+/// where [`Isa::detect`] has not found what it needs.
 type OneRow = unsafe fn(Segments, &[Line], &[Sixteen], &[i32], &mut [Floats]);
 
-/// Rows of codes with two groups of weights side by side.
+/// Rows of codes with two groups of weights side by side. Unsafe to call as [`OneRow`] is.
 type TwoGroups = unsafe fn(Segments, [&[Line]; 2], &[Sixteen], &[i32], &mut [[Floats; 2]]);
 
 /// Products with groups of weights that have scales of their own, in registers from the codes to the floats:
@@ -160,6 +161,7 @@ pub(crate) struct FewRows {
     pub(crate) base_three: PairByRows,
 }
 
+/// [`FewRows::base_three`]. Unsafe to call as [`OneRow`] is.
 type PairByRows = unsafe fn([&[Line]; 2], usize, &[Sixteen], &mut [[Lanes; 2]]);
 
 /// A product of many rows that arranges weights and activations in its own way: [`Isa::many_rows`], [`Isa::lookup`].
