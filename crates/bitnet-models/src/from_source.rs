@@ -354,8 +354,7 @@ impl Make<'_> {
                     .with_quantization(self.quant.quantization())
                     .with_norm_eps(own.as_ref().map(|_| self.norm_eps))
                     .with_learned_scale(self.quant.learned_scale);
-                let mut linear = config.init(self.device);
-                linear.weight = self.matrix(values, expected);
+                let mut linear = config.with_weights(self.matrix(values, expected), self.device);
                 linear.norm = own;
                 let linear = Projection::Ternary(linear);
                 match self.purpose {

@@ -56,9 +56,7 @@ impl Init<'_> {
                     .with_quantization(self.quant.quantization())
                     .with_norm_eps(norm_eps)
                     .with_learned_scale(self.quant.learned_scale);
-                let mut linear = config.init(self.device);
-                linear.weight = weight;
-                Projection::Ternary(linear)
+                Projection::Ternary(config.with_weights(weight, self.device))
             }
         }
     }

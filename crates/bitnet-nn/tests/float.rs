@@ -6,8 +6,8 @@
 mod common;
 
 use bitnet_nn::float::{
-    AdamWStep, Gate, adamw, cached_attention, causal_attention, cross_entropy, embedding, gated,
-    linear, rms_norm, rope, sum_of_squares,
+    AdamWStep, Gate, adamw, cached_attention, causal_attention, cross_entropy, divergence,
+    embedding, gated, linear, rms_norm, rope, sum_of_squares,
 };
 use burn::nn::RmsNormConfig;
 use burn::tensor::{Bool, DType, Device, FloatDType, Int, Tensor, TensorData, activation};
@@ -205,6 +205,30 @@ fn cross_entropy_is_the_log_softmax_of_the_target() {
             .reshape([6]));
         assert_close(&ours.0, &burns.0, target.name);
         assert_close(&ours.1, &burns.1, target.name);
+    }
+}
+
+#[test]
+fn divergence_is_that_of_two_softmaxes() {
+    for target in common::targets() {
+        let device = target.device.clone().autodiff();
+        let x = (noise([6, 37], 34, &device) * 4.0).require_grad();
+        let taught = noise([6, 37], 35, &device) * 4.0;
+        let weights = noise([6], 36, &device);
+        for temperature in [0.5, 1.0, 2.0] {
+            let run = |distances: Tensor<1>| {
+                let grads = (distances.clone() * weights.clone()).sum().backward();
+                (values(distances.inner()), values(x.grad(&grads).unwrap()))
+            };
+            let ours = run(divergence(x.clone(), taught.clone(), temperature));
+            let soft = |x: Tensor<2>| activation::log_softmax(x / f64::from(temperature), 1);
+            let (log_p, log_q) = (soft(taught.clone()), soft(x.clone()));
+            let parts = log_p.clone().exp() * (log_p - log_q);
+            let square = f64::from(temperature * temperature);
+            let burns = run(parts.sum_dim(1).reshape([6]) * square);
+            assert_close(&ours.0, &burns.0, target.name);
+            assert_close(&ours.1, &burns.1, target.name);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use bitnet_nn::{
 };
 use burn::module::Param;
 use burn::nn::{Linear, LinearConfig, LinearLayout};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Distribution, Tensor};
 use common::*;
 
 #[test]
@@ -195,4 +195,20 @@ fn a_wrong_width_is_refused() {
     BitLinearConfig::new(5, 3)
         .init(device)
         .forward(Tensor::<2>::ones([2, 4], device));
+}
+
+/// A layer around weights that are there costs no numbers of the device's generator.
+#[test]
+fn weights_that_are_given_are_not_drawn() {
+    for target in targets() {
+        let device = &target.device;
+        let next = || floats(Tensor::<1>::random([4], Distribution::Default, device));
+        device.seed(7);
+        let expected = next();
+        device.seed(7);
+        let weight = Param::from_tensor(tensor(&[0.5; 6], [2, 3], device));
+        let layer = BitLinearConfig::new(3, 2).with_weights(weight, device);
+        assert_eq!(next(), expected, "{}", target.name);
+        assert_eq!(floats(layer.weight.val()), [0.5; 6]);
+    }
 }

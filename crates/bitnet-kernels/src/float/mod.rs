@@ -10,6 +10,7 @@
 mod adamw;
 mod attention;
 mod cross_entropy;
+mod divergence;
 pub(crate) mod exp;
 mod gated;
 mod gradient;
@@ -24,6 +25,7 @@ mod rotary;
 pub use adamw::{AdamWStep, adamw, sum_of_squares};
 pub use attention::{Heads, attention, attention_backward};
 pub use cross_entropy::{cross_entropy, cross_entropy_backward};
+pub use divergence::{divergence, divergence_backward};
 pub use gated::{Gate, activated_row, gated, gated_backward, gated_row};
 pub use gradient::{input_gradient, weight_gradient};
 pub use matmul::{Matrix, matmul};

@@ -17,6 +17,6 @@ pub use bitnet_kernels::float::{
 };
 pub use ops::FloatBackend;
 pub use tensor::{
-    adamw, cached_attention, causal_attention, cross_entropy, embedding, gated, linear, rms_norm,
-    rope, sum_of_squares,
+    adamw, cached_attention, causal_attention, cross_entropy, divergence, embedding, gated, linear,
+    rms_norm, rope, sum_of_squares,
 };

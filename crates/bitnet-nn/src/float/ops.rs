@@ -77,6 +77,17 @@ pub trait FloatBackend: Backend {
         Self::cross_entropy_forward(logits, targets).0
     }
 
+    /// `T² · KL(softmax(z / T) ‖ softmax(x / T))` of each row: `x` and `taught` `z`, `[M, V]`, → `[M]`. Differentiable in
+    /// `x`.
+    #[fusion(default)]
+    fn divergence(
+        x: FloatTensor<Self>,
+        taught: FloatTensor<Self>,
+        temperature: f32,
+    ) -> FloatTensor<Self> {
+        Self::divergence_forward(x, taught, temperature).0
+    }
+
     /// One AdamW step: parameter, gradient, a factor `[1]` for the gradient, and both moments in; parameter and
     /// moments out. Not differentiable.
     #[fusion(default)]
@@ -213,6 +224,28 @@ pub trait FloatBackend: Backend {
         log_normalizers: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         reference::cross_entropy_backward::<Self>(grad, logits, targets, log_normalizers)
+    }
+
+    /// [`divergence`](Self::divergence), and `ln Σ e^(x / T)` and `ln Σ e^(z / T)` of each row, `[M, 2]`.
+    #[fusion(default)]
+    fn divergence_forward(
+        x: FloatTensor<Self>,
+        taught: FloatTensor<Self>,
+        temperature: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        reference::divergence::<Self>(x, taught, temperature)
+    }
+
+    /// `∂x = T · (softmax(x / T) − softmax(z / T)) · ∂loss`.
+    #[fusion(default)]
+    fn divergence_backward(
+        grad: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        taught: FloatTensor<Self>,
+        log_normalizers: FloatTensor<Self>,
+        temperature: f32,
+    ) -> FloatTensor<Self> {
+        reference::divergence_backward::<Self>(grad, (x, taught), log_normalizers, temperature)
     }
 }
 

@@ -210,6 +210,48 @@ pub(super) fn cross_entropy_backward<B: FloatBackend>(
     )
 }
 
+pub(super) fn divergence<B: FloatBackend>(
+    x: FloatTensor<B>,
+    taught: FloatTensor<B>,
+    temperature: f32,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let rows = x.shape()[0];
+    let softened = |x| {
+        let x = B::float_div_scalar(x, temperature.into());
+        let highest = B::float_max_dim(x.clone(), 1);
+        let exps = B::float_exp(B::float_sub(x.clone(), highest.clone()));
+        let norms = B::float_add(highest, B::float_log(B::float_sum_dim(exps, 1)));
+        (B::float_sub(x, norms.clone()), norms)
+    };
+    let ((log_q, norms_x), (log_p, norms_z)) = (softened(x), softened(taught));
+    let parts = B::float_mul(B::float_exp(log_p.clone()), B::float_sub(log_p, log_q));
+    let distances = B::float_reshape(B::float_sum_dim(parts, 1), Shape::new([rows]));
+    let square = temperature * temperature;
+    (
+        B::float_mul_scalar(distances, square.into()),
+        B::float_cat(vec![norms_x, norms_z], 1),
+    )
+}
+
+pub(super) fn divergence_backward<B: FloatBackend>(
+    grad: FloatTensor<B>,
+    (x, taught): (FloatTensor<B>, FloatTensor<B>),
+    log_normalizers: FloatTensor<B>,
+    temperature: f32,
+) -> FloatTensor<B> {
+    let rows = x.shape()[0];
+    let probabilities = |x, column: usize| {
+        let all = Slice::from(..);
+        let one = Slice::from(column..column + 1);
+        let norms = B::float_slice(log_normalizers.clone(), &[all, one]);
+        let x = B::float_div_scalar(x, temperature.into());
+        B::float_exp(B::float_sub(x, norms))
+    };
+    let difference = B::float_sub(probabilities(x, 0), probabilities(taught, 1));
+    let grad = B::float_reshape(grad, Shape::new([rows, 1]));
+    B::float_mul(difference, B::float_mul_scalar(grad, temperature.into()))
+}
+
 pub(super) fn rms_norm<B: FloatBackend>(
     x: FloatTensor<B>,
     gamma: FloatTensor<B>,

@@ -120,6 +120,20 @@ pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     ))
 }
 
+/// `T² · KL(softmax(z / T) ‖ softmax(x / T))` of each row, in nats: `x` and `taught` `z`, `[M, V]`, → `[M]`. Differentiable in
+/// `x`.
+///
+/// # Panics
+/// If the shapes differ.
+pub fn divergence(x: Tensor<2>, taught: Tensor<2>, temperature: f32) -> Tensor<1> {
+    assert_eq!(x.dims(), taught.dims(), "divergence: shapes");
+    Tensor::from_dispatch(<Dispatch as FloatBackend>::divergence(
+        x.into_dispatch(),
+        taught.into_dispatch(),
+        temperature,
+    ))
+}
+
 /// `Σ x²` over all elements. Not differentiable.
 pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
     Tensor::from_dispatch(<Dispatch as FloatBackend>::sum_of_squares(

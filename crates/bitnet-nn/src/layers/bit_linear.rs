@@ -70,13 +70,23 @@ impl BitLinearConfig {
     /// # Panics
     /// If groups are no multiple of 16 inputs.
     pub fn init(&self, device: &Device) -> BitLinear {
-        check_scheme(self.quantization);
         let fans = (Some(self.d_input), Some(self.d_output));
-        let init = |initializer: &Initializer| {
-            initializer.init_with([self.d_output, self.d_input], fans.0, fans.1, device)
-        };
+        let shape = [self.d_output, self.d_input];
+        let weight = self.initializer.init_with(shape, fans.0, fans.1, device);
+        self.with_weights(weight, device)
+    }
+
+    /// Makes the layer on `device` around latent weights `[d_output, d_input]`. Of a layer without a bias nothing is drawn.
+    ///
+    /// # Panics
+    /// If groups are no multiple of 16 inputs, or the weights have another shape.
+    pub fn with_weights(&self, weight: Param<Tensor<2>>, device: &Device) -> BitLinear {
+        check_scheme(self.quantization);
+        let expected = [self.d_output, self.d_input];
+        assert_eq!(weight.dims(), expected, "the shape of the latent weights");
+        let fans = (Some(self.d_input), Some(self.d_output));
         BitLinear {
-            weight: init(&self.initializer),
+            weight,
             bias: self.bias.then(|| {
                 self.initializer
                     .init_with([self.d_output], fans.0, fans.1, device)

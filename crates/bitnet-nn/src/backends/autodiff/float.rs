@@ -24,6 +24,10 @@ impl<B: FloatBackend, C: CheckpointStrategy> FloatBackend for Autodiff<B, C> {
         ) -> (Float, Float, Float);
         fn cross_entropy_forward(logits: Float, targets: Int) -> (Float, Float);
         fn cross_entropy_backward(grad: Float, logits: Float, targets: Int, log_normalizers: Float) -> Float;
+        fn divergence_forward(x: Float, taught: Float, temperature: f32) -> (Float, Float);
+        fn divergence_backward(
+            grad: Float, x: Float, taught: Float, log_normalizers: Float, temperature: f32
+        ) -> Float;
         fn rms_norm_forward(x: Float, gamma: Float, epsilon: f32) -> (Float, Float);
         fn rms_norm_backward(grad: Float, x: Float, gamma: Float, r: Float) -> (Float, Float);
         fn gated_backward(grad: Float, gate: Float, up: Float, act: Gate) -> (Float, Float);
@@ -70,6 +74,18 @@ impl<B: FloatBackend, C: CheckpointStrategy> FloatBackend for Autodiff<B, C> {
             (logits, targets, norms),
             losses,
         )
+    }
+
+    fn divergence(
+        x: FloatTensor<Self>,
+        taught: FloatTensor<Self>,
+        temperature: f32,
+    ) -> FloatTensor<Self> {
+        let (x, node) = x.into_parts();
+        let taught = taught.into_primitive();
+        let (distances, norms) = B::divergence_forward(x.clone(), taught.clone(), temperature);
+        let state = (x, taught, norms, temperature);
+        output::<B, C, _, 1>(DivergenceBackward, [node], state, distances)
     }
 
     fn rms_norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self> {
@@ -143,6 +159,20 @@ impl<B: FloatBackend> Backward<B, 1> for CrossEntropyBackward {
         let (logits, targets, norms) = ops.state;
         unary::<B, _>(ops.parents, ops.node, grads, |grad| {
             B::cross_entropy_backward(grad, logits, targets, norms)
+        });
+    }
+}
+
+#[derive(Debug)]
+struct DivergenceBackward;
+
+impl<B: FloatBackend> Backward<B, 1> for DivergenceBackward {
+    type State = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, f32);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let (x, taught, norms, temperature) = ops.state;
+        unary::<B, _>(ops.parents, ops.node, grads, |grad| {
+            B::divergence_backward(grad, x, taught, norms, temperature)
         });
     }
 }

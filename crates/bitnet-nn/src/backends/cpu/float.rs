@@ -97,6 +97,39 @@ impl<B: Slices> FloatBackend for B {
         B::own_f32(grad_logits, shape)
     }
 
+    fn divergence_forward(
+        x: FloatTensor<Self>,
+        taught: FloatTensor<Self>,
+        temperature: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let rows = x.shape()[0];
+        let (mut distances, mut norms) = (vec![0f32; rows], vec![[0f32; 2]; rows]);
+        with_all::<B, 2, _>([x, taught], |[x, taught]| {
+            float::divergence(x, taught, temperature, &mut distances, &mut norms);
+        });
+        (
+            B::own_f32(distances, Shape::new([rows])),
+            B::own_f32(norms.into_flattened(), Shape::new([rows, 2])),
+        )
+    }
+
+    fn divergence_backward(
+        grad: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        taught: FloatTensor<Self>,
+        log_normalizers: FloatTensor<Self>,
+        temperature: f32,
+    ) -> FloatTensor<Self> {
+        let shape = x.shape();
+        let mut grad_x = vec![0f32; shape.num_elements()];
+        let tensors = [grad, x, taught, log_normalizers];
+        with_all::<B, 4, _>(tensors, |[grad, x, taught, norms]| {
+            let (norms, _) = norms.as_chunks::<2>();
+            float::divergence_backward(grad, (x, taught), temperature, norms, &mut grad_x);
+        });
+        B::own_f32(grad_x, shape)
+    }
+
     fn sum_of_squares(x: FloatTensor<Self>) -> FloatTensor<Self> {
         let sum = with_all::<B, 1, _>([x], |[x]| float::sum_of_squares(x));
         B::own_f32(vec![sum], Shape::new([1]))
