@@ -136,6 +136,16 @@ impl Backend {
     }
 }
 
+/// Whether a device is the processor, whose backends run the same kernels.
+pub(crate) fn is_cpu(device: &Device) -> bool {
+    #[cfg(feature = "ndarray")]
+    #[allow(deprecated)] // Burn deprecates NdArray in favour of Flex.
+    if *device == Device::ndarray() {
+        return true;
+    }
+    is_flex(device)
+}
+
 /// Whether a device is that of Flex.
 pub(crate) fn is_flex(device: &Device) -> bool {
     #[cfg(feature = "flex")]

@@ -4,23 +4,86 @@
 //! `q = softmax(x / T)`; `T²` keeps the gradient's size whatever the temperature (G. Hinton, O. Vinyals, J. Dean,
 //! "Distilling the Knowledge in a Neural Network", arXiv 1503.02531, section 2).
 //!
-//! A step costs the teacher's forward pass besides, and the teacher has to be trained first.
+//! A step costs the teacher's forward pass besides, and the teacher has to be trained first. A file of others teaches from
+//! the CPU engine, where that is the backend, as it runs there: its weights stay as they are stored.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use bitnet_config::TrainConfig;
 use bitnet_models::Transformer;
+use bitnet_models::engine::{Engine, EngineError, FloatFormat, Options, Part, Wanted};
+use bitnet_models::float::divergence;
 use bitnet_text::TextModel;
-use burn::tensor::activation::{log_softmax, softmax};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use crate::device::is_cpu;
 use crate::{Location, TrainError};
 
 /// A finished model and how much it has to say.
 pub(super) struct Teacher {
-    model: Transformer,
+    model: Model,
     weight: f64,
     temperature: f64,
+}
+
+/// On what a teacher runs.
+enum Model {
+    Tensors(Box<Transformer>),
+    Engine(Mutex<Engine>),
+}
+
+impl Model {
+    fn open(location: &Location, device: &Device) -> Result<Self, TrainError> {
+        match location {
+            Location::File(checkpoint) if is_cpu(device) => {
+                let options = Options {
+                    threads: rayon::current_num_threads(),
+                    cache: FloatFormat::F32,
+                    ..Options::default()
+                };
+                Ok(Self::Engine(Mutex::new(checkpoint.engine(options)?)))
+            }
+            _ => Ok(Self::Tensors(Box::new(location.exported(device)?))),
+        }
+    }
+
+    /// Inputs `[b, t]` on the plain device → logits `[b, t, v]`.
+    fn logits(&self, inputs_bt: Tensor<2, Int>) -> Tensor<3> {
+        let engine = match self {
+            Self::Tensors(model) => return model.forward(inputs_bt),
+            Self::Engine(engine) => engine,
+        };
+        let mut engine = engine.lock().unwrap_or_else(PoisonError::into_inner);
+        let ([batch, time], device) = (inputs_bt.dims(), inputs_bt.device());
+        let ids: Vec<u32> = inputs_bt
+            .into_data()
+            .iter::<i64>()
+            .map(|id| id as u32)
+            .collect();
+        let logits = read(&mut engine, &ids, time);
+        let logits = logits.expect("it has the learner's vocabulary and reads its contexts");
+        let vocab = engine.shape().vocab_size;
+        let logits = TensorData::new(logits, [batch, time, vocab]);
+        Tensor::from_data(logits, &device)
+    }
+}
+
+/// The logits of texts of `time` tokens each.
+fn read(engine: &mut Engine, ids: &[u32], time: usize) -> Result<Vec<f32>, EngineError> {
+    let sessions = ids.chunks(time).map(|_| engine.session(time));
+    let mut sessions = sessions.collect::<Result<Vec<_>, _>>()?;
+    let texts = sessions.iter_mut().zip(ids.chunks(time));
+    let mut parts: Vec<Part<'_>> = texts
+        .map(|(session, tokens)| Part {
+            session,
+            tokens,
+            logits: Wanted::All,
+        })
+        .collect();
+    let mut logits = Vec::with_capacity(ids.len() * engine.shape().vocab_size);
+    engine.pass(&mut parts, |_, _, row| logits.extend_from_slice(row))?;
+    Ok(logits)
 }
 
 impl Teacher {
@@ -60,7 +123,7 @@ impl Teacher {
             ));
         }
         Ok(Self {
-            model: location.exported(device)?,
+            model: Model::open(&location, device)?,
             weight: train.distill_weight,
             temperature: train.distill_temperature,
         })
@@ -76,34 +139,27 @@ impl Teacher {
         inputs_bt: Tensor<2, Int>,
         weights: Option<Tensor<1>>,
     ) -> Tensor<1> {
-        let taught_btv = self.model.forward(inputs_bt.inner());
-        let divergence = divergence(logits_btv, taught_btv, self.temperature, weights);
-        mean * (1.0 - self.weight) + divergence * self.weight
+        let taught_btv = self.model.logits(inputs_bt.inner());
+        let distance = distance(logits_btv, taught_btv, self.temperature, weights);
+        mean * (1.0 - self.weight) + distance * self.weight
     }
 }
 
-/// `T² · KL(softmax(z / T) ‖ softmax(x / T))`, the mean over tokens `[1]`, weighted if there are weights: logits `x`
-/// `[b, t, v]` on an autodiff device, the teacher's `z` on the plain one.
-fn divergence(
+/// The mean over tokens `[1]` of the distance to the teacher's logits, weighted if there are weights: `x` `[b, t, v]` on an
+/// autodiff device, the teacher's on the plain one.
+fn distance(
     logits_btv: Tensor<3>,
     taught_btv: Tensor<3>,
     temperature: f64,
     weights: Option<Tensor<1>>,
 ) -> Tensor<1> {
-    let [batch, time, _] = logits_btv.dims();
-    let taught_btv = taught_btv.div_scalar(temperature);
-    let p = softmax(taught_btv.clone(), 2);
-    let log_p = log_softmax(taught_btv, 2);
-    let log_q = log_softmax(logits_btv.div_scalar(temperature), 2);
-    let difference = Tensor::from_inner(log_p) - log_q;
-    let divergences = Tensor::from_inner(p) * difference;
-    let square = temperature * temperature;
+    let [batch, time, vocab] = logits_btv.dims();
+    let rows = [batch * time, vocab];
+    let taught = Tensor::from_inner(taught_btv.reshape(rows));
+    let each = divergence(logits_btv.reshape(rows), taught, temperature as f32);
     match weights {
-        None => divergences.sum().mul_scalar(square / (batch * time) as f64),
-        Some(weights) => {
-            let each = divergences.sum_dim(2).reshape([batch * time]);
-            (each * weights).sum().mul_scalar(square)
-        }
+        None => each.mean(),
+        Some(weights) => (each * weights).sum(),
     }
 }
 
@@ -133,7 +189,7 @@ mod tests {
             }
         }
         let logits = Tensor::<3>::from_floats([x], &device.clone().autodiff()).require_grad();
-        let loss = divergence(logits.clone(), Tensor::from_floats([z], &device), t, None);
+        let loss = distance(logits.clone(), Tensor::from_floats([z], &device), t, None);
         let grads = loss.backward();
         let value = loss
             .inner()
@@ -157,13 +213,13 @@ mod tests {
         let (first, second) = ([1.0f32, 0.0, -1.0], [0.5f32, 0.5, 2.0]);
         let (x, y) = ([0.0f32, 0.3, 0.1], [-1.0f32, 1.5, 2.0]);
         let value = |loss: Tensor<1>| loss.inner().into_data().iter::<f64>().next().unwrap();
-        let alone = value(divergence(
+        let alone = value(distance(
             Tensor::from_floats([[y]], &on),
             Tensor::from_floats([[second]], &device),
             2.0,
             None,
         ));
-        let weighted = value(divergence(
+        let weighted = value(distance(
             Tensor::from_floats([[x, y]], &on),
             Tensor::from_floats([[first, second]], &device),
             2.0,
@@ -180,7 +236,7 @@ mod tests {
         let device = Device::flex();
         let z = Tensor::<3>::from_floats([[[3.0, -2.0, 0.5]]], &device);
         let x = Tensor::from_inner(z.clone());
-        let value = divergence(x, z, 1.0, None).inner().into_data();
+        let value = distance(x, z, 1.0, None).inner().into_data();
         assert!(value.iter::<f64>().all(|v| v.abs() < 1e-7));
     }
 }
