@@ -120,8 +120,8 @@ pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     ))
 }
 
-/// `T² · KL(softmax(z / T) ‖ softmax(x / T))` of each row, in nats: `x` and `taught` `z`, `[M, V]`, → `[M]`. Differentiable in
-/// `x`.
+/// `T² · KL(softmax(z / T) ‖ softmax(x / T))` of each row, in nats: `x` and `taught` `z`, `[M, V]`, → `[M]`. Differentiable
+/// in `x`.
 ///
 /// # Panics
 /// If the shapes differ.
