@@ -88,8 +88,8 @@ pub enum Command {
     Embed(EmbedArgs),
     /// What a model's files hold: each convention with its evidence, the codes of each tensor, what is odd
     Inspect(InspectArgs),
-    /// Write a model, a run too, as another format: hf, hf-packed, gguf-i2_s, gguf-tq1_0, gguf-tq2_0, gguf-q2_0 or gguf-f16,
-    /// or files of others as a run
+    /// Write a model, a run too, as another format: hf, hf-packed, or a GGUF file with ternary weights (gguf-i2_s, gguf-tq1_0,
+    /// gguf-tq2_0, gguf-q2_0) or floats (gguf-f32, gguf-f16, gguf-q8_0, gguf-q4_1, gguf-q4_0); or files of others as a run
     Convert(ConvertArgs),
     /// What this machine offers: backends, adapters, CPU features, the kernel chosen and why
     Doctor(DoctorArgs),
@@ -317,7 +317,8 @@ pub struct ConvertArgs {
     pub model: PathBuf,
     /// The new file or folder, which must not exist
     pub path: PathBuf,
-    /// hf, hf-packed, gguf-i2_s, gguf-tq1_0, gguf-tq2_0, gguf-q2_0 or gguf-f16; run for a folder that `train` starts from
+    /// hf, hf-packed, gguf-i2_s, gguf-tq1_0, gguf-tq2_0, gguf-q2_0, gguf-f32, gguf-f16, gguf-q8_0, gguf-q4_1 or gguf-q4_0; run
+    /// for a folder that `train` starts from
     #[arg(long, value_name = "FORMAT")]
     pub to: To,
     /// Read the new files back and compare the logits of 32 tokens with those of the model
@@ -361,9 +362,17 @@ pub struct MeasureArgs {
     /// Run directories of finished trainings
     #[arg(required = true)]
     pub runs: Vec<PathBuf>,
-    /// Time them in turns, and nothing else
+    /// Time them in turns, and nothing else; a .gguf file in a run's folder is timed beside the runs
     #[arg(long)]
     pub turns: bool,
+    /// Store the models in these formats of GGUF, in their folders, and measure these files and nothing else
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_delimiter = ',',
+        conflicts_with = "turns"
+    )]
+    pub formats: Vec<String>,
     /// In turns, time training steps too
     #[arg(long, requires = "turns")]
     pub steps: bool,

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bitnet_experiment::{Answer, Worker};
-use bitnet_results::{Measured, TrainSummary, Turns};
+use bitnet_results::{Measured, StoredAs, TrainSummary, Turns};
 use bitnet_train::FolderLock;
 
 use crate::args::DeviceArgs;
@@ -73,6 +73,13 @@ impl Worker for Processes<'_> {
     fn measure(&self, name: &str, run: &Path) -> Answer<Measured> {
         let mut measure = process::child(self.device, self.threads)?;
         measure.arg("measure").arg(run);
+        Ok(process::answer(measure, name)?)
+    }
+
+    fn store(&self, name: &str, run: &Path, formats: &[String]) -> Answer<Vec<StoredAs>> {
+        let mut measure = process::child(self.device, self.threads)?;
+        measure.arg("measure").arg(run);
+        measure.arg("--formats").arg(formats.join(","));
         Ok(process::answer(measure, name)?)
     }
 

@@ -28,6 +28,12 @@
 //! `reference = "ternary"` the report says of each recipe by how much it changes the gap of that variant, with Holm's
 //! correction for the number of recipes.
 //!
+//! A variant with `formats = ["f16", "q8_0", "q4_0"]` is stored in these after its training, by rounding (`bitnet convert`),
+//! and each file is measured and timed like a model of its own. With `[frontier]` the report draws loss against bytes, time
+//! to decode, arithmetic of training and modelled energy, a line for each `curve` (or kind of weights) and format, and says
+//! which is best at the sizes named there. With `[scaling]` it fits a law of size to each curve, without the variants above
+//! `fit_until`, which it predicts: writing that down before they are trained makes it a prediction.
+//!
 //! Variants that learn different tasks have a `group` each; only those of one group are compared, with its first float one.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,6 +76,12 @@ pub struct ExperimentConfig {
     pub reference: Option<String>,
     /// Whether the report draws scores against parameters and bytes.
     pub scatter: bool,
+    /// Where what variants cost is compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frontier: Option<FrontierConfig>,
+    /// What a law of size is fitted to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<ScalingConfig>,
     /// What a scheduler is to give each run.
     #[serde(skip_serializing_if = "is_default")]
     pub executor: ExecutorConfig,
@@ -78,6 +90,27 @@ pub struct ExperimentConfig {
     /// Where the settings stand that a message is about: `set.0`, `variants.2.name`.
     #[serde(skip)]
     pub places: BTreeMap<String, Place>,
+}
+
+/// Where what variants cost is compared.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FrontierConfig {
+    /// Bytes of a file.
+    pub bytes: Vec<u64>,
+    /// Floating-point operations of a training: 6 for each parameter and token.
+    pub compute: Vec<f64>,
+}
+
+/// What a law of size is fitted to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScalingConfig {
+    /// The most parameters of a variant that is fitted; larger ones are predicted. None fits all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fit_until: Option<u64>,
+    /// Parameters of models that are predicted and not trained.
+    pub predict: Vec<u64>,
 }
 
 fn is_default(executor: &ExecutorConfig) -> bool {
@@ -100,6 +133,16 @@ pub struct VariantConfig {
     pub group: Option<String>,
     /// Its own learning rates.
     pub learning_rates: Vec<f64>,
+    /// Its own seeds, fewer than the experiment's, of a model that is too large for all of them; the first is that for its
+    /// learning rates.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub seeds: Vec<u64>,
+    /// The curve that it is a point of, where models of several sizes are compared; none is that of its kind of weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub curve: Option<String>,
+    /// Formats of GGUF that its models are stored in and measured as: `f16`, `q8_0`, `q4_0`, `q2_0`, as in `bitnet convert`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub formats: Vec<String>,
     /// The variant whose run under the same seed teaches this one (`train.distill_from`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub teacher: Option<String>,
@@ -159,6 +202,14 @@ impl ExperimentConfig {
         match variant.learning_rates.is_empty() {
             true => self.learning_rates.clone(),
             false => variant.learning_rates.clone(),
+        }
+    }
+
+    /// The seeds of a variant.
+    pub fn seeds<'a>(&'a self, variant: &'a VariantConfig) -> &'a [u64] {
+        match variant.seeds.is_empty() {
+            true => &self.seeds,
+            false => &variant.seeds,
         }
     }
 
@@ -306,15 +357,53 @@ impl ExperimentConfig {
             }
         }
         for (number, variant) in self.variants.iter().enumerate() {
+            let own: BTreeSet<u64> = variant.seeds.iter().copied().collect();
+            if own.len() < variant.seeds.len() || !own.is_subset(&distinct) {
+                let problem = "must be seeds of the experiment, all different";
+                let value = format!("{:?} of {}", variant.seeds, variant.name);
+                return Err(within(number, "seeds", value, problem));
+            }
             let Some(name) = &variant.teacher else {
                 continue;
             };
             let teacher = self.variants.iter().find(|v| v.name == *name);
-            if teacher.is_none_or(|teacher| teacher.teacher.is_some()) {
+            let Some(teacher) = teacher.filter(|teacher| teacher.teacher.is_none()) else {
                 let problem = "is not the name of a variant without a teacher of its own";
                 let value = format!("{name:?} of {}", variant.name);
                 return Err(within(number, "teacher", value, problem));
+            };
+            let taught = self.seeds(variant).iter();
+            if let Some(seed) = taught
+                .into_iter()
+                .find(|seed| !self.seeds(teacher).contains(seed))
+            {
+                let problem = "are not all seeds of its teacher, whose run under the same seed it learns from";
+                return Err(within(
+                    number,
+                    "seeds",
+                    format!("{seed} of {}", variant.name),
+                    problem,
+                ));
             }
+        }
+        let beyond = |values: &[f64]| values.iter().any(|x| !(*x > 0.0 && x.is_finite()));
+        if let Some(frontier) = &self.frontier {
+            let bytes: Vec<f64> = frontier.bytes.iter().map(|bytes| *bytes as f64).collect();
+            let sizes = [
+                ("frontier.bytes", bytes),
+                ("frontier.compute", frontier.compute.clone()),
+            ];
+            for (key, values) in sizes {
+                if beyond(&values) {
+                    return Err(invalid(key, format!("{values:?}"), "must be above 0"));
+                }
+            }
+        }
+        if let Some(scaling) = &self.scaling
+            && scaling.predict.contains(&0)
+        {
+            let value = format!("{:?}", scaling.predict);
+            return Err(invalid("scaling.predict", value, "must be above 0"));
         }
         let own = self.variants.iter().filter_map(|v| v.baseline.as_ref());
         let own = own.map(|name| ("variants.baseline", name));

@@ -104,7 +104,7 @@ pub use describe::{Description, describe, json_schema};
 pub use document::Place;
 pub use error::{ConfigError, Origin};
 pub use executor::ExecutorConfig;
-pub use experiment::{ExperimentConfig, VariantConfig};
+pub use experiment::{ExperimentConfig, FrontierConfig, ScalingConfig, VariantConfig};
 pub use loader::Loader;
 pub use meaning::meaning;
 pub use optim::{OptimConfig, OptimOverride, Optimizer};

@@ -3,8 +3,10 @@
 use bitnet_config::{
     ExecutorConfig, ExperimentConfig, LinearKind, OptimConfig, Optimizer, Task, VariantConfig,
 };
+use bitnet_results::frontier::Frontier;
+use bitnet_results::scaling::Scaling;
 use bitnet_results::{
-    Curves, Experiment, Finished, GridPoint, Linear, Machine, Metric, Run, Speed, Variant,
+    Curves, Experiment, Finished, GridPoint, Linear, Machine, Metric, Run, Speed, StoredAs, Variant,
 };
 use bitnet_train::RunDir;
 
@@ -49,7 +51,7 @@ pub(crate) fn experiment(
         found.map(|(_, finished)| finished)
     };
     let mut speeds = turns.speeds.iter().cloned();
-    let mut variants = Vec::new();
+    let (mut variants, mut stored) = (Vec::new(), Vec::new());
     for (index, settings) in plan.config.variants.iter().enumerate() {
         let of_variant = |(job, _): &&(Job, Finished)| job.variant == index;
         let grid: Vec<_> = tuned.iter().filter(of_variant).collect();
@@ -75,15 +77,18 @@ pub(crate) fn experiment(
             true => None,
             false => speeds.next(),
         };
-        variants.push(variant(
-            plan,
-            settings,
-            job,
-            finished,
-            grid.collect(),
-            runs,
-            speed,
-        ));
+        let of_runs = variant(plan, settings, job, finished, grid.collect(), runs, speed);
+        if !finished.train.diverged {
+            for (at, format) in settings.formats.iter().enumerate() {
+                let found = final_runs
+                    .iter()
+                    .map(|(job, _)| (job.seed, job.run.stored()));
+                let of_format = found.filter_map(|(seed, all)| Some((seed, all?.swap_remove(at))));
+                let all = of_format.collect::<Vec<_>>();
+                stored.push(in_format(&of_runs, format, &all, &metric, speeds.next()));
+            }
+        }
+        variants.push(of_runs);
     }
     // What the results mean is written later, and is not what was run.
     let config = ExperimentConfig {
@@ -97,6 +102,7 @@ pub(crate) fn experiment(
         Some(config) => config,
         None => config.to_toml()?,
     };
+    let (frontier, scaling) = asked(&plan.config);
     Ok(Experiment {
         version: of.version,
         name: of.name,
@@ -114,6 +120,7 @@ pub(crate) fn experiment(
             .map_or(String::new(), |(_, f)| f.measured.data.clone()),
         metric,
         variants,
+        stored,
         baseline: plan.config.baseline.clone(),
         reference: plan.config.reference.clone(),
         seeds: plan.config.seeds.clone(),
@@ -122,8 +129,68 @@ pub(crate) fn experiment(
         config,
         curves: true,
         scatter: plan.config.scatter,
+        frontier,
+        scaling,
         waited: turns.waited,
     })
+}
+
+/// What a configuration asks of the results: comparisons by cost, and a law of size.
+pub fn asked(config: &ExperimentConfig) -> (Option<Frontier>, Option<Scaling>) {
+    let frontier = config.frontier.as_ref().map(|asked| Frontier {
+        bytes: asked.bytes.clone(),
+        compute: asked.compute.clone(),
+    });
+    let scaling = config.scaling.as_ref().map(|asked| Scaling {
+        fit_until: asked.fit_until,
+        predict: asked.predict.clone(),
+    });
+    (frontier, scaling)
+}
+
+/// A variant's models in another format: their scores, and what the training of the variant took.
+fn in_format(
+    variant: &Variant,
+    format: &str,
+    stored: &[(u64, StoredAs)],
+    metric: &Metric,
+    speed: Option<Speed>,
+) -> Variant {
+    let first = stored.first().map(|(_, first)| first);
+    let run = |run: &Run| {
+        let (_, found) = stored.iter().find(|(seed, _)| *seed == run.seed)?;
+        let metrics = found.score.named();
+        Some(Run {
+            seed: run.seed,
+            learning_rate: run.learning_rate,
+            score: metrics.get(&metric.key).copied().unwrap_or(f64::NAN),
+            metrics,
+            steps: run.steps,
+            tokens: run.tokens,
+            seconds: run.seconds,
+            teacher_seconds: run.teacher_seconds,
+            tokens_per_second: run.tokens_per_second,
+            modelled: found.modelled.clone(),
+            engine: Some(found.engine.clone()),
+            ..Run::default()
+        })
+    };
+    Variant {
+        name: format!("{}-{format}", variant.name),
+        label: Some(format!("{}, {format}", variant.words())),
+        linear: variant.linear,
+        curve: variant.curve.clone(),
+        format: Some(format.to_owned()),
+        stored_from: Some(variant.name.clone()),
+        params: variant.params,
+        ternary_weights: variant.ternary_weights,
+        packed_bytes: first.map_or(0, |first| first.layer_bytes),
+        file_bytes: first.map_or(0, |first| first.file_bytes),
+        learning_rate: variant.learning_rate,
+        speed,
+        runs: variant.runs.iter().filter_map(run).collect(),
+        ..Variant::default()
+    }
 }
 
 fn variant(
@@ -143,6 +210,9 @@ fn variant(
         group: settings.group.clone(),
         teacher: settings.teacher.clone(),
         baseline: settings.baseline.clone(),
+        curve: settings.curve.clone(),
+        format: None,
+        stored_from: None,
         linear: match linear {
             LinearKind::Float => Linear::Float,
             LinearKind::Ternary => Linear::Ternary,

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use bitnet_config::{Loader, RunConfig};
 use bitnet_results::{
-    Evaluation, Finished, Measured, TrainSummary, Turns, load_json, save_json, write_atomic,
+    Evaluation, Finished, Measured, StoredAs, TrainSummary, Turns, load_json, save_json,
+    write_atomic,
 };
 use bitnet_train::{Checkpoint, RunDir, TrainError};
 use serde::{Deserialize, Serialize};
@@ -29,11 +30,22 @@ pub trait Worker: Sync {
     /// Whatever measuring says.
     fn measure(&self, name: &str, run: &Path) -> Answer<Measured>;
 
-    /// Times several trained runs in turns.
+    /// Stores a trained run's model in formats of others, in [`stored_file`] each, and measures these files.
+    ///
+    /// # Errors
+    /// Whatever storing or measuring says.
+    fn store(&self, name: &str, run: &Path, formats: &[String]) -> Answer<Vec<StoredAs>>;
+
+    /// Times several trained runs, or files of [`stored_file`], in turns.
     ///
     /// # Errors
     /// Whatever measuring says.
     fn turns(&self, runs: &[PathBuf]) -> Answer<Turns>;
+}
+
+/// The file of a run's model in a format of others.
+pub fn stored_file(run: &Path, format: &str) -> PathBuf {
+    run.join("formats").join(format!("{format}.gguf"))
 }
 
 /// What a [`Worker`] answers.
@@ -71,6 +83,9 @@ pub struct PlannedRun {
     pub name: String,
     /// Its folder.
     pub dir: PathBuf,
+    /// The formats that its model is stored in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub formats: Vec<String>,
     /// All of its settings. They are saved beside the folder.
     #[serde(skip)]
     pub config: RunConfig,
@@ -103,9 +118,35 @@ impl PlannedRun {
         self.dir.join("result.json")
     }
 
+    /// Where what was measured of other formats is written.
+    fn formats_path(&self) -> PathBuf {
+        self.dir.join("formats.json")
+    }
+
     /// Whether there is a result.
     pub fn is_finished(&self) -> bool {
-        self.result_path().is_file()
+        self.missing().is_none()
+    }
+
+    /// The first file of its result that is not there, or does not hold all that is asked.
+    pub(crate) fn missing(&self) -> Option<PathBuf> {
+        if !self.result_path().is_file() {
+            return Some(self.result_path());
+        }
+        // What cannot be read is said when it is asked for.
+        let diverged = || matches!(self.known(), Ok(Some(known)) if known.train.diverged);
+        let complete = self.formats.is_empty() || self.stored().is_some() || diverged();
+        (!complete).then(|| self.formats_path())
+    }
+
+    /// What was measured of its formats, in their order; `None` where some are missing.
+    pub(crate) fn stored(&self) -> Option<Vec<StoredAs>> {
+        let known: Vec<StoredAs> = match self.formats.is_empty() {
+            true => Vec::new(),
+            false => load_json(&self.formats_path()).ok()?,
+        };
+        let of = |format: &String| known.iter().find(|one| one.format == *format).cloned();
+        self.formats.iter().map(of).collect()
     }
 
     /// The step of its last checkpoint; 0 before the first.
@@ -123,8 +164,11 @@ impl PlannedRun {
         worker: &dyn Worker,
     ) -> Result<Option<()>, ExperimentError> {
         let (name, result) = (&self.name, self.result_path());
-        if self.known()?.is_some() {
-            return Ok(Some(()));
+        if let Some(known) = self.known()? {
+            return match known.train.diverged {
+                true => Ok(Some(())),
+                false => self.store(worker),
+            };
         }
         if let Some(finished) = self.untaught()? {
             std::fs::create_dir_all(&self.dir).map_err(ExperimentError::io(&self.dir))?;
@@ -157,6 +201,24 @@ impl PlannedRun {
         };
         let finished = Finished { train, measured };
         save_json(&finished, &result)?;
+        match finished.train.diverged {
+            true => Ok(Some(())),
+            false => self.store(worker),
+        }
+    }
+
+    /// Stores and measures its model in the formats that are asked for, where that is missing.
+    fn store(&self, worker: &dyn Worker) -> Result<Option<()>, ExperimentError> {
+        if self.stored().is_some() {
+            return Ok(Some(()));
+        }
+        let stored = worker
+            .store(&self.name, &self.dir, &self.formats)
+            .map_err(ExperimentError::Worker)?;
+        let Some(stored) = stored else {
+            return Ok(None);
+        };
+        save_json(&stored, &self.formats_path())?;
         Ok(Some(()))
     }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! ExperimentConfig ─► Plan ─► Work: variants × learning rates under the first seed, then the best rate × the other seeds
 //!                              each: Worker::train, Worker::measure ─► result.json in the run's folder
+//!                                    Worker::store, where formats are asked for ─► formats.json beside it
 //!                             Work: all first runs in turns: Worker::turns ─► turns.json
 //!                      gather ─► Experiment, which `bitnet-report` renders
 //! ```
@@ -28,7 +29,7 @@ mod plan;
 mod work;
 
 pub use error::ExperimentError;
-pub use gather::{Circumstances, metric};
-pub use job::{Answer, Job, PlannedRun, Worker};
+pub use gather::{Circumstances, asked, metric};
+pub use job::{Answer, Job, PlannedRun, Worker, stored_file};
 pub use plan::Plan;
 pub use work::{Executor, Piece, Threads, Timing, Work};

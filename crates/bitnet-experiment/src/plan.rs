@@ -8,7 +8,7 @@ use bitnet_results::{Evaluation, Experiment, Finished, Turns};
 use bitnet_train::FolderLock;
 
 use crate::gather::{self, Circumstances};
-use crate::job::PlannedRun;
+use crate::job::{PlannedRun, stored_file};
 use crate::work::{Executor, Piece, Timing, Work};
 use crate::{ExperimentError, Job};
 
@@ -119,7 +119,7 @@ impl Plan<'_> {
             };
             choose(&mut all.best, &tuning);
             let wanted = |index: usize, variant: &VariantConfig| match now(variant) {
-                true => self.rest(all.chosen(index)),
+                true => self.rest(variant, all.chosen(index)),
                 false => Vec::new(),
             };
             let jobs = self.jobs_of(wanted, |teacher| all.chosen(teacher))?;
@@ -135,9 +135,14 @@ impl Plan<'_> {
                 .find(|(job, _)| job.variant == index && job.rate == all.chosen(index))
                 .filter(|(_, finished)| !finished.train.diverged)
         };
-        let firsts = (0..self.config.variants.len())
-            .filter_map(|index| Some(first(index)?.0.run.dir.clone()));
-        let firsts: Vec<PathBuf> = firsts.collect();
+        // Each with its formats behind it.
+        let firsts = (0..self.config.variants.len()).filter_map(|index| Some(&first(index)?.0.run));
+        let firsts: Vec<PathBuf> = firsts
+            .flat_map(|run| {
+                let stored = (run.formats.iter()).map(|format| stored_file(&run.dir, format));
+                std::iter::once(run.dir.clone()).chain(stored)
+            })
+            .collect();
         if !firsts.is_empty() {
             let speeds = Timing {
                 runs: firsts,
@@ -173,6 +178,7 @@ impl Plan<'_> {
                         source: Box::new(source),
                     })?,
                     dir,
+                    formats: variant.formats.clone(),
                 };
                 jobs.push(Job {
                     variant: index,
@@ -187,7 +193,7 @@ impl Plan<'_> {
 
     /// What a variant's learning rate is chosen from: each of the grid under the first seed.
     fn tries(&self, variant: &VariantConfig) -> Vec<(u64, Option<f64>)> {
-        let first = self.config.seeds[0];
+        let first = self.config.seeds(variant)[0];
         match self.config.learning_rates(variant) {
             rates if rates.is_empty() => vec![(first, None)],
             rates => rates.into_iter().map(|rate| (first, Some(rate))).collect(),
@@ -195,8 +201,8 @@ impl Plan<'_> {
     }
 
     /// The other seeds, under the learning rate that was chosen.
-    fn rest(&self, rate: Option<f64>) -> Vec<(u64, Option<f64>)> {
-        let seeds = self.config.seeds.iter().skip(1);
+    fn rest(&self, variant: &VariantConfig, rate: Option<f64>) -> Vec<(u64, Option<f64>)> {
+        let seeds = self.config.seeds(variant).iter().skip(1);
         seeds.map(|seed| (*seed, rate)).collect()
     }
 
@@ -260,8 +266,8 @@ fn known(jobs: Vec<Job>) -> Result<Known, ExperimentError> {
     let of = jobs.len();
     for (index, job) in jobs.into_iter().enumerate() {
         match job.run.known()? {
-            Some(finished) => done.push((job, finished)),
-            None => missing.push(Piece {
+            Some(finished) if job.run.is_finished() => done.push((job, finished)),
+            _ => missing.push(Piece {
                 place: (index, of),
                 run: job.run,
             }),

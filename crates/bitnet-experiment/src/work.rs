@@ -32,7 +32,7 @@ pub struct Piece {
 /// Speeds to be measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Timing {
-    /// The runs.
+    /// The runs, and files of their models in other formats.
     pub runs: Vec<PathBuf>,
     /// Where the result goes.
     pub file: PathBuf,
@@ -117,7 +117,7 @@ impl Work {
     /// The first result that is not there.
     pub(crate) fn missing(&self) -> Option<PathBuf> {
         match self.rest(1)? {
-            Self::Runs(pieces) => pieces.first().map(|piece| piece.run.result_path()),
+            Self::Runs(pieces) => pieces.first().and_then(|piece| piece.run.missing()),
             Self::Turns(timing) => Some(timing.file),
         }
     }

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use bitnet_formats::{
-    ModelFile, ScaleDirection, Target, convert,
+    ModelFile, ScaleDirection, Target, TensorType, convert,
     hf::GenerationConfig,
     model::{Family, LayerRole, Projection, Role, Tensor, WeightFormat},
 };
@@ -227,6 +227,67 @@ fn floats_and_rope_go_to_gguf() {
         panic!("{scaling:?}");
     };
     assert_eq!((factors.len(), factors[0], factors[3]), (4, 1.0, 8.0));
+}
+
+/// What a file holds is what the type's own encoding gives of the rows as they lie in it; tables stay F16, or F32.
+#[test]
+fn floats_are_rounded_to_blocks_as_their_type_rounds_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = open("hf/qwen3-groups");
+    for (target, ty, table, blocks) in [
+        ("gguf-f32", TensorType::F32, "F32", false),
+        ("gguf-q8_0", TensorType::Q8_0, "F16", true),
+        ("gguf-q4_0", TensorType::Q4_0, "F16", true),
+        ("gguf-q4_1", TensorType::Q4_1, "F16", true),
+    ] {
+        let new = to(&old, target, &folder.path().join(target));
+        same_model(&old, &new);
+        let mut rounded = false;
+        for entry in new.source().tensors() {
+            let before = old.source().read(entry.role).unwrap().to_f32();
+            let after = new.source().read(entry.role).unwrap().to_f32();
+            if !is_projection(entry.role) {
+                let expected = if entry.shape.len() == 1 { "F32" } else { table };
+                assert_eq!(entry.storage, expected, "{target} {}", entry.name);
+                continue;
+            }
+            assert_eq!(entry.storage, ty.to_string(), "{target} {}", entry.name);
+            // Blocks lie within rows, and rows of q and k change their places alike before and after.
+            let encoded = ty.encode_floats(&before, entry.shape[1]).unwrap();
+            let size = match ty {
+                TensorType::F32 => 4.0,
+                TensorType::Q8_0 => 34.0 / 32.0,
+                TensorType::Q4_0 => 18.0 / 32.0,
+                _ => 20.0 / 32.0,
+            };
+            assert_eq!(encoded.len(), (size * before.len() as f64) as usize);
+            assert_eq!(entry.bytes, encoded.len() as u64);
+            rounded |= before != after;
+            let step = |block: &[f32]| {
+                let least = block.iter().copied().fold(f32::INFINITY, f32::min);
+                let most = block.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                match ty {
+                    TensorType::F32 => 0.0,
+                    TensorType::Q8_0 => least.abs().max(most.abs()) / 127.0,
+                    // The end that has no code of its own is a whole step off.
+                    TensorType::Q4_0 => 2.0 * least.abs().max(most.abs()) / 8.0,
+                    _ => (most - least) / 15.0,
+                }
+            };
+            for (before, after) in before.chunks(32).zip(after.chunks(32)) {
+                // Half a step, and the rounding of the scale to f16.
+                let bound = 0.52 * step(before);
+                for (a, b) in before.iter().zip(after) {
+                    assert!((a - b).abs() <= bound, "{target} {}: {a} {b}", entry.name);
+                }
+            }
+        }
+        assert_eq!(rounded, blocks, "{target}");
+    }
+    // Rows of 48 are not whole blocks, which is found before anything is written.
+    let path = folder.path().join("narrow");
+    let q8 = Target::Gguf(TensorType::Q8_0);
+    assert!(convert(&open("hf/llama-float"), q8, &path).is_err() && !path.exists());
 }
 
 #[test]

@@ -5,11 +5,16 @@
 //! to show is left out.
 
 mod curves;
+mod frontier;
 mod resources;
+mod scaling;
 mod scores;
 mod sizes;
 mod telemetry;
 
+pub(crate) use frontier::colours as curve_colours;
+
+use crate::scaling::Laws;
 use crate::svg::{BarChart, DotChart, LineChart, Placement, ScatterChart};
 use bitnet_results::{Experiment, Linear, Variant};
 
@@ -85,6 +90,11 @@ impl Figure {
     }
 }
 
+/// Heading of the pictures of a frontier.
+pub(crate) const COSTS: &str = "What a score costs";
+/// Heading of the pictures of a law of size.
+pub(crate) const SIZES: &str = "Score by size";
+
 /// Pictures under a common heading.
 pub struct Group {
     /// The heading.
@@ -112,6 +122,8 @@ pub fn groups(experiment: &Experiment) -> Vec<Group> {
         scores.extend(sizes::by_parameters(experiment));
         scores.extend(sizes::by_bytes(experiment));
     }
+    let frontier = frontier::figures(experiment);
+    let laws = Laws::of(experiment).map_or_else(Vec::new, |laws| scaling::figures(&laws));
     let resources = [
         resources::memory(experiment),
         resources::speed(experiment),
@@ -119,6 +131,8 @@ pub fn groups(experiment: &Experiment) -> Vec<Group> {
     ];
     let codes = [telemetry::zeros(experiment), telemetry::flips(experiment)];
     let groups = [
+        (COSTS, frontier),
+        (SIZES, laws),
         ("Scores", scores),
         ("Learning", learning),
         (

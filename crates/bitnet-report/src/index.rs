@@ -10,10 +10,12 @@ use minijinja::value::Serde;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
+use crate::charts;
 use crate::document::paragraphs;
 use crate::format::NONE;
 use crate::headline::Pick;
 use crate::numbers::{self, Style};
+use crate::tables::frontier_sentences;
 use crate::templates;
 use crate::winner::winner;
 
@@ -34,17 +36,17 @@ at 95 % about one in twenty would look real without being so. Where an experimen
 row names the ones compared: the baseline where it is float, otherwise the best float variant, against the best ternary \
 variant of its size, with a teacher only where the float one had a teacher.";
 
-/// Writes the index of `experiments` to `path`; reports are linked as `<name>/report.md`. The folder is created if
-/// missing.
+/// Writes the index of `experiments` to `path`; reports are linked as `<name>/report.md`. What a person wrote of all of
+/// them, as Markdown, stands before it. The folder is created if missing.
 ///
 /// # Errors
 ///
 /// The first error of the file system.
-pub fn render_index(experiments: &[Experiment], path: &Path) -> io::Result<()> {
+pub fn render_index(experiments: &[Experiment], overview: &str, path: &Path) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    write_atomic(path, index_markdown(experiments).as_bytes())
+    write_atomic(path, index_markdown(experiments, overview).as_bytes())
 }
 
 /// A row of the index.
@@ -66,12 +68,16 @@ struct Entry {
     title: String,
     question: String,
     conclusion: Vec<String>,
+    /// The answers of a frontier.
+    answers: Vec<String>,
+    /// Text and address of the picture that answers best, of a frontier or a law.
+    picture: Option<(String, String)>,
     winner: String,
     link: String,
 }
 
 /// The index as GitHub-flavoured Markdown.
-pub fn index_markdown(experiments: &[Experiment]) -> String {
+pub fn index_markdown(experiments: &[Experiment], overview: &str) -> String {
     let row = |experiment: &Experiment| {
         let pick = Pick::of(experiment);
         Row {
@@ -96,13 +102,24 @@ pub fn index_markdown(experiments: &[Experiment]) -> String {
         conclusion: paragraphs(&experiment.conclusion)
             .map(str::to_owned)
             .collect(),
+        answers: frontier_sentences(experiment),
+        picture: picture(experiment),
         winner: winner(experiment),
         link: link(&experiment.name),
     });
     let entries: Vec<Entry> = entries.collect();
     templates::index(
-        context! { title => INDEX_TITLE, intro => INTRO, noise => NOISE, rows => Serde(rows), experiments => Serde(entries) },
+        context! { title => INDEX_TITLE, overview => overview.trim(), intro => INTRO, noise => NOISE, rows => Serde(rows), experiments => Serde(entries) },
     )
+}
+
+/// The first picture of a frontier, or of laws of size.
+fn picture(experiment: &Experiment) -> Option<(String, String)> {
+    let mut groups = charts::groups(experiment).into_iter();
+    let group = groups.find(|group| [charts::COSTS, charts::SIZES].contains(&group.title))?;
+    let first = group.figures.into_iter().next()?;
+    let folder = link(&experiment.name).replace("report.md", "");
+    Some((first.alt, folder + first.file))
 }
 
 /// The metric with its direction, without which a gap has no meaning.

@@ -72,6 +72,7 @@ mod notes;
 mod numbers;
 mod page;
 mod render;
+mod scaling;
 mod speeds;
 pub mod svg;
 pub mod table;

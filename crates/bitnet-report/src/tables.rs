@@ -5,13 +5,17 @@
 
 mod detail;
 mod energy;
+mod frontier;
 mod grid;
+mod scaling;
 mod side;
 mod views;
 
 pub use detail::{metrics_table, seeds_table};
 pub use energy::energy_table;
+pub use frontier::{formats_table, frontier_sentences, frontier_table};
 pub use grid::{grid_notes, grid_table};
+pub(crate) use scaling::{gaps_table, laws_table, predictions_table};
 pub use side::side_by_side;
 pub use views::{equal_bytes_table, equal_time_table};
 

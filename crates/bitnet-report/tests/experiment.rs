@@ -277,7 +277,7 @@ fn groups_do_not_compare() {
         both.starts_with("Easy: ") && both.contains(" Hard: Best is "),
         "{both}"
     );
-    let index = index_markdown(&[experiment]);
+    let index = index_markdown(&[experiment], "");
     assert!(
         index.contains(": easy |") && index.contains(": hard |"),
         "{index}"
@@ -386,7 +386,12 @@ fn noise_and_divergence_are_said() {
 fn the_index_links_and_compares_equal_sizes() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let path = dir.path().join("experiments/README.md");
-    render_index(&[made_up(), Experiment::default()], &path).expect("it is writable");
+    render_index(
+        &[made_up(), Experiment::default()],
+        "**In short.** It costs.\n",
+        &path,
+    )
+    .expect("it is writable");
     let index = std::fs::read_to_string(path).expect("just written");
     for text in [
         "[float is better](fixture/report.md)",
@@ -398,7 +403,7 @@ fn the_index_links_and_compares_equal_sizes() {
     ] {
         assert!(index.contains(text), "{text} in\n{index}");
     }
-    assert!(index_markdown(&[]).contains("no experiments yet"));
+    assert!(index_markdown(&[], "").contains("no experiments yet"));
 }
 
 #[test]
@@ -454,7 +459,7 @@ fn hostile_and_incomplete_summaries_still_render() {
         }
         let report = report_markdown(&experiment)
             + &report_html(&experiment)
-            + &index_markdown(&[experiment]);
+            + &index_markdown(&[experiment], "");
         assert!(
             !report.contains("NaN") && !report.contains("<script"),
             "{report}"

@@ -29,7 +29,9 @@
 
 mod cost;
 
-pub use cost::{FloatWidth, OpCost, Process, float_product_pj, ternary_product_pj};
+pub use cost::{
+    FloatWidth, OpCost, Process, block_product_pj, float_product_pj, ternary_product_pj,
+};
 
 use std::collections::BTreeMap;
 
@@ -37,6 +39,26 @@ use crate::variant::Linear;
 
 /// How these numbers were obtained, so that no reader can take them for measured ones.
 pub const MODELLED: &str = "modelled, not measured";
+
+/// What the products of linear layers are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// Floats.
+    Float,
+    /// Codes of 8 bits or fewer in blocks, times 8-bit ones.
+    Blocks,
+    /// Signs and zeros, times 8-bit codes.
+    Ternary,
+}
+
+impl From<Linear> for Arithmetic {
+    fn from(linear: Linear) -> Self {
+        match linear {
+            Linear::Float => Self::Float,
+            Linear::Ternary => Self::Ternary,
+        }
+    }
+}
 
 /// Matrix products of a model for one token or example, each an `m×n` by `n×p` product.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,10 +87,16 @@ impl Products {
     }
 
     /// Picojoules in the linear layers.
-    pub fn linear_pj(&self, kind: Linear, width: FloatWidth, process: Process) -> f64 {
-        let product = match kind {
-            Linear::Float => float_product_pj,
-            Linear::Ternary => ternary_product_pj,
+    pub fn linear_pj(
+        &self,
+        kind: impl Into<Arithmetic>,
+        width: FloatWidth,
+        process: Process,
+    ) -> f64 {
+        let product = match kind.into() {
+            Arithmetic::Float => float_product_pj,
+            Arithmetic::Blocks => block_product_pj,
+            Arithmetic::Ternary => ternary_product_pj,
         };
         self.linear
             .iter()
@@ -86,7 +114,8 @@ impl Products {
 
     /// All of it by what was modelled, for every float width and process: `linear layers, FP16, 7 nm`, and `whole model, …`
     /// where the rest was counted.
-    pub fn modelled(&self, kind: Linear) -> BTreeMap<String, f64> {
+    pub fn modelled(&self, kind: impl Into<Arithmetic>) -> BTreeMap<String, f64> {
+        let kind = kind.into();
         let mut all = BTreeMap::new();
         for process in Process::ALL {
             for width in FloatWidth::ALL {

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ResultError;
 use crate::files::{load_json, save_json};
+use crate::frontier::Frontier;
+use crate::scaling::Scaling;
 use crate::variant::{Linear, Variant};
 
 /// Everything one experiment found.
@@ -38,6 +40,9 @@ pub struct Experiment {
     pub metric: Metric,
     /// What was compared, in the order of the report's rows.
     pub variants: Vec<Variant>,
+    /// Models of the variants in formats of others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stored: Vec<Variant>,
     /// Name of the variant the others are paired with.
     pub baseline: Option<String>,
     /// Name of the variant whose gap to its baseline those of the others are compared with.
@@ -55,6 +60,12 @@ pub struct Experiment {
     pub curves: bool,
     /// Whether the report shows score against parameters and bytes.
     pub scatter: bool,
+    /// Where curves of variants are compared by what they cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frontier: Option<Frontier>,
+    /// What a law of scaling is fitted to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<Scaling>,
     /// Time that threads had to wait for a core while speeds were measured in turns
     /// ([`Turns::waited`](crate::Turns::waited)).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,6 +119,12 @@ impl Experiment {
     /// Names the file when it cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), ResultError> {
         save_json(self, path)
+    }
+
+    /// A variant's models in formats of others.
+    pub fn stored_of(&self, variant: &Variant) -> Vec<&Variant> {
+        let of = |stored: &&Variant| stored.stored_from.as_ref() == Some(&variant.name);
+        self.stored.iter().filter(of).collect()
     }
 
     /// The variant the others are paired with, where it exists.

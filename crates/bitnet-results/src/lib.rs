@@ -6,6 +6,7 @@
 //! metrics.jsonl   MetricsLine      a step, an evaluation, the ternary layers      one run, while it trains
 //! summary.json    TrainSummary     what training took, the final evaluation       one run, when it ends
 //! result.json     Finished         that, and Measured of the exported model       one run of an experiment
+//! formats.json    StoredAs         its model in formats of others                 one run of an experiment
 //! summary.json    Experiment       Variant > Run > curves                         all runs: what a report is made from
 //! ```
 //!
@@ -44,9 +45,11 @@ mod error;
 mod evaluation;
 mod experiment;
 mod files;
+pub mod frontier;
 mod measured;
 mod metrics;
 mod run;
+pub mod scaling;
 pub mod significance;
 pub mod statistics;
 mod train;
@@ -57,7 +60,9 @@ pub use error::ResultError;
 pub use evaluation::Evaluation;
 pub use experiment::{Experiment, Machine, Metric};
 pub use files::{load_json, save_json, sync_folder, write_atomic};
-pub use measured::{Finished, Measured, Probes, Sample, Speed, TextMeasures, TokenMatch, Turns};
+pub use measured::{
+    Finished, Measured, Probes, Sample, Speed, StoredAs, TextMeasures, TokenMatch, Turns,
+};
 pub use metrics::{
     Curves, HealthPoint, LayerHealth, LayerTelemetry, MetricsLine, NamedLayer, SamplePoint,
     TrainPoint, ValPoint,

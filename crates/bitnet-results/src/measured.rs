@@ -46,6 +46,24 @@ pub struct Measured {
     pub text: Option<TextMeasures>,
 }
 
+/// What `bitnet measure --formats` finds of a run whose model was stored in a format of others.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StoredAs {
+    /// The format, as in `bitnet convert`, without the container: `q4_0`.
+    pub format: String,
+    /// Of the file, as the engine runs it.
+    pub score: Evaluation,
+    /// Bytes of the file.
+    pub file_bytes: u64,
+    /// Bytes of the matrices of the layers in it.
+    pub layer_bytes: u64,
+    /// Modelled picojoules for a token, by what was modelled.
+    pub modelled: BTreeMap<String, f64>,
+    /// Kernel, layout of the weights, formats of head and cache.
+    pub engine: String,
+}
+
 /// What is measured of language models alone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -48,6 +48,15 @@ pub struct Variant {
     /// The variant that it is paired with, where that is not the experiment's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub baseline: Option<String>,
+    /// The curve that it is a point of, where models of several sizes are compared; `None` is that of its kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub curve: Option<String>,
+    /// What its model is stored as; `None` is the program's own export.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// The variant whose models these are in another format.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stored_from: Option<String>,
     /// The settings that make it, as given to `--set`.
     pub settings: Vec<String>,
     /// Trainable parameters.
@@ -91,6 +100,15 @@ impl Variant {
     /// Its label, or its name where it has none.
     pub fn words(&self) -> &str {
         self.label.as_deref().unwrap_or(&self.name)
+    }
+
+    /// What its curve is called: `ternary`, `float q4_0`.
+    pub fn curve_name(&self) -> String {
+        let curve = self.curve.as_deref().unwrap_or(self.linear.name());
+        match &self.format {
+            Some(format) => format!("{curve} {format}"),
+            None => curve.to_owned(),
+        }
     }
 
     /// Scores of its runs; `None` without a finite one.

@@ -15,7 +15,7 @@ pub enum ExperimentCommand {
     Plan(ExperimentArgs),
     /// Print what Kubernetes is to run next: an indexed job with a task for each run that is missing
     Manifest(WhichArgs),
-    /// Write every report, and the index of them, anew from their summary.json
+    /// Write every report, and the index of them, anew from their summary.json; overview.md in the folder stands first
     Render(RenderArgs),
     /// Do one part of the work that a scheduler was given
     #[command(hide = true)]

@@ -9,7 +9,9 @@ use std::sync::Mutex;
 
 use anyhow::{Context, bail};
 use bitnet_config::ExperimentConfig;
-use bitnet_experiment::{Circumstances, Executor, ExperimentError, Job, Plan, Threads, Work};
+use bitnet_experiment::{
+    Circumstances, Executor, ExperimentError, Job, Plan, Threads, Work, asked,
+};
 use bitnet_report::tables::main_table;
 use bitnet_report::{INDEX_TITLE, render, render_index};
 use bitnet_results::Experiment;
@@ -17,6 +19,7 @@ use bitnet_train::TrainError;
 use serde::Serialize;
 
 use super::Outcome;
+use super::measure::formats;
 use crate::args::{
     DeviceArgs, ExecutorKind, ExperimentArgs, ExperimentCommand, Format, RenderArgs, TaskArgs,
     WhichArgs,
@@ -67,7 +70,10 @@ impl Chosen<'_> {
         let all = self.plan.first_jobs()?;
         for job in &all {
             let variant = &self.plan.config.variants[job.variant].name;
-            bitnet_train::check_training(&job.run.config, which.device.backend)
+            let (config, backend) = (&job.run.config, which.device.backend);
+            bitnet_train::check_training(config, backend)
+                .map_err(anyhow::Error::from)
+                .and_then(|()| formats::check(&job.run.formats, config, backend))
                 .with_context(|| format!("variant \"{variant}\""))?;
         }
         Ok(all)
@@ -229,7 +235,8 @@ fn kept_from_it(error: &ExperimentError) -> bool {
 }
 
 fn dry_run(args: &ExperimentArgs, plan: &Plan, all: &[Job]) -> anyhow::Result<Outcome> {
-    let rest = plan.config.variants.len() * (plan.config.seeds.len() - 1);
+    let others = |variant| plan.config.seeds(variant).len() - 1;
+    let rest: usize = plan.config.variants.iter().map(others).sum();
     if args.output.output == Format::Json {
         let dirs = all.iter().map(|job| job.run.dir.display().to_string());
         output::json(&DryRun {
@@ -305,6 +312,7 @@ fn render_all(args: &RenderArgs) -> anyhow::Result<Outcome> {
         let dir = path.parent().unwrap_or(folder);
         // What the results mean is written after they are known: taken from the configuration as it is now.
         if let Ok((config, _)) = ExperimentConfig::load(dir) {
+            (experiment.frontier, experiment.scaling) = asked(&config);
             experiment.title = config.title;
             experiment.question = config.question;
             experiment.conclusion = config.conclusion;
@@ -321,7 +329,14 @@ fn render_all(args: &RenderArgs) -> anyhow::Result<Outcome> {
         output::line(&dir.join("report.html").display().to_string())?;
         experiments.push(experiment);
     }
-    render_index(&experiments, &index).with_context(|| index.display().to_string())?;
+    let overview = folder.join("overview.md");
+    let overview = match overview.exists() {
+        true => {
+            std::fs::read_to_string(&overview).with_context(|| overview.display().to_string())?
+        }
+        false => String::new(),
+    };
+    render_index(&experiments, &overview, &index).with_context(|| index.display().to_string())?;
     output::line(&index.display().to_string())?;
     Ok(Outcome::Done)
 }

@@ -1,9 +1,10 @@
 //! `bitnet measure RUN` (hidden): what is measured of one trained run, in a process of its own; `bitnet measure --turns
-//! RUN RUN …` times several in turns.
+//! RUN RUN …` times several in turns; `bitnet measure --formats q8_0,q4_0 RUN` stores its model in these and measures that.
 //!
 //! The order matters. The exported model is loaded and used first, and the peak memory read then, before a latent model and
 //! the data of an evaluation join it.
 
+pub mod formats;
 mod text;
 mod turns;
 
@@ -28,6 +29,10 @@ pub fn run(args: MeasureArgs) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Done);
     }
     for path in &args.runs {
+        if !args.formats.is_empty() {
+            output::json(&formats::measure(&RunDir::open(path)?, &args)?)?;
+            continue;
+        }
         output::json(&one(&RunDir::open(path)?, &args, &device)?)?;
     }
     Ok(Outcome::Done)
@@ -117,18 +122,21 @@ fn products(model: &impl Network, config: &RunConfig) -> Products {
         let (inputs, outputs) = projection.dims();
         (inputs as u64, outputs as u64)
     });
-    let shape = &config.model;
-    let float = (config.task == Kind::Lm).then(|| {
-        Products::head_and_attention(
-            shape.hidden_size as u64,
-            shape.vocab_size as u64,
-            (shape.num_hidden_layers * shape.num_attention_heads) as u64,
-            shape.head_width() as u64,
-            config.train.context as u64,
-        )
-    });
+    let float = (config.task == Kind::Lm).then(|| head_and_attention(config));
     Products {
         linear: linear.collect(),
         float,
     }
+}
+
+/// What stays float in a language model.
+fn head_and_attention(config: &RunConfig) -> Vec<(u64, u64, u64)> {
+    let shape = &config.model;
+    Products::head_and_attention(
+        shape.hidden_size as u64,
+        shape.vocab_size as u64,
+        (shape.num_hidden_layers * shape.num_attention_heads) as u64,
+        shape.head_width() as u64,
+        config.train.context as u64,
+    )
 }

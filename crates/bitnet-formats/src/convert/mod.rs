@@ -26,13 +26,13 @@ pub enum Target {
     Hf,
     /// A folder of transformers with four codes a byte.
     HfPacked,
-    /// A GGUF file whose projections have this type.
+    /// A GGUF file whose projections have this type; floats are rounded to it as llama.cpp's own quantiser rounds them.
     Gguf(TensorType),
 }
 
 impl Target {
     /// Every target, by name.
-    pub const ALL: [(&'static str, Self); 7] = [
+    pub const ALL: [(&'static str, Self); 11] = [
         ("hf", Self::Hf),
         ("hf-packed", Self::HfPacked),
         ("gguf-i2_s", Self::Gguf(TensorType::I2S)),
@@ -40,13 +40,18 @@ impl Target {
         ("gguf-tq2_0", Self::Gguf(TensorType::Tq2_0)),
         ("gguf-q2_0", Self::Gguf(TensorType::Q2_0)),
         ("gguf-f16", Self::Gguf(TensorType::F16)),
+        ("gguf-f32", Self::Gguf(TensorType::F32)),
+        ("gguf-q8_0", Self::Gguf(TensorType::Q8_0)),
+        ("gguf-q4_0", Self::Gguf(TensorType::Q4_0)),
+        ("gguf-q4_1", Self::Gguf(TensorType::Q4_1)),
     ];
 }
 
 /// The name of a target is none of [`Target::ALL`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "unknown format `{0}`: choose hf, hf-packed, gguf-i2_s, gguf-tq1_0, gguf-tq2_0, gguf-q2_0 or gguf-f16"
+    "unknown format `{0}`: choose hf, hf-packed, gguf-i2_s, gguf-tq1_0, gguf-tq2_0, gguf-q2_0, gguf-f16, gguf-f32, \
+     gguf-q8_0, gguf-q4_0 or gguf-q4_1"
 )]
 pub struct UnknownTarget(String);
 

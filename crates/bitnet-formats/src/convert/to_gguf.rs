@@ -237,9 +237,9 @@ fn is_query_or_key(role: Role) -> bool {
     matches!(role, Role::Layer(_, role) if turned.contains(&role))
 }
 
-/// Norms are F32, the embedding and the head F16.
+/// Norms are F32, the embedding and the head F16; in a file of F32 all is.
 fn type_of(entry: &TensorEntry, ty: TensorType) -> TensorType {
-    if entry.shape.len() == 1 {
+    if entry.shape.len() == 1 || ty == TensorType::F32 {
         TensorType::F32
     } else if is_projection(entry.role) {
         ty

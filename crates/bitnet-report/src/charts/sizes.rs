@@ -64,6 +64,7 @@ fn chart(
                 colour: variant.linear as usize,
                 joined: true,
                 points: vec![point],
+                line: Vec::new(),
             }),
         }
     }

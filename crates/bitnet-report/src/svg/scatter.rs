@@ -30,6 +30,8 @@ pub struct ScatterGroup {
     pub joined: bool,
     /// The points.
     pub points: Vec<ScatterPoint>,
+    /// A line of its own, such as a fit, from left to right; may be empty.
+    pub line: Vec<(f64, f64)>,
 }
 
 /// One point.
@@ -101,8 +103,11 @@ impl ScatterChart {
             let (low, high) = bar(p);
             [low, high]
         });
+        let lines = || self.groups.iter().flat_map(|group| &group.line);
+        let across = (self.all().map(|(_, p)| p.x)).chain(lines().map(|(x, _)| *x));
+        let heights = heights.chain(lines().map(|(_, y)| *y));
         Some(Plot::new(
-            Axis::over(self.all().map(|(_, p)| p.x), self.log_x, !self.log_x, 5)?,
+            Axis::over(across, self.log_x, !self.log_x, 5)?,
             Axis::over(heights, false, true, 5)?,
             WIDTH - 16.0,
             legend,
@@ -111,6 +116,16 @@ impl ScatterChart {
 
     fn draw(&self, canvas: &mut Canvas, plot: &Plot, group: &ScatterGroup) {
         let (i, colour) = series_colour(group.colour);
+        let own = (group.line.iter())
+            .filter(|(x, y)| drawable(*x, self.log_x) && drawable(*y, false))
+            .map(|point| plot.at(*point));
+        let own: Vec<String> = own.map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
+        if own.len() > 1 {
+            canvas.body.push_str(&format!(
+                "<path class=\"c-line{i}\" d=\"M{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\" stroke-opacity=\"0.6\"/>\n",
+                own.join("L")
+            ));
+        }
         let mut path = String::new();
         for (k, point) in self.points(group).enumerate() {
             let (x, y) = plot.at((point.x, point.y));

@@ -111,6 +111,18 @@ pub fn ternary_product_pj(m: u64, n: u64, p: u64, width: FloatWidth, process: Pr
     additions(m, n, p) * process.int8().add_pj + scales * process.float(width).mul_pj
 }
 
+/// Picojoules of an `m×n` by `n×p` product of weights in blocks of 32 codes, of 8 bits or fewer, and activations in blocks
+/// of 8-bit codes: `m(n−1)p` INT8 additions and `mnp` INT8 multiplications, and at `width` a multiplication for the scales of
+/// each pair of blocks, `mnp/32`, and `mn` for the codes of the activations.
+///
+/// Formula of this program, by the rule of the papers: nobody has published one for blocks.
+pub fn block_product_pj(m: u64, n: u64, p: u64, width: FloatWidth, process: Process) -> f64 {
+    let products = m as f64 * n as f64 * p as f64;
+    let codes = additions(m, n, p) * process.int8().add_pj + products * process.int8().mul_pj;
+    let scales = products / 32.0 + m as f64 * n as f64;
+    codes + scales * process.float(width).mul_pj
+}
+
 fn additions(m: u64, n: u64, p: u64) -> f64 {
     m as f64 * n.saturating_sub(1) as f64 * p as f64
 }

@@ -151,3 +151,18 @@ fn what_was_not_counted_is_not_there() {
         ]
     );
 }
+
+#[test]
+fn blocks_cost_their_products_and_a_scale_for_each_32() {
+    // By hand: one row, 64 by 3, FP16 at 7 nm.
+    let pj = block_product_pj(1, 64, 3, FloatWidth::Fp16, Process::Nm7);
+    close(pj, 63.0 * 3.0 * 0.007 + 192.0 * 0.07 + (6.0 + 64.0) * 0.34);
+    let products = Products {
+        linear: vec![(64, 3)],
+        float: None,
+    };
+    close(
+        products.linear_pj(Arithmetic::Blocks, FloatWidth::Fp16, Process::Nm7),
+        pj,
+    );
+}

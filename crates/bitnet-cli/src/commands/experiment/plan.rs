@@ -88,7 +88,7 @@ pub fn print(
         let teaching = teacher.map_or(0.0, |teacher| 1e-3 * teacher.step_ms / 3.0 * taught);
         variants.push(Planned {
             name: variant.name.clone(),
-            runs: own.len() + plan.config.seeds.len() - 1,
+            runs: own.len() + plan.config.seeds(variant).len() - 1,
             done: finished(&plan.runs.join(&variant.name)),
             parameters: measured.parameters,
             step_ms: measured.step_ms,

@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use bitnet_config::{RunConfig, Task as Kind};
-use bitnet_models::Transformer;
+use bitnet_load::Checkpoint;
+use bitnet_models::{EngineRunner, Runner, Transformer};
 use bitnet_results::{Speed, Turns};
 use bitnet_train::{
     LanguageModel, RunDir, StepTimer, Task, TrainError, load_exported, time_inference,
 };
 use burn::tensor::Device;
 
+use super::formats;
 use super::text::timing_prompt;
 use crate::args::MeasureArgs;
 use crate::{contention, corpus, engine, machine, task};
@@ -30,7 +32,7 @@ const STEPS: usize = 2;
 pub fn measure(args: &MeasureArgs, device: &Device) -> anyhow::Result<Turns> {
     crate::allocator::keep_freed_memory();
     let first = args.runs.first().context("no run to measure")?;
-    let rounds = RunDir::open(first)?.config()?.compare.repetitions;
+    let rounds = run_of(first)?.config()?.compare.repetitions;
     std::thread::scope(|scope| {
         let mut models = Vec::new();
         for path in &args.runs {
@@ -112,8 +114,12 @@ impl Asked {
 
 /// Holds the model of one run, and times it whenever asked.
 fn hold(path: &Path, args: &MeasureArgs, device: &Device, turns: Asked) -> anyhow::Result<()> {
-    let run = RunDir::open(path)?;
+    let run = run_of(path)?;
     let mut config = run.config()?;
+    if path.is_file() {
+        let engine = formats::open(&Checkpoint::open(path)?, &args.engine, &args.device)?;
+        return generate(&mut EngineRunner::new(engine), &config, turns, || Ok(None));
+    }
     if config.task != Kind::Lm || config.train.init_from.is_some() {
         let model = Model {
             run: &run,
@@ -127,8 +133,27 @@ fn hold(path: &Path, args: &MeasureArgs, device: &Device, turns: Asked) -> anyho
     let task = LanguageModel::new(&config, &corpus)?;
     let model: Transformer = load_exported(&run, device)?;
     let mut runner = engine::runner(&model, device, &args.device, &args.engine)?;
-    let (prompt, decode) = (timing_prompt(&config), config.compare.decode_tokens);
     let mut steps = steps(args.steps, &config, &task, device)?;
+    generate(&mut *runner, &config, turns, || time_steps(&mut steps))
+}
+
+/// The run of a path: itself, or that whose model a file in its folder holds.
+fn run_of(path: &Path) -> anyhow::Result<RunDir> {
+    let run = match path.is_file() {
+        true => path.ancestors().nth(2).unwrap_or(path),
+        false => path,
+    };
+    Ok(RunDir::open(run)?)
+}
+
+/// Times reading and writing, and a training step where there is one, whenever asked.
+fn generate(
+    runner: &mut dyn Runner,
+    config: &RunConfig,
+    turns: Asked,
+    mut step: impl FnMut() -> Result<Option<f64>, TrainError>,
+) -> anyhow::Result<()> {
+    let (prompt, decode) = (timing_prompt(config), config.compare.decode_tokens);
     turns.serve(|| {
         let (mut prefill, mut decoded) = (0.0, 0.0);
         let (mut times, begin) = (0, Instant::now());
@@ -143,7 +168,7 @@ fn hold(path: &Path, args: &MeasureArgs, device: &Device, turns: Asked) -> anyho
             prefill_tps: Some(f64::from(times) / prefill),
             decode_tps: Some(f64::from(times) / decoded),
             latency_ms: None,
-            step_ms: time_steps(&mut steps)?,
+            step_ms: step()?,
         })
     });
     Ok(())
