@@ -88,8 +88,9 @@ pub enum Command {
     Embed(EmbedArgs),
     /// What a model's files hold: each convention with its evidence, the codes of each tensor, what is odd
     Inspect(InspectArgs),
-    /// Write a model, a run too, as another format: hf, hf-packed, or a GGUF file with ternary weights (gguf-i2_s, gguf-tq1_0,
-    /// gguf-tq2_0, gguf-q2_0) or floats (gguf-f32, gguf-f16, gguf-q8_0, gguf-q4_1, gguf-q4_0); or files of others as a run
+    /// Write a model, a run too, as another format: hf, hf-packed, or a GGUF file with ternary weights (gguf-i2_s,
+    /// gguf-tq1_0, gguf-tq2_0, gguf-q2_0) or floats (gguf-f32, gguf-f16, gguf-q8_0, gguf-q4_1, gguf-q4_0); or files of
+    /// others as a run
     Convert(ConvertArgs),
     /// What this machine offers: backends, adapters, CPU features, the kernel chosen and why
     Doctor(DoctorArgs),
@@ -317,8 +318,8 @@ pub struct ConvertArgs {
     pub model: PathBuf,
     /// The new file or folder, which must not exist
     pub path: PathBuf,
-    /// hf, hf-packed, gguf-i2_s, gguf-tq1_0, gguf-tq2_0, gguf-q2_0, gguf-f32, gguf-f16, gguf-q8_0, gguf-q4_1 or gguf-q4_0; run
-    /// for a folder that `train` starts from
+    /// hf, hf-packed, gguf-i2_s, gguf-tq1_0, gguf-tq2_0, gguf-q2_0, gguf-f32, gguf-f16, gguf-q8_0, gguf-q4_1 or gguf-q4_0;
+    /// run for a folder that `train` starts from
     #[arg(long, value_name = "FORMAT")]
     pub to: To,
     /// Read the new files back and compare the logits of 32 tokens with those of the model

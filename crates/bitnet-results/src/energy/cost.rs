@@ -112,8 +112,8 @@ pub fn ternary_product_pj(m: u64, n: u64, p: u64, width: FloatWidth, process: Pr
 }
 
 /// Picojoules of an `m×n` by `n×p` product of weights in blocks of 32 codes, of 8 bits or fewer, and activations in blocks
-/// of 8-bit codes: `m(n−1)p` INT8 additions and `mnp` INT8 multiplications, and at `width` a multiplication for the scales of
-/// each pair of blocks, `mnp/32`, and `mn` for the codes of the activations.
+/// of 8-bit codes: `m(n−1)p` INT8 additions and `mnp` INT8 multiplications, and at `width` a multiplication for the scales
+/// of each pair of blocks, `mnp/32`, and `mn` for the codes of the activations.
 ///
 /// Formula of this program, by the rule of the papers: nobody has published one for blocks.
 pub fn block_product_pj(m: u64, n: u64, p: u64, width: FloatWidth, process: Process) -> f64 {
