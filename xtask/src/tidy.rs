@@ -1,6 +1,6 @@
 //! The rules of the repository, line by line. The words that it looks for are split in two here, or it would find itself.
 
-use std::{error::Error, fs, io, path::Path, process::Command};
+use std::{collections::BTreeSet, error::Error, fs, io, path::Path, process::Command};
 
 /// The internal crates that each library may depend on. Binaries may depend on any.
 const ARROWS: [(&str, &str); 17] = [
@@ -114,9 +114,16 @@ fn check_file(root: &Path, path: &str) -> io::Result<Vec<Finding>> {
         if !is_rendered(path) {
             found.extend(wide_prose(&text));
         }
-        for (line, target) in links(&text) {
-            if !file.with_file_name(&target).exists() {
+        for (line, link) in links(&text) {
+            let (target, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let page = match target {
+                "" => file.clone(),
+                target => file.with_file_name(target),
+            };
+            if !page.exists() {
                 found.push((line, format!("dead link: {target}")));
+            } else if !anchor.is_empty() && !anchors(&fs::read_to_string(page)?).contains(anchor) {
+                found.push((line, format!("dead link: {link}")));
             } else if folder == BOOK && target.starts_with("..") {
                 found.push((line, format!("leads out of the book: {target}")));
             }
@@ -217,7 +224,24 @@ fn wide_prose(text: &str) -> Vec<Finding> {
     found
 }
 
-/// The relative links of a Markdown text outside of code fences, without their anchors.
+/// The anchors of a Markdown text's headings.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut fenced = false;
+    let mut found = BTreeSet::new();
+    for line in text.lines() {
+        fenced ^= line.trim_start().starts_with("```");
+        if let Some(heading) = line.strip_prefix('#').filter(|_| !fenced) {
+            let heading = heading.trim_start_matches('#').trim().to_lowercase();
+            let kept = heading
+                .chars()
+                .filter(|c| c.is_alphanumeric() || "-_ ".contains(*c));
+            found.insert(kept.collect::<String>().replace(' ', "-"));
+        }
+    }
+    found
+}
+
+/// The relative links of a Markdown text outside of code fences.
 fn links(text: &str) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut fenced = false;
@@ -225,7 +249,7 @@ fn links(text: &str) -> Vec<Finding> {
         fenced ^= line.trim_start().starts_with("```");
         for (open, close) in [("](", ')'), ("src=\"", '"'), ("href=\"", '"')] {
             for rest in line.split(open).skip(1).filter(|_| !fenced) {
-                let target = rest.split([close, '#', ' ']).next().unwrap_or_default();
+                let target = rest.split([close, ' ']).next().unwrap_or_default();
                 if !target.is_empty() && !target.contains(':') {
                     found.push((number, target.into()));
                 }
@@ -286,6 +310,11 @@ mod tests {
     fn links_are_relative_and_outside_of_code() {
         let text = "[a](b.md#c) [d](https://e) [f](#g)\n```\n[h](i)\n```\n<img src=\"j\"> ![k](l.png \"m\")";
         let found = format!("{:?}", links(text));
-        assert_eq!(found, r#"[(1, "b.md"), (5, "l.png"), (5, "j")]"#);
+        assert_eq!(
+            found,
+            r##"[(1, "b.md#c"), (1, "#g"), (5, "l.png"), (5, "j")]"##
+        );
+        let found = format!("{:?}", anchors("# A `b`, c-d\n## E\n```\n# F\n```"));
+        assert_eq!(found, r#"{"a-b-c-d", "e"}"#);
     }
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use bitnet_formats::{Target, UnknownTarget};
 use bitnet_kernels::Strategy;
 use bitnet_train::Backend;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 mod board;
@@ -41,10 +41,23 @@ interrupted, state saved";
 
 /// Train ternary (BitNet b1.58) and float models side by side, compare them, and run them.
 #[derive(Debug, Parser)]
-#[command(name = "bitnet", version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "bitnet", version, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// The command line, with the exit codes below the help of every command.
+    pub fn described() -> clap::Command {
+        fn told(command: clap::Command) -> clap::Command {
+            let commands = command.get_subcommands();
+            let names: Vec<String> = commands.map(|one| one.get_name().to_owned()).collect();
+            let command = command.after_help(EXIT_CODES);
+            (names.iter()).fold(command, |command, name| command.mut_subcommand(name, told))
+        }
+        told(Self::command())
+    }
 }
 
 #[derive(Debug, Subcommand)]

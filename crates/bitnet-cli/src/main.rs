@@ -37,14 +37,15 @@ mod worker;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
 
 use crate::args::{Cli, Command};
 use crate::commands::Outcome;
 
 fn main() -> ExitCode {
     quiet_drivers();
-    let cli = match Cli::try_parse() {
+    let given = Cli::described().try_get_matches();
+    let cli = match given.and_then(|given| Cli::from_arg_matches(&given)) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors: clap knows which stream and code each takes.

@@ -104,3 +104,9 @@ fn many_runs_one_table() {
     );
     assert!(place.path("try/sweep/report.html").exists());
 }
+
+#[test]
+fn in_a_program_of_yours() {
+    let (place, _ran) = walk("program.md");
+    assert!(place.path("try/model.gguf").exists());
+}

@@ -251,6 +251,17 @@ fn questions_a_run_cannot_answer() {
 }
 
 #[test]
+fn every_help_tells_the_exit_codes() {
+    let place = Place::new();
+    for command in [&[][..], &["train"], &["compare"], &["experiment", "run"]] {
+        for help in ["-h", "--help"] {
+            let ran = place.run(&[command, &[help]].concat()).ok();
+            assert!(ran.stdout.contains("\nExit codes: 0 done;"), "{ran:#?}");
+        }
+    }
+}
+
+#[test]
 fn flags_that_would_do_nothing_are_refused() {
     let place = Place::new();
     place.train("run", &["--set", "train.steps=2"]);

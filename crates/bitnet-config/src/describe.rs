@@ -4,6 +4,7 @@
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use crate::condition::{needs, only_of};
 use crate::layer::{expected, nest};
 use crate::ranges::range;
 use crate::schema::{KEYS, nearest};
@@ -25,6 +26,8 @@ pub struct Description {
     pub default: Option<String>,
     /// The tasks that read it.
     pub tasks: String,
+    /// What other keys must say for it to count: `with train.distill_from`, `of lm with data.kind = "chat"`.
+    pub needs: Vec<String>,
     /// The keys in it, if it is a section.
     pub keys: Vec<String>,
 }
@@ -61,6 +64,12 @@ pub fn describe(key: &str) -> Result<Description, Option<String>> {
             .filter(|value| !value.is_table())
             .map(|value| value.to_string()),
         tasks: names(readers(key)),
+        needs: (needs(key))
+            .map(|(needs, tasks)| match only_of(key, tasks) {
+                Some(tasks) => format!("of {tasks} {needs}"),
+                None => needs.to_owned(),
+            })
+            .collect(),
         keys: match example.is_table() {
             true => KEYS.keys().filter(direct).cloned().collect(),
             false => Vec::new(),

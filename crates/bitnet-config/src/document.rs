@@ -37,6 +37,13 @@ impl Place {
             .unwrap_or_default()
     }
 
+    /// `, line 3`, where there are lines.
+    pub(crate) fn on_line(&self) -> String {
+        self.line()
+            .map(|line| format!(", line {line}"))
+            .unwrap_or_default()
+    }
+
     /// The line and a caret below what is meant, each on a line of its own.
     pub(crate) fn shown(&self) -> String {
         self.excerpt

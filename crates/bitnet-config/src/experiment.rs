@@ -237,6 +237,7 @@ impl ExperimentConfig {
                 let place = self.places.get(&format!("set.{index}"));
                 loader = loader.set_quoted(assignment, place)?;
             }
+            loader = loader.shared();
             let number = self.variants.iter().position(|known| known == variant);
             for (index, assignment) in variant.set.iter().enumerate() {
                 let place = number
@@ -251,6 +252,9 @@ impl ExperimentConfig {
                     "train.distill_from={:?}",
                     run.display().to_string()
                 ))?;
+            } else if variant.teacher.is_some() {
+                // What is said of a teacher that is not there yet.
+                loader = loader.shared();
             }
             loader
                 .set(&format!("train.seed={seed}"))?

@@ -56,7 +56,8 @@
 //! );
 //! ```
 //!
-//! A key that the run's task does not read is refused too, with the tasks that read it ([`Task::reads`]).
+//! A key that the run's task does not read is refused too, with the tasks that read it ([`Task::reads`]), and one that counts
+//! only under another value of another key, with that value ([`RunConfig::reads`]).
 //! [`Loader::finish`] then checks the values against each other ([`RunConfig::validate`]).
 //!
 //! # Derived defaults
@@ -67,6 +68,7 @@
 //! changed, only checked.
 
 mod compare;
+mod condition;
 mod data;
 mod decode;
 mod describe;

@@ -26,6 +26,8 @@ pub struct Loader {
     places: Vec<(String, Place)>,
     /// The same of a run's own configuration, whose keys the task need not read.
     resolved: Vec<(String, Place)>,
+    /// Keys of what several runs share.
+    shared: Vec<String>,
 }
 
 impl Loader {
@@ -124,6 +126,13 @@ impl Loader {
         self.add(layer.shown_at(place))
     }
 
+    /// Says that the layers so far are those of several runs: a key of theirs may count for nothing in this one.
+    #[must_use]
+    pub fn shared(mut self) -> Self {
+        self.shared = self.places.iter().map(|(key, _)| key.clone()).collect();
+        self
+    }
+
     /// Merges the layers over the defaults and checks the result.
     ///
     /// # Errors
@@ -133,47 +142,74 @@ impl Loader {
     }
 
     /// [`finish`](Self::finish), and what is to be said of settings that another one hides: a key of `[train]` that was set
-    /// after a twin's own.
+    /// after a twin's own, and keys that a later layer switched off.
     ///
     /// # Errors
     /// As [`finish`](Self::finish).
-    pub fn finish_with_notes(self) -> Result<(RunConfig, Vec<String>), ConfigError> {
+    pub fn finish_with_notes(mut self) -> Result<(RunConfig, Vec<String>), ConfigError> {
+        let written = self.config()?;
+        for (key, place) in &self.places {
+            if !written.task.reads(key) {
+                return Err(ConfigError::Unread {
+                    place: place.clone(),
+                    key: key.clone(),
+                    task: written.task.name(),
+                    readers: names(readers(key)),
+                });
+            }
+        }
+        let mut notes = self.hidden();
+        let mut refused = None;
+        for (key, condition) in written.hindered() {
+            let at = self.places.iter().position(|(known, _)| known == key);
+            let Some(at) = at.filter(|_| !self.shared.iter().any(|shared| shared == key)) else {
+                self.take(key);
+                continue;
+            };
+            let place = &self.places[at].1;
+            let later = self.places[at..].iter().any(|(by, other)| {
+                condition.deciders.contains(&by.as_str()) && other.origin != place.origin
+            });
+            let needs = condition.needs;
+            if later {
+                notes.push(format!(
+                    "{key} of {}{} counts only {needs}",
+                    place.origin,
+                    place.on_line()
+                ));
+                self.take(key);
+            } else if refused.is_none() {
+                let value = self.written(key).map(Value::to_string).unwrap_or_default();
+                refused = Some(ConfigError::Invalid {
+                    key: key.to_owned(),
+                    value,
+                    problem: format!("counts only {needs}; change that, or leave it out"),
+                });
+            }
+        }
+        let mut config = self.config()?;
+        widen(&mut config).map_err(|error| self.blame(error))?;
+        self.fit(&mut config);
+        config.validate().map_err(|error| self.blame(error))?;
+        match refused {
+            Some(error) => Err(self.blame(error)),
+            None => Ok((config, notes)),
+        }
+    }
+
+    /// What the layers say, unchecked.
+    fn config(&self) -> Result<RunConfig, ConfigError> {
         let mut config: RunConfig = Value::Table(self.table.clone())
             .try_into()
             .map_err(ConfigError::Schema)?;
         if let (Some(name), false) = (self.name.clone(), self.wrote("name")) {
             config.name = name;
         }
-        for (key, place) in &self.places {
-            if !config.task.reads(key) {
-                return Err(ConfigError::Unread {
-                    place: place.clone(),
-                    key: key.clone(),
-                    task: config.task.name(),
-                    readers: names(readers(key)),
-                });
-            }
-        }
-        let is_written = |key| self.places.iter().any(|(known, _)| known == key);
-        if config.task == Task::Lm
-            && is_written("data.validation_path")
-            && is_written("data.train_fraction")
-        {
-            return Err(self.blame(ConfigError::Invalid {
-                key: "data.train_fraction".into(),
-                value: config.data.train_fraction.to_string(),
-                problem: "is not read while data.validation_path names a file to validate on; remove one of the two"
-                    .into(),
-            }));
-        }
-        if config.data.tokenizer.is_some() && !is_written("data.level") {
+        let says_level = self.places.iter().any(|(key, _)| key == "data.level");
+        if config.data.tokenizer.is_some() && !says_level {
             config.data.level = Level::File;
         }
-        widen(&mut config).map_err(|error| self.blame(error))?;
-        self.fit(&mut config);
-        config.validate().map_err(|error| self.blame(error))?;
-        let notes = self.hidden();
-        Ok((config, notes))
+        Ok(config)
     }
 
     /// A file's text and its settings; the run is named after it.
@@ -212,6 +248,7 @@ impl Loader {
         merge(&mut self.table, table);
         for (key, place) in places {
             self.places.retain(|(known, _)| *known != key);
+            self.shared.retain(|known| *known != key);
             self.places.push((key, place));
         }
         Ok(self)
@@ -238,7 +275,7 @@ impl Loader {
                     "{key} of {} changes nothing for the {twin} twin, whose {own} of {}{} wins; set that instead",
                     place.origin,
                     owner.origin,
-                    owner.line().map(|line| format!(", line {line}")).unwrap_or_default()
+                    owner.on_line()
                 ));
             }
         }
@@ -272,6 +309,22 @@ impl Loader {
     pub(crate) fn put(&mut self, path: &str, value: Value) {
         let path: Vec<&str> = path.split('.').collect();
         merge(&mut self.table, nest(&path, value));
+    }
+
+    /// Takes a key out of all layers.
+    fn take(&mut self, path: &str) {
+        let mut table = &mut self.table;
+        let mut keys = path.split('.').peekable();
+        while let Some(key) = keys.next() {
+            if keys.peek().is_none() {
+                table.remove(key);
+                return;
+            }
+            match table.get_mut(key) {
+                Some(Value::Table(inner)) => table = inner,
+                _ => return,
+            }
+        }
     }
 
     fn wrote(&self, path: &str) -> bool {

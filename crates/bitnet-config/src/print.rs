@@ -9,7 +9,7 @@ use crate::schema::{KEYS, join};
 use crate::{ConfigError, RunConfig, meaning};
 
 impl RunConfig {
-    /// The configuration as TOML, defaults included, without the keys that its task does not read; it loads back to an equal
+    /// The configuration as TOML, defaults included, without the keys that count for nothing in it; it loads back to an equal
     /// value.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl RunConfig {
         self.to_toml()?.parse().map_err(ConfigError::Schema)
     }
 
-    /// The lines of the keys that the task does not read, and of the heads of sections that hold nothing else.
+    /// The lines of the keys that count for nothing, and of the heads of sections that hold nothing else.
     fn collect_unread(
         &self,
         text: &str,
@@ -54,7 +54,7 @@ impl RunConfig {
                     let nothing = self.collect_unread(text, &path, section, unread);
                     (nothing && !section.is_empty()).then(|| key.span())
                 }
-                _ if self.task.reads(&path) => None,
+                _ if self.reads(&path) => None,
                 _ => Some(key.span().start..value.span().end),
             };
             match here {
@@ -81,7 +81,7 @@ impl RunConfig {
         for (key, example) in KEYS.iter() {
             let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
             let inside = |section: &str| section.starts_with("model.rope_scaling");
-            let open = !has(&set, key) && !inside(section) && self.task.reads(key);
+            let open = !has(&set, key) && !inside(section) && self.reads(key);
             if !open || (example.is_table() && !inside(key)) {
                 continue;
             }

@@ -83,6 +83,7 @@ const SCOPES: &[(&str, &[Task])] = &[
     ("data.shuffle", &[Translate, Classify]),
     ("train.context", &[Lm]),
     ("train.loss_rows", &[Lm]),
+    ("train.checkpoint_activations", &[Lm]),
     ("train.sample_tokens", &[Lm]),
     ("train.label_smoothing", PAIRS),
     ("train.token_dropout", &[Classify]),

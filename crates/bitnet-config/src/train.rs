@@ -35,6 +35,9 @@ pub struct TrainConfig {
     /// Tokens whose logits are in memory at a time (task `lm`); 0 takes all of a batch where that is at most 256 MB, and
     /// otherwise as many as are. A teacher needs all of them.
     pub loss_rows: usize,
+    /// Whether the way back computes each block anew, so that the activations of one are in memory and not of all (task
+    /// `lm`): the same gradient, for a pass forward more in each step.
+    pub checkpoint_activations: bool,
     /// Seed of the initial weights and of the order of the data.
     pub seed: u64,
     /// Steps between two evaluations; 0 evaluates only at the end.
@@ -100,6 +103,7 @@ impl Default for TrainConfig {
             late_from: 0.75,
             context: 128,
             loss_rows: 0,
+            checkpoint_activations: false,
             seed: 0,
             eval_interval: 100,
             stop_after: 0,

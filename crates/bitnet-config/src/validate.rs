@@ -305,13 +305,6 @@ fn validate_origin(config: &RunConfig) -> Check {
     ensure(starts || !chat, "data.kind", "\"chat\"", || {
         "is written by the chat template of train.init_from, which is missing; set it".into()
     })?;
-    let template = data.chat_template.as_deref().unwrap_or(Path::new(""));
-    ensure(
-        chat || data.chat_template.is_none(),
-        "data.chat_template",
-        template.display(),
-        || "writes conversations (data.kind = \"chat\"); remove it".into(),
-    )?;
     match (chat, &data.validation_path) {
         (true, None) => positive("data.validation_examples", data.validation_examples),
         _ => Ok(()),
@@ -332,13 +325,6 @@ fn validate_corpus(data: &DataConfig, context: usize) -> Check {
         .path
         .as_ref()
         .filter(|paths| paths.iter().any(|path| !path.as_os_str().is_empty()));
-    if let (DataKind::Stories, Some(path)) = (data.kind, &data.validation_path) {
-        return Err(ConfigError::Invalid {
-            key: "data.validation_path".into(),
-            value: path.to_string(),
-            problem: "is not read while data.kind = \"stories\"; set data.kind = \"text\"".into(),
-        });
-    }
     match (data.kind, path) {
         (DataKind::Chat, None) => Err(ConfigError::Missing {
             key: "data.path".into(),
@@ -350,12 +336,7 @@ fn validate_corpus(data: &DataConfig, context: usize) -> Check {
                 "data.kind = \"text\" needs a text file; set it, or choose data.kind = \"stories\""
                     .into(),
         }),
-        (DataKind::Stories, Some(path)) => Err(ConfigError::Invalid {
-            key: "data.path".into(),
-            value: path.to_string(),
-            problem: "is not read while data.kind = \"stories\"; set data.kind = \"text\"".into(),
-        }),
-        (DataKind::Stories, None) => {
+        (DataKind::Stories, _) => {
             // A window is the context and the token after it.
             let trained = (data.characters as f64 * fraction) as usize;
             let shorter = trained.min(data.characters - trained);

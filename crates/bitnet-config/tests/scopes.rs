@@ -1,7 +1,7 @@
 //! Every key of the schema with every task: it is read, or refused with the tasks that read it. And numbers that make
 //! no sense.
 
-use bitnet_config::{Loader, RunConfig, Task};
+use bitnet_config::{Loader, RunConfig, Task, describe, json_schema};
 use toml::{Table, Value};
 
 const TASKS: [Task; 6] = [
@@ -23,75 +23,54 @@ fn least(task: Task) -> &'static str {
     }
 }
 
-/// Every key with a value that is right for it, as `(key, TOML)`; made from what the configurations themselves print.
+/// Every key with a value that is right for it, as `(key, TOML)`.
 fn keys() -> Vec<(String, String)> {
-    let mut keys: Vec<(String, String)> = Vec::new();
-    for task in TASKS {
-        let config = load(task, &[]).unwrap();
-        collect(&mut keys, "", &config.to_table().unwrap());
-    }
-    // What is not set, from the comments that say so.
-    let mut open = Vec::new();
-    for task in TASKS {
-        let text = load(task, &[]).unwrap().to_commented_toml().unwrap();
-        let mut section = String::new();
-        for line in text.lines() {
-            if let Some(name) = line.strip_prefix('[') {
-                section = name.trim_end_matches(']').to_owned();
-            }
-            if let Some((names, _)) = line
-                .strip_prefix("# ")
-                .and_then(|rest| rest.split_once(" is not set:"))
-            {
-                open.push(join(&section, names));
-            }
-            if let Some(names) = line.strip_prefix("# not set, so as in [train]: ") {
-                open.extend(names.split(", ").map(|name| join(&section, name)));
-            }
-        }
-    }
-    for key in open {
-        let value = match key.rsplit('.').next().unwrap_or_default() {
-            name if name.ends_with("path")
-                || name.ends_with("source")
-                || name.ends_with("target") =>
-            {
-                "\"file.tsv\""
-            }
-            "distill_from" => "\"run\"",
-            "tokenizer" => "\"tokenizer.json\"",
-            "schedule" => "\"linear\"",
-            "optimizer" => "\"muon\"",
-            "rope_scaling" => "{ rope_type = \"linear\", factor = 2.0 }",
-            "width_multiple" | "eps" | "learning_rate" | "second_learning_rate" => "0.001",
-            "num_decoder_layers" | "num_key_value_heads" => "2",
-            "head_dim" => "32",
-            "warmup_steps" => "4",
-            _ => "0.5",
+    let mut keys = Vec::new();
+    collect(&mut keys, "", &json_schema());
+    keys.retain(|key| key != "task");
+    keys.into_iter()
+        .map(|key| {
+            let value = value(&key);
+            (key, value)
+        })
+        .collect()
+}
+
+/// The leaves of the schema.
+fn collect(keys: &mut Vec<String>, prefix: &str, section: &Table) {
+    for (name, property) in section["properties"].as_table().unwrap() {
+        let path = match prefix {
+            "" => name.clone(),
+            prefix => format!("{prefix}.{name}"),
         };
-        keys.push((key, value.to_owned()));
-    }
-    keys.sort();
-    keys.dedup_by(|a, b| a.0 == b.0);
-    keys.retain(|(key, _)| key != "task");
-    keys
-}
-
-fn collect(keys: &mut Vec<(String, String)>, prefix: &str, table: &Table) {
-    for (key, value) in table {
-        let path = join(prefix, key);
-        match value {
-            Value::Table(section) => collect(keys, &path, section),
-            value => keys.push((path, value.to_string())),
+        match property.as_table().unwrap() {
+            section if section.contains_key("properties") => collect(keys, &path, section),
+            _ => keys.push(path),
         }
     }
 }
 
-fn join(prefix: &str, key: &str) -> String {
-    match prefix {
-        "" => key.to_owned(),
-        prefix => format!("{prefix}.{key}"),
+/// The default of a key, or of the shared key of a twin's, or where there is none something of its kind.
+fn value(key: &str) -> String {
+    let shared = key.replace(".float.", ".").replace(".ternary.", ".");
+    if let Some(default) = describe(&shared).unwrap().default {
+        return default;
     }
+    let value = match key.rsplit('.').next().unwrap_or_default() {
+        name if name.ends_with("path") || name.ends_with("source") || name.ends_with("target") => {
+            "\"file.tsv\""
+        }
+        "init_from" | "distill_from" => "\"run\"",
+        "tokenizer" => "\"tokenizer.json\"",
+        "chat_template" => "\"chat.jinja\"",
+        "rope_scaling" => "{ rope_type = \"linear\", factor = 2.0 }",
+        "second_learning_rate" => "0.001",
+        "num_decoder_layers" | "num_key_value_heads" => "2",
+        "head_dim" => "32",
+        "width_multiple" => "0.5",
+        name => panic!("{name} has no default and no value here"),
+    };
+    value.to_owned()
 }
 
 fn load(task: Task, sets: &[String]) -> Result<RunConfig, bitnet_config::ConfigError> {
@@ -107,7 +86,7 @@ fn load(task: Task, sets: &[String]) -> Result<RunConfig, bitnet_config::ConfigE
 fn every_key_is_read_or_refused_by_every_task() {
     let keys = keys();
     assert!(keys.len() > 100, "{}", keys.len());
-    let (mut read, mut refused) = (0, 0);
+    let (mut read, mut refused, mut hindered) = (0, 0, 0);
     for (key, value) in &keys {
         let readers: Vec<Task> = TASKS.into_iter().filter(|task| task.reads(key)).collect();
         assert!(!readers.is_empty(), "nobody reads {key}");
@@ -139,9 +118,10 @@ fn every_key_is_read_or_refused_by_every_task() {
                         assert!(message.contains(reader.name()), "{message}");
                     }
                 }
+                false if message.contains("counts only with") => hindered += 1,
                 false => read += 1,
             }
-            // What is printed is what is read.
+            // What is printed is what counts.
             if let Ok(config) = result {
                 let printed = config.to_table().unwrap();
                 assert!(
@@ -159,10 +139,10 @@ fn every_key_is_read_or_refused_by_every_task() {
         }
     }
     println!(
-        "{} keys: {read} pairs with a task are read, {refused} refused",
+        "{} keys: {read} pairs with a task are read, {refused} refused, {hindered} by other keys",
         keys.len()
     );
-    assert!(refused > 100, "{refused}");
+    assert!(refused > 100 && hindered > 20, "{refused}, {hindered}");
 }
 
 fn has(table: &Table, key: &str) -> bool {

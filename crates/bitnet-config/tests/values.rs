@@ -167,7 +167,7 @@ fn values_that_disagree() {
     );
     rejects(
         &["data.path=x.txt"],
-        "data.path = \"x.txt\" is not read while data.kind = \"stories\"; set data.kind = \"text\"",
+        "data.path = \"x.txt\" counts only with data.kind = \"text\" or \"chat\"; change that, or leave it out",
     );
     rejects(
         &["data.characters=1000"],

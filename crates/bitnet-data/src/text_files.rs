@@ -90,6 +90,30 @@ impl TextFiles {
         }
     }
 
+    /// Checks that fields, where some are named, are those of a file.
+    ///
+    /// # Errors
+    /// If no file has any.
+    pub fn check_fields(&self) -> Result<(), DataError> {
+        let (prepared, others): (Vec<_>, Vec<_>) =
+            (self.paths.iter().cloned()).partition(|path| Prepared::is_at(path));
+        let found = match others.is_empty() {
+            true => Vec::new(),
+            false => sources(&others, None)?,
+        };
+        self.reading.check(&found)?;
+        match prepared.first() {
+            Some(path) if found.is_empty() && self.reading.names_fields() => Err(DataError::File {
+                path: path.clone(),
+                problem: format!(
+                    "was cut into tokens, of the fields that were asked for then: leave out {}",
+                    self.reading.fields.join(", ")
+                ),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// The ids in two splits. A text file is one document, which the byte tokenizer accepts with any content, the others as
     /// UTF-8; a folder that was prepared has a tokenizer, which is taken.
     ///
@@ -400,6 +424,18 @@ mod tests {
             assert_eq!((whole.validation.len(), whole.validation_bytes), (13, 13));
             assert_eq!(files.text().unwrap(), "one two\nthree");
         }
+        let of_field = |path: &Path| TextFiles {
+            reading: Reading {
+                fields: vec!["body".to_owned()],
+                split_at: None,
+            },
+            ..files(None, &[path])
+        };
+        files(None, &[&a]).check_fields().unwrap();
+        of_field(&b).check_fields().unwrap();
+        of_field(folder.path()).check_fields().unwrap();
+        let error = of_field(&a).check_fields().unwrap_err().to_string();
+        assert!(error.contains("a.txt") && error.contains("body"), "{error}");
         let out = folder.path().join("out");
         files(None, &[&a])
             .prepare(
@@ -409,6 +445,8 @@ mod tests {
                 &out,
             )
             .unwrap();
+        files(None, &[&out]).check_fields().unwrap();
+        assert!(of_field(&out).check_fields().is_err());
         let other = files(None, &[&out])
             .to_evaluate(Tokenizer::Byte)
             .unwrap_err();

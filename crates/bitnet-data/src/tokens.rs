@@ -83,7 +83,11 @@ pub(crate) struct Map(Option<Mmap>);
 
 /// Bytes that are read before their pages are given back. Pages of a file that stay mapped count as memory of the process,
 /// though the system may take them at any time.
-const KEPT: usize = 64 << 20;
+pub(crate) const KEPT: usize = 64 << 20;
+
+/// Bytes that a look at a place maps, about: the system maps what it has in memory around it, so that windows here and there
+/// would soon have all of a file counted.
+pub(crate) const AROUND: usize = 1 << 20;
 
 /// Ids that are looked at together where all are read in order.
 const BLOCK: usize = 1 << 16;
@@ -130,7 +134,7 @@ impl Mapped {
             take(&self.shards[shard].bytes()[bytes(at)..bytes(until)]);
             at = until;
         }
-        let read = range.len() * self.width.bytes();
+        let read = (range.len() * self.width.bytes()).max(AROUND);
         if self.read.fetch_add(read, Ordering::Relaxed) + read > KEPT {
             self.read.store(0, Ordering::Relaxed);
             self.shards.iter().for_each(Map::release);
@@ -313,6 +317,37 @@ mod tests {
     fn a_vocabulary_takes_the_narrowest_width() {
         assert_eq!(TokenWidth::of(65_536), TokenWidth::U16);
         assert_eq!(TokenWidth::of(65_537), TokenWidth::U32);
+    }
+
+    /// What a system has mapped of files, in bytes.
+    #[cfg(target_os = "linux")]
+    fn mapped_bytes() -> usize {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssFile:"));
+        let kib = line.unwrap().split_whitespace().next().unwrap();
+        kib.parse::<usize>().unwrap() << 10
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn windows_here_and_there_do_not_fill_the_memory() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(320 << 20).unwrap();
+        let shards = vec![Map::open(file.path()).unwrap()];
+        let tokens = Tokens::mapped(TokenWidth::U16, shards);
+        let before = mapped_bytes();
+        // All of it is in the memory of the system then.
+        for begin in (0..tokens.len()).step_by(BLOCK) {
+            assert_eq!(tokens.to_vec(begin..begin + BLOCK), [0; BLOCK]);
+        }
+        for i in 0..2000 {
+            let begin = i * 7_919_003 % (tokens.len() - 100);
+            assert_eq!(tokens.to_vec(begin..begin + 100), [0; 100]);
+            let more = mapped_bytes().saturating_sub(before);
+            assert!(more < 160 << 20, "{more} bytes after {i} windows");
+        }
     }
 
     #[test]

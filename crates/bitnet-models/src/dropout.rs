@@ -25,6 +25,16 @@ impl DropoutState {
         self.0.store(mix(seed), Ordering::Relaxed);
     }
 
+    /// Where in the sequence it is, to come back to.
+    pub fn place(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Goes back to a place.
+    pub fn return_to(&self, place: u64) {
+        self.0.store(place, Ordering::Relaxed);
+    }
+
     /// The seed of the next mask.
     fn next(&self) -> u64 {
         mix(self.0.fetch_add(GOLDEN, Ordering::Relaxed))
@@ -117,6 +127,12 @@ mod tests {
         };
         let first = draw();
         assert_eq!(draw(), first);
+        state.seed(3);
+        state.next();
+        let place = state.place();
+        assert_eq!([state.next(), state.next()], first[1..]);
+        state.return_to(place);
+        assert_eq!(state.next(), first[1]);
         assert!(first[0] != first[1] && first[1] != first[2]);
     }
 }

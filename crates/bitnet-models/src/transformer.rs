@@ -78,12 +78,32 @@ impl Transformer {
     /// # Panics
     /// As [`forward`](Self::forward).
     pub fn hidden(&self, tokens_bt: Tensor<2, Int>) -> Tensor<3> {
-        let time = tokens_bt.dims()[1];
-        self.config.check_length(time);
-        let mut x_btm = self.dropout.forward(lookup(&self.embed_tokens, tokens_bt));
-        for block in &self.layers {
-            x_btm = block.forward(x_btm, |block, x| block.self_attn.causal(x, &self.positions));
+        let mut x_btm = self.embedded(tokens_bt);
+        for index in 0..self.layers.len() {
+            x_btm = self.block(index, x_btm);
         }
+        self.normed(x_btm)
+    }
+
+    /// What the first block reads: `tokens` `[b, t]` → `[b, t, hidden]`.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
+    pub fn embedded(&self, tokens_bt: Tensor<2, Int>) -> Tensor<3> {
+        self.config.check_length(tokens_bt.dims()[1]);
+        self.dropout.forward(lookup(&self.embed_tokens, tokens_bt))
+    }
+
+    /// A block over every position: `[b, t, hidden]` → `[b, t, hidden]`.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn block(&self, index: usize, x_btm: Tensor<3>) -> Tensor<3> {
+        self.layers[index].forward(x_btm, |block, x| block.self_attn.causal(x, &self.positions))
+    }
+
+    /// What the head reads of what the last block writes: `[b, t, hidden]` → `[b, t, hidden]`.
+    pub fn normed(&self, x_btm: Tensor<3>) -> Tensor<3> {
         rms_norm(&self.norm, in_f32(x_btm))
     }
 
@@ -119,7 +139,8 @@ impl Transformer {
         self.logits(last_b1m).squeeze_dim(1)
     }
 
-    fn logits(&self, normed_btm: Tensor<3>) -> Tensor<3> {
+    /// Logits of what the head reads: `[b, t, hidden]` → `[b, t, vocab]`.
+    pub fn logits(&self, normed_btm: Tensor<3>) -> Tensor<3> {
         linear(normed_btm, self.head())
     }
 }

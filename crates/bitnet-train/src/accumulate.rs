@@ -1,7 +1,7 @@
 //! Gradients of a step that learns from several batches, one after the other: their mean over all predictions, as if the
 //! batches had been one. Memory is that of one of them, and one more gradient.
 
-use burn::module::Module;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 
@@ -50,12 +50,19 @@ impl<M: Module> Accumulated<M> {
             true => part.mean,
             false => part.mean.mul_scalar(weight),
         };
-        let value = loss.clone().inner();
+        let value = match part.gradient {
+            Some(_) => loss.clone(),
+            None => loss.clone().inner(),
+        };
         self.loss = Some(match self.loss.take() {
             Some(sum) => sum + value,
             None => value,
         });
-        let grads = GradientsParams::from_grads(loss.backward(), model);
+        let grads = match part.gradient {
+            Some(grads) if weight == 1.0 => grads,
+            Some(grads) => scaled(model, grads, weight),
+            None => GradientsParams::from_grads(loss.backward(), model),
+        };
         match self.parts {
             1 => self.only = Some(grads),
             _ => self.sum.accumulate(model, grads),
@@ -76,4 +83,18 @@ impl<M: Module> Accumulated<M> {
             },
         })
     }
+}
+
+/// The gradients of a model times a factor.
+fn scaled<M: Module>(model: &M, mut grads: GradientsParams, factor: f64) -> GradientsParams {
+    struct Scale<'a>(&'a mut GradientsParams, f64);
+    impl ModuleVisitor for Scale<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.0.remove::<D>(param.id) {
+                self.0.register(param.id, gradient.mul_scalar(self.1));
+            }
+        }
+    }
+    model.visit(&mut Scale(&mut grads, factor));
+    grads
 }

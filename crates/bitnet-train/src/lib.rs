@@ -19,6 +19,7 @@
 mod accumulate;
 mod agreement;
 mod answering;
+mod by_blocks;
 mod checkpoint;
 mod checksum;
 mod chosen;
@@ -73,8 +74,8 @@ pub use state::State;
 pub use task::{Answerer, Part, StepLoss, Task};
 pub use tasks::{
     ClassProbabilities, Classify, ClassifyVectors, FineTune, LanguageModel, LayerRegression,
-    Translate, TuningData, cut, label_column, labelled_texts, labelled_vectors, of_classes,
-    pair_columns, sentence_pairs, text_files,
+    Translate, TuningData, check_fields, cut, label_column, labelled_texts, labelled_vectors,
+    of_classes, pair_columns, sentence_pairs, text_files,
 };
 pub use timing::{StepTimer, time_inference};
 pub use trainer::{Observer, Progress, Trained, Training};

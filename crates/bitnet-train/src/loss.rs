@@ -3,7 +3,6 @@
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use bitnet_data::Batch;
-use bitnet_models::Transformer;
 use bitnet_models::float::{cross_entropy, linear};
 
 /// Cross-entropy against a target that keeps `1 − ε` of its weight and spreads `ε` over the vocabulary, from the
@@ -41,19 +40,19 @@ pub(crate) fn token_losses(logits_btv: Tensor<3>, targets_bt: Tensor<2, Int>) ->
     )
 }
 
-/// The mean of [`token_losses`] with at most `rows` rows of logits at a time: inputs and targets `[b, t]` → `[1]`.
+/// The mean of [`token_losses`] with at most `rows` rows of logits at a time: what the head reads `[b, t, m]`, the head
+/// `[v, m]` and targets `[b, t]` → `[1]`.
 ///
 /// The head's part of the gradient is taken chunk by chunk on the way forward, each chunk's logits are dropped, and what is
 /// returned has the loss's value and, by `Σ h · ∂h + Σ w · ∂w` of the hidden states and the head, its gradient.
 pub(crate) fn chunked(
-    model: &Transformer,
-    inputs_bt: Tensor<2, Int>,
+    hidden: Tensor<3>,
+    head: Tensor<2>,
     targets_bt: Tensor<2, Int>,
     rows: usize,
 ) -> Tensor<1> {
-    let hidden = model.hidden(inputs_bt);
     let [batch, time, width] = hidden.dims();
-    let (count, head) = (batch * time, model.head());
+    let count = batch * time;
     let hidden = hidden.reshape([count, width]);
     let targets = targets_bt.reshape([count]);
     let (states, weight) = (hidden.clone().inner(), head.clone().inner());

@@ -178,6 +178,7 @@ pub fn check_same(run: &RunDir, config: &RunConfig) -> Result<(), TrainError> {
         train.eval_batches = defaults.train.eval_batches;
         train.stop_after = defaults.train.stop_after;
         train.loss_rows = defaults.train.loss_rows;
+        train.checkpoint_activations = defaults.train.checkpoint_activations;
         train.checkpoint_interval = defaults.train.checkpoint_interval;
         train.checkpoint_minutes = defaults.train.checkpoint_minutes;
         train.keep_checkpoints = defaults.train.keep_checkpoints;

@@ -4,6 +4,7 @@ use bitnet_data::Tokenizer;
 use bitnet_models::Network;
 use bitnet_models::engine::Kernel;
 use bitnet_results::Evaluation;
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 
 use crate::{Location, TrainError};
@@ -50,6 +51,8 @@ impl Part {
 pub struct StepLoss {
     /// Mean over what the batch predicts, `[1]`.
     pub mean: Tensor<1>,
+    /// Its gradient, where it was taken on the way; else it is asked of `mean`.
+    pub gradient: Option<GradientsParams>,
     /// What the mean is over.
     pub predictions: usize,
     /// Tokens, or examples, that the step learns from.

@@ -93,6 +93,37 @@ fn logits_in_chunks_are_the_logits_at_once() {
 }
 
 #[test]
+fn blocks_computed_anew_give_the_same_weights() {
+    for settings in [
+        &[
+            "model.linear=ternary",
+            "model.dropout=0.1",
+            "train.accumulate=2",
+        ][..],
+        &[
+            "model.linear=float",
+            "model.tie_word_embeddings=true",
+            "train.loss_rows=20",
+        ],
+    ] {
+        let train = |anew: &str| {
+            let setup = Setup::new(&[settings, &["train.steps=5", anew]].concat());
+            let run = setup.create("run");
+            let (model, _) = setup.train(&run, None, usize::MAX).unwrap();
+            let losses: Vec<f64> = metrics(&run, "train")
+                .iter()
+                .map(|line| line["loss"].as_f64().unwrap())
+                .collect();
+            (bits(&model), losses)
+        };
+        let anew = train("train.checkpoint_activations=true");
+        let whole = train("train.checkpoint_activations=false");
+        assert_eq!(anew.1, whole.1, "{settings:?}");
+        assert!(anew.0 == whole.0, "{settings:?}");
+    }
+}
+
+#[test]
 fn a_step_of_several_batches_goes_on_bit_by_bit() {
     let setup = Setup::new(&[
         "train.steps=8",

@@ -13,9 +13,6 @@ use bitnet_generate::argmax;
 use bitnet_load::Checkpoint;
 use bitnet_text::TextModel;
 
-/// Tokens to write.
-const NEW: usize = 100;
-
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [file, prompt] = &args[..] else {
@@ -25,12 +22,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let text = TextModel::from_model_file(model.file())?;
     let mut engine = model.engine(Options::default())?;
     let mut tokens = text.encode_prompt(prompt, false)?;
-    let mut session = engine.session(tokens.len() + NEW)?;
+    let mut session = engine.session(tokens.len() + 100)?;
     let mut next = argmax(engine.forward(&mut session, &tokens)?);
-    for _ in 0..NEW {
-        if text.eos.contains(&next) {
-            break;
-        }
+    for _ in 0..100 {
         tokens.push(next);
         next = argmax(engine.forward(&mut session, &[next])?);
     }

@@ -65,6 +65,9 @@ impl Model {
     /// What follows a prompt.
     fn answer(&self, asked: &Asked) -> Result<String, Box<dyn Error>> {
         let mut text = self.text.encode_prompt(&asked.prompt, false)?;
+        if text.is_empty() {
+            return Err("an empty prompt begins nothing: say something".into());
+        }
         let mut sampler = Sampler::new(Sampling {
             temperature: asked.temperature,
             seed: asked.seed,
@@ -73,7 +76,10 @@ impl Model {
         // A panic of another request leaves the engine as it was: sessions hold what changes.
         let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
         let (begin, positions) = (text.len(), engine.shape().max_position_embeddings);
-        let most = asked.tokens.min(MOST).min(positions.saturating_sub(begin));
+        if begin >= positions {
+            return Err(format!("{begin} tokens are too many: the model reads {positions}").into());
+        }
+        let most = asked.tokens.min(MOST).min(positions - begin);
         let mut session = engine.session(begin + most)?;
         let mut read = 0;
         while text.len() < begin + most {

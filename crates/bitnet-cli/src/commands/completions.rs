@@ -1,6 +1,5 @@
 //! `bitnet completions SHELL`
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
 use super::Outcome;
@@ -9,7 +8,7 @@ use crate::output;
 
 pub fn run(shell: Shell) -> anyhow::Result<Outcome> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "bitnet", &mut script);
+    clap_complete::generate(shell, &mut Cli::described(), "bitnet", &mut script);
     output::piece(&String::from_utf8_lossy(&script))?;
     Ok(Outcome::Done)
 }

@@ -34,6 +34,9 @@ fn text(found: &Description) -> String {
         text += &format!("\n{}", found.meaning);
     }
     text += &format!("\nread by task {}", found.tasks);
+    for needs in &found.needs {
+        text += &format!("\ncounts only {needs}");
+    }
     for key in &found.keys {
         let about = describe(key).map(|about| about.meaning).unwrap_or_default();
         let first = about.split(['.', ';', ':']).next().unwrap_or_default();

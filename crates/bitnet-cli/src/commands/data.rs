@@ -55,6 +55,7 @@ fn prepare(args: PrepareArgs) -> anyhow::Result<Outcome> {
         separator: args.separator,
         shard_tokens: args.shard_tokens,
     };
+    preparation.reading.check(&preparation.sources)?;
     let begin = Instant::now();
     let (watch, interrupted) = (Watch::default(), interrupt::watch_quietly()?);
     let shown = !args.output.quiet && std::io::stderr().is_terminal();

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::Context;
-use clap::CommandFactory;
 
 use super::Outcome;
 use crate::args::Cli;
@@ -11,7 +10,7 @@ use crate::output;
 
 pub fn run(folder: &Path) -> anyhow::Result<Outcome> {
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    clap_mangen::generate_to(Cli::command(), folder)
+    clap_mangen::generate_to(Cli::described(), folder)
         .with_context(|| format!("the pages in {}", folder.display()))?;
     output::line(&folder.join("bitnet.1").display().to_string())?;
     Ok(Outcome::Done)

@@ -200,6 +200,10 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
         "changes memory, and not the loss (steps.rs)",
     ),
     (
+        "train.checkpoint_activations",
+        "changes memory, and not the loss (steps.rs)",
+    ),
+    (
         "synthetic: decode.length_penalty",
         "decides among outputs that end, and these are cut (it changes those of translate)",
     ),

@@ -41,6 +41,35 @@ impl Default for Reading {
     }
 }
 
+impl Reading {
+    /// Checks that some of the files have what it names: fields to take, or a text to split.
+    ///
+    /// # Errors
+    /// If none has.
+    pub fn check(&self, found: &[Source]) -> Result<(), DataError> {
+        let is_text = |source: &Source| source.format == Format::Text;
+        let problem = match found {
+            [_, ..] if self.names_fields() && found.iter().all(is_text) => format!(
+                "is plain text, which has no fields: leave out {}",
+                self.fields.join(", ")
+            ),
+            [_, ..] if self.split_at.is_some() && !found.iter().any(is_text) => {
+                "has a document in each row, and no text to split: leave that out".to_owned()
+            }
+            _ => return Ok(()),
+        };
+        Err(DataError::File {
+            path: found[0].path.clone(),
+            problem,
+        })
+    }
+
+    /// Whether it says which fields.
+    pub(crate) fn names_fields(&self) -> bool {
+        self.fields != Self::default().fields
+    }
+}
+
 /// A piece of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Part {

@@ -10,6 +10,7 @@ use super::stage::Staged;
 use crate::DataError;
 use crate::documents::PART;
 use crate::prepared::Shard;
+use crate::tokens::{AROUND, KEPT};
 
 /// What was written.
 pub(super) struct Written {
@@ -18,9 +19,6 @@ pub(super) struct Written {
     pub tokens: u64,
     pub bytes: u64,
 }
-
-/// Bytes after which pages of the staged files are given back.
-const KEPT: usize = 64 << 20;
 
 /// Writes documents, with `separator` between two of them; the separator belongs to the one before it.
 pub(super) fn write(
@@ -43,7 +41,15 @@ pub(super) fn write(
     };
     let mut open: Option<Open> = None;
     let mut looked_at = 0;
+    let mut before = None;
     for document in documents {
+        // In their order, one document's pages are those of the one before it.
+        if before
+            .replace(document)
+            .is_none_or(|before| document != before + 1)
+        {
+            looked_at += AROUND;
+        }
         if let Some(mut shard) = open.take() {
             shard.tokens.write(&between)?;
             shard.end_document(bytes_of_separator / width)?;
@@ -56,20 +62,22 @@ pub(super) fn write(
             Some(shard) => shard,
             None => Open::new(folder, written.shards.len())?,
         };
-        let tokens = staged.bytes_of(document);
-        shard.tokens.write(tokens)?;
-        shard.length += tokens.len() as u64 / width;
+        // A document may be as large as all of them.
+        for tokens in staged.bytes_of(document).chunks(KEPT) {
+            shard.tokens.write(tokens)?;
+            shard.length += tokens.len() as u64 / width;
+            watch
+                .done
+                .fetch_add(tokens.len() as u64 / width, Ordering::Relaxed);
+            looked_at += tokens.len();
+            if looked_at >= KEPT {
+                looked_at = 0;
+                staged.release();
+                watch.check()?;
+            }
+        }
         written.documents += 1;
         written.bytes += staged.record(document).bytes;
-        watch
-            .done
-            .fetch_add(tokens.len() as u64 / width, Ordering::Relaxed);
-        looked_at += tokens.len();
-        if looked_at >= KEPT {
-            looked_at = 0;
-            staged.release();
-            watch.check()?;
-        }
         open = Some(shard);
     }
     if let Some(mut shard) = open {

@@ -1,7 +1,10 @@
 //! Dot charts: one row for each thing compared, its single values pale, their mean with an error bar.
 
 use super::ticks::{Axis, drawable};
-use super::{Canvas, LABEL, NOTE, Placement, TITLE, WIDTH, series_colour, shortened, text_width};
+use super::{
+    Canvas, LABEL, NOTE, Placement, TITLE, Type, WIDTH, fitting, series_colour, shortened,
+    text_width,
+};
 
 /// Rows of values on one horizontal scale.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,7 +37,7 @@ pub struct DotRow {
 const TOP: f64 = 50.0;
 const ROW: f64 = 22.0;
 /// The widest name; longer ones are shortened.
-const NAME: f64 = 190.0;
+const NAME: f64 = 220.0;
 const SIZE: f64 = 12.5;
 
 impl DotChart {
@@ -53,7 +56,10 @@ impl DotChart {
             canvas.nothing(TOP + ROW);
             return canvas.close();
         };
-        let names = self.rows.iter().map(|row| text_width(&row.name, SIZE));
+        // One size of type for all names: that at which the longest fits, if it is not too small.
+        let sizes = self.rows.iter().map(|row| fitting(&row.name, SIZE, NAME));
+        let size = sizes.fold(SIZE, f64::min);
+        let names = self.rows.iter().map(|row| text_width(&row.name, size));
         let left = names.fold(0.0, f64::max).min(NAME) + 16.0;
         let right = WIDTH - 20.0;
         let at = |value: f64| left + axis.share(value) * (right - left);
@@ -66,8 +72,8 @@ impl DotChart {
         }
         for (i, row) in self.rows.iter().enumerate() {
             let y = TOP + (i as f64 + 0.5) * ROW;
-            let name = shortened(&row.name, SIZE, NAME);
-            canvas.text(4.0, y + 4.0, &LABEL, &name);
+            let name = shortened(&row.name, size, NAME);
+            canvas.text(4.0, y + 4.0, &Type { size, ..LABEL }, &name);
             row.draw(&mut canvas, y, at);
         }
         canvas.close()
@@ -136,6 +142,25 @@ mod tests {
             cx.split('"').next()?.parse::<f64>().ok()
         };
         assert!(at(0) < at(1));
+    }
+
+    #[test]
+    fn long_names_are_smaller_before_they_are_shortened() {
+        let names = ["scale of least error, exact, once more", "float"];
+        let row = |name: &str| DotRow {
+            name: name.to_owned(),
+            mean: 1.0,
+            ..DotRow::default()
+        };
+        let chart = |names: &[&str]| DotChart {
+            rows: names.iter().map(|name| row(name)).collect(),
+            ..DotChart::default()
+        };
+        let svg = chart(&names[..]).to_svg(Placement::Standalone);
+        assert!(svg.contains(&format!(">{}</text>", names[0])), "{svg}");
+        let longer = names[0].repeat(2);
+        let svg = chart(&[&longer]).to_svg(Placement::Standalone);
+        assert!(svg.contains("…</text>") && !svg.contains(&longer));
     }
 
     #[test]

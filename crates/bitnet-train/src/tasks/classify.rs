@@ -222,6 +222,7 @@ impl Task for Classify {
         let (logits, truth) = Self::logits(model, batch, device);
         Some(StepLoss {
             mean: cross_entropy(logits, labels(&truth, device)).mean(),
+            gradient: None,
             predictions: examples.len(),
             tokens: examples.iter().map(|i| self.train.ids[*i].len()).sum(),
         })

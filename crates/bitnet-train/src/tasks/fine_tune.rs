@@ -16,6 +16,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use super::distill::Teacher;
 use super::given;
+use crate::by_blocks::by_blocks;
 use crate::checksum::Checksum;
 use crate::evaluate::{Sums, argmax_hits, at_most, rows_at_once};
 use crate::loss::{chunked, tensors, token_losses};
@@ -54,6 +55,7 @@ impl TuningData {
                 Ok(Self::Chat(dialogues))
             }
             DataKind::Text => {
+                super::check_fields(data)?;
                 let whole = |paths| super::text_files(data, paths).text();
                 let content = whole(given(&data.path))?;
                 let Some(held_back) = &data.validation_path else {
@@ -221,17 +223,21 @@ impl Task for FineTune<'_> {
                 let batch = sampler.rows(part.step, first..first + train.batch_size);
                 let (inputs, targets) = tensors(&batch, device);
                 let rows = train.loss_rows(self.config.model.vocab_size);
-                let mean = match teacher {
+                let objective = |hidden: Tensor<3>| match teacher {
                     Some(teacher) => {
-                        let logits = model.forward(inputs.clone());
+                        let logits = model.logits(hidden);
                         let mean = token_losses(logits.clone(), targets).mean();
-                        teacher.loss(mean, logits, inputs, None)
+                        teacher.loss(mean, logits, inputs.clone(), None)
                     }
-                    None if rows < batch.predictions() => chunked(model, inputs, targets, rows),
-                    None => token_losses(model.forward(inputs), targets).mean(),
+                    None if rows < batch.predictions() => {
+                        chunked(hidden, model.head(), targets, rows)
+                    }
+                    None => token_losses(model.logits(hidden), targets).mean(),
                 };
+                let (mean, gradient) = by_blocks(train, model, inputs.clone(), objective);
                 Some(StepLoss {
                     mean,
+                    gradient,
                     predictions: batch.predictions(),
                     tokens: batch.predictions(),
                 })
@@ -246,13 +252,18 @@ impl Task for FineTune<'_> {
                 let learned = batch.learned();
                 let (inputs, targets, weights) = on_device(&batch, device);
                 let weights = weights.div_scalar(learned.max(1) as f64);
-                let logits = model.forward(inputs.clone());
-                let mean = (token_losses(logits.clone(), targets) * weights.clone()).sum();
-                Some(StepLoss {
-                    mean: match teacher {
-                        Some(teacher) => teacher.loss(mean, logits, inputs, Some(weights)),
+                let objective = |hidden: Tensor<3>| {
+                    let logits = model.logits(hidden);
+                    let mean = (token_losses(logits.clone(), targets) * weights.clone()).sum();
+                    match teacher {
+                        Some(teacher) => teacher.loss(mean, logits, inputs.clone(), Some(weights)),
                         None => mean,
-                    },
+                    }
+                };
+                let (mean, gradient) = by_blocks(train, model, inputs.clone(), objective);
+                Some(StepLoss {
+                    mean,
+                    gradient,
                     predictions: learned,
                     tokens: learned,
                 })

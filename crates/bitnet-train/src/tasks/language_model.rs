@@ -10,9 +10,10 @@ use bitnet_models::{
 };
 use bitnet_results::Evaluation;
 use bitnet_text::TextModel;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 
 use super::distill::Teacher;
+use crate::by_blocks::by_blocks;
 use crate::checksum::Checksum;
 use crate::loss::{chunked, tensors, token_losses};
 use crate::task::{Answerer, Part, StepLoss, Task};
@@ -81,18 +82,20 @@ impl Task for LanguageModel<'_> {
             .sampler
             .rows(part.step, first..first + train.batch_size);
         let (inputs, targets) = tensors(&batch, device);
-        let vocab = self.config.model.vocab_size;
-        let mean = match (teacher, train.loss_rows(vocab)) {
-            (Some(teacher), _) => {
-                let logits = model.forward(inputs.clone());
+        let rows = train.loss_rows(self.config.model.vocab_size);
+        let objective = |hidden: Tensor<3>| match teacher {
+            Some(teacher) => {
+                let logits = model.logits(hidden);
                 let mean = token_losses(logits.clone(), targets).mean();
-                teacher.loss(mean, logits, inputs, None)
+                teacher.loss(mean, logits, inputs.clone(), None)
             }
-            (None, rows) if rows < batch.predictions() => chunked(model, inputs, targets, rows),
-            (None, _) => token_losses(model.forward(inputs), targets).mean(),
+            None if rows < batch.predictions() => chunked(hidden, model.head(), targets, rows),
+            None => token_losses(model.logits(hidden), targets).mean(),
         };
+        let (mean, gradient) = by_blocks(train, model, inputs.clone(), objective);
         Some(StepLoss {
             mean,
+            gradient,
             predictions: batch.predictions(),
             tokens: batch.predictions(),
         })

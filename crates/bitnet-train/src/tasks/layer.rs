@@ -106,6 +106,7 @@ impl Task for LayerRegression {
         }
         Some(StepLoss {
             mean: Self::errors(model, &self.train, examples, device).mean(),
+            gradient: None,
             predictions: examples.len(),
             tokens: examples.len(),
         })

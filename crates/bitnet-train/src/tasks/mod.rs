@@ -75,6 +75,15 @@ pub fn text_files(data: &DataConfig, paths: &[PathBuf]) -> TextFiles {
     }
 }
 
+/// Checks that `data.text_columns` of a language model names fields of its files, unless it is as it was.
+///
+/// # Errors
+/// If they have none.
+pub fn check_fields(data: &DataConfig) -> Result<(), TrainError> {
+    let paths = [given(&data.path), given(&data.validation_path)].concat();
+    Ok(text_files(data, &paths).check_fields()?)
+}
+
 /// Paths that the configuration was checked to have.
 pub(crate) fn given(paths: &Option<Paths>) -> &[PathBuf] {
     paths.as_deref().unwrap_or_default()

@@ -228,6 +228,7 @@ impl Task for Translate {
                 .losses
                 .sum()
                 .mul_scalar(1.0 / batch.tokens.max(1) as f64),
+            gradient: None,
             predictions: batch.tokens,
             tokens: batch.tokens,
         })

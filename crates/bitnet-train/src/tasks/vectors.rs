@@ -155,6 +155,7 @@ impl Task for ClassifyVectors {
             .collect();
         Some(StepLoss {
             mean: cross_entropy(model.forward(x), labels(&truth, device)).mean(),
+            gradient: None,
             predictions: examples.len(),
             tokens: examples.len(),
         })
