@@ -1,5 +1,5 @@
-//! Which keys count only under the value of another one: the rest of what [`scope`](crate::scope) says of tasks. A key that is
-//! written where it counts for nothing is refused, with what it needs.
+//! Which keys count only under the value of another one: the rest of what [`scope`](crate::scope) says of tasks. A key
+//! that is written where it counts for nothing is refused, with what it needs.
 
 use bitnet_models::{LinearKind, PositionKind};
 

@@ -56,8 +56,8 @@
 //! );
 //! ```
 //!
-//! A key that the run's task does not read is refused too, with the tasks that read it ([`Task::reads`]), and one that counts
-//! only under another value of another key, with that value ([`RunConfig::reads`]).
+//! A key that the run's task does not read is refused too, with the tasks that read it ([`Task::reads`]), and one that
+//! counts only under another value of another key, with that value ([`RunConfig::reads`]).
 //! [`Loader::finish`] then checks the values against each other ([`RunConfig::validate`]).
 //!
 //! # Derived defaults

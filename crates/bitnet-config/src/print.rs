@@ -9,8 +9,8 @@ use crate::schema::{KEYS, join};
 use crate::{ConfigError, RunConfig, meaning};
 
 impl RunConfig {
-    /// The configuration as TOML, defaults included, without the keys that count for nothing in it; it loads back to an equal
-    /// value.
+    /// The configuration as TOML, defaults included, without the keys that count for nothing in it; it loads back to an
+    /// equal value.
     ///
     /// # Errors
     /// A path is not valid Unicode.

@@ -1,9 +1,9 @@
-//! The gradient of a language model with the activations of one block in memory at a time (`train.checkpoint_activations`;
-//! Chen et al. 2016, arXiv 1604.06174): the way forward keeps what each block reads, `[b, t, hidden]`, and the way back
-//! computes the block anew.
+//! The gradient of a language model with the activations of one block in memory at a time
+//! (`train.checkpoint_activations`; Chen et al. 2016, arXiv 1604.06174): the way forward keeps what each block reads,
+//! `[b, t, hidden]`, and the way back computes the block anew.
 //!
-//! Every operation sees the operands that it would see in one graph, dropout's masks included, so the gradient is the same; a
-//! step costs a pass forward more.
+//! Every operation sees the operands that it would see in one graph, dropout's masks included, so the gradient is the same;
+//! a step costs a pass forward more.
 
 use bitnet_config::TrainConfig;
 use bitnet_models::{Network, Transformer};
@@ -11,8 +11,8 @@ use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Gradients, Int, Tensor};
 
-/// The loss `[1]` that `objective` makes of what the head reads `[b, t, hidden]`, and its gradient if that was taken block by
-/// block; the loss is on the plain device then.
+/// The loss `[1]` that `objective` makes of what the head reads `[b, t, hidden]`, and its gradient if that was taken block
+/// by block; the loss is on the plain device then.
 pub(crate) fn by_blocks(
     train: &TrainConfig,
     model: &Transformer,
