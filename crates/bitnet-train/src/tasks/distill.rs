@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bitnet_config::TrainConfig;
 use bitnet_models::Transformer;
-use bitnet_models::engine::{Engine, EngineError, FloatFormat, Options, Part, Wanted};
+use bitnet_models::engine::{DenseFormat, Engine, EngineError, FloatFormat, Options, Part, Wanted};
 use bitnet_models::float::divergence;
 use bitnet_text::TextModel;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -39,6 +39,8 @@ impl Model {
             Location::File(checkpoint) if is_cpu(device) => {
                 let options = Options {
                     threads: rayon::current_num_threads(),
+                    // As exact as the file is.
+                    head: DenseFormat::F32,
                     cache: FloatFormat::F32,
                     ..Options::default()
                 };
