@@ -1,6 +1,6 @@
 """The loss of a folder of transformers on a text, in windows as `bitnet eval --context 128` has them.
 
-    pip install torch==2.15.0 transformers==5.24.0
+    pip install torch==2.15.0 transformers==5.24.0 accelerate
     python loss.py FOLDER TEXT
 """
 
@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 folder, text = sys.argv[1:]
 context = 128
-model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").eval()
 ids = AutoTokenizer.from_pretrained(folder)(open(text, encoding="utf-8").read(), return_tensors="pt").input_ids[0]
 total, count = 0.0, 0
 with torch.no_grad():
