@@ -264,8 +264,8 @@ fn files_teach_who_has_their_tokenizer() {
     assert_eq!(taught("silent", "source", "0"), plain);
     let file = taught("taught", "source", "1");
     assert_ne!(file, plain);
-    // The file teaches from the engine and the run that it was made of from tensors: sums in another order, which move a code
-    // of the ternary learner here and there; without a teacher it is half a nat away.
+    // The file teaches from the engine and the run that it was made of from tensors: sums in another order, which move a
+    // code of the ternary learner here and there; without a teacher it is half a nat away.
     let run = taught("by run", "float", "1");
     assert!((file - run).abs() < 1e-2, "{file} and {run}, {plain} alone");
     golden(&place, "llama-float", "other");

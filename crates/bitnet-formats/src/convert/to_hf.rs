@@ -54,9 +54,18 @@ pub(super) fn write(model: &ModelFile, packed: bool, path: &Path) -> Result<Conv
         .prefix(".convert")
         .tempdir_in(parent.unwrap_or(Path::new(".")));
     let folder = folder.map_err(Error::write(path))?;
-    let mut converted = tensors(source, form, &folder.path().join(SINGLE_FILE), path)?;
+    let whole = one_type(source, form, path)?;
+    let mut converted = tensors(
+        source,
+        (form, whole),
+        &folder.path().join(SINGLE_FILE),
+        path,
+    )?;
 
-    let config = config(description, form);
+    let mut config = config(description, form);
+    if whole == Some(Dtype::F32) {
+        config["torch_dtype"] = "float32".into();
+    }
     text::write_json(&folder.path().join("config.json"), &config)?;
     converted
         .warnings
@@ -97,35 +106,62 @@ fn direction(description: &ModelDescription, form: Projections) -> ScaleDirectio
     }
 }
 
+/// The type of all tensors where codes are written as floats: transformers multiplies them by what the other tensors made,
+/// and asks for one type of both. The smallest that holds every scale and every other tensor.
+fn one_type(
+    source: &dyn TensorSource,
+    form: Projections,
+    path: &Path,
+) -> Result<Option<Dtype>, Error> {
+    if form != Projections::Codes {
+        return Ok(None);
+    }
+    for entry in source.tensors() {
+        let values = match read(source, entry.role, path)? {
+            Tensor::Ternary(ternary) if is_projection(entry.role) => {
+                let turned = ternary.direction() != ScaleDirection::Multiply;
+                let scale = ternary.single_scale().unwrap_or(1.0);
+                vec![if turned { 1.0 / scale } else { scale }]
+            }
+            tensor => tensor.to_f32(),
+        };
+        if exact_type(&values) != Dtype::Bf16 {
+            return Ok(Some(Dtype::F32));
+        }
+    }
+    Ok(Some(Dtype::Bf16))
+}
+
 /// Writes the safetensors file; `path` is what errors name.
 fn tensors(
     source: &dyn TensorSource,
-    form: Projections,
+    (form, whole): (Projections, Option<Dtype>),
     file: &Path,
     path: &Path,
 ) -> Result<Converted, Error> {
     let has_codes = |role| form != Projections::Floats && is_projection(role);
     let mut writer = SafetensorsWriter::default();
     let mut count = 0;
+    let type_of = |values: &[f32]| whole.unwrap_or_else(|| exact_type(values));
     for entry in source.tensors() {
         let name = entry.role.name(Names::HuggingFace);
         count += 1;
         if !has_codes(entry.role) {
             // The type that holds it exactly is known when it was read: floats are read twice.
             let values = source.read(entry.role)?.to_f32();
-            writer.tensor(&name, exact_type(&values), &entry.shape);
+            writer.tensor(&name, type_of(&values), &entry.shape);
             continue;
         }
         let [rows, cols] = [entry.shape[0], entry.shape[1]];
         if form == Projections::Codes {
-            writer.tensor(&name, Dtype::Bf16, &entry.shape);
+            writer.tensor(&name, type_of(&[]), &entry.shape);
         } else if rows.is_multiple_of(4) {
             writer.tensor(&name, Dtype::U8, &[rows / 4, cols]);
         } else {
             let problem = format!("{rows} rows, expected a multiple of 4 for four codes a byte");
             return Err(Fault::tensor(&name, problem).within(path));
         }
-        writer.tensor(&format!("{name}_scale"), Dtype::F32, &[1]);
+        writer.tensor(&format!("{name}_scale"), whole.unwrap_or(Dtype::F32), &[1]);
         count += 1;
     }
     let mut out = writer.create(file)?;
@@ -152,12 +188,12 @@ fn tensors(
             };
             out.bytes(&match form {
                 Projections::Packed => pack_rows(&ternary),
-                Projections::Codes | Projections::Floats => encode(&codes(), Dtype::Bf16),
+                Projections::Codes | Projections::Floats => encode(&codes(), type_of(&[])),
             })?;
-            out.bytes(&scale.to_le_bytes())?;
+            out.bytes(&encode(&[scale], whole.unwrap_or(Dtype::F32)))?;
         } else {
             let values = source.read(entry.role)?.to_f32();
-            out.bytes(&encode(&values, exact_type(&values)))?;
+            out.bytes(&encode(&values, type_of(&values)))?;
         }
     }
     out.finish()?;
