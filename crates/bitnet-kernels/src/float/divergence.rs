@@ -8,6 +8,9 @@ use crate::system::parallel::{MIN_ELEMENTS, worth_threads};
 /// Rows of one task.
 const GROUP: usize = 4;
 
+/// A row of each of both.
+type Rows<'a> = (&'a [f32], &'a [f32]);
+
 /// Writes the distances `[m]` of logits `x[m, v]` from `z[m, v]`, softened by a temperature, and for each row both
 /// logarithms `ln Σ e^(x / T)` and `ln Σ e^(z / T)`, `[m, 2]`, which the backward pass needs.
 ///
@@ -22,7 +25,7 @@ pub fn divergence(
 ) {
     let classes = check(x, z, log_normalizers);
     assert_eq!(distances.len(), log_normalizers.len());
-    let row = |(((x, z), distance), norms): (((&[f32], &[f32]), &mut f32), &mut [f32; 2])| {
+    let row = |(((x, z), distance), norms): ((Rows<'_>, &mut f32), &mut [f32; 2])| {
         let mut found = [0.0; 3];
         compare(x, z, 1.0 / temperature, &mut found);
         *distance = temperature * temperature * found[0];

@@ -30,7 +30,7 @@ pub(super) struct Teacher {
 /// On what a teacher runs.
 enum Model {
     Tensors(Box<Transformer>),
-    Engine(Mutex<Engine>),
+    Engine(Box<Mutex<Engine>>),
 }
 
 impl Model {
@@ -44,7 +44,7 @@ impl Model {
                     cache: FloatFormat::F32,
                     ..Options::default()
                 };
-                Ok(Self::Engine(Mutex::new(checkpoint.engine(options)?)))
+                Ok(Self::Engine(Box::new(Mutex::new(checkpoint.engine(options)?))))
             }
             _ => Ok(Self::Tensors(Box::new(location.exported(device)?))),
         }
