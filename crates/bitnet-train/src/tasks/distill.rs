@@ -44,7 +44,9 @@ impl Model {
                     cache: FloatFormat::F32,
                     ..Options::default()
                 };
-                Ok(Self::Engine(Box::new(Mutex::new(checkpoint.engine(options)?))))
+                Ok(Self::Engine(Box::new(Mutex::new(
+                    checkpoint.engine(options)?,
+                ))))
             }
             _ => Ok(Self::Tensors(Box::new(location.exported(device)?))),
         }
