@@ -110,7 +110,7 @@ fn in_a_file() {
         ),
         (
             "[data]\nkind = \"text\"\npath = \"a\"\nvalidation_path = \"b\"\ntrain_fraction = 0.5",
-            "remove one of the two",
+            "counts only without data.validation_path",
             5,
             "0.5",
         ),
