@@ -39,6 +39,9 @@ fn conventions_are_shown_with_their_evidence() {
         "format arch params quantizer scale_convention rope activation norms tensors warnings";
     has_keys(&json, &keys.split(' ').collect::<Vec<_>>());
     assert_eq!(json["activation"]["value"], "relu2");
+    // 1e-5 in 32 bits, as GGUF holds it.
+    let norms = json["norms"]["value"].as_str().unwrap();
+    assert!(norms.ends_with(", eps 1e-5"), "{norms}");
     assert!(
         json["warnings"][0]
             .as_str()

@@ -125,7 +125,8 @@ impl Report {
                     .filter(|part| part.0)
                     .map(|part| part.1)
                     .collect();
-                format!("{}, eps {}", parts.join(", "), norms.eps)
+                // Files hold it in 32 bits, whose shortest name is the one that was meant.
+                format!("{}, eps {:e}", parts.join(", "), norms.eps as f32)
             }),
             tied_head: Convention::new(&description.tied_head, |tied| {
                 if *tied { "the embedding" } else { "its own" }.into()
