@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
-use bitnet_report::table::Table;
+use bitnet_report::table::{Table, folded};
 use serde::Serialize;
 
 /// Writes a line to stdout.
@@ -34,12 +34,25 @@ pub fn piece(text: &str) -> anyhow::Result<()> {
 /// # Errors
 /// If it cannot be written; see [`is_broken_pipe`].
 pub fn table(table: &Table) -> anyhow::Result<()> {
+    piece(&table.to_text_within(columns()))
+}
+
+/// Writes lines for people to stdout, folded like a table, and a newline after them.
+///
+/// # Errors
+/// If it cannot be written; see [`is_broken_pipe`].
+pub fn prose(text: &str) -> anyhow::Result<()> {
+    line(&folded(text, columns()))
+}
+
+/// The width of the terminal that stdout is; without bound elsewhere.
+pub fn columns() -> usize {
     let size = io::stdout()
         .is_terminal()
         .then(|| ratatui::crossterm::terminal::size().ok())
         .flatten();
     let columns = size.map(|(columns, _)| usize::from(columns));
-    piece(&table.to_text_within(columns.filter(|columns| *columns > 0).unwrap_or(usize::MAX)))
+    columns.filter(|columns| *columns > 0).unwrap_or(usize::MAX)
 }
 
 /// Text of a model as it may be shown: on a terminal without control characters, which would be commands to it.

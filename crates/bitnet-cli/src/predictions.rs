@@ -167,9 +167,11 @@ impl Predictions {
             let (predicted, probability) = (names[class].as_str(), values[class]);
             match self.form {
                 Form::Text => {
+                    // Without the class, the probability, the gaps between them and the sign that there is more.
+                    let room = crate::output::columns().saturating_sub(widest + 12);
                     let text = match example.text.is_empty() {
                         true => format!("line {}", example.line),
-                        false => shortened(&example.text),
+                        false => shortened(&example.text, SHOWN.min(room.max(1))),
                     };
                     let line = format!(
                         "{predicted:<widest$}  {:>5.1} %  {text}\n",
@@ -293,9 +295,10 @@ impl Drop for Predictions {
     }
 }
 
-fn shortened(text: &str) -> String {
+/// A text on a line, of at most so many characters and the sign that there were more.
+fn shortened(text: &str, most: usize) -> String {
     let line = text.replace(['\n', '\r', '\t'], " ");
-    match line.char_indices().nth(SHOWN) {
+    match line.char_indices().nth(most) {
         Some((at, _)) => format!("{}…", line[..at].trim_end()),
         None => line,
     }

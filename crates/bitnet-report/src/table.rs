@@ -148,7 +148,9 @@ impl Table {
             lengths.max().unwrap_or(0)
         };
         let values = lines.clone().map(|line| longest(line)).max().unwrap_or(0);
-        let widest = longest(header).min(width.saturating_sub(values + 4));
+        // Names give way to values, down to a third of the width; then values are folded too.
+        let room = width.saturating_sub(4);
+        let widest = longest(header).min(room.saturating_sub(values).max(room / 3));
         for section in &self.sections {
             push_folded(&mut out, &escape::single_line(&section.title), "", width);
             for line in lines.by_ref().take(section.rows.len()) {
@@ -164,7 +166,12 @@ impl Table {
                     for begin in name {
                         out.push_str(&format!("  {begin}\n"));
                     }
-                    out.push_str(&format!("  {last:<widest$}  {cell}\n"));
+                    let mut cell = fold(cell, room.saturating_sub(widest)).into_iter();
+                    let first = cell.next().unwrap_or_default();
+                    out.push_str(&format!("  {last:<widest$}  {first}\n"));
+                    for rest in cell {
+                        out.push_str(&format!("  {:<widest$}  {rest}\n", ""));
+                    }
                 }
             }
         }
@@ -225,6 +232,41 @@ fn fold(text: &str, width: usize) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Lines of at most `width` characters, as far as their words are that short. What is folded goes on under the second column
+/// of its line, if it has one: two spaces or more, not far from the left.
+///
+/// ```
+/// use bitnet_report::table::folded;
+///
+/// assert_eq!(folded("kernel  avx2: the fastest one here\n", 20), "kernel  avx2: the\n        fastest one\n        here\n");
+/// assert_eq!(folded("one two three", 8), "one two\nthree");
+/// ```
+pub fn folded(text: &str, width: usize) -> String {
+    let lines = text.split('\n').map(|line| {
+        if line.chars().count() <= width {
+            return line.to_owned();
+        }
+        let begin = line.len() - line.trim_start().len();
+        let column = line[begin..].find("  ").map_or(begin, |gap| {
+            let gap = begin + gap;
+            line.len() - line[gap..].trim_start().len()
+        });
+        let hang = if column <= width / 2 { column } else { begin };
+        let (label, body) = line.split_at(hang);
+        let room = width.saturating_sub(label.chars().count());
+        fold(body, room)
+            .iter()
+            .enumerate()
+            .map(|(index, part)| match index {
+                0 => format!("{label}{part}"),
+                _ => format!("{:1$}{part}", "", label.chars().count()),
+            })
+            .collect::<Vec<_>>()
+            .join("\n")
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn push_folded(out: &mut String, text: &str, indent: &str, width: usize) {

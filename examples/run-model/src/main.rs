@@ -6,6 +6,7 @@
 //! cargo run --profile quick -p run-model -- model.gguf "One morning "
 //! ```
 
+use std::env::args;
 use std::error::Error;
 
 use bitnet_engine::Options;
@@ -14,19 +15,14 @@ use bitnet_load::Checkpoint;
 use bitnet_text::TextModel;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let [file, prompt] = &args[..] else {
-        return Err("usage: run-model MODEL PROMPT".into());
-    };
-    let model = Checkpoint::open(file)?;
+    let model = Checkpoint::open(args().nth(1).ok_or("usage: story MODEL TEXT")?)?;
     let text = TextModel::from_model_file(model.file())?;
     let mut engine = model.engine(Options::default())?;
-    let mut tokens = text.encode_prompt(prompt, false)?;
+    let mut tokens = text.encode_prompt(&args().nth(2).unwrap_or_default(), false)?;
     let mut session = engine.session(tokens.len() + 100)?;
-    let mut next = argmax(engine.forward(&mut session, &tokens)?);
     for _ in 0..100 {
-        tokens.push(next);
-        next = argmax(engine.forward(&mut session, &[next])?);
+        let read = session.len();
+        tokens.push(argmax(engine.forward(&mut session, &tokens[read..])?));
     }
     println!("{}", text.tokenizer.decode(&tokens));
     Ok(())

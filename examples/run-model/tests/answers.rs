@@ -36,16 +36,65 @@ fn the_book_has_it_as_it_is() {
         page.contains(&format!("```rust\n{code}\n```\n")),
         "docs/program.md has another program than examples/run-model/src/main.rs"
     );
-    for line in include_str!("../Cargo.toml")
-        .lines()
-        .filter(|line| line.ends_with(".workspace = true"))
-    {
-        if let Some(name) = line
-            .strip_prefix("bitnet-")
-            .and_then(|rest| rest.split('.').next())
-        {
-            let path = format!("path = \"…/crates/bitnet-{name}\"");
-            assert!(page.contains(&path), "{path}");
-        }
+    let body = code.split_once("Box<dyn Error>> {\n").unwrap().1;
+    let lines = body.split_once("    Ok(())").unwrap().0.lines().count();
+    assert_eq!(lines, 10, "README.md and the book say ten lines");
+    for line in include_str!("../Cargo.toml").lines() {
+        let Some(name) = line
+            .split(['.', ' '])
+            .next()
+            .filter(|n| n.starts_with("bitnet-"))
+        else {
+            continue;
+        };
+        let plain = match line.contains("default-features = false") {
+            true => ", default-features = false",
+            false => "",
+        };
+        let wanted = format!("\n{name} = {{ path = \"…/crates/{name}\"{plain} }}\n");
+        assert!(page.contains(&wanted), "{wanted}");
     }
+}
+
+/// The crate that the book describes, outside of the workspace: its dependencies are found, and neither Burn nor readers of
+/// data sets are among them.
+#[test]
+fn it_needs_neither_the_workspace_nor_burn() {
+    let root = Path::new(ROOT).canonicalize().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let page = std::fs::read_to_string(root.join("docs/program.md")).unwrap();
+    let dependencies = page
+        .split_once("```toml\n")
+        .and_then(|(_, rest)| rest.split_once("```"));
+    let dependencies = dependencies.unwrap().0.replace('…', root.to_str().unwrap());
+    let manifest = "[package]\nname = \"story\"\nedition = \"2024\"\n\n";
+    std::fs::write(
+        folder.path().join("Cargo.toml"),
+        format!("{manifest}{dependencies}"),
+    )
+    .unwrap();
+    std::fs::create_dir(folder.path().join("src")).unwrap();
+    std::fs::copy(
+        root.join("examples/run-model/src/main.rs"),
+        folder.path().join("src/main.rs"),
+    )
+    .unwrap();
+    // The versions that are downloaded already.
+    std::fs::copy(root.join("Cargo.lock"), folder.path().join("Cargo.lock")).unwrap();
+    let out = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--edges", "normal", "--prefix", "none"])
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    let tree = String::from_utf8_lossy(&out.stdout);
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    assert!(tree.contains("bitnet-engine"), "{tree}");
+    let heavy = tree
+        .lines()
+        .find(|line| line.starts_with("burn") || line.starts_with("parquet"));
+    assert_eq!(heavy, None, "{tree}");
 }

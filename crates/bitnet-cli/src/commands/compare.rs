@@ -99,7 +99,7 @@ pub fn run(args: CompareArgs) -> anyhow::Result<Outcome> {
         Format::Text => {
             output::table(&main_table(&experiment))?;
             output::line("")?;
-            output::line(&headline(&experiment))?;
+            output::prose(&headline(&experiment))?;
             output::line(&format!("\nreport: {}", report.display()))?;
         }
     }
@@ -132,14 +132,14 @@ fn dry_run(
         .collect::<anyhow::Result<Vec<Estimate>>>()?;
     match args.output.output {
         Format::Text => {
-            output::line(&format!(
+            output::prose(&format!(
                 "would train a float and a ternary model for {} steps each on {data}, {} on {device_name}, in {}",
                 config.train.steps,
                 args.device.backend,
                 dir.display()
             ))?;
             for estimate in &estimates {
-                output::line(&estimate.text())?;
+                output::prose(&estimate.text())?;
             }
         }
         Format::Json => output::json(&DryRun {

@@ -10,7 +10,7 @@ use crate::output;
 pub fn run(command: ConfigCommand) -> anyhow::Result<Outcome> {
     match command {
         ConfigCommand::Explain { key } => match describe(&key) {
-            Ok(found) => output::line(&text(&found))?,
+            Ok(found) => output::prose(&text(&found))?,
             Err(Some(nearest)) => bail!("unknown key {key}; did you mean {nearest}?"),
             Err(None) => {
                 bail!("unknown key {key}; `bitnet config explain train` lists those of a section")

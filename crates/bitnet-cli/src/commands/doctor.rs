@@ -77,7 +77,7 @@ pub fn run(args: DoctorArgs) -> anyhow::Result<Outcome> {
     };
     match args.output.output {
         Format::Json => output::json(&report)?,
-        Format::Text => output::piece(&text(&report))?,
+        Format::Text => output::prose(text(&report).trim_end())?,
         Format::Md | Format::Csv => bail!("`bitnet doctor` writes text or json"),
     }
     Ok(Outcome::Done)

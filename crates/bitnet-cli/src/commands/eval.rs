@@ -136,7 +136,7 @@ fn score_tuned(
 fn show(args: &EvalArgs, evaluation: &Evaluation) -> anyhow::Result<Outcome> {
     match args.output.output {
         Format::Json => output::json(evaluation)?,
-        _ => output::line(&text(evaluation))?,
+        _ => output::prose(&text(evaluation))?,
     }
     Ok(outcome(evaluation))
 }

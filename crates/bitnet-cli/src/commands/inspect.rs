@@ -21,7 +21,7 @@ pub fn run(args: InspectArgs) -> anyhow::Result<Outcome> {
     };
     match args.output.output {
         Format::Json => output::json(&report)?,
-        Format::Text => output::piece(&text(&report))?,
+        Format::Text => output::prose(text(&report).trim_end())?,
         Format::Md | Format::Csv => bail!("`bitnet inspect` writes text or json"),
     }
     Ok(Outcome::Done)

@@ -78,7 +78,7 @@ impl task::Visitor for Train {
                     run_dir: path.display().to_string(),
                     estimate,
                 })?,
-                _ => output::line(&format!(
+                _ => output::prose(&format!(
                     "would train on {} in {}\n{}",
                     task.description(),
                     path.display(),
@@ -159,7 +159,7 @@ impl task::Visitor for Train {
                 config.train.steps,
                 dir = summary.run_dir
             ))?,
-            _ => output::line(&text(config, &summary))?,
+            _ => output::prose(&text(config, &summary))?,
         }
         Ok(outcome)
     }

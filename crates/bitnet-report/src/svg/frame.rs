@@ -74,6 +74,8 @@ pub(super) struct Legend {
     /// Text, colour, left end, row.
     entries: Vec<(String, usize, f64, usize)>,
     rows: usize,
+    /// Height of the plot beyond that of a chart without a crowd beside it.
+    taller: f64,
 }
 
 impl Legend {
@@ -92,7 +94,14 @@ impl Legend {
         Self {
             entries: placed,
             rows: row + 1,
+            taller: 0.0,
         }
+    }
+
+    /// A plot of at least this height, for what stands beside it.
+    pub fn beside(self, height: f64) -> Self {
+        let taller = (height - (self.bottom() - self.top())).max(0.0);
+        Self { taller, ..self }
     }
 
     fn extra(&self) -> f64 {
@@ -101,7 +110,7 @@ impl Legend {
 
     /// Height of the chart.
     pub fn height(&self) -> f64 {
-        HEIGHT + self.extra()
+        HEIGHT + self.extra() + self.taller
     }
 
     /// Upper end of the plot.

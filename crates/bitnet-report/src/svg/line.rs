@@ -37,6 +37,8 @@ pub struct Series {
 const DECIMALS: usize = 3;
 /// The widest name beside a line's end; longer ones are shortened.
 const END_LABEL: f64 = 120.0;
+/// Least distance of these names from one to the next.
+const APART: f64 = 15.0;
 /// Size that these names are as wide as: they are bold.
 const END_SIZE: f64 = 13.25;
 
@@ -54,6 +56,7 @@ impl LineChart {
             let value = self.last(series).map_or(String::new(), |p| value_text(p.1));
             (format!("{} {value}", series.name), series.colour)
         }));
+        let legend = legend.beside(APART * self.labelled().count() as f64);
         let mut canvas = Canvas::open(&self.title, legend.height(), placement);
         canvas.text(4.0, 18.0, &TITLE, &self.title);
         canvas.text(4.0, 36.0, &NOTE, &self.y_label);
@@ -102,9 +105,8 @@ impl LineChart {
             .rfind(|&p| visible(p, self.log_y))
     }
 
-    /// Names beside the lines' ends, in the margin, pushed apart where the ends are close.
+    /// Names beside the lines' ends, in the margin, pushed apart where the ends are close; the plot is high enough for all.
     fn end_labels(&self, canvas: &mut Canvas, plot: &Plot) {
-        const APART: f64 = 15.0;
         let mut ends: Vec<(f64, &Series)> = self
             .labelled()
             .filter_map(|s| self.last(s).map(|p| (plot.at(p).1, s)))

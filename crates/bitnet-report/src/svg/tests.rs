@@ -173,3 +173,43 @@ fn stay_in(svg: &str) {
         assert!(left >= 0.0 && right <= WIDTH, "{shown}: {left} to {right}");
     }
 }
+
+#[test]
+fn names_beside_lines_stay_apart_and_below_the_legend() {
+    for lines in [1, 2, 13, 14, 17, 40] {
+        let series = (0..lines).map(|i| Series {
+            name: format!("variant-{i}"),
+            ..line(vec![(0.0, 1.0), (1.0, 1.0 + 1e-3 * f64::from(i))])
+        });
+        let svg = chart(series.collect(), false);
+        let number = |line: &str, key: &str| -> Option<f64> {
+            let rest = line.split_once(&format!(" {key}=\""))?.1;
+            rest.split_once('"')?.0.parse().ok()
+        };
+        let texts = |wanted: fn(&str) -> bool| {
+            let lines = svg
+                .lines()
+                .filter(move |line| line.starts_with("<text") && wanted(line));
+            let mut ys: Vec<f64> = lines.filter_map(|line| number(line, "y")).collect();
+            ys.sort_by(f64::total_cmp);
+            ys
+        };
+        let names = texts(|line| line.contains(">variant-") && line.contains("weight=\"600\""));
+        let legend = texts(|line| line.contains(">variant-") && !line.contains("weight=\"600\""));
+        assert_eq!(
+            (names.len(), legend.len()),
+            (lines as usize, lines as usize),
+            "{svg}"
+        );
+        assert!(
+            names[0] > legend[legend.len() - 1] + 15.0,
+            "{lines}: {names:?} {legend:?}"
+        );
+        assert!(
+            names.windows(2).all(|pair| pair[1] - pair[0] > 14.9),
+            "{names:?}"
+        );
+        let height = number(&svg, "height").unwrap();
+        assert!(names[names.len() - 1] < height - 40.0, "{names:?} {height}");
+    }
+}

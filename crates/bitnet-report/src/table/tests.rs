@@ -97,3 +97,41 @@ fn no_line_is_wider_than_the_terminal() {
         assert_eq!(table.to_text_within(1000), table.to_text());
     }
 }
+
+#[test]
+fn a_wide_value_leaves_its_name_readable() {
+    let cells = [
+        "pp512",
+        "avx512-vnni, lookup products, base-three, int8 head, bf16 cache",
+        "14 % dot peak",
+    ];
+    let table = Table {
+        header: ["", "engine", "of the limit"].map(str::to_owned).into(),
+        sections: vec![Section {
+            title: String::new(),
+            rows: vec![cells.map(Cell::text).into()],
+        }],
+    };
+    assert_eq!(
+        table.to_text_within(60),
+        "pp512\n  engine        avx512-vnni, lookup products, base-three,\n                int8 head, bf16 cache\n  of the limit  14 % dot peak\n"
+    );
+}
+
+#[test]
+fn prose_folds_under_its_column() {
+    let text = "ünïcode  first words of a value\n          not here: amx (the processor lacks it)\n\nshort\n";
+    for width in [0, 1, 20, 26, 30, 60, 200] {
+        let folded = folded(text, width);
+        let words = |text: &str| {
+            text.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(words(&folded), words(text), "{width}");
+        let wide = folded.lines().any(|line| line.chars().count() > width);
+        assert!(!wide || width < 26, "{width}:\n{folded}");
+    }
+    assert_eq!(folded(text, 26).lines().nth(1), Some("         value"));
+    assert_eq!(folded(text, 200), text);
+}

@@ -118,7 +118,7 @@ pub fn score(
         }
         _ => {
             let most = baselines.map(|baselines| names[baselines.majority].as_str());
-            output::line(&(summary(&evaluation, most) + &super::ran_on(model.kernel())))?;
+            output::prose(&summary(&evaluation, most, &super::ran_on(model.kernel())))?;
             output::table(&class_table(names, &confusion))?;
             output::line("")?;
             output::piece("taken for (rows: the true class, columns: the predicted one)\n")?;
@@ -250,10 +250,10 @@ fn tally(
     }
 }
 
-fn summary(evaluation: &Evaluation, most: Option<&str>) -> String {
+fn summary(evaluation: &Evaluation, most: Option<&str>, ran_on: &str) -> String {
     let percent = |share: Option<f64>| format::percent(share.unwrap_or(f64::NAN));
     let mut text = format!(
-        "{} examples: accuracy {}, macro-F1 {}, loss {:.4} nats/example\n",
+        "{} examples: accuracy {}, macro-F1 {}, loss {:.4} nats/example{ran_on}\n",
         evaluation.examples.unwrap_or_default(),
         percent(evaluation.accuracy),
         percent(evaluation.macro_f1),

@@ -46,7 +46,7 @@ pub fn score(
     }
     match args.output.output {
         Format::Json => output::json(&evaluation)?,
-        _ => output::line(&(text(config.task, &evaluation) + &super::ran_on(model.kernel())))?,
+        _ => output::prose(&(text(config.task, &evaluation) + &super::ran_on(model.kernel())))?,
     }
     Ok(outcome(&evaluation))
 }

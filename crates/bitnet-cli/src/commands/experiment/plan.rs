@@ -102,7 +102,7 @@ pub fn print(
         Format::Csv => output::piece(&table(&planning).to_csv())?,
         Format::Text => {
             output::table(&table(&planning))?;
-            output::line(&format!("\n{}", words(&planning)))?;
+            output::prose(&format!("\n{}", words(&planning)))?;
         }
     }
     Ok(Outcome::Done)
