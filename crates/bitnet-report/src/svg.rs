@@ -295,13 +295,20 @@ fn fitting(text: &str, size: f64, room: f64) -> f64 {
     }
 }
 
-/// A text cut to about `width` user units, with an ellipsis where something was cut.
+/// A text cut to about `width` user units, with an ellipsis where something was cut: at its end, or in the middle of a path,
+/// whose ends tell it from others.
 fn shortened(text: &str, size: f64, width: f64) -> String {
     let room = (width / (size * 0.56) + 1e-6).floor().max(1.0) as usize;
     if text.chars().count() <= room {
         return text.to_owned();
     }
-    let kept: String = text.chars().take(room.saturating_sub(1)).collect();
+    let kept = room.saturating_sub(1);
+    if text.contains('.') && !text.contains(' ') {
+        let end = text.chars().count() - kept.div_ceil(2);
+        let begin: String = text.chars().take(kept / 2).collect();
+        return format!("{begin}…{}", text.chars().skip(end).collect::<String>());
+    }
+    let kept: String = text.chars().take(kept).collect();
     format!("{}…", kept.trim_end())
 }
 

@@ -177,12 +177,14 @@ pub enum TrainError {
     )]
     NoCheckpoint(PathBuf),
     /// A run has checkpoints, but not the one that was asked for.
-    #[error("{run} has no checkpoint {which:?}: use @best, @last, or one of these steps: {steps}")]
+    #[error("{run} has no checkpoint {which:?}: use {best}@last, or one of these steps: {steps}")]
     NoSuchCheckpoint {
         /// The run.
         run: PathBuf,
         /// What was asked for.
         which: String,
+        /// How to ask for the best, if it was not asked for: of a run that has none, no checkpoint was evaluated.
+        best: &'static str,
         /// The steps that there are.
         steps: String,
     },

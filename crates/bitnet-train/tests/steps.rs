@@ -329,3 +329,43 @@ fn the_test_of_rates_ends_where_the_loss_explodes() {
     .unwrap();
     assert_eq!(again, search);
 }
+
+/// The last checkpoint is written before its model is evaluated.
+#[test]
+fn the_last_checkpoint_may_be_the_best() {
+    let best = |losses: [f64; 4]| {
+        let setup = Setup::new(&[
+            "train.steps=4",
+            "train.eval_interval=2",
+            "train.checkpoint_interval=2",
+        ]);
+        let run = setup.create("run");
+        scripted(&setup, &run, None, (&losses, 0));
+        assert_eq!(steps_on_disk(&run), ["step-00000002", "step-00000004"]);
+        let best = RunDir::open(run.path()).unwrap().at("best").unwrap();
+        let model = |run: &RunDir| {
+            bits(&bitnet_train::load_latent::<Transformer>(run, &setup.device).unwrap())
+        };
+        model(&best) == model(&run)
+    };
+    // Before the first step, after 2 and 4, and the whole split in the end.
+    assert!(best([4.0, 3.0, 2.0, 2.0]));
+    assert!(!best([4.0, 2.0, 3.0, 3.0]));
+    let setup = Setup::new(&[
+        "train.steps=2",
+        "train.eval_interval=0",
+        "train.eval_batches=0",
+    ]);
+    let run = setup.create("run");
+    scripted(&setup, &run, None, (&[4.0, 3.0], 0));
+    fs::remove_file(run.metrics_path()).unwrap();
+    let error = RunDir::open(run.path())
+        .unwrap()
+        .at("best")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("use @last, or one of these steps: 2"),
+        "{error}"
+    );
+}

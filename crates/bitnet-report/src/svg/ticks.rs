@@ -47,7 +47,8 @@ impl Axis {
             let room = (high / low).powf(0.05);
             (low, high) = (low / room, high * room);
         }
-        let positions = if log && high / low > 20.0 {
+        let in_decades = log && high / low > 20.0;
+        let positions = if in_decades {
             decades(low, high)
         } else {
             let step = nice_step(high - low, about);
@@ -71,6 +72,8 @@ impl Axis {
             // Round numbers crowd at the upper end of a logarithmic axis.
             let share = axis.share(position);
             if !log || share - last >= CLOSEST {
+                // Between powers of ten the steps are as different as the numbers: each says its own digit.
+                let step = if in_decades { position } else { step };
                 axis.ticks.push((position, label(position, step)));
                 last = share;
             }
@@ -200,6 +203,13 @@ mod tests {
             labels(&[1.5, 4.2], true),
             ["1.5", "2.0", "2.5", "3.0", "3.5", "4.0"]
         );
+        assert_eq!(labels(&[2e-5, 2.0], true), ["0.0001", "0.01", "1"]);
+        assert_eq!(
+            labels(&[0.03, 1.2], true),
+            ["0.05", "0.1", "0.2", "0.5", "1"]
+        );
+        let many = labels(&[1e-7, 1e3], true);
+        assert_eq!(many, ["1e−6", "0.001", "1", "1000"]);
         assert!(labels(&[1e-100, 1e100], true).len() < 12);
         assert!(labels(&[-1.0, 0.0], true).is_empty());
     }
