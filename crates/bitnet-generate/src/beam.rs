@@ -8,7 +8,7 @@
 
 use bitnet_engine::{
     EngineError,
-    sequence::{Memory, Worker, Writing, Written},
+    sequence::{Candidate, Extending, Likeliest, Memory, Outputs, Worker},
 };
 
 /// A beam search that keeps or writes nothing.
@@ -79,6 +79,29 @@ impl BeamSearch {
         sentences: usize,
         mut step: impl FnMut(Option<&[usize]>, &[u32]) -> Result<Vec<f32>, E>,
     ) -> Result<Vec<Hypothesis>, E> {
+        let mut likeliest = Likeliest::default();
+        self.search_likeliest(sentences, |rows, last| {
+            let logits = step(rows, last)?;
+            let vocab = (logits.len() / last.len()).max(1);
+            let mut found = Vec::with_capacity(last.len() * self.continuations());
+            for logits in logits.chunks(vocab) {
+                found.extend_from_slice(likeliest.of(logits, self.continuations()));
+            }
+            Ok(found)
+        })
+    }
+
+    /// Continuations of an output that compete: of twice the beam as many as the beam go on, even if each parent also ends.
+    fn continuations(&self) -> usize {
+        2 * self.beam
+    }
+
+    /// As [`search`](Self::search), with the likeliest continuations of each output instead of all logits.
+    fn search_likeliest<E: From<EmptyBeam>>(
+        &self,
+        sentences: usize,
+        mut step: impl FnMut(Option<&[usize]>, &[u32]) -> Result<Vec<Candidate>, E>,
+    ) -> Result<Vec<Hypothesis>, E> {
         if self.beam == 0 || self.max_length == 0 {
             return Err(EmptyBeam.into());
         }
@@ -94,14 +117,14 @@ impl BeamSearch {
             if last.is_empty() {
                 break;
             }
-            let logits = step(rows.as_deref(), &last)?;
+            let likeliest = step(rows.as_deref(), &last)?;
             let (count, mut next, mut row) = (last.len(), Vec::new(), 0);
-            let vocab = logits.len() / count;
+            let each = likeliest.len() / count;
             last.clear();
             for sentence in &mut sentences {
                 let alive = sentence.alive.len();
-                let logits = &logits[row * vocab..][..alive * vocab];
-                for (parent, token) in self.advance(sentence, logits, written) {
+                let likeliest = &likeliest[row * each..][..alive * each];
+                for (parent, token) in self.advance(sentence, likeliest, written) {
                     next.push(row + parent);
                     last.push(token);
                 }
@@ -125,23 +148,31 @@ impl BeamSearch {
         sources: &[&[u32]],
     ) -> Result<Vec<Hypothesis>, BeamError> {
         let memories = worker.read(sources)?;
-        let beginning = |memory| (memory, worker.begin());
-        // Of each unfinished output: what it reads, and what it wrote.
-        let mut outputs: Vec<(&Memory, Written)> = memories.iter().map(beginning).collect();
-        self.search(sources.len(), |rows, last| {
+        // Of each sequence that goes on: what it reads, and its unfinished outputs.
+        let mut all: Vec<(&Memory, Outputs)> = memories
+            .iter()
+            .map(|memory| (memory, worker.begin_search()))
+            .collect();
+        self.search_likeliest(sources.len(), |rows, last| {
             if let Some(rows) = rows {
-                outputs = chosen(std::mem::take(&mut outputs), rows);
+                choose(&mut all, rows);
             }
-            let mut targets: Vec<Writing<'_>> = (outputs.iter_mut().zip(last))
-                .map(|((memory, written), token)| Writing {
+            let mut rest = last;
+            let mut targets = Vec::with_capacity(all.len());
+            for (memory, outputs) in &mut all {
+                let (tokens, others) = rest.split_at(outputs.count());
+                rest = others;
+                targets.push(Extending {
                     memory,
-                    written,
-                    tokens: std::slice::from_ref(token),
-                })
-                .collect();
-            let mut all = Vec::new();
-            worker.write(&mut targets, |_, _, logits| all.extend_from_slice(logits))?;
-            Ok(all)
+                    outputs,
+                    tokens,
+                });
+            }
+            let mut found = Vec::with_capacity(last.len() * self.continuations());
+            worker.extend(&mut targets, self.continuations(), |_, candidates| {
+                found.extend_from_slice(candidates);
+            })?;
+            Ok(found)
         })
     }
 
@@ -149,23 +180,20 @@ impl BeamSearch {
     fn advance(
         &self,
         sentence: &mut Sentence,
-        logits: &[f32],
+        likeliest: &[Candidate],
         written: usize,
     ) -> Vec<(usize, u32)> {
         if sentence.alive.is_empty() {
             return Vec::new();
         }
-        let vocab = logits.len() / sentence.alive.len();
-        // Twice the beam holds `beam` continuations that go on, even if each parent also ends.
-        let mut candidates: Vec<(f32, usize, u32)> = Vec::new();
-        for (parent, (output, logits)) in
-            sentence.alive.iter().zip(logits.chunks(vocab)).enumerate()
-        {
-            let normalizer = log_sum_exp(logits);
-            for token in largest(logits, 2 * self.beam) {
-                let log_p = output.log_probability + logits[token] - normalizer;
-                candidates.push((log_p, parent, token as u32));
-            }
+        let each = (likeliest.len() / sentence.alive.len()).max(1);
+        let mut candidates: Vec<(f32, usize, u32)> = Vec::with_capacity(likeliest.len());
+        let outputs = sentence.alive.iter().zip(likeliest.chunks(each));
+        for (parent, (output, likeliest)) in outputs.enumerate() {
+            candidates.extend(likeliest.iter().map(|next| {
+                let log_p = output.log_probability + next.log_probability;
+                (log_p, parent, next.token)
+            }));
         }
         candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
         let (mut alive, mut next) = (Vec::new(), Vec::new());
@@ -220,49 +248,15 @@ impl BeamSearch {
     }
 }
 
-/// The given ones of some outputs, in that order; only those that go on more than once are copied.
-fn chosen<T: Clone>(outputs: Vec<T>, rows: &[usize]) -> Vec<T> {
-    let mut times = vec![0; outputs.len()];
-    rows.iter().for_each(|row| times[*row] += 1);
-    let mut outputs: Vec<Option<T>> = outputs.into_iter().map(Some).collect();
-    let next = rows.iter().filter_map(|row| {
-        times[*row] -= 1;
-        match times[*row] {
-            0 => outputs[*row].take(),
-            _ => outputs[*row].clone(),
-        }
+/// Goes on with the given rows, which are those of all outputs and in the order of the sequences; sequences without any end.
+fn choose(all: &mut Vec<(&Memory, Outputs)>, rows: &[usize]) {
+    let (mut rest, mut first) = (rows, 0);
+    all.retain_mut(|(_, outputs)| {
+        let end = first + outputs.count();
+        let (own, others) = rest.split_at(rest.partition_point(|row| *row < end));
+        let own: Vec<usize> = own.iter().map(|row| row - first).collect();
+        (rest, first) = (others, end);
+        outputs.choose(&own);
+        !own.is_empty()
     });
-    next.collect()
-}
-
-fn log_sum_exp(logits: &[f32]) -> f32 {
-    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|y| f64::from(y - top).exp()).sum();
-    top + sum.ln() as f32
-}
-
-/// The places of the `count` largest values, in no order; of equal ones, the first.
-fn largest(values: &[f32], count: usize) -> Vec<usize> {
-    let mut places: Vec<usize> = (0..values.len()).collect();
-    if count < places.len() {
-        places.select_nth_unstable_by(count, |a, b| {
-            values[*b].total_cmp(&values[*a]).then(a.cmp(b))
-        });
-        places.truncate(count);
-    }
-    places
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_are_chosen_in_order_and_may_repeat() {
-        assert_eq!(
-            chosen(vec!['a', 'b', 'c'], &[2, 0, 2, 2]),
-            ['c', 'a', 'c', 'c']
-        );
-        assert!(chosen(vec!['a'], &[]).is_empty());
-    }
 }

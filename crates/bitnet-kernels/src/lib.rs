@@ -64,7 +64,7 @@ mod system;
 pub use blocks::{BLOCK, BlockFormat, BlockMatrix, BlockRow, BlockRows};
 pub use dense::{
     Attention, DenseFormat, DenseMatrix, DenseRows, FloatFormat, GROUP, KeysValues, Line,
-    MAX_INT8_COLS, Panels, Place, UnknownFormat, softmax,
+    MAX_INT8_COLS, Panels, Place, Scattered, UnknownFormat, softmax,
 };
 pub use error::Error;
 pub use format::{PackedTernary, PackedView, TernaryWord, words_per_row};

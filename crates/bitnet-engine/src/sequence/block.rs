@@ -8,6 +8,7 @@ use super::{
     AttentionWeights, BlockWeights, FeedForward, FeedForwardWeights, Placement, StackWeights,
     Sublayer,
     common::{Common, Seeing},
+    outputs::Outputs,
 };
 use crate::{
     EngineError,
@@ -46,8 +47,27 @@ pub(crate) struct Caches {
 /// Rows of one sequence.
 pub(crate) struct Span<'a> {
     pub rows: Range<usize>,
-    /// What the sequence wrote before, and what it reads; without them all of its rows see each other.
-    pub decoding: Option<(&'a mut Caches, &'a Caches)>,
+    pub seen: Seen<'a>,
+}
+
+/// What the rows of a sequence see.
+pub(crate) enum Seen<'a> {
+    /// Each other.
+    Itself,
+    /// What the sequence wrote before, and what it reads.
+    Written(&'a mut Caches, &'a Caches),
+    /// What each of some outputs, one a row, wrote before, and what they read.
+    Outputs(&'a mut Outputs, &'a Caches),
+}
+
+impl Seen<'_> {
+    /// What is read.
+    fn read(&self) -> Option<&Caches> {
+        match self {
+            Seen::Itself => None,
+            Seen::Written(_, read) | Seen::Outputs(_, read) => Some(read),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -122,6 +142,11 @@ impl Stack {
         })
     }
 
+    /// Number of blocks.
+    pub(crate) fn len(&self) -> usize {
+        self.blocks.len()
+    }
+
     /// Bytes of the weights.
     pub(crate) fn bytes(&self) -> usize {
         self.blocks.iter().map(Block::bytes).sum()
@@ -137,7 +162,7 @@ impl Stack {
             block.mlp.forward(common, lane);
         }
         for span in spans {
-            if let Some((written, _)) = &mut span.decoding {
+            if let Seen::Written(written, _) = &mut span.seen {
                 written.len += span.rows.len();
             }
         }
@@ -281,32 +306,37 @@ impl AttentionPart {
                 layers[i].whole(input, count, out[i]);
             });
         lane.own.resize_with(kv_heads, || common.cache());
+        let (q_norm, k_norm) = (common.norm(&self.q_norm), common.norm(&self.k_norm));
         for span in spans {
-            let (start, heads) = match &mut span.decoding {
-                Some((written, _)) => (
-                    written.len,
-                    &mut written.heads[block * kv_heads..][..kv_heads],
-                ),
-                None => (0, &mut lane.own[..]),
-            };
             let rows = span.rows.clone();
+            let (causal, start) = match &span.seen {
+                Seen::Written(written, _) => (true, written.len),
+                Seen::Itself | Seen::Outputs(..) => (false, 0),
+            };
+            let heads = match &mut span.seen {
+                Seen::Itself => &mut lane.own[..],
+                Seen::Written(written, _) => &mut written.heads[block * kv_heads..][..kv_heads],
+                Seen::Outputs(outputs, _) => {
+                    let Lane {
+                        q, k, v, seeing, ..
+                    } = &mut *lane;
+                    outputs.attend(common, block, (q_norm, k_norm), rows, (q, k, v), seeing);
+                    continue;
+                }
+            };
             for (head, cache) in heads.iter_mut().enumerate() {
                 common.remember(
                     head,
-                    common.norm(&self.k_norm),
+                    k_norm,
                     (&lane.k, &lane.v),
                     (rows.clone(), start, true),
                     cache,
                     &mut lane.seeing,
                 );
             }
-            let (causal, end) = (span.decoding.is_some(), start + rows.len());
-            let heads = match &span.decoding {
-                Some((written, _)) => &written.heads[block * kv_heads..][..kv_heads],
-                None => &lane.own[..],
-            };
+            let end = start + rows.len();
             common.attend(
-                common.norm(&self.q_norm),
+                q_norm,
                 (rows, Some(start)),
                 heads,
                 |row| if causal { start + row + 1 } else { end },
@@ -329,7 +359,7 @@ impl AttentionPart {
                 self.q.whole(input, count, q);
             });
         for span in spans {
-            let Some((_, read)) = &span.decoding else {
+            let Some(read) = span.seen.read() else {
                 continue;
             };
             common.attend(

@@ -2,7 +2,7 @@
 
 use super::{
     SequenceShape, StackWeights, TableWeights,
-    block::{Lane, Span, Stack},
+    block::{Lane, Seen, Span, Stack},
     common::Common,
     embedding::{Embedding, head},
     threads::{Threads, jobs},
@@ -134,7 +134,7 @@ pub(crate) fn read(
         }
         spans.push(Span {
             rows: row..row + tokens.len(),
-            decoding: None,
+            seen: Seen::Itself,
         });
         row += tokens.len();
     }

@@ -25,7 +25,8 @@ pub(crate) struct Common {
 /// Buffers of attention.
 #[derive(Debug, Default)]
 pub(super) struct Seeing {
-    queries: Vec<f32>,
+    pub queries: Vec<f32>,
+    pub scores: Vec<f32>,
     /// One normed head or row.
     pub head: Vec<f32>,
     attention: Attention,
@@ -97,7 +98,7 @@ impl Common {
     }
 
     /// One head, normed and, of a sequence's own, rotated.
-    fn turned(
+    pub(super) fn turned(
         &self,
         x: &[f32],
         norm: Norm<'_>,
@@ -174,6 +175,7 @@ impl Common {
             queries,
             head,
             attention,
+            scores: _,
         } = seeing;
         let (width, stride) = (self.shape.head_dim, self.shape.query_width());
         let (sharing, scale) = (self.shape.sharing(), 1.0 / (width as f32).sqrt());

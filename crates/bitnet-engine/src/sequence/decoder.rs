@@ -2,16 +2,15 @@
 
 use super::{
     SequenceShape, StackWeights, TableWeights,
-    block::{Caches, Lane, Span, Stack},
+    block::{Caches, Lane, Seen, Span, Stack},
     classifier::read,
     common::Common,
     embedding::{Embedding, head},
+    head::{Candidate, Head, Scores},
+    outputs::Outputs,
     threads::{self, Threads},
 };
-use crate::{
-    EngineError, Options,
-    linear::{Inputs, Linear},
-};
+use crate::{EngineError, Options};
 
 /// A model that reads one sequence and writes another, for many sequences at once.
 #[derive(Debug)]
@@ -23,8 +22,7 @@ pub struct SequenceEngine {
 #[derive(Debug, Default)]
 struct Buffers {
     lane: Lane,
-    inputs: Inputs,
-    logits: Vec<f32>,
+    scores: Scores,
 }
 
 #[derive(Debug)]
@@ -33,7 +31,7 @@ struct Model {
     embedding: Embedding,
     encoder: Stack,
     decoder: Stack,
-    head: Linear,
+    head: Head,
 }
 
 /// What a decoder reads: keys and values of a source in each of its blocks.
@@ -52,6 +50,17 @@ pub struct Writing<'a> {
     /// What came before.
     pub written: &'a mut Written,
     /// At least one.
+    pub tokens: &'a [u32],
+}
+
+/// The next token of each output of a sequence.
+#[derive(Debug)]
+pub struct Extending<'a> {
+    /// What they read.
+    pub memory: &'a Memory,
+    /// What came before.
+    pub outputs: &'a mut Outputs,
+    /// One for each.
     pub tokens: &'a [u32],
 }
 
@@ -89,17 +98,20 @@ impl SequenceEngine {
         options: Options,
     ) -> Result<SequenceEngine, EngineError> {
         let common = Common::new(shape, options)?;
-        let embedding = Embedding::new(&common, embedding)?;
+        let table = Embedding::new(&common, embedding)?;
         let dims = [common.shape.vocab_size, common.shape.hidden_size];
         let head = match lm_head {
-            Some(weights) => head("lm_head", weights, dims, None, &options)?,
-            None => embedding.head(),
+            Some(weights) => {
+                let whole = head("lm_head", weights, dims, None, &options)?;
+                Head::new(whole, weights, dims, &options)?
+            }
+            None => Head::new(table.head(), embedding, dims, &options)?,
         };
         Ok(SequenceEngine {
             model: Model {
                 encoder: Stack::new(&common, "encoder", encoder, false)?,
                 decoder: Stack::new(&common, "decoder", decoder, true)?,
-                embedding,
+                embedding: table,
                 head,
                 common,
             },
@@ -123,6 +135,14 @@ impl SequenceEngine {
     /// Sequences of these lengths as jobs of at most so many: similar lengths together, the longest first.
     pub fn jobs(lengths: &[usize], most: usize) -> Vec<Vec<usize>> {
         threads::jobs(lengths, most)
+    }
+
+    /// As [`jobs`](Self::jobs) for a search that keeps `beam` outputs of each sequence: those are the rows of a job.
+    pub fn writing_jobs(lengths: &[usize], beam: usize, most: usize) -> Vec<Vec<usize>> {
+        let mut order: Vec<usize> = (0..lengths.len()).collect();
+        order.sort_by_key(|index| std::cmp::Reverse(lengths[*index]));
+        let most = (threads::ROWS / beam.max(1)).clamp(1, most.max(1));
+        order.chunks(most).map(<[usize]>::to_vec).collect()
     }
 
     /// Number of token ids.
@@ -161,17 +181,25 @@ impl Worker<'_> {
         sources
             .iter()
             .try_for_each(|tokens| common.shape.check(tokens))?;
-        let mut spans = read(embedding, common.shape.hidden_size, lane, sources);
-        encoder.forward(common, lane, &mut spans);
-        let spans = spans.into_iter();
-        Ok(spans
-            .map(|span| Memory(decoder.memory(common, lane, span.rows)))
-            .collect())
+        let lengths: Vec<usize> = sources.iter().map(|tokens| tokens.len()).collect();
+        let mut memories = Vec::with_capacity(sources.len());
+        for part in threads::parts(&lengths, usize::MAX) {
+            let mut spans = read(embedding, common.shape.hidden_size, lane, &sources[part]);
+            encoder.forward(common, lane, &mut spans);
+            let spans = spans.into_iter();
+            memories.extend(spans.map(|span| Memory(decoder.memory(common, lane, span.rows))));
+        }
+        Ok(memories)
     }
 
     /// The beginning of a target.
     pub fn begin(&self) -> Written {
         Written(Caches::new(&self.model.common, &self.model.decoder))
+    }
+
+    /// One output without tokens, for a search whose outputs [`extend`](Self::extend) goes on with.
+    pub fn begin_search(&self) -> Outputs {
+        Outputs::new(self.model.decoder.len())
     }
 
     /// Writes tokens and hands out the logits of what follows each: `each(target, index, logits)` in order.
@@ -191,24 +219,13 @@ impl Worker<'_> {
             decoder,
             head,
         } = self.model;
-        let Buffers {
-            lane,
-            inputs,
-            logits,
-        } = &mut *self.buffers;
-        let (hidden, positions) = (
-            common.shape.hidden_size,
-            common.shape.max_position_embeddings,
-        );
+        let Buffers { lane, scores } = &mut *self.buffers;
+        let hidden = common.shape.hidden_size;
         for target in &*targets {
             common.shape.check(target.tokens)?;
-            let capacity = target.written.len() + target.tokens.len();
-            if capacity > positions {
-                return Err(EngineError::TooLong {
-                    capacity,
-                    positions,
-                });
-            }
+            common
+                .shape
+                .check_length(target.written.len() + target.tokens.len())?;
         }
         let count: usize = targets.iter().map(|target| target.tokens.len()).sum();
         lane.x.resize(count * hidden, 0.0);
@@ -222,22 +239,70 @@ impl Worker<'_> {
             }
             spans.push(Span {
                 rows: row..row + tokens.len(),
-                decoding: Some((&mut target.written.0, &target.memory.0)),
+                seen: Seen::Written(&mut target.written.0, &target.memory.0),
             });
             row += tokens.len();
         }
         decoder.forward(common, lane, &mut spans);
-        for first in (0..count).step_by(threads::ROWS) {
-            let rows = first..count.min(first + threads::ROWS);
-            inputs.clear();
-            inputs.each_of([head], &lane.x, &rows, (None, 0.0), |_, input| {
-                head.whole(input, rows.len(), logits);
-            });
-            let logits = logits.chunks_exact(common.shape.vocab_size);
-            for ((target, index), logits) in places[rows].iter().zip(logits) {
-                each(*target, *index, logits);
-            }
+        head.each(&lane.x, 0..count, scores, |row, logits| {
+            let (target, index) = places[row];
+            each(target, index, logits);
+        });
+        Ok(())
+    }
+
+    /// Writes a token to each output of each target and hands out the `count` likeliest to follow it, or all if there are
+    /// fewer, the likeliest first: `each(row, candidates)` in order, where rows are the outputs of all targets.
+    ///
+    /// They are found by a head of 8 bits where the vocabulary is large, and scored by the float one. Keys and values are
+    /// held in f32, whatever the format of caches.
+    ///
+    /// # Errors
+    ///
+    /// If an output becomes too long or a token is unknown; nothing is written then.
+    ///
+    /// # Panics
+    ///
+    /// If a target has not as many tokens as outputs.
+    pub fn extend(
+        &mut self,
+        targets: &mut [Extending<'_>],
+        count: usize,
+        each: impl FnMut(usize, &[Candidate]),
+    ) -> Result<(), EngineError> {
+        let Model {
+            common,
+            embedding,
+            encoder: _,
+            decoder,
+            head,
+        } = self.model;
+        let Buffers { lane, scores } = &mut *self.buffers;
+        let hidden = common.shape.hidden_size;
+        for target in &*targets {
+            let (tokens, outputs) = (target.tokens, &target.outputs);
+            assert_eq!(tokens.len(), outputs.count(), "a token for each output");
+            common.shape.check_tokens(tokens)?;
+            common.shape.check_length(outputs.len() + 1)?;
         }
+        let rows: usize = targets.iter().map(|target| target.tokens.len()).sum();
+        lane.x.resize(rows * hidden, 0.0);
+        let (mut spans, mut row) = (Vec::new(), 0);
+        for target in targets {
+            let (tokens, position) = (target.tokens, target.outputs.len());
+            let x = lane.x[row * hidden..].chunks_exact_mut(hidden);
+            for (token, x) in tokens.iter().zip(x) {
+                embedding.row(*token, position, x);
+            }
+            target.outputs.extend(common);
+            spans.push(Span {
+                rows: row..row + tokens.len(),
+                seen: Seen::Outputs(target.outputs, &target.memory.0),
+            });
+            row += tokens.len();
+        }
+        decoder.forward(common, lane, &mut spans);
+        head.likeliest(&lane.x, 0..rows, count, scores, each);
         Ok(())
     }
 }

@@ -8,8 +8,10 @@
 //! |---|---|
 //! | `shape`, `weights` | what goes in |
 //! | `embedding` | tokens to rows, and the float heads |
+//! | `head` | rows to the likeliest tokens |
 //! | `common` | norms, and attention to the caches of heads |
 //! | `block` | attention and feed-forward parts, in stacks |
+//! | `outputs` | what a search has written |
 //! | `classifier`, `decoder` | the two models |
 //! | `threads` | sequences as jobs |
 mod block;
@@ -17,13 +19,17 @@ mod classifier;
 mod common;
 mod decoder;
 mod embedding;
+mod head;
+mod outputs;
 mod shape;
 pub(crate) mod threads;
 mod weights;
 
 pub use classifier::ClassifierEngine;
-pub use decoder::{Memory, SequenceEngine, Worker, Writing, Written};
+pub use decoder::{Extending, Memory, SequenceEngine, Worker, Writing, Written};
 pub(crate) use embedding::head;
+pub use head::{Candidate, Likeliest};
+pub use outputs::Outputs;
 pub use shape::{Activation, FeedForward, Placement, Positions, SequenceShape};
 pub use weights::{
     AttentionWeights, BlockWeights, FeedForwardWeights, StackWeights, Sublayer, TableWeights,

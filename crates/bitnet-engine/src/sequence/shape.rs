@@ -141,19 +141,31 @@ impl SequenceShape {
 
     /// Checks that a model reads such a sequence.
     pub(crate) fn check(&self, tokens: &[u32]) -> Result<(), EngineError> {
-        let (vocab_size, positions) = (self.vocab_size, self.max_position_embeddings);
         if tokens.is_empty() {
             return Err(EngineError::NoTokens);
         }
-        if let Some(&token) = tokens.iter().find(|token| **token as usize >= vocab_size) {
-            return Err(EngineError::UnknownToken { token, vocab_size });
+        self.check_tokens(tokens)?;
+        self.check_length(tokens.len())
+    }
+
+    /// Checks that a model knows all of these tokens.
+    pub(crate) fn check_tokens(&self, tokens: &[u32]) -> Result<(), EngineError> {
+        let vocab_size = self.vocab_size;
+        match tokens.iter().find(|token| **token as usize >= vocab_size) {
+            Some(&token) => Err(EngineError::UnknownToken { token, vocab_size }),
+            None => Ok(()),
         }
-        if tokens.len() > positions {
-            return Err(EngineError::TooLong {
-                capacity: tokens.len(),
+    }
+
+    /// Checks that a model has so many positions.
+    pub(crate) fn check_length(&self, capacity: usize) -> Result<(), EngineError> {
+        let positions = self.max_position_embeddings;
+        match capacity > positions {
+            true => Err(EngineError::TooLong {
+                capacity,
                 positions,
-            });
+            }),
+            false => Ok(()),
         }
-        Ok(())
     }
 }

@@ -1,7 +1,10 @@
 //! Jobs for threads that need nothing of each other: some sequences go through the whole model on one thread. Models of
 //! sequences are small, and waiting for other threads seven times a block would take longer than the work.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    ops::Range,
+    sync::{Mutex, PoisonError},
+};
 
 use crate::{EngineError, Options, pool::SpinPool};
 
@@ -49,18 +52,25 @@ impl<S: Send + Default> Threads<S> {
 pub(crate) fn jobs(lengths: &[usize], most: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.sort_by_key(|index| std::cmp::Reverse(lengths[*index]));
-    let (mut jobs, mut rows) = (Vec::<Vec<usize>>::new(), 0);
-    for index in order {
-        rows += lengths[index];
-        match jobs.last_mut() {
-            Some(job) if rows <= ROWS && job.len() < most => job.push(index),
-            _ => {
-                rows = lengths[index];
-                jobs.push(vec![index]);
+    let sorted: Vec<usize> = order.iter().map(|index| lengths[*index]).collect();
+    let parts = parts(&sorted, most).map(|part| order[part].to_vec());
+    parts.collect()
+}
+
+/// Sequences of these lengths in parts of [`ROWS`] rows and `most` sequences at most, one sequence at least.
+pub(crate) fn parts(lengths: &[usize], most: usize) -> impl Iterator<Item = Range<usize>> {
+    let mut first = 0;
+    std::iter::from_fn(move || {
+        let (start, mut rows) = (first, 0);
+        while first < lengths.len() {
+            rows += lengths[first];
+            if first > start && (rows > ROWS || first - start >= most) {
+                break;
             }
+            first += 1;
         }
-    }
-    jobs
+        (first > start).then_some(start..first)
+    })
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@
 //! | `matrix`, `rows` | weights, and activations made ready for them |
 //! | `panels`, `tile` | the product; its loops, written once, whose innermost operations are in `isa` |
 //! | `attention` | attention to the keys and values of a head |
+//! | `scattered` | attention to positions that lie anywhere |
 //! | `softmax` | the exponentials of attention |
 //!
 //! Everything runs on the calling thread: whoever owns the threads hands out ranges of groups or of rows.
@@ -37,6 +38,7 @@ mod line;
 mod matrix;
 mod panels;
 mod rows;
+mod scattered;
 mod softmax;
 mod tile;
 
@@ -45,6 +47,7 @@ pub use line::{DenseFormat, FloatFormat, GROUP, Line, UnknownFormat};
 pub use matrix::{DenseMatrix, MAX_INT8_COLS};
 pub use panels::Panels;
 pub use rows::DenseRows;
+pub use scattered::Scattered;
 pub use softmax::softmax;
 pub(crate) use softmax::softmax_row;
 pub(crate) use tile::{FloatOutput, Int8Output, Operands, product, tiles};

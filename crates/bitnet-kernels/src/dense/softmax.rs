@@ -1,6 +1,9 @@
 //! Softmax without its division: the weights of attention.
 
-use crate::{Kernel, float::exp::exp};
+use crate::{
+    Kernel,
+    float::{exp::exp, highest},
+};
 
 /// Independent partial sums, combined in a fixed tree.
 const LANES: usize = 16;
@@ -25,17 +28,7 @@ pub fn softmax(kernel: Kernel, scores: &mut [f32]) -> f32 {
 /// The portable form, which `isa` compiles again with wider registers.
 #[inline(always)]
 pub(crate) fn softmax_row(scores: &mut [f32]) -> f32 {
-    let mut tops = [f32::NEG_INFINITY; LANES];
-    let (blocks, tail) = scores.as_chunks::<LANES>();
-    for block in blocks {
-        for (top, s) in tops.iter_mut().zip(block) {
-            *top = if *s > *top { *s } else { *top };
-        }
-    }
-    let max = tops
-        .iter()
-        .chain(tail)
-        .fold(f32::NEG_INFINITY, |a, b| if *b > a { *b } else { a });
+    let max = highest(scores);
     let mut sums = [0f32; LANES];
     let (blocks, tail) = scores.as_chunks_mut::<LANES>();
     for block in blocks {

@@ -384,11 +384,7 @@ multiversion! {
     fn softmax(scores: &mut [f32], visible: usize, log_sum: &mut f32) {
         let (scores, hidden) = scores.split_at_mut(visible);
         hidden.fill(0.0);
-        let mut highest = f32::NEG_INFINITY;
-        for score in scores.iter() {
-            // A NaN is skipped here and makes the sum NaN below.
-            highest = if *score > highest { *score } else { highest };
-        }
+        let highest = super::highest(scores);
         let mut lanes = [0f32; super::LANES];
         let (blocks, tail) = scores.as_chunks_mut::<{ super::LANES }>();
         for block in blocks {

@@ -28,7 +28,7 @@ pub fn cross_entropy(
             .zip(losses)
             .zip(norms)
         {
-            log_sum_exp(x, norm);
+            *norm = log_sum_exp(x);
             *loss = *norm - x[*target];
         }
     };
@@ -91,14 +91,20 @@ fn check(logits: &[f32], targets: &[usize]) -> usize {
     classes.max(1)
 }
 
+/// `ln Σ e^x`, in an order that depends on the length alone. A NaN makes it NaN.
+///
+/// ```
+/// assert!((bitnet_kernels::float::log_sum_exp(&[0.0, 3f32.ln()]) - 4f32.ln()).abs() < 1e-6);
+/// ```
+pub fn log_sum_exp(x: &[f32]) -> f32 {
+    let mut sum = 0.0;
+    log_sum_exp_into(x, &mut sum);
+    sum
+}
+
 multiversion! {
-    /// `ln Σ e^x`.
-    fn log_sum_exp(x: &[f32], out: &mut f32) {
-        let mut highest = f32::NEG_INFINITY;
-        for x in x {
-            // A NaN is skipped here and makes the sum NaN below.
-            highest = if *x > highest { *x } else { highest };
-        }
+    fn log_sum_exp_into(x: &[f32], out: &mut f32) {
+        let highest = super::highest(x);
         let mut lanes = [0f32; super::LANES];
         let (blocks, tail) = x.as_chunks::<{ super::LANES }>();
         for block in blocks {

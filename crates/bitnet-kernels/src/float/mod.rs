@@ -14,6 +14,7 @@ mod divergence;
 pub(crate) mod exp;
 mod gated;
 mod gradient;
+mod largest;
 mod matmul;
 #[cfg(target_arch = "x86_64")]
 mod pieces;
@@ -24,10 +25,11 @@ mod rotary;
 
 pub use adamw::{AdamWStep, adamw, sum_of_squares};
 pub use attention::{Heads, attention, attention_backward};
-pub use cross_entropy::{cross_entropy, cross_entropy_backward};
+pub use cross_entropy::{cross_entropy, cross_entropy_backward, log_sum_exp};
 pub use divergence::{divergence, divergence_backward};
 pub use gated::{Gate, activated_row, gated, gated_backward, gated_row};
 pub use gradient::{input_gradient, weight_gradient};
+pub use largest::Largest;
 pub use matmul::{Matrix, matmul};
 pub use precision::{GradientPieces, Numerics, Precision};
 pub use rms_norm::{rms_norm, rms_norm_backward, rms_norm_row};
@@ -69,14 +71,47 @@ macro_rules! multiversion {
         }
     };
 }
-use multiversion;
+pub(crate) use multiversion;
 
 /// Independent partial sums, so that a reduction fills the vector units; they are combined in a fixed tree.
 const LANES: usize = 16;
 
+/// `Σ a · b` of slices of one length, in an order that depends on the length alone.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn inner_product(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let mut sum = 0.0;
+    inner_product_into(a, b, &mut sum);
+    sum
+}
+
+multiversion! {
+    fn inner_product_into(a: &[f32], b: &[f32], sum: &mut f32) {
+        *sum = dot(a, b);
+    }
+}
+
+/// The largest value, in lanes that the compiler keeps in a register. NaN is skipped: whoever sums what is made of the
+/// values finds it there.
+#[inline(always)]
+pub(crate) fn highest(x: &[f32]) -> f32 {
+    let higher = |a: f32, b: f32| if b > a { b } else { a };
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (blocks, tail) = x.as_chunks::<LANES>();
+    for block in blocks {
+        for i in 0..LANES {
+            lanes[i] = higher(lanes[i], block[i]);
+        }
+    }
+    let all = lanes.into_iter().chain(tail.iter().copied());
+    all.fold(f32::NEG_INFINITY, higher)
+}
+
 /// `Σ a · b` in [`LANES`] strided lanes.
 #[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0f32; LANES];
     // Whole arrays, not slices: only then does the compiler keep the lanes in registers.
     let ((a_blocks, a_tail), (b_blocks, b_tail)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());

@@ -154,7 +154,8 @@ pub(crate) fn translate(
                 .map(|source| [&source, &[EOS][..]].concat())
                 .collect();
             let lengths: Vec<usize> = sources.iter().map(Vec::len).collect();
-            let jobs = SequenceEngine::jobs(&lengths, config.decode.batch_size);
+            let (beam, most) = (search.beam, config.decode.batch_size);
+            let jobs = SequenceEngine::writing_jobs(&lengths, beam, most);
             let results = lock(engine).map(jobs.len(), |worker, job| {
                 let sources: Vec<&[u32]> = jobs[job].iter().map(|i| &sources[*i][..]).collect();
                 search.write(worker, &sources)
