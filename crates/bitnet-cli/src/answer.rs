@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use bitnet_models::{Generation, Limits, PrefixCache, Sampler, Stop};
+use bitnet_models::{Generation, Limits, PrefixCache, Sampler, Stop, Vocabulary};
 use bitnet_text::{AnswerText, StopReason, TextModel};
 
 /// What is asked of an answer.
@@ -35,10 +35,11 @@ pub fn write(
 ) -> anyhow::Result<Answer> {
     let mut text = AnswerText::new(model, request.stop.to_vec(), request.show_special);
     let mut failure = None;
+    let vocabulary = Vocabulary::new(model.tokenizer.vocab_size(), model.tokenizer.holes());
     let limits = Limits {
         max_new_tokens: request.max_new_tokens,
         end: &model.eos,
-        vocab_size: model.tokenizer.vocab_size(),
+        vocabulary: Some(&vocabulary),
         interrupted: request.interrupted,
     };
     let generation = cache.generate(request.prompt, limits, sampler, |token| {

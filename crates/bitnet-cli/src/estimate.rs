@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bitnet_config::{LinearKind, RunConfig, Task as Kind};
 use bitnet_report::format;
-use bitnet_train::{StepTimer, Task, TrainError, peak_rss_bytes};
+use bitnet_train::{Interrupt, StepTimer, Task, TrainError, peak_rss_bytes};
 use burn::module::Module;
 use burn::tensor::Device;
 use serde::Serialize;
@@ -53,7 +53,7 @@ impl Estimate {
         let parameters = model.num_params();
         let train = &config.train;
         let begun = Instant::now();
-        task.evaluate(&model, 1, device)?;
+        task.evaluate(&model, 1, device, Interrupt::NEVER)?;
         let batch_seconds = begun.elapsed().as_secs_f64();
         drop(model);
         let mut timer = StepTimer::new(config, task, device)?;

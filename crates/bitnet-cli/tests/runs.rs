@@ -234,7 +234,7 @@ fn ctrl_c_saves_and_the_run_goes_on() {
         std::thread::sleep(Duration::from_millis(10));
     }
     // Twice at once is once: a scheduler tells every process, and a parent tells its children too.
-    let signals = format!("kill -INT {0} && sleep 0.05 && kill -TERM {0}", child.id());
+    let signals = format!("kill -INT {0} && kill -TERM {0}", child.id());
     let sent = Command::new("sh").args(["-c", &signals]).status().unwrap();
     assert!(sent.success());
     let ran = common::Ran::from(child.wait_with_output().unwrap());

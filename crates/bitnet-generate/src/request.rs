@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::Sampling;
+use crate::{Sampling, Vocabulary};
 
 /// A text to continue.
 pub struct Request {
@@ -14,8 +14,8 @@ pub struct Request {
     pub sampling: Sampling,
     /// Tokens that end the text; they are not told as part of it.
     pub end_tokens: Arc<[u32]>,
-    /// Ids below this may be chosen: a padded vocabulary has rows that stand for nothing. `None` is the model's vocabulary.
-    pub vocabulary: Option<usize>,
+    /// The ids that may be chosen.
+    pub vocabulary: Vocabulary,
     /// How many of the likeliest tokens are told beside each, with log-probabilities; `None` tells none.
     pub logprobs: Option<usize>,
     /// Whether log-probabilities of the prompt's tokens are told as well.
@@ -32,7 +32,7 @@ impl Request {
             max_tokens,
             sampling: Sampling::default(),
             end_tokens: Arc::new([]),
-            vocabulary: None,
+            vocabulary: Vocabulary::all(),
             logprobs: None,
             prompt_logprobs: false,
             constraint: None,

@@ -147,15 +147,19 @@ impl Sampler {
             None => ranked.total(),
         };
         let kept = kept.unwrap_or(ranked.len());
-        let mut left = drawn * total;
+        let (mut left, mut last) = (drawn * total, first);
         for rank in 0..kept {
             let (id, weight) = ranked.at(rank);
             left -= weight;
             if left < 0.0 {
                 return id;
             }
+            // The sum may round up; what has no chance is not chosen for that.
+            if weight > 0.0 {
+                last = id;
+            }
         }
-        ranked.at(kept - 1).0
+        last
     }
 
     /// How many of the likeliest tokens top-p and min-p leave, at least one; `None` if they are off.

@@ -8,7 +8,7 @@ use bitnet_engine::{
     Engine, Granularity, LayerWeights, Options, RandomWeights, Source, SourceError, Table,
 };
 use bitnet_generate::{
-    Batch, BatchError, BatchOptions, Event, Finish, Request, Sampling, SubmitError,
+    Batch, BatchError, BatchOptions, Event, Finish, Request, Sampling, SubmitError, Vocabulary,
 };
 use common::{CONTEXT, Rng, Tales, batch, engine, finish, plain, shape, solo, step};
 
@@ -26,7 +26,7 @@ fn what_cannot_be_is_refused_when_it_is_asked_for() {
         "token 61 is outside the model's vocabulary of 61"
     );
     let none = Request {
-        vocabulary: Some(0),
+        vocabulary: Vocabulary::new(2, [1, 0]),
         ..Request::new(vec![1], 1)
     };
     assert_eq!(refused(none), SubmitError::NoVocabulary);

@@ -1,10 +1,11 @@
 //! Text generation at the level of token ids: prefill once, then one token at a time through the KV cache.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bitnet_engine::EngineError;
-use bitnet_generate::EmptyBeam;
+use bitnet_generate::{EmptyBeam, Vocabulary};
 
 use crate::{Runner, Sampler};
 
@@ -129,8 +130,8 @@ pub struct Limits<'a> {
     pub max_new_tokens: usize,
     /// Tokens that end a text.
     pub end: &'a [u32],
-    /// Ids from here on have no token and are never chosen; rows of an embedding may be more.
-    pub vocab_size: usize,
+    /// The ids that may be chosen, if not all: rows of an embedding may be more.
+    pub vocabulary: Option<&'a Vocabulary>,
     /// Ends the generation when it becomes true, also between two pieces of a long prompt.
     pub interrupted: Option<&'a AtomicBool>,
 }
@@ -141,7 +142,7 @@ impl Limits<'_> {
         Self {
             max_new_tokens,
             end: &[],
-            vocab_size: usize::MAX,
+            vocabulary: None,
             interrupted: None,
         }
     }
@@ -244,7 +245,7 @@ impl<'a> PrefixCache<'a> {
                 generation.stop = Stop::Asked;
                 break;
             };
-            let token = sampler.sample(logits, &text, prompt.len());
+            let token = sampler.sample(&logits, &text, prompt.len());
             first.get_or_insert_with(|| start.elapsed());
             if limits.end.contains(&token) {
                 generation.stop = Stop::EndToken;
@@ -273,7 +274,11 @@ impl<'a> PrefixCache<'a> {
     }
 
     /// Reads the rest of `text` and returns the logits after it; none if that was interrupted.
-    fn read(&mut self, text: &[u32], limits: Limits<'_>) -> Result<Option<&[f32]>, GenerateError> {
+    fn read(
+        &mut self,
+        text: &[u32],
+        limits: Limits<'_>,
+    ) -> Result<Option<Cow<'_, [f32]>>, GenerateError> {
         let piece = match limits.interrupted {
             Some(_) => PIECE,
             None => usize::MAX,
@@ -292,10 +297,13 @@ impl<'a> PrefixCache<'a> {
         let next = &text[self.read.len()..];
         let logits = self.model.read(next)?;
         self.read.extend_from_slice(next);
-        let logits = &logits[..logits.len().min(limits.vocab_size)];
+        let logits = limits.vocabulary.map_or(logits, |some| some.cut(logits));
         let count = logits.iter().filter(|logit| !logit.is_finite()).count();
         match count {
-            0 => Ok(Some(logits)),
+            0 => Ok(Some(match limits.vocabulary {
+                Some(vocabulary) => vocabulary.masked(logits),
+                None => Cow::Borrowed(logits),
+            })),
             _ => Err(GenerateError::NotFinite {
                 position: self.read.len(),
                 count,

@@ -27,7 +27,8 @@ mod transformer;
 pub use attention::MultiHeadAttention;
 pub use bitnet_engine as engine;
 pub use bitnet_generate::{
-    BeamError, BeamSearch, EmptyBeam, Hypothesis, Sampler, Sampling, SamplingError, argmax,
+    BeamError, BeamSearch, EmptyBeam, Hypothesis, Sampler, Sampling, SamplingError, Vocabulary,
+    argmax,
 };
 pub use bitnet_nn::float;
 pub use bitnet_nn::{

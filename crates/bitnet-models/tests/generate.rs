@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bitnet_models::{
-    GenerateError, Limits, PrefixCache, Runner, Sampler, Sampling, Stop, generate,
+    GenerateError, Limits, PrefixCache, Runner, Sampler, Sampling, Stop, Vocabulary, generate,
 };
 
 /// Says that the token after `t` is `t + 1`, up to the last, and counts what it reads.
@@ -116,8 +116,10 @@ fn an_end_token_ends_and_is_not_text() {
 fn rows_without_a_token_are_never_chosen() {
     let mut model = runner();
     let mut cache = PrefixCache::new(&mut model, 100).unwrap();
+    // At the end, and in between: the likeliest after 0 and after 1.
+    let vocabulary = Vocabulary::new(5, [1, 2]);
     let limits = Limits {
-        vocab_size: 5,
+        vocabulary: Some(&vocabulary),
         ..Limits::tokens(6)
     };
     for temperature in [0.0, 100.0] {
@@ -126,11 +128,12 @@ fn rows_without_a_token_are_never_chosen() {
             ..Sampling::default()
         });
         let sampler = sampler.as_mut().unwrap();
-        let generation = cache.generate(&[7], limits, sampler, |_| true).unwrap();
-        assert!(
-            generation.tokens.iter().all(|token| *token < 5),
-            "{generation:?}"
-        );
+        for prompt in [7, 0, 1] {
+            let generation = cache.generate(&[prompt], limits, sampler, |_| true);
+            let generation = generation.unwrap();
+            let known = |token: &u32| [0, 3, 4].contains(token);
+            assert!(generation.tokens.iter().all(known), "{generation:?}");
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use bitnet_generate::{Batch, Event, Pooling, Request};
+use bitnet_generate::{Batch, Event, Pooling, Request, Vocabulary};
 use bitnet_text::{ChatTemplate, TextModel};
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc::Receiver, oneshot};
@@ -59,6 +59,8 @@ pub(crate) struct Ready {
     /// Most tokens of a text.
     pub(crate) context: usize,
     pub(crate) end_tokens: Arc<[u32]>,
+    /// What it may write.
+    pub(crate) vocabulary: Vocabulary,
     /// What `/v1/models` says of it.
     pub(crate) about: Value,
     pooling: Result<Pooling, String>,
@@ -129,6 +131,7 @@ impl Ready {
             template,
             context,
             end_tokens: text.eos.as_slice().into(),
+            vocabulary: Vocabulary::new(text.tokenizer.vocab_size(), text.tokenizer.holes()),
             about,
             text,
             pooling,

@@ -235,6 +235,34 @@ fn a_server_that_ends_does_not_wait_for_ever() {
 }
 
 #[test]
+fn who_waits_for_vectors_is_told_that_a_server_ends() {
+    let models = vec![source("long", || (engine(256, 1 << 16, 3), bytes_text()))];
+    let server = Running::of(models, |settings| {
+        settings.limits.shutdown_time = Duration::from_millis(300);
+        settings.limits.queue = 1;
+    });
+    let body = json!({"input": "x".repeat(1 << 16)}).to_string();
+    let asked = request("POST", "/v1/embeddings", &[], &body);
+    let mut stream = server.connect();
+    stream.write_all(&asked).unwrap();
+    // It has the only place, which somebody who asks for that may have had when it came.
+    let other = json!({"prompt": "x", "max_tokens": 1});
+    eventually("work", || {
+        stream.set_nonblocking(true).unwrap();
+        if stream.peek(&mut [0]).is_ok() {
+            stream = server.connect();
+            stream.write_all(&asked).unwrap();
+        }
+        stream.set_nonblocking(false).unwrap();
+        server.post("/v1/completions", &other).status == 503
+    });
+    let reader = thread::spawn(move || read_all(stream));
+    server.stop().unwrap();
+    let answer = Answer::parse(&reader.join().unwrap());
+    assert_eq!(answer.refused(503, None)["code"], "shutting_down");
+}
+
+#[test]
 fn a_model_that_is_being_loaded_is_not_there_yet() {
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let slow = source("slow", move || {

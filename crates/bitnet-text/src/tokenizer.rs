@@ -157,6 +157,11 @@ impl Tokenizer {
         self.pieces.len()
     }
 
+    /// The ids below [`vocab_size`](Self::vocab_size) that have no token.
+    pub fn holes(&self) -> impl Iterator<Item = u32> {
+        (0..self.vocab_size() as u32).filter(|id| self.kind(*id) == PieceKind::Absent)
+    }
+
     /// The bytes of an id; none if no token has it.
     pub fn piece(&self, id: u32) -> Option<&[u8]> {
         self.pieces.bytes(id)

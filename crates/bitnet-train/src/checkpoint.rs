@@ -148,7 +148,7 @@ pub(crate) fn save(
         return Err(error);
     }
     // A checkpoint of the same step makes way, and comes back if this one cannot take its place.
-    let replaced = folder.join(format!("replaced-{name}"));
+    let replaced = folder.join(format!("{REPLACED}{name}"));
     let present = fs::symlink_metadata(&path).is_ok();
     if present {
         remove(&replaced)?;
@@ -236,23 +236,27 @@ pub(crate) fn set_aside_from(run: &RunDir, first: usize) -> Result<Vec<String>, 
     Ok(names)
 }
 
-/// Removes what a kill left half-written, which would stay for good.
+/// Removes what a kill left half-written, which would stay for good, and puts back what was making way for it.
 pub(crate) fn clear_partial(run: &RunDir) -> Result<(), TrainError> {
     // A folder that is not there has nothing in it.
     let entries = fs::read_dir(run.checkpoints_path());
     for entry in entries.into_iter().flatten().flatten() {
-        if entry
-            .file_name()
-            .to_string_lossy()
-            .starts_with("partial-step-")
-        {
-            remove(&entry.path())?;
+        let (name, path) = (entry.file_name(), entry.path());
+        let name = name.to_string_lossy();
+        if name.starts_with("partial-step-") {
+            remove(&path)?;
+        } else if let Some(place) = name.strip_prefix(REPLACED) {
+            let place = path.with_file_name(place);
+            match place.exists() {
+                true => remove(&path)?,
+                false => fs::rename(&path, &place).map_err(TrainError::io(&place))?,
+            }
         }
     }
     Ok(())
 }
 
-/// All checkpoints, oldest first: the folders named `step-…`.
+/// All checkpoints, oldest first: the folders named `step-…`, and what was making way for one that is not there.
 fn all(run: &RunDir) -> Result<Vec<(usize, PathBuf)>, TrainError> {
     let folder = run.checkpoints_path();
     let entries = match fs::read_dir(&folder) {
@@ -266,13 +270,23 @@ fn all(run: &RunDir) -> Result<Vec<(usize, PathBuf)>, TrainError> {
             found.push((step, path));
         }
     }
+    // Of the same step `replaced-…` comes first, and does not count.
     found.sort();
+    found.dedup_by(|later, kept| {
+        let same = later.0 == kept.0;
+        if same {
+            std::mem::swap(later, kept);
+        }
+        same
+    });
     Ok(found)
 }
 
-/// The step in a folder's name.
+/// The step in a folder's name. One that was making way for another of the same step when the process was killed is as good
+/// as ever.
 fn step_of(path: &Path) -> Option<usize> {
     let name = path.file_name()?.to_str()?;
+    let name = name.strip_prefix(REPLACED).unwrap_or(name);
     name.strip_prefix("step-")?.parse().ok()
 }
 
@@ -290,6 +304,8 @@ fn remove(path: &Path) -> Result<(), TrainError> {
     removed.map_err(TrainError::io(path))
 }
 
+/// What the name of a checkpoint begins with that makes way for another of the same step.
+const REPLACED: &str = "replaced-";
 const MODEL: &str = "model.bpk";
 const OPTIMIZER: &str = "optimizer.bpk";
 const STATE: &str = "state.json";

@@ -39,6 +39,9 @@ pub enum TrainError {
     /// Values could not be read back.
     #[error("the device failed: {0}")]
     Device(String),
+    /// Somebody asked to end, in the middle of an evaluation; what was trained is saved.
+    #[error("interrupted")]
+    Interrupted,
     /// The loss is not a number any more.
     #[error(
         "the loss is {loss} at step {step}; lower train.learning_rate (now {learning_rate:.2e}) or set train.grad_clip{}",

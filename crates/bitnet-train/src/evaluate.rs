@@ -6,8 +6,8 @@ use bitnet_models::{GenerateError, Transformer, argmax};
 use bitnet_results::Evaluation;
 use burn::tensor::{Device, Int, Tensor};
 
-use crate::TrainError;
 use crate::loss::{tensors, token_losses};
+use crate::{Interrupt, TrainError};
 
 /// Sequences evaluated at a time. More of them fill the threads better; the results do not depend on it beyond the
 /// order of float sums.
@@ -19,17 +19,19 @@ const LOGITS: usize = 1 << 26;
 /// Evaluates `model` on a text, in windows of `context` tokens; `max_batches` of 0 takes the whole split.
 ///
 /// # Errors
-/// If the results cannot be read from the device.
+/// If the results cannot be read from the device, or it is interrupted.
 pub fn evaluate(
     model: &Transformer,
     text: Evaluated<'_>,
     context: usize,
     max_batches: usize,
     device: &Device,
+    interrupt: Interrupt<'_>,
 ) -> Result<Evaluation, TrainError> {
     let rows = rows_at_once(context, model.config().vocab_size);
     let mut sums = Sums::default();
     for batch in evaluation_windows(text.tokens, context, rows)?.take(at_most(max_batches)) {
+        interrupt.check()?;
         let (inputs, targets) = tensors(&batch, device);
         let logits = model.forward(inputs);
         let hits = argmax_hits(logits.clone(), targets.clone()).sum();

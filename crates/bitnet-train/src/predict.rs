@@ -15,7 +15,7 @@ use crate::tasks::{
     ClassProbabilities, ClassifyVectors, score_pairs, text_probabilities, translate,
     vector_probabilities,
 };
-use crate::{RunDir, TrainError, load_exported, load_latent};
+use crate::{Interrupt, RunDir, TrainError, load_exported, load_latent};
 
 /// The exported model on the engine where it runs there, or the latent one on Burn's tensors.
 fn load<M: OnEngine>(
@@ -85,7 +85,8 @@ impl TextClassifier {
         let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
         let classes = self.label_names.len();
         let batch = self.config.train.batch_size;
-        text_probabilities(&self.model, &ids, classes, batch, &self.device)
+        let device = &self.device;
+        text_probabilities(&self.model, &ids, classes, batch, device, Interrupt::NEVER)
     }
 }
 
@@ -142,7 +143,8 @@ impl VectorClassifier {
         let values: Vec<f32> = values.iter().map(|value| value / self.largest).collect();
         let (width, classes) = (self.width(), self.label_names.len());
         let batch = self.config.train.batch_size;
-        vector_probabilities(&self.model, &values, width, classes, batch, &self.device)
+        let (device, never) = (&self.device, Interrupt::NEVER);
+        vector_probabilities(&self.model, &values, width, classes, batch, device, never)
     }
 }
 

@@ -44,7 +44,8 @@ pub(crate) fn go_on<T: Task>(
     // The seal is of the new settings now.
     identity = Identity::of(run, identity.data)?;
     identity.mark(&mut now.state);
-    run.rewind_metrics(step, step >= config.train.steps)?;
+    let again = now.state.evaluation_due || step >= config.train.steps;
+    run.rewind_metrics(step, again)?;
     if step < config.train.steps {
         withdraw(run)?;
     }

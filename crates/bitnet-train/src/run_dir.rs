@@ -56,6 +56,7 @@ impl RunDir {
         }
         let checkpoints = run.checkpoints_path();
         fs::create_dir_all(&checkpoints).map_err(TrainError::io(&checkpoints))?;
+        sync_folder(&run.path.join(".."))?;
         let mut seal = Seal::new(&run.path);
         if let Some(tokenizer) = tokenizer {
             let json = tokenizer.to_json();
@@ -367,12 +368,12 @@ impl RunDir {
             .map_err(TrainError::io(&path))
     }
 
-    /// Drops the metrics that a resumed run is about to write again: those of steps after `step`, and of a run whose
-    /// last step it was those of its last evaluation. Lines that are none go too.
+    /// Drops the metrics that a resumed run is about to write again: those of steps after `step`, and those of an
+    /// evaluation of that step, if it is to be made again. Lines that are none go too.
     ///
     /// # Errors
     /// If the file cannot be rewritten.
-    pub fn rewind_metrics(&self, step: usize, finished: bool) -> Result<(), TrainError> {
+    pub fn rewind_metrics(&self, step: usize, evaluated: bool) -> Result<(), TrainError> {
         let path = self.metrics_path();
         let bytes = match fs::read(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -382,7 +383,7 @@ impl RunDir {
             let record: Option<serde_json::Value> = serde_json::from_slice(line).ok();
             record.is_some_and(|record| {
                 let at = record["step"].as_u64().unwrap_or(u64::MAX);
-                let again = finished && record["kind"] != "train";
+                let again = evaluated && record["kind"] != "train";
                 at < step as u64 || (at == step as u64 && !again)
             })
         };

@@ -22,6 +22,9 @@ pub struct State {
     /// Validation loss at this very step, if it was evaluated.
     #[serde(default)]
     pub val_loss: Option<f64>,
+    /// Whether an evaluation at this very step is still to be made: it was interrupted, or is that after the last step.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub evaluation_due: bool,
     /// The lowest validation loss of all evaluations after the first step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_val_loss: Option<f64>,

@@ -7,7 +7,7 @@ use bitnet_results::Evaluation;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 
-use crate::{Location, TrainError};
+use crate::{Interrupt, Location, TrainError};
 
 /// A part of a step: with gradient accumulation a step learns from several batches, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,12 +104,13 @@ pub trait Task: Sync {
     /// Evaluates on the validation split; at most `max_batches` batches, or with 0 all of it.
     ///
     /// # Errors
-    /// If the results cannot be read from the device.
+    /// If the results cannot be read from the device, or it is interrupted between two batches.
     fn evaluate(
         &self,
         model: &Self::Model,
         max_batches: usize,
         device: &Device,
+        interrupt: Interrupt<'_>,
     ) -> Result<Evaluation, TrainError>;
 
     /// The result that counts, of a finished model: on the test split, where there is one, with the task's own metric.
@@ -137,6 +138,7 @@ pub trait Task: Sync {
         _model: &Self::Model,
         _step: u64,
         _device: &Device,
+        _interrupt: Interrupt<'_>,
     ) -> Result<Option<(String, String)>, TrainError> {
         Ok(None)
     }

@@ -1,7 +1,7 @@
 //! The training loop: one model, from its first step or a checkpoint to its last.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use bitnet_config::{RunConfig, TrainConfig};
@@ -23,7 +23,7 @@ use crate::stepper::Stepper;
 use crate::task::{Part, Task};
 use crate::telemetry::Telemetry;
 use crate::window::MeanLoss;
-use crate::{Location, RunDir, TrainError, numerics};
+use crate::{Interrupt, Location, RunDir, TrainError, numerics};
 
 /// What the loop tells while it runs.
 pub trait Observer: Send {
@@ -109,7 +109,8 @@ pub(crate) struct Moving<M> {
 }
 
 impl<T: Task> Training<'_, T> {
-    /// Trains to the last step, evaluates and writes `summary.json`; or, when interrupted, saves and ends at once.
+    /// Trains to the last step, evaluates and writes `summary.json`; or, when interrupted, saves and ends at once, in the
+    /// middle of an evaluation too. A run that goes on makes it then.
     ///
     /// # Errors
     /// If a file cannot be written, no checkpoint fits, or the loss diverges.
@@ -119,10 +120,9 @@ impl<T: Task> Training<'_, T> {
             task,
             run,
             device,
-            interrupt,
             ..
         } = self;
-        let train = &config.train;
+        let (train, interrupt) = (&config.train, Interrupt::when(self.interrupt));
         numerics::apply(train.numerics(), device)?;
         task.prepare(device)?;
         let meter = Meter::start();
@@ -132,16 +132,16 @@ impl<T: Task> Training<'_, T> {
         let resumed = !self.resume.is_empty();
         let mut now = match resumed {
             true => resume::go_on(&self, fresh, &autodiff, observer)?,
-            false => self.begin(fresh, observer)?,
+            false => self.begin(fresh)?,
         };
         let stepper = Stepper::new(config);
         let interval = Duration::try_from_secs_f64(60.0 * train.checkpoint_minutes);
         let interval = interval.ok().filter(|interval| !interval.is_zero());
         let mut saved = resumed.then_some(now.state.step);
-        let (mut last_save, mut clock) = (Instant::now(), Instant::now());
+        let mut last_save = Instant::now();
         let summary = |state: &State, loss: f64, val: Evaluation| TrainSummary {
             run_dir: run.path().display().to_string(),
-            interrupted: !is_over(state, train),
+            interrupted: false,
             stopped_early: state.step < train.steps && is_over(state, train),
             best_val_loss: state.best_val_loss,
             best_step: state.best_step,
@@ -161,7 +161,6 @@ impl<T: Task> Training<'_, T> {
         };
         let diverged = |state: &State, loss: f64, learning_rate: f64| {
             let summary = TrainSummary {
-                interrupted: false,
                 diverged: true,
                 ..summary(state, loss, NO_EVALUATION)
             };
@@ -174,12 +173,32 @@ impl<T: Task> Training<'_, T> {
                 summary: Box::new(summary),
             })
         };
-        while !is_over(&now.state, train) && !interrupt.load(Ordering::Relaxed) {
-            let step = now.state.step;
+        let stopped = |now: &Moving<T::Model>, loss: f64| {
+            let summary = TrainSummary {
+                interrupted: true,
+                ..summary(&now.state, loss, NO_EVALUATION)
+            };
+            run.write_summary(&summary)?;
+            let model = finished(&now.model);
+            Ok(Trained { model, summary })
+        };
+        // That before the first step, or one that an interrupt left out.
+        let due = now.state.evaluation_due && now.state.step < train.steps;
+        if due && unless_interrupted(self.evaluate(&mut now, observer))?.is_some() && resumed {
+            self.save(&mut now, observer)?;
+        }
+        let mut clock = Instant::now();
+        'steps: while !is_over(&now.state, train) && !interrupt.is_asked() {
+            let (step, tokens) = (now.state.step, now.state.tokens);
             now.model.set_form(config.form_at(step));
             let parts = config.parts_at(step);
             let mut accumulated = Accumulated::of(parts);
             for part in Part::all(step as u64, train.most_parts()).take(parts) {
+                if part.index > 0 && interrupt.is_asked() {
+                    // A step of many parts may take long; whoever goes on takes it whole.
+                    now.state.tokens = tokens;
+                    break 'steps;
+                }
                 if let Some(dropout) = now.model.dropout_state() {
                     // Masks are a function of the part, as the batch is.
                     let part = part.number().wrapping_mul(0x2545_f491_4f6c_dd1d);
@@ -200,9 +219,10 @@ impl<T: Task> Training<'_, T> {
 
             let due = |interval: usize| interval > 0 && step.is_multiple_of(interval);
             let last = step == train.steps;
-            let stops = last || interrupt.load(Ordering::Relaxed);
+            let stops = last || interrupt.is_asked();
             let log = due(train.log_interval) || last;
-            let evaluation = due(train.eval_interval) && !last;
+            now.state.evaluation_due = due(train.eval_interval);
+            let evaluation = now.state.evaluation_due && !last;
             let by_time = interval.is_some_and(|interval| last_save.elapsed() >= interval);
             let save = (due(train.checkpoint_interval) || by_time) && !stops;
             if !(log || evaluation || save || stops) {
@@ -226,7 +246,9 @@ impl<T: Task> Training<'_, T> {
             }
             let mut improved = false;
             if evaluation {
-                self.evaluate(&mut now, observer)?;
+                if unless_interrupted(self.evaluate(&mut now, observer))?.is_none() {
+                    break;
+                }
                 improved = train.stop_after > 0 && now.state.best_step == Some(step);
             }
             if save || improved {
@@ -254,16 +276,17 @@ impl<T: Task> Training<'_, T> {
             Some(loss) => loss,
             None => now.state.train_loss.unwrap_or(f64::NAN),
         };
-        let model = finished(&now.model);
         if !is_over(&now.state, train) {
-            let summary = summary(&now.state, loss, NO_EVALUATION);
-            run.write_summary(&summary)?;
-            return Ok(Trained { model, summary });
+            return stopped(&now, loss);
         }
         if now.state.step < train.steps {
             observer.note(&early(&now.state));
         }
-        let val = task.evaluate(&model, 0, device)?;
+        let model = finished(&now.model);
+        let whole = unless_interrupted(task.evaluate(&model, 0, device, interrupt))?;
+        let Some(val) = whole else {
+            return stopped(&now, loss);
+        };
         // The training loss is that of the weights before the last step.
         if !val.loss.is_finite() {
             return diverged(&now.state, val.loss, learning_rate);
@@ -273,7 +296,9 @@ impl<T: Task> Training<'_, T> {
             // It stopped at an evaluation, which is in the curve.
             observer.evaluation(now.state.step, &val, None);
         } else if train.eval_batches > 0 {
-            self.evaluate(&mut now, observer)?;
+            if unless_interrupted(self.evaluate(&mut now, observer))?.is_none() {
+                return stopped(&now, loss);
+            }
             observer.evaluation(now.state.step, &val, None);
         } else {
             run.append_metrics(&val_line(&now.state, &val, None))?;
@@ -285,31 +310,26 @@ impl<T: Task> Training<'_, T> {
         Ok(Trained { model, summary })
     }
 
-    /// A run before its first step, evaluated.
-    fn begin(
-        &self,
-        model: T::Model,
-        observer: &mut dyn Observer,
-    ) -> Result<Moving<T::Model>, TrainError> {
+    /// A run before its first step, which is to be evaluated.
+    fn begin(&self, model: T::Model) -> Result<Moving<T::Model>, TrainError> {
         let mut state = State {
+            evaluation_due: true,
             origin: self.task.origin().map(Location::checksum).transpose()?,
             ..State::default()
         };
         Identity::of(self.run, self.task.data_checksum())?.mark(&mut state);
         let optim = self.config.train.optim(self.config.model.linear);
-        let mut now = Moving {
+        Ok(Moving {
             state,
             model,
             optimizer: Optimizer::new(&optim),
             losses: MeanLoss::default(),
             telemetry: Telemetry::default(),
-        };
-        self.evaluate(&mut now, observer)?;
-        now.state.initial_val_loss = now.state.val_loss;
-        Ok(now)
+        })
     }
 
-    /// A point of the validation curve: the first `eval_batches` batches, and what the ternary layers do.
+    /// A point of the validation curve: the first `eval_batches` batches, and what the ternary layers do. One that is
+    /// interrupted leaves nothing.
     fn evaluate(
         &self,
         now: &mut Moving<T::Model>,
@@ -319,13 +339,15 @@ impl<T: Task> Training<'_, T> {
         // None is the whole split.
         let part = Some(batches).filter(|batches| *batches > 0);
         let model = finished(&now.model);
-        let result = self.task.evaluate(&model, batches, self.device)?;
+        let (device, interrupt) = (self.device, Interrupt::when(self.interrupt));
+        let result = self.task.evaluate(&model, batches, device, interrupt)?;
         let step = now.state.step;
+        let sample = (self.task).sample(&model, step as u64, device, interrupt)?;
         self.run
             .append_metrics(&val_line(&now.state, &result, part))?;
         observer.evaluation(step, &result, part);
         append_layers(self.run, &mut now.telemetry, &model, step, observer)?;
-        if let Some((prompt, text)) = self.task.sample(&model, step as u64, self.device)? {
+        if let Some((prompt, text)) = sample {
             let sample = SamplePoint {
                 step: step as u64,
                 prompt,
@@ -334,9 +356,12 @@ impl<T: Task> Training<'_, T> {
             observer.sample(&sample);
             self.run.append_metrics(&MetricsLine::Sample(sample))?;
         }
-        now.state.val_loss = Some(result.loss).filter(|loss| loss.is_finite());
-        if step > 0 {
-            let state = &mut now.state;
+        let state = &mut now.state;
+        state.evaluation_due = false;
+        state.val_loss = Some(result.loss).filter(|loss| loss.is_finite());
+        if step == 0 {
+            state.initial_val_loss = state.val_loss;
+        } else {
             match state.best_val_loss.is_none_or(|best| result.loss < best) {
                 true => {
                     (state.best_val_loss, state.best_step) = (state.val_loss, Some(step));
@@ -353,7 +378,8 @@ impl<T: Task> Training<'_, T> {
     fn last_good(&self, autodiff: &Device) -> Option<PathBuf> {
         let gives_a_loss = |checkpoint: &Checkpoint| -> Result<bool, TrainError> {
             let model = checkpoint.load_model(self.task.model(autodiff)?)?;
-            let loss = self.task.evaluate(&finished(&model), 1, self.device)?.loss;
+            let (model, never) = (finished(&model), Interrupt::NEVER);
+            let loss = self.task.evaluate(&model, 1, self.device, never)?.loss;
             Ok(loss.is_finite())
         };
         let all = Checkpoint::newest_first(self.run).ok()?;
@@ -394,6 +420,14 @@ fn finished<M: Network>(model: &M) -> M {
     let mut model = model.valid();
     model.set_form(TrainingForm::default());
     model
+}
+
+/// None of what was interrupted.
+fn unless_interrupted<R>(result: Result<R, TrainError>) -> Result<Option<R>, TrainError> {
+    match result {
+        Err(TrainError::Interrupted) => Ok(None),
+        result => result.map(Some),
+    }
 }
 
 /// Whether a run has taken its last step, or would learn no more.

@@ -8,7 +8,8 @@ use std::fs;
 use std::path::Path;
 
 use bitnet_models::Transformer;
-use bitnet_train::{Checkpoint, RunDir, load_latent};
+use bitnet_train::{Checkpoint, RunDir, export, load_exported, load_latent};
+use burn::tensor::{DType, TensorData};
 use burn_pack::{Reader, Writer};
 use serde_json::Value;
 
@@ -97,5 +98,51 @@ fn a_checkpoint_of_an_earlier_version_goes_on() {
             notes.iter().any(|note| note.contains("older version")),
             "{notes:?}"
         );
+    }
+}
+
+/// Burn would compute with what it is given, or panic in a product; no checksum is there to tell.
+#[test]
+fn a_parameter_of_another_type_is_damage() {
+    let setup = Setup::new(&["train.steps=1", "train.checkpoint_interval=0"]);
+    let run = setup.create("run");
+    let (model, _) = setup.train(&run, None, usize::MAX).unwrap();
+    export(&run, &model, 1).unwrap();
+    let checkpoint = Checkpoint::latest(&run).unwrap();
+    age(checkpoint.path());
+    let latent = checkpoint.path().join("model.bpk");
+    for (path, packed) in [(latent, false), (run.packed_path(), true)] {
+        let read = || Reader::from_file_exact(&path).unwrap();
+        let whole = fs::read(&path).unwrap();
+        let load = || match packed {
+            true => load_exported::<Transformer>(&run, &setup.device),
+            false => load_latent::<Transformer>(&run, &setup.device),
+        };
+        load().unwrap();
+        let names: Vec<String> = (read().into_tensors().unwrap().into_iter())
+            .map(|tensor| tensor.name)
+            .collect();
+        for name in &names {
+            use DType::{BF16, F16, F32, F64, I32, I64};
+            for dtype in [BF16, F16, F32, F64, I32, I64] {
+                let mut tensors = read().into_tensors().unwrap();
+                let tensor = tensors.iter_mut().find(|one| one.name == *name).unwrap();
+                if tensor.dtype == dtype {
+                    continue;
+                }
+                let zeros = TensorData::zeros::<f32, _>(tensor.shape.clone());
+                let (bytes, shape, dtype) = zeros.convert_dtype(dtype).into_parts();
+                *tensor = burn_pack::Tensor::new(name.clone(), dtype, shape, None, bytes);
+                let writer = Writer::new(tensors).overwrite(true);
+                writer.write_to_file(&path).unwrap();
+                let error = load().err().unwrap().to_string();
+                let last = name.rsplit('.').next().unwrap();
+                assert!(
+                    error.contains(last) && error.contains(dtype.name()),
+                    "{name} as {dtype:?}: {error}"
+                );
+                fs::write(&path, &whole).unwrap();
+            }
+        }
     }
 }

@@ -5,9 +5,10 @@
 mod common;
 
 use std::fs;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use bitnet_models::{Network, Transformer};
+use bitnet_results::TrainSummary;
 use bitnet_train::{Checkpoint, LanguageModel, RunDir, Task, TrainError, export, load_exported};
 use serde_json::Value;
 
@@ -53,6 +54,92 @@ fn an_interrupted_run_goes_on_as_if_it_had_not_been() {
             };
             assert!(bytes(&run) == bytes(&whole), "{file}, stopped after {stop}");
         }
+    }
+}
+
+/// Before the first step, between two, after the last on the whole split and for the curve: a signal is heeded there, and
+/// whoever goes on makes what was left out.
+#[test]
+fn an_interrupted_evaluation_is_made_by_who_goes_on() {
+    let setup = Setup::new(&[
+        "train.steps=10",
+        "train.checkpoint_interval=0",
+        "train.eval_interval=5",
+        "train.log_interval=3",
+        "train.sample_tokens=4",
+        "train.stop_after=5",
+    ]);
+    let whole = setup.create("whole");
+    let (expected, summary) = setup.train(&whole, None, usize::MAX).unwrap();
+    let moments = [(1, 0), (2, 5), (3, 10), (4, 10)];
+    for (evaluation, step) in moments {
+        let run = setup.create(&format!("evaluation-{evaluation}"));
+        let stopped = setup.train_until(&run, None, usize::MAX, evaluation);
+        let (_, stopped, _) = stopped.unwrap();
+        assert_eq!((stopped.steps, stopped.interrupted), (step, true));
+        assert!(stopped.val_loss.is_nan(), "{evaluation}");
+        // Told again before it has made up for it, and then left alone.
+        for again in [1, usize::MAX] {
+            let checkpoint = Checkpoint::latest(&run).unwrap();
+            assert_eq!(checkpoint.state().unwrap().step, step);
+            let trained = setup.train_until(&run, Some(checkpoint), usize::MAX, again);
+            let (model, finished, _) = trained.unwrap();
+            if again == 1 {
+                assert_eq!((finished.steps, finished.interrupted), (step, true));
+                continue;
+            }
+            assert!(bits(&model) == bits(&expected), "{evaluation}");
+            assert!(!finished.interrupted);
+            let losses = |summary: &TrainSummary| {
+                let TrainSummary {
+                    val_loss,
+                    train_loss,
+                    initial_val_loss,
+                    best_val_loss,
+                    ..
+                } = *summary;
+                [
+                    val_loss,
+                    train_loss,
+                    initial_val_loss,
+                    best_val_loss.unwrap(),
+                ]
+                .map(f64::to_bits)
+            };
+            assert_eq!(losses(&finished), losses(&summary), "{evaluation}");
+        }
+        for kind in ["train", "val", "layers", "sample"] {
+            assert_eq!(
+                metrics(&run, kind),
+                metrics(&whole, kind),
+                "{evaluation}, {kind}"
+            );
+        }
+        assert_eq!(steps_on_disk(&run).last(), steps_on_disk(&whole).last());
+    }
+}
+
+/// A step may be long where it learns from many batches: one that is interrupted is not taken, and is taken later.
+#[test]
+fn a_step_of_many_parts_is_interrupted_between_them() {
+    let setup = Setup::new(&[
+        "train.steps=6",
+        "train.accumulate=3",
+        "train.checkpoint_interval=0",
+        "train.log_interval=4",
+        "model.dropout=0.1",
+    ]);
+    let whole = setup.create("whole");
+    let (expected, summary) = setup.train(&whole, None, usize::MAX).unwrap();
+    let run = setup.create("run");
+    let (_, stopped) = setup.train(&run, None, 3).unwrap();
+    assert_eq!((stopped.steps, stopped.interrupted), (2, true));
+    assert_eq!(stopped.tokens, summary.tokens / 3);
+    let (model, finished) = (setup.train(&run, Checkpoint::latest(&run).ok(), usize::MAX)).unwrap();
+    assert!(bits(&model) == bits(&expected));
+    assert_eq!(finished.tokens, summary.tokens);
+    for kind in ["train", "val", "layers"] {
+        assert_eq!(metrics(&run, kind), metrics(&whole, kind), "{kind}");
     }
 }
 
@@ -158,6 +245,29 @@ fn what_is_not_of_this_run_is_refused() {
     assert!(error.to_string().contains("data is not what"), "{error}");
 }
 
+/// Between the two renames by which a checkpoint takes the place of another of its step.
+#[test]
+fn a_kill_while_a_checkpoint_is_replaced_loses_none() {
+    let setup = Setup::new(&["train.steps=6", "train.checkpoint_interval=0"]);
+    let (whole, run) = (setup.create("whole"), setup.create("run"));
+    let (expected, _) = setup.train(&whole, None, usize::MAX).unwrap();
+    setup.train(&run, None, 4).unwrap();
+    let folder = run.path().join("checkpoints");
+    let [step, replaced] = ["step-00000004", "replaced-step-00000004"].map(|it| folder.join(it));
+    fs::rename(&step, &replaced).unwrap();
+    fs::create_dir(folder.join("partial-step-00000004")).unwrap();
+    assert!(load_exported::<Transformer>(&run, &setup.device).is_ok());
+    let latest = Checkpoint::latest(&run).unwrap();
+    let (model, _) = setup.train(&run, Some(latest), usize::MAX).unwrap();
+    assert!(bits(&model) == bits(&expected));
+    assert_eq!(steps_on_disk(&run), ["step-00000004", "step-00000006"]);
+    // Killed after them, it is only in the way.
+    fs::create_dir(&replaced).unwrap();
+    let latest = Checkpoint::latest(&run).unwrap();
+    setup.train(&run, Some(latest), usize::MAX).unwrap();
+    assert_eq!(steps_on_disk(&run), ["step-00000004", "step-00000006"]);
+}
+
 #[test]
 fn a_damaged_checkpoint_gives_way_to_the_one_before_it() {
     let setup = Setup::new(&["train.steps=5", "train.checkpoint_interval=2"]);
@@ -260,6 +370,8 @@ fn after_a_divergence_the_last_good_checkpoint_goes_on_with_a_lower_rate() {
         let model = StopAfter {
             task: LanguageModel::new(&setup.config, &setup.corpus).unwrap(),
             step: 0,
+            evaluation: 0,
+            evaluations: AtomicUsize::new(0),
             interrupt: &AtomicBool::new(false),
         };
         let model = model.model(&setup.device).unwrap();

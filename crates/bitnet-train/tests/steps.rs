@@ -174,8 +174,9 @@ impl Task for Scripted<'_> {
         model: &Transformer,
         batches: usize,
         device: &Device,
+        interrupt: bitnet_train::Interrupt<'_>,
     ) -> Result<Evaluation, TrainError> {
-        let evaluation = self.task.evaluate(model, batches, device)?;
+        let evaluation = self.task.evaluate(model, batches, device, interrupt)?;
         let next = self.next.fetch_add(1, Ordering::Relaxed);
         Ok(Evaluation {
             loss: self.losses.get(next).copied().unwrap_or(9.0),

@@ -2,7 +2,7 @@
 
 use bitnet_engine::{Engine, EngineError, Options, Session};
 use bitnet_formats::{FileBytes, ModelFile, gguf::GgufFile, gguf::GgufModel};
-use bitnet_generate::{Sampler, Sampling, SamplingError};
+use bitnet_generate::{Sampler, Sampling, SamplingError, Vocabulary};
 use bitnet_load::{Checkpoint, LoadError};
 use bitnet_text::{Message, Render, StopReason, TextDecoder, TextError, TextModel};
 use serde::{Deserialize, Serialize};
@@ -165,6 +165,7 @@ struct Answer {
 pub struct Writer {
     checkpoint_shape: String,
     warnings: Vec<String>,
+    vocabulary: Vocabulary,
     text: TextModel,
     engine: Engine,
     session: Session,
@@ -201,6 +202,7 @@ impl Writer {
                 shape.vocab_size
             ),
             warnings: description.warnings.clone(),
+            vocabulary: Vocabulary::new(text.tokenizer.vocab_size(), text.tokenizer.holes()),
             text,
             engine,
             session,
@@ -306,10 +308,8 @@ impl Writer {
         if step.left > 0 {
             return Ok(step);
         }
-        let named = self.text.tokenizer.vocab_size().min(logits.len());
-        let token = answer
-            .sampler
-            .sample(&logits[..named], &self.known, answer.prompt);
+        let logits = self.vocabulary.masked(logits);
+        let token = (answer.sampler).sample(&logits, &self.known, answer.prompt);
         step.end = if answer.left == 0 {
             Some(End::Length)
         } else if self.text.eos.contains(&token) {

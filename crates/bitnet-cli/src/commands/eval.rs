@@ -8,7 +8,9 @@ use bitnet_load::Checkpoint;
 use bitnet_models::Transformer;
 use bitnet_results::Evaluation;
 use bitnet_text::TextModel;
-use bitnet_train::{Location, RunDir, Task, evaluate, evaluate_engine, load_exported, load_latent};
+use bitnet_train::{
+    Interrupt, Location, RunDir, Task, evaluate, evaluate_engine, load_exported, load_latent,
+};
 use burn::tensor::Device;
 
 use super::Outcome;
@@ -94,7 +96,7 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
         let options = engine::options(&args.engine, args.device.threads)?;
         evaluate_engine(&mut model.engine(options)?, evaluated, context)?
     } else {
-        evaluate(&model, evaluated, context, 0, &device)?
+        evaluate(&model, evaluated, context, 0, &device, Interrupt::NEVER)?
     };
     show(&args, &evaluation)
 }
@@ -209,7 +211,7 @@ fn score_file(args: &EvalArgs, checkpoint: Checkpoint) -> anyhow::Result<Outcome
         false => {
             let model = location::transformer(&checkpoint, &device)?;
             let model = device::with_dtype(model, args.activations, backend, &device)?;
-            evaluate(&model, evaluated, context, 0, &device)?
+            evaluate(&model, evaluated, context, 0, &device, Interrupt::NEVER)?
         }
     };
     show(args, &evaluation)

@@ -15,6 +15,8 @@ use super::Shown;
 
 /// Points of a line: more are not seen.
 const POINTS: usize = 400;
+/// Columns of a terminal that has room for two charts beside each other.
+const WIDE: u16 = 80;
 
 pub(super) fn draw(frame: &mut Frame<'_>, shown: &Shown) {
     let [head, curves, lower, foot] = Layout::vertical([
@@ -25,8 +27,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, shown: &Shown) {
     ])
     .areas(frame.area());
     header(frame, head, shown);
+    // Beside the losses the rate would have no room for its numbers.
+    let share = u16::from(curves.width >= WIDE);
     let [losses, rate] =
-        Layout::horizontal([Constraint::Fill(3), Constraint::Fill(1)]).areas(curves);
+        Layout::horizontal([Constraint::Fill(3), Constraint::Fill(share)]).areas(curves);
     let name = |name: &str, points: &[(f64, f64)]| match points.last() {
         Some((_, last)) => format!("{name} {last:.4}"),
         None => name.to_owned(),
@@ -39,6 +43,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, shown: &Shown) {
             (name("training", &shown.train), Color::Blue, &shown.train),
             (name("validation", &shown.val), Color::Yellow, &shown.val),
         ],
+        None,
         |loss| format!("{loss:.2}"),
     );
     chart(
@@ -46,6 +51,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, shown: &Shown) {
         rate,
         " learning rate ",
         &[(String::new(), Color::Green, &shown.rate)],
+        // From there a schedule looks as it is, in its first steps too.
+        Some(0.0),
         |rate| format!("{rate:.1e}"),
     );
     match shown.layers.is_empty() {
@@ -97,6 +104,7 @@ fn chart(
     area: Rect,
     title: &str,
     lines: &[Curve<'_>],
+    from: Option<f64>,
     label: impl Fn(f64) -> String,
 ) {
     let thinned: Vec<Vec<(f64, f64)>> = (lines.iter())
@@ -123,7 +131,8 @@ fn chart(
         let least = (high.abs() * 1e-3).max(1e-12);
         [low, high.max(low + least)]
     };
-    let (x, y) = (range(|p| p.0), range(|p| p.1));
+    let (x, mut y) = (range(|p| p.0), range(|p| p.1));
+    y[0] = from.unwrap_or(y[0]);
     let datasets = lines
         .iter()
         .zip(&thinned)
@@ -166,10 +175,12 @@ fn layers(frame: &mut Frame<'_>, area: Rect, shown: &Shown) {
         Row::new([name.to_owned(), format!("{:.1} %", 100.0 * zeros), flips])
     };
     let mean = row("mean", zeros / count, flips.map(|flips| flips / count));
-    let rows = shown
-        .layers
-        .iter()
-        .map(|layer| row(&layer.layer, layer.health.zeros, layer.health.flips));
+    // Beside two numbers, spaces and borders.
+    let room = usize::from(area.width.saturating_sub(9 + 11 + 4));
+    let rows = shown.layers.iter().map(|layer| {
+        let name = shortened(&layer.layer, room);
+        row(&name, layer.health.zeros, layer.health.flips)
+    });
     let rows = std::iter::once(mean.style(Style::new().add_modifier(Modifier::BOLD))).chain(rows);
     let widths = [
         Constraint::Fill(1),
@@ -180,6 +191,16 @@ fn layers(frame: &mut Frame<'_>, area: Rect, shown: &Shown) {
         .header(Row::new(["", "zeros", "flips/step"]).style(Style::new().fg(Color::DarkGray)))
         .block(Block::bordered().title(" ternary layers "));
     frame.render_widget(table, area);
+}
+
+/// The end of a name, which tells it from its like.
+fn shortened(name: &str, room: usize) -> String {
+    let length = name.chars().count();
+    if length <= room {
+        return name.to_owned();
+    }
+    let end = name.chars().skip(length + 1 - room.max(1));
+    std::iter::once('…').chain(end).collect()
 }
 
 /// The prompt bold, then what the model wrote, without characters that a terminal obeys.
@@ -221,4 +242,17 @@ fn messages(frame: &mut Frame<'_>, area: Rect, shown: &Shown) {
     let keys = "q or Ctrl-C: save and end";
     lines.push(Line::styled(keys, Style::new().fg(Color::DarkGray)));
     frame.render_widget(Paragraph::new(lines), area);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_long_name_is_seen() {
+        let shown = |room| shortened("layers.0.self_attn.q_proj", room);
+        assert_eq!(shown(25), "layers.0.self_attn.q_proj");
+        assert_eq!(shown(24), "…yers.0.self_attn.q_proj");
+        assert_eq!((shown(7).as_str(), shown(1).as_str()), ("…q_proj", "…"));
+    }
 }

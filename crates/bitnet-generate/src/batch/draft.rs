@@ -16,7 +16,7 @@ use std::time::Instant;
 use bitnet_engine::{Engine, EngineError, Session};
 
 use super::{Batch, text::Text};
-use crate::argmax;
+use crate::{Vocabulary, argmax};
 
 /// Tokens whose earlier occurrence makes a guess: the longest first.
 const LONGEST: usize = 4;
@@ -210,7 +210,7 @@ impl Batch {
             (next, count)
         };
         let start = Instant::now();
-        match write_ahead(draft, session, next, count, text.vocabulary) {
+        match write_ahead(draft, session, next, count, &text.vocabulary) {
             Ok(_) if piece => Vec::new(),
             Ok(guess) => {
                 let each = start.elapsed().as_secs_f64() / count as f64;
@@ -234,12 +234,13 @@ fn write_ahead(
     session: &mut Session,
     next: &[u32],
     count: usize,
-    vocabulary: usize,
+    vocabulary: &Vocabulary,
 ) -> Result<Vec<u32>, EngineError> {
-    let mut guess = vec![argmax(&draft.forward(session, next)?[..vocabulary])];
+    let likeliest = |logits: &[f32]| argmax(&vocabulary.masked(logits));
+    let mut guess = vec![likeliest(draft.forward(session, next)?)];
     while guess.len() < count {
         let last = [guess[guess.len() - 1]];
-        guess.push(argmax(&draft.forward(session, &last)?[..vocabulary]));
+        guess.push(likeliest(draft.forward(session, &last)?));
     }
     Ok(guess)
 }

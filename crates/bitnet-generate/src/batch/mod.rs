@@ -267,11 +267,11 @@ impl Batch {
         if let Some(&token) = request.prompt.iter().find(unknown) {
             return Err(SubmitError::UnknownToken { token, vocab_size });
         }
-        if request.vocabulary == Some(0) {
+        if request.vocabulary.is_empty() {
             return Err(SubmitError::NoVocabulary);
         }
         let id = RequestId(self.next_id);
-        let text = Text::new(id, request, vocab_size)?;
+        let text = Text::new(id, request)?;
         self.next_id += 1;
         self.counters.submitted += 1;
         self.queue.push_back(text);

@@ -7,7 +7,7 @@ use bitnet_engine::Session;
 use super::draft::Records;
 use crate::{
     Constraint, Event, Finish, Request, RequestId, Sampler, SamplingError, Token, TokenLogprobs,
-    Usage,
+    Usage, Vocabulary,
 };
 
 /// A text that waits or runs.
@@ -33,8 +33,8 @@ pub(super) struct Text {
     max_tokens: usize,
     sampler: Sampler,
     end_tokens: Arc<[u32]>,
-    /// Ids below this may be chosen.
-    pub vocabulary: usize,
+    /// The ids that may be chosen.
+    pub vocabulary: Vocabulary,
     logprobs: Option<usize>,
     prompt_logprobs: Option<Vec<TokenLogprobs>>,
     constraint: Option<Box<dyn Constraint>>,
@@ -47,11 +47,7 @@ pub(super) enum End {
 }
 
 impl Text {
-    pub(super) fn new(
-        id: RequestId,
-        request: Request,
-        vocab_size: usize,
-    ) -> Result<Text, SamplingError> {
+    pub(super) fn new(id: RequestId, request: Request) -> Result<Text, SamplingError> {
         let Request {
             prompt,
             max_tokens,
@@ -79,7 +75,7 @@ impl Text {
             max_tokens,
             sampler: Sampler::new(sampling)?,
             end_tokens,
-            vocabulary: vocabulary.unwrap_or(vocab_size).min(vocab_size),
+            vocabulary,
             logprobs,
             prompt_logprobs: prompt_logprobs.then(Vec::new),
             constraint,
@@ -114,7 +110,7 @@ impl Text {
     /// Takes the logits after the token at `position`: of the last one the next token is made. Afterwards the text may
     /// have ended.
     pub(super) fn take(&mut self, position: usize, logits: &[f32], context: usize) {
-        let logits = &logits[..self.vocabulary];
+        let logits = self.vocabulary.cut(logits);
         let broken = logits.iter().filter(|logit| !logit.is_finite()).count();
         if broken > 0 {
             self.end = Some(End::Failed(format!(
@@ -124,6 +120,7 @@ impl Text {
             )));
             return;
         }
+        let logits = &*self.vocabulary.masked(logits);
         let next = position + 1;
         if let Some(told) = &mut self.prompt_logprobs
             && next < self.prompt

@@ -66,7 +66,7 @@ fn validation(runs: &[BoardRun], along: &Along) -> Option<String> {
             .collect()
     };
     let units = "nats, log scale";
-    lines(runs, ("Validation loss", along), units, true, points)
+    lines(runs, ("Validation loss", along), units, Up::Log, points)
 }
 
 fn training(runs: &[BoardRun], along: &Along) -> Option<String> {
@@ -82,7 +82,7 @@ fn training(runs: &[BoardRun], along: &Along) -> Option<String> {
             .collect()
     };
     let units = "nats, log scale";
-    lines(runs, ("Training loss", along), units, true, points)
+    lines(runs, ("Training loss", along), units, Up::Log, points)
 }
 
 fn per_byte(runs: &[BoardRun], along: &Along) -> Option<String> {
@@ -91,7 +91,7 @@ fn per_byte(runs: &[BoardRun], along: &Along) -> Option<String> {
     };
     let points = |run: &BoardRun| run.curves.val.iter().filter_map(|p| at(run, p)).collect();
     let units = "comparable between tokenizers; log scale";
-    lines(runs, ("Bits per byte", along), units, true, points)
+    lines(runs, ("Bits per byte", along), units, Up::Log, points)
 }
 
 /// Accuracy and the learning rate.
@@ -111,12 +111,12 @@ pub(super) fn others(runs: &[BoardRun]) -> Value {
             .collect()
     };
     let figures = [
-        lines(runs, ("Learning rate", step), "", false, rate),
+        lines(runs, ("Learning rate", step), "", Up::FromZero, rate),
         lines(
             runs,
             ("Accuracy", step),
             "share of right predictions",
-            false,
+            Up::Close,
             right,
         ),
     ];
@@ -143,7 +143,7 @@ pub(super) fn layers(runs: &[BoardRun]) -> Value {
             [_] => format!("{units}; bold: the mean of all layers"),
             _ => format!("{units}, the mean of all layers"),
         };
-        chart(title.to_owned(), "training step", &units, false, series)
+        chart(title.to_owned(), "training step", &units, Up::Close, series)
     });
     safe(figures)
 }
@@ -186,11 +186,21 @@ fn mean_of_layers(run: &BoardRun, colour: usize, of: fn(&HealthPoint) -> Option<
     }
 }
 
+/// How a vertical axis goes up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Up {
+    Log,
+    /// Around the values.
+    Close,
+    /// So that a schedule looks as it is in its first steps too.
+    FromZero,
+}
+
 fn lines(
     runs: &[BoardRun],
     (title, along): (&str, &Along),
     units: &str,
-    log_y: bool,
+    up: Up,
     points: impl Fn(&BoardRun) -> Vec<(f64, f64)>,
 ) -> Option<String> {
     let series = runs.iter().enumerate().map(|(colour, run)| Series {
@@ -200,14 +210,14 @@ fn lines(
         faint: false,
     });
     let title = format!("{title}{}", along.title);
-    chart(title, along.label, units, log_y, series.collect())
+    chart(title, along.label, units, up, series.collect())
 }
 
 fn chart(
     title: String,
     x_label: &str,
     y_label: &str,
-    log_y: bool,
+    up: Up,
     series: Vec<Series>,
 ) -> Option<String> {
     let any = series.iter().any(|series| !series.points.is_empty());
@@ -215,7 +225,8 @@ fn chart(
         title,
         x_label: x_label.to_owned(),
         y_label: y_label.to_owned(),
-        log_y,
+        log_y: up == Up::Log,
+        from_zero: up == Up::FromZero,
         series,
     };
     any.then(|| chart.to_svg(Placement::Inline))

@@ -63,6 +63,7 @@ pub(crate) fn score(experiment: &Experiment) -> Option<Figure> {
         x_label: "training step".to_owned(),
         y_label: format!("share of right answers{percent}"),
         log_y: false,
+        from_zero: false,
         series,
     };
     Figure::lines("score.svg", &caption(experiment), chart)
@@ -95,6 +96,7 @@ fn loss_chart(experiment: &Experiment, by: &str, x_label: &str, series: Vec<Seri
         x_label: x_label.to_owned(),
         y_label: format!("{unit}log scale"),
         log_y: true,
+        from_zero: false,
         series,
     }
 }
@@ -154,6 +156,7 @@ fn of_training(
         x_label: "training step".to_owned(),
         y_label,
         log_y: file == "train-loss.svg",
+        from_zero: false,
         series: series.collect(),
     };
     Figure::lines(file, "", chart)

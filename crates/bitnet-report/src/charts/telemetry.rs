@@ -65,6 +65,7 @@ fn figure(
         x_label: "training step".to_owned(),
         y_label: format!("{y_label}{which}"),
         log_y: false,
+        from_zero: false,
         series,
     };
     let caption = format!("By layer, for {} with seed {}.", variant.words(), run.seed);

@@ -16,6 +16,8 @@ pub struct LineChart {
     pub y_label: String,
     /// Whether the vertical axis is logarithmic; values that are not positive are then left out.
     pub log_y: bool,
+    /// Whether the vertical axis begins at 0 at the latest: where it does not, a change of a thousandth fills it.
+    pub from_zero: bool,
     /// The lines, later ones on top.
     pub series: Vec<Series>,
 }
@@ -79,13 +81,15 @@ impl LineChart {
                 .iter()
                 .flat_map(|s| s.points.iter().filter(|p| visible(**p, self.log_y)))
         };
+        // Without a point there is nothing to begin at.
+        let zero = (self.from_zero && points().next().is_some()).then_some(0.0);
         let labels = self
             .labelled()
             .map(|s| text_width(&s.name, END_SIZE))
             .fold(0.0, f64::max);
         Some(Plot::new(
             Axis::over(points().map(|p| p.0), false, false, 5)?,
-            Axis::over(points().map(|p| p.1), self.log_y, true, 5)?,
+            Axis::over(points().map(|p| p.1).chain(zero), self.log_y, true, 5)?,
             WIDTH - 12.0 - labels.min(END_LABEL),
             legend,
         ))

@@ -213,3 +213,21 @@ fn names_beside_lines_stay_apart_and_below_the_legend() {
         assert!(names[names.len() - 1] < height - 40.0, "{names:?} {height}");
     }
 }
+
+#[test]
+fn an_axis_from_zero_has_numbers_that_differ() {
+    let rates = LineChart {
+        series: vec![line(vec![(0.0, 0.004), (1.0, 0.003_999)])],
+        from_zero: true,
+        ..LineChart::default()
+    };
+    let svg = rates.to_svg(Placement::Inline);
+    for label in [">0<", ">0.002<", ">0.004<"] {
+        assert!(svg.contains(label), "{label}: {svg}");
+    }
+    let empty = LineChart {
+        series: Vec::new(),
+        ..rates
+    };
+    assert!(!empty.to_svg(Placement::Inline).contains(">0<"));
+}

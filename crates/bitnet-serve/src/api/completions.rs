@@ -134,11 +134,8 @@ impl Texts {
                 texts.into_iter().map(each).collect()
             }
             Self::Ids(lists) => {
-                let vocabulary = ready.text.tokenizer.vocab_size();
-                let unknown = lists
-                    .iter()
-                    .flatten()
-                    .find(|id| **id as usize >= vocabulary);
+                let is_unknown = |id: &&u32| ready.text.tokenizer.piece(**id).is_none();
+                let unknown = lists.iter().flatten().find(is_unknown);
                 if let Some(id) = unknown {
                     let message = format!("`{name}`: the model has no token {id}");
                     return Err(ApiError::field(name, message));

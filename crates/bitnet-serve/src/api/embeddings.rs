@@ -33,7 +33,11 @@ pub(crate) async fn embeddings(
         record.prompt_tokens = Some(tokens);
     });
     let work = vectors(asking, tokens);
-    let done = timeout(app.settings.limits.request_time, work).await;
+    let mut closing = app.closing.subscribe();
+    let done = tokio::select! {
+        done = timeout(app.settings.limits.request_time, work) => done,
+        Ok(_) = closing.wait_for(|closing| *closing) => return Err(ApiError::ending()),
+    };
     done.unwrap_or_else(|_| {
         let status = axum::http::StatusCode::GATEWAY_TIMEOUT;
         let message = "the vectors take longer than the server allows; ask for less";

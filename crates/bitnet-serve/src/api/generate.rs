@@ -106,7 +106,7 @@ impl Asking {
                     max_tokens,
                     sampling: asked.sampling(ready.text.defaults, requests.len()),
                     end_tokens: ready.end_tokens.clone(),
-                    vocabulary: Some(ready.text.tokenizer.vocab_size()),
+                    vocabulary: ready.vocabulary.clone(),
                     logprobs: asked.logprobs,
                     prompt_logprobs: prompt.echo.is_some() && asked.logprobs.is_some(),
                     constraint: format.map(|format| ready.constraint(format)).transpose()?,

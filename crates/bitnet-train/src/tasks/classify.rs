@@ -13,11 +13,11 @@ use bitnet_results::Evaluation;
 use burn::tensor::{Device, Tensor};
 
 use super::{ClassProbabilities, from_data, given, labels};
-use crate::TrainError;
 use crate::answering::{Answering, lock};
 use crate::checksum::Checksum;
 use crate::evaluate::at_most;
 use crate::task::{Answerer, Part, StepLoss, Task};
+use crate::{Interrupt, TrainError};
 
 struct Split {
     ids: Vec<Vec<u32>>,
@@ -80,6 +80,7 @@ pub(crate) fn text_probabilities(
     classes: usize,
     batch_size: usize,
     device: &Device,
+    interrupt: Interrupt<'_>,
 ) -> Result<ClassProbabilities, TrainError> {
     let mut order: Vec<usize> = (0..ids.len()).collect();
     let mut probabilities = ClassProbabilities::new(ids.len(), classes);
@@ -94,6 +95,7 @@ pub(crate) fn text_probabilities(
     };
     order.sort_by_key(|i| ids[*i].len());
     for examples in order.chunks(batch_size) {
+        interrupt.check()?;
         let batch = LabelledBatch::new(examples.iter().map(|i| (ids[*i], 0)));
         let (logits, _) = Classify::logits(model, batch, device);
         probabilities.put(examples, logits)?;
@@ -184,12 +186,13 @@ impl Classify {
         split: &Split,
         max_batches: usize,
         device: &Device,
+        interrupt: Interrupt<'_>,
     ) -> Result<Evaluation, TrainError> {
         let batch = self.config.train.batch_size;
         let first = at_most(max_batches).saturating_mul(batch);
         let ids: Vec<&[u32]> = split.ids.iter().map(Vec::as_slice).take(first).collect();
         let classes = self.label_names.len();
-        let probabilities = text_probabilities(model, &ids, classes, batch, device)?;
+        let probabilities = text_probabilities(model, &ids, classes, batch, device, interrupt)?;
         let labels = split.labels.iter().copied().take(first).enumerate();
         Ok(probabilities.evaluation(labels))
     }
@@ -233,9 +236,10 @@ impl Task for Classify {
         model: &Classifier,
         max_batches: usize,
         device: &Device,
+        interrupt: Interrupt<'_>,
     ) -> Result<Evaluation, TrainError> {
         let model = Answering::tensors(model);
-        self.evaluate_split(&model, &self.validation, max_batches, device)
+        self.evaluate_split(&model, &self.validation, max_batches, device, interrupt)
     }
 
     fn answerer<'a>(
@@ -246,8 +250,9 @@ impl Task for Classify {
         let model = Answering::new(Cow::Borrowed(model), &self.config, device)?;
         let kernel = model.kernel();
         let (ids, classes) = ([self.test.ids[0].as_slice()], self.label_names.len());
-        let answer =
-            Box::new(move || text_probabilities(&model, &ids, classes, 1, device).map(drop));
+        let answer = Box::new(move || {
+            text_probabilities(&model, &ids, classes, 1, device, Interrupt::NEVER).map(drop)
+        });
         Ok(Answerer { answer, kernel })
     }
 
@@ -267,7 +272,7 @@ impl Task for Classify {
         Ok(Evaluation {
             majority_accuracy: share(&|i| test.labels[i] == most),
             naive_bayes_accuracy: share(&|i| test.labels[i] == words.class(&test.texts[i])),
-            ..self.evaluate_split(&model, &self.test, 0, device)?
+            ..self.evaluate_split(&model, &self.test, 0, device, Interrupt::NEVER)?
         })
     }
 

@@ -21,7 +21,7 @@ use crate::checksum::Checksum;
 use crate::evaluate::{Sums, argmax_hits, at_most, rows_at_once};
 use crate::loss::{chunked, tensors, token_losses};
 use crate::task::{Answerer, Part, StepLoss, Task};
-use crate::{Location, TrainError, evaluate};
+use crate::{Interrupt, Location, TrainError, evaluate};
 
 /// What is learned from, as ids.
 pub enum TuningData {
@@ -161,11 +161,13 @@ impl<'a> FineTune<'a> {
         model: &Transformer,
         max_batches: usize,
         device: &Device,
+        interrupt: Interrupt<'_>,
     ) -> Result<Evaluation, TrainError> {
         let longest = dialogues.validation.iter().map(|one| one.ids.len()).max();
         let rows = rows_at_once(longest.unwrap_or(1), self.config.model.vocab_size);
         let mut sums = Sums::default();
         for chunk in (dialogues.validation.chunks(rows)).take(at_most(max_batches)) {
+            interrupt.check()?;
             let batch = DialogueBatch::new(chunk.iter());
             let (inputs, targets, weights) = on_device(&batch, device);
             let logits = model.forward(inputs);
@@ -276,20 +278,22 @@ impl Task for FineTune<'_> {
         model: &Transformer,
         max_batches: usize,
         device: &Device,
+        interrupt: Interrupt<'_>,
     ) -> Result<Evaluation, TrainError> {
         match &self.sampler {
             Sampler::Text(text, _) => {
                 let context = self.config.train.context;
-                evaluate(model, text.evaluated(), context, max_batches, device)
+                let text = text.evaluated();
+                evaluate(model, text, context, max_batches, device, interrupt)
             }
             Sampler::Chat(dialogues, _) => {
-                self.evaluate_answers(dialogues, model, max_batches, device)
+                self.evaluate_answers(dialogues, model, max_batches, device, interrupt)
             }
         }
     }
 
     fn score(&self, model: &Transformer, device: &Device) -> Result<Evaluation, TrainError> {
-        self.evaluate(model, 0, device)
+        self.evaluate(model, 0, device, Interrupt::NEVER)
     }
 
     /// The last token's likeliest successor, after what a step reads.

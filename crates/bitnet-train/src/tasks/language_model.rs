@@ -6,7 +6,7 @@ use bitnet_config::RunConfig;
 use bitnet_data::{BatchSampler, Corpus, SplitText, Tokenizer};
 use bitnet_models::{
     GenerateError, Limits, Network, PrefixCache, Runner, Sampler, Sampling, TensorRunner,
-    Transformer,
+    Transformer, Vocabulary,
 };
 use bitnet_results::Evaluation;
 use bitnet_text::TextModel;
@@ -17,7 +17,7 @@ use crate::by_blocks::by_blocks;
 use crate::checksum::Checksum;
 use crate::loss::{chunked, tensors, token_losses};
 use crate::task::{Answerer, Part, StepLoss, Task};
-use crate::{TrainError, evaluate};
+use crate::{Interrupt, TrainError, evaluate};
 
 /// Tokens of a sample's prompt.
 const PROMPT: usize = 16;
@@ -106,9 +106,11 @@ impl Task for LanguageModel<'_> {
         model: &Transformer,
         max_batches: usize,
         device: &Device,
+        interrupt: Interrupt<'_>,
     ) -> Result<Evaluation, TrainError> {
         let context = self.config.train.context;
-        evaluate(model, self.corpus.evaluated(), context, max_batches, device)
+        let text = self.corpus.evaluated();
+        evaluate(model, text, context, max_batches, device, interrupt)
     }
 
     /// The last token's likeliest successor, after a window of the validation split.
@@ -127,7 +129,7 @@ impl Task for LanguageModel<'_> {
     }
 
     fn score(&self, model: &Transformer, device: &Device) -> Result<Evaluation, TrainError> {
-        self.evaluate(model, 0, device)
+        self.evaluate(model, 0, device, Interrupt::NEVER)
     }
 
     /// How the model goes on after the beginning of the validation split.
@@ -136,6 +138,7 @@ impl Task for LanguageModel<'_> {
         model: &Transformer,
         step: u64,
         device: &Device,
+        interrupt: Interrupt<'_>,
     ) -> Result<Option<(String, String)>, TrainError> {
         let (train, corpus) = (&self.config.train, self.corpus);
         if train.sample_tokens == 0 {
@@ -155,12 +158,16 @@ impl Task for LanguageModel<'_> {
         let capacity = runner
             .context()
             .min(length.saturating_add(train.sample_tokens));
+        let vocabulary = Vocabulary::new(corpus.tokenizer.vocab_size(), []);
         let limits = Limits {
-            vocab_size: corpus.tokenizer.vocab_size(),
+            vocabulary: Some(&vocabulary),
+            interrupted: interrupt.flag(),
             ..Limits::tokens(train.sample_tokens)
         };
         let mut written = PrefixCache::new(&mut runner, capacity)?;
-        match written.generate(&prompt, limits, &mut sampler, |_| true) {
+        let written = written.generate(&prompt, limits, &mut sampler, |_| true);
+        interrupt.check()?;
+        match written {
             Ok(written) => Ok(Some((
                 corpus.tokenizer.decode(&prompt),
                 corpus.tokenizer.decode(&written.tokens),

@@ -7,10 +7,10 @@ use bitnet_results::Evaluation;
 use burn::tensor::{Device, Tensor};
 
 use super::rows;
-use crate::TrainError;
 use crate::checksum::Checksum;
 use crate::evaluate::{at_most, read};
 use crate::task::{Answerer, Part, StepLoss, Task};
+use crate::{Interrupt, TrainError};
 
 /// Examples of a batch of an evaluation.
 const BATCH: usize = 256;
@@ -70,10 +70,12 @@ impl LayerRegression {
         split: &Regression,
         max_batches: usize,
         device: &Device,
+        interrupt: Interrupt<'_>,
     ) -> Result<Evaluation, TrainError> {
         let order: Vec<usize> = (0..split.len()).collect();
         let (mut loss, mut read_examples) = (0.0, 0);
         for examples in order.chunks(BATCH).take(at_most(max_batches)) {
+            interrupt.check()?;
             loss += read(Self::errors(model, split, examples, device).sum())?;
             read_examples += examples.len();
         }
@@ -117,8 +119,9 @@ impl Task for LayerRegression {
         model: &SingleLayer,
         max_batches: usize,
         device: &Device,
+        interrupt: Interrupt<'_>,
     ) -> Result<Evaluation, TrainError> {
-        self.evaluate_split(model, &self.validation, max_batches, device)
+        self.evaluate_split(model, &self.validation, max_batches, device, interrupt)
     }
 
     fn answerer<'a>(
@@ -132,7 +135,7 @@ impl Task for LayerRegression {
     }
 
     fn score(&self, model: &SingleLayer, device: &Device) -> Result<Evaluation, TrainError> {
-        self.evaluate_split(model, &self.test, 0, device)
+        self.evaluate_split(model, &self.test, 0, device, Interrupt::NEVER)
     }
 
     fn training_size(&self) -> Option<usize> {

@@ -13,11 +13,11 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use super::given;
 use super::writing::{teacher_forced, translate};
-use crate::TrainError;
 use crate::answering::Answering;
 use crate::checksum::Checksum;
 use crate::loss::{smoothed, token_losses};
 use crate::task::{Answerer, Part, StepLoss, Task};
+use crate::{Interrupt, TrainError};
 
 /// Sentence pairs as token ids.
 pub(super) struct Split {
@@ -139,7 +139,8 @@ fn scored(
     split: &Split,
     device: &Device,
 ) -> Result<(Evaluation, Vec<String>), TrainError> {
-    let mut evaluation = teacher_forced(model, split, config.train.batch_size, 0, device)?;
+    let batch = config.train.batch_size;
+    let mut evaluation = teacher_forced(model, split, batch, 0, device, Interrupt::NEVER)?;
     let texts: Vec<&str> = split.pairs.source.iter().map(String::as_str).collect();
     let outputs = translate(model, vocabulary, config, &texts, device)?;
     let references = &split.pairs.target;
@@ -239,9 +240,17 @@ impl Task for Translate {
         model: &EncoderDecoder,
         max_batches: usize,
         device: &Device,
+        interrupt: Interrupt<'_>,
     ) -> Result<Evaluation, TrainError> {
         let (model, batch) = (Answering::tensors(model), self.config.train.batch_size);
-        teacher_forced(&model, &self.validation, batch, max_batches, device)
+        teacher_forced(
+            &model,
+            &self.validation,
+            batch,
+            max_batches,
+            device,
+            interrupt,
+        )
     }
 
     fn answerer<'a>(

@@ -10,11 +10,11 @@ use bitnet_results::Evaluation;
 use burn::tensor::Device;
 
 use super::{ClassProbabilities, from_data, given, labels, rows};
-use crate::TrainError;
 use crate::answering::{Answering, lock};
 use crate::checksum::Checksum;
 use crate::evaluate::at_most;
 use crate::task::{Answerer, Part, StepLoss, Task};
+use crate::{Interrupt, TrainError};
 
 /// The vectors to train, validate and test on, as `[data]` says, with their numbers as the files have them.
 ///
@@ -45,6 +45,7 @@ pub(crate) fn vector_probabilities(
     classes: usize,
     batch_size: usize,
     device: &Device,
+    interrupt: Interrupt<'_>,
 ) -> Result<ClassProbabilities, TrainError> {
     let order: Vec<usize> = (0..values.len() / width.max(1)).collect();
     let mut probabilities = ClassProbabilities::new(order.len(), classes);
@@ -57,6 +58,7 @@ pub(crate) fn vector_probabilities(
         }
     };
     for examples in order.chunks(batch_size) {
+        interrupt.check()?;
         let x = rows(values, width, examples, device);
         probabilities.put(examples, model.forward(x))?;
     }
@@ -117,14 +119,22 @@ impl ClassifyVectors {
         split: &Vectors,
         max_batches: usize,
         device: &Device,
+        interrupt: Interrupt<'_>,
     ) -> Result<Evaluation, TrainError> {
         let batch = self.config.train.batch_size;
         let first = at_most(max_batches).saturating_mul(batch);
         let first = first.min(split.labels.len());
         let values = &split.values[..first * split.width];
         let classes = split.label_names.len();
-        let probabilities =
-            vector_probabilities(model, values, split.width, classes, batch, device)?;
+        let probabilities = vector_probabilities(
+            model,
+            values,
+            split.width,
+            classes,
+            batch,
+            device,
+            interrupt,
+        )?;
         let labels = split.labels.iter().copied().take(first).enumerate();
         Ok(probabilities.evaluation(labels))
     }
@@ -166,9 +176,10 @@ impl Task for ClassifyVectors {
         model: &Perceptron,
         max_batches: usize,
         device: &Device,
+        interrupt: Interrupt<'_>,
     ) -> Result<Evaluation, TrainError> {
         let model = Answering::tensors(model);
-        self.evaluate_split(&model, &self.validation, max_batches, device)
+        self.evaluate_split(&model, &self.validation, max_batches, device, interrupt)
     }
 
     fn answerer<'a>(
@@ -181,7 +192,8 @@ impl Task for ClassifyVectors {
         let (width, classes) = (self.test.width, self.test.label_names.len());
         let first = &self.test.values[..width];
         let answer = Box::new(move || {
-            vector_probabilities(&model, first, width, classes, 1, device).map(drop)
+            vector_probabilities(&model, first, width, classes, 1, device, Interrupt::NEVER)
+                .map(drop)
         });
         Ok(Answerer { answer, kernel })
     }
@@ -193,7 +205,7 @@ impl Task for ClassifyVectors {
         let share = right.count() as f64 / self.test.labels.len().max(1) as f64;
         Ok(Evaluation {
             majority_accuracy: Some(share),
-            ..self.evaluate_split(&model, &self.test, 0, device)?
+            ..self.evaluate_split(&model, &self.test, 0, device, Interrupt::NEVER)?
         })
     }
 

@@ -9,9 +9,9 @@ use bitnet_results::Evaluation;
 use burn::tensor::Device;
 
 use super::translate::{Split, batch, forward};
-use crate::TrainError;
 use crate::answering::{Answering, lock};
 use crate::evaluate::{argmax_hits, at_most, loss_of, read};
+use crate::{Interrupt, TrainError};
 
 /// Loss and token accuracy with the right targets before each position.
 pub(super) fn teacher_forced(
@@ -20,6 +20,7 @@ pub(super) fn teacher_forced(
     batch_size: usize,
     max_batches: usize,
     device: &Device,
+    interrupt: Interrupt<'_>,
 ) -> Result<Evaluation, TrainError> {
     let mut order: Vec<usize> = (0..split.pairs.len()).collect();
     if max_batches == 0 {
@@ -29,6 +30,7 @@ pub(super) fn teacher_forced(
     match model {
         Answering::Tensors(model) => {
             for examples in order.chunks(batch_size).take(at_most(max_batches)) {
+                interrupt.check()?;
                 let batch = batch(split, examples);
                 let scored = forward(model, &batch, 0.0, device);
                 let hits = argmax_hits(scored.logits, scored.targets) * scored.counts;

@@ -3,15 +3,15 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bitnet_config::{Loader, RunConfig};
 use bitnet_data::{Corpus, TokenizerKind};
 use bitnet_models::Transformer;
 use bitnet_results::{Evaluation, TrainSummary};
 use bitnet_train::{
-    Backend, Checkpoint, LanguageModel, Observer, Part, RunDir, StepLoss, Task, TrainError,
-    Training,
+    Backend, Checkpoint, Interrupt, LanguageModel, Observer, Part, RunDir, StepLoss, Task,
+    TrainError, Training,
 };
 use burn::module::Module;
 use burn::tensor::Device;
@@ -26,10 +26,12 @@ pub struct Setup {
     pub folder: TempDir,
 }
 
-/// A task during whose step a signal comes, whatever is logged then.
+/// A task during whose step a signal comes, whatever is logged then, or during whose evaluation, both counted from 1.
 pub struct StopAfter<'a> {
     pub task: LanguageModel<'a>,
     pub step: usize,
+    pub evaluation: usize,
+    pub evaluations: AtomicUsize,
     pub interrupt: &'a AtomicBool,
 }
 
@@ -56,8 +58,12 @@ impl Task for StopAfter<'_> {
         model: &Transformer,
         batches: usize,
         device: &Device,
+        interrupt: Interrupt<'_>,
     ) -> Result<Evaluation, TrainError> {
-        self.task.evaluate(model, batches, device)
+        if self.evaluations.fetch_add(1, Ordering::Relaxed) + 1 == self.evaluation {
+            self.interrupt.store(true, Ordering::Relaxed);
+        }
+        self.task.evaluate(model, batches, device, interrupt)
     }
 
     fn score(&self, model: &Transformer, device: &Device) -> Result<Evaluation, TrainError> {
@@ -77,8 +83,9 @@ impl Task for StopAfter<'_> {
         model: &Transformer,
         step: u64,
         device: &Device,
+        interrupt: Interrupt<'_>,
     ) -> Result<Option<(String, String)>, TrainError> {
-        self.task.sample(model, step, device)
+        self.task.sample(model, step, device, interrupt)
     }
 
     fn data_checksum(&self) -> String {
@@ -148,10 +155,23 @@ impl Setup {
         resume: impl IntoIterator<Item = Checkpoint>,
         stop: usize,
     ) -> Result<(Transformer, TrainSummary, Vec<String>), TrainError> {
+        self.train_until(run, resume, stop, usize::MAX)
+    }
+
+    /// Trains in a folder until a signal comes during step `stop` or the evaluation of this number, or to the end.
+    pub fn train_until(
+        &self,
+        run: &RunDir,
+        resume: impl IntoIterator<Item = Checkpoint>,
+        stop: usize,
+        evaluation: usize,
+    ) -> Result<(Transformer, TrainSummary, Vec<String>), TrainError> {
         let interrupt = AtomicBool::new(false);
         let task = StopAfter {
             task: LanguageModel::new(&self.config, &self.corpus).unwrap(),
             step: stop,
+            evaluation,
+            evaluations: AtomicUsize::new(0),
             interrupt: &interrupt,
         };
         let training = Training {

@@ -5,6 +5,7 @@ use bitnet_config::{DataKind, LinearKind, RunConfig};
 use bitnet_data::{Corpus, stories};
 use bitnet_models::{
     Generation, Limits, PrefixCache, Runner, Sampler, Sampling, TensorRunner, Transformer,
+    Vocabulary,
 };
 use bitnet_results::{Probes, Sample, TextMeasures};
 use bitnet_train::{
@@ -138,8 +139,9 @@ fn write(
     corpus: &Corpus,
 ) -> anyhow::Result<Generation> {
     let capacity = model.context().min(prompt.len().saturating_add(tokens));
+    let vocabulary = Vocabulary::new(corpus.tokenizer.vocab_size(), []);
     let limits = Limits {
-        vocab_size: corpus.tokenizer.vocab_size(),
+        vocabulary: Some(&vocabulary),
         ..Limits::tokens(tokens)
     };
     let mut cache = PrefixCache::new(model, capacity)?;
