@@ -28,6 +28,56 @@ pub(crate) fn one_row(
     out: &mut [Floats],
 ) {
     assert_eq!(lines.len(), w.lines() * out.len());
+    match (w.each, w.words % w.each) {
+        (2, 0) => equal_segments::<2>(w, lines, x, excess, out),
+        (4, 0) => equal_segments::<4>(w, lines, x, excess, out),
+        (8, 0) => equal_segments::<8>(w, lines, x, excess, out),
+        (16, 0) => equal_segments::<16>(w, lines, x, excess, out),
+        (_, _) => any_segments(w, lines, x, excess, out),
+    }
+}
+
+/// [`one_row`] where all segments have `EACH` words: their loop is unrolled, and nothing is counted within a segment.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+fn equal_segments<const EACH: usize>(
+    w: Segments,
+    lines: &[Line],
+    x: &[Sixteen],
+    excess: &[i32],
+    out: &mut [Floats],
+) {
+    let (x, masks) = (x.as_chunks::<EACH>().0, quad_masks());
+    for (mut lines, out) in lines.chunks_exact(w.lines()).zip(out) {
+        let (mut y, mut scales) = (_mm512_setzero_ps(), &Line::ZERO);
+        for (segment, (x, excess)) in x.iter().zip(excess).enumerate() {
+            let s = if w.half { segment % 2 } else { 0 };
+            if s == 0 {
+                (scales, lines) = lines.split_first().expect("a line of scales");
+            }
+            let (codes, rest) = lines.split_first_chunk::<EACH>().expect("lines of codes");
+            lines = rest;
+            let mut acc = [[_mm512_setzero_si512(); 4]];
+            acc[0][0] = _mm512_set1_epi32(-excess);
+            for i in 0..EACH {
+                add_quads(&mut acc, [load(&codes[i])], masks, &x[i]);
+            }
+            y = add_scaled(y, fold(acc[0]), worth(w, scales, s));
+        }
+        store(y, out);
+    }
+}
+
+/// [`one_row`] of segments of any lengths.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+fn any_segments(
+    w: Segments,
+    lines: &[Line],
+    x: &[Sixteen],
+    excess: &[i32],
+    out: &mut [Floats],
+) {
     let (each, per_line, masks) = (w.each, w.per_line(), quad_masks());
     for (lines, out) in lines.chunks_exact(w.lines()).zip(out) {
         let mut y = _mm512_setzero_ps();
