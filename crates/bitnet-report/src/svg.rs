@@ -304,9 +304,16 @@ fn shortened(text: &str, size: f64, width: f64) -> String {
     }
     let kept = room.saturating_sub(1);
     if text.contains('.') && !text.contains(' ') {
-        let end = text.chars().count() - kept.div_ceil(2);
+        // The sign is as wide as two characters.
+        let kept = kept.saturating_sub(1);
         let begin: String = text.chars().take(kept / 2).collect();
-        return format!("{begin}…{}", text.chars().skip(end).collect::<String>());
+        let end = text.chars().count() - kept.div_ceil(2);
+        let end: String = text.chars().skip(end).collect();
+        return format!(
+            "{}…{}",
+            begin.trim_end_matches('.'),
+            end.trim_start_matches('.')
+        );
     }
     let kept: String = text.chars().take(kept).collect();
     format!("{}…", kept.trim_end())

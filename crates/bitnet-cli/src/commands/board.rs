@@ -45,6 +45,7 @@ pub fn report(args: ReportArgs) -> anyhow::Result<Outcome> {
     });
     bitnet_results::write_atomic(&out, board(&runs, false).as_bytes())
         .with_context(|| format!("cannot write {}", out.display()))?;
-    output::line(&format!("{}: {} runs", out.display(), runs.len()))?;
+    let many = if runs.len() == 1 { "run" } else { "runs" };
+    output::line(&format!("{}: {} {many}", out.display(), runs.len()))?;
     Ok(Outcome::Done)
 }

@@ -231,3 +231,18 @@ fn an_axis_from_zero_has_numbers_that_differ() {
     };
     assert!(!empty.to_svg(Placement::Inline).contains(">0<"));
 }
+
+#[test]
+fn what_is_cut_says_so_where_it_tells_least() {
+    let cut = |text: &str| shortened(text, 13.25, 120.0);
+    assert_eq!(cut("layers.0.proj"), "layers.0.proj");
+    assert_eq!(cut("encoder.layers.1.mlp.down_proj"), "encoder…wn_proj");
+    assert_eq!(cut("layers.2.self_attn.v_proj"), "layers…v_proj");
+    assert_eq!(cut("a name of several words"), "a name of sever…");
+    for width in [0.0, 1.0, 8.0, 16.0, 24.0] {
+        assert!(
+            shortened("a.b.c.d.e.f", 13.25, width).contains('…'),
+            "{width}"
+        );
+    }
+}
