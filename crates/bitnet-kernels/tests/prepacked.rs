@@ -233,6 +233,46 @@ fn extremes_do_not_overflow() {
     }
 }
 
+/// One row where all segments are as long as those whose loops are unrolled, and where the last one is not.
+#[test]
+fn one_row_of_equal_groups_equals_the_reference() {
+    let mut random = Random(7);
+    for (words, segments, rest) in [2, 4, 8, 16].into_iter().flat_map(|words| {
+        [(1, 0), (2, 0), (3, 0), (2, 1)].map(|(segments, rest)| (words, segments, rest))
+    }) {
+        let (n, k, granularity) = (
+            37,
+            16 * (words * segments + rest),
+            Granularity::Group(16 * words),
+        );
+        for half in [true, false] {
+            let scales = (0..granularity.scales(n, k)).map(|_| match half {
+                true => 1.0 / f16::from_bits(1 + (random.next() % 0x7bff) as u16).to_f32(),
+                false => 1.0 + random.next() as u16 as f32 / 777.0,
+            });
+            let scales = scales.collect();
+            let (x, codes) = (random.floats(k), random.ternary(n * k));
+            let w = PackedTernary::from_codes(&codes, n, k, scales, granularity).unwrap();
+            let mut expected = vec![0.0; n];
+            reference::linear(&x, 1, w.view(), None, &mut expected);
+            for way in ways()
+                .into_iter()
+                .filter(|way| way.layout == Layout::TwoBit)
+            {
+                let (prepacked, mut rows) = (way.prepack(w.view()), QuantizedRows::new());
+                rows.quantize(way.kernel, way.layout, &x, k);
+                let mut out = vec![f32::NAN; n];
+                prepacked.product(&rows, 0..1, 0..prepacked.groups(), &mut out, n);
+                assert_eq!(
+                    bits(&out),
+                    bits(&expected),
+                    "{way:?}: {words} words, {segments} and {rest}"
+                );
+            }
+        }
+    }
+}
+
 /// The largest sums of a segment, shorter and longer than what a kernel adds up at a time.
 #[test]
 fn extremes_of_groups_do_not_overflow() {
