@@ -58,8 +58,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, shown: &Shown) {
     match shown.layers.is_empty() {
         true => sample(frame, lower, shown),
         false => {
+            // Names of layers are told apart by their ends.
             let [left, right] =
-                Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).areas(lower);
+                Layout::horizontal([Constraint::Fill(2 - share), Constraint::Fill(1)]).areas(lower);
             layers(frame, left, shown);
             sample(frame, right, shown);
         }
