@@ -3,8 +3,10 @@
     pip install numpy
     python shapes.py bonsai-1.7b OUT.gguf       Qwen3 with groups of 128 (Q2_0), one ternary table for embedding and head
     python shapes.py 2b-4t OUT                  BitNet b1.58 2B-4T, packed, for transformers
+    python shapes.py 0.7b OUT.gguf FROM.gguf    a Llama of 0.7 B (TQ2_0, the embedding Q8_0) with another's tokenizer, to be
+                                                served; needs `pip install gguf` too
 
-There is no tokenizer in them: `bitnet bench OUT`, `bitnet inspect OUT`.
+There is no tokenizer in the first two: `bitnet bench OUT`, `bitnet inspect OUT`.
 """
 
 import json
@@ -152,4 +154,53 @@ def bitnet(folder):
             file.write(data.tobytes())
 
 
-{"bonsai-1.7b": bonsai, "2b-4t": bitnet}[sys.argv[1]](sys.argv[2])
+def llama(path, tokenizer):
+    import gguf
+
+    hidden, inner, layers, heads, vocab = 1536, 4096, 24, 16, 49152
+    ternary, bytes8 = gguf.GGMLQuantizationType.TQ2_0, gguf.GGMLQuantizationType.Q8_0
+    out = gguf.GGUFWriter(path, "llama")
+    out.add_block_count(layers)
+    out.add_context_length(8192)
+    out.add_embedding_length(hidden)
+    out.add_feed_forward_length(inner)
+    out.add_head_count(heads)
+    out.add_head_count_kv(heads)
+    out.add_layer_norm_rms_eps(1e-5)
+    out.add_rope_dimension_count(hidden // heads)
+    out.add_rope_freq_base(10000.0)
+    out.add_vocab_size(vocab)
+    for name, field in gguf.GGUFReader(tokenizer).fields.items():
+        if name.startswith("tokenizer."):
+            if field.types[0] == gguf.GGUFValueType.ARRAY:
+                out.add_array(name, field.contents())
+            else:
+                out.add_key_value(name, field.contents(), field.types[0])
+
+    def add(name, values, kind):
+        out.add_tensor(name + ".weight", gguf.quants.quantize(values, kind), raw_dtype=kind)
+
+    matrices = {
+        "attn_q": (hidden, hidden),
+        "attn_k": (hidden, hidden),
+        "attn_v": (hidden, hidden),
+        "attn_output": (hidden, hidden),
+        "ffn_gate": (inner, hidden),
+        "ffn_up": (inner, hidden),
+        "ffn_down": (hidden, inner),
+    }
+    add("token_embd", random.normal(0, 0.05, (vocab, hidden)).astype(np.float32), bytes8)
+    out.add_tensor("output_norm.weight", np.ones(hidden, np.float32))
+    for layer in range(layers):
+        for norm in ("attn_norm", "ffn_norm"):
+            out.add_tensor(f"blk.{layer}.{norm}.weight", np.ones(hidden, np.float32))
+        for name, shape in matrices.items():
+            values = random.integers(-1, 2, shape).astype(np.float32) * np.float32(1.2 / shape[1] ** 0.5)
+            add(f"blk.{layer}.{name}", values, ternary)
+    out.write_header_to_file()
+    out.write_kv_data_to_file()
+    out.write_tensors_to_file()
+    out.close()
+
+
+{"bonsai-1.7b": bonsai, "2b-4t": bitnet, "0.7b": llama}[sys.argv[1]](*sys.argv[2:])
