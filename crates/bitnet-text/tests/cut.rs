@@ -298,6 +298,34 @@ fn a_tokenizer_that_is_damaged_or_no_generator_s_is_refused() {
     }
 }
 
+/// The library panics where a decoder is no JSON, which it does not expect there.
+#[test]
+fn a_decoder_that_is_no_json_is_refused() {
+    let file = std::fs::read(golden("smollm.json")).unwrap();
+    let mut file: serde_json::Value = serde_json::from_slice(&file).unwrap();
+    let strange = "STRANGE";
+    file["decoder"] = serde_json::json!({
+        "type": "Replace", "pattern": {"String": strange}, "content": strange
+    });
+    let file = file.to_string();
+    let (before, after) = file.rsplit_once(&format!("\"{strange}\"")).unwrap();
+    let deep = "[".repeat(200) + &"]".repeat(200);
+    let pieces: [&[u8]; 6] = [
+        b"\"\xef\x81\xbf\x82\"",
+        b"\"\\ud800\"",
+        b"\"\\ud800\\u0041\"",
+        b"1e999",
+        b"\"\n\"",
+        deep.as_bytes(),
+    ];
+    for piece in pieces {
+        let json = [before.as_bytes(), piece, after.as_bytes()].concat();
+        let error = Tokenizer::from_json(&json, &SpecialTokens::default()).unwrap_err();
+        let message = error.to_string();
+        assert!(message.contains("copy the file again"), "{message}");
+    }
+}
+
 /// Puts a token before every text, which stands in the file as `<s>`.
 fn frame(file: &mut serde_json::Value, token: &str, text: &str, id: u32) {
     file["post_processor"] = serde_json::json!({"type": "Sequence", "processors": [{
