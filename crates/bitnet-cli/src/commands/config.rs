@@ -39,8 +39,43 @@ fn text(found: &Description) -> String {
     }
     for key in &found.keys {
         let about = describe(key).map(|about| about.meaning).unwrap_or_default();
-        let first = about.split(['.', ';', ':']).next().unwrap_or_default();
-        text += &format!("\n  {key:<34} {first}");
+        text += &format!("\n  {key:<34} {}", first_clause(about));
     }
     text
+}
+
+/// A text up to the first mark that ends a clause: one in a name, as in `tokenizer.json`, or in brackets does not.
+fn first_clause(text: &str) -> &str {
+    let ends = |(at, _): &(usize, &str)| {
+        let rest = &text[at + 1..];
+        let open = text[..*at].matches('(').count() > text[..*at].matches(')').count();
+        !open && (rest.is_empty() || rest.starts_with(char::is_whitespace))
+    };
+    match text.match_indices(['.', ';', ':']).find(ends) {
+        Some((at, _)) => &text[..at],
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clause_ends_at_a_mark_and_not_in_a_name() {
+        for (text, first) in [
+            (
+                "A `tokenizer.json` to take. More",
+                "A `tokenizer.json` to take",
+            ),
+            ("One; two", "One"),
+            ("One (a; b); two", "One (a; b)"),
+            ("Kinds:\na", "Kinds"),
+            ("All of it.", "All of it"),
+            ("No end", "No end"),
+            ("", ""),
+        ] {
+            assert_eq!(first_clause(text), first);
+        }
+    }
 }
