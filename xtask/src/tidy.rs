@@ -66,6 +66,13 @@ pub fn check(root: &Path) -> Result<usize, Box<dyn Error>> {
     let summary = fs::read_to_string(root.join(SUMMARY))?;
     let pages = paths.iter().filter_map(|path| path.strip_prefix("docs/"));
     problems.extend(unlisted(&summary, pages));
+    for head in paths.iter().filter(|path| is_head(path)) {
+        problems.extend(unmapped(
+            head,
+            &fs::read_to_string(root.join(head))?,
+            &paths,
+        ));
+    }
     match problems.is_empty() {
         true => Ok(paths.len()),
         false => Err(problems.join("\n").into()),
@@ -92,6 +99,42 @@ fn unlisted<'a>(summary: &str, pages: impl Iterator<Item = &'a str>) -> Vec<Stri
     missing
         .map(|page| format!("{SUMMARY}:1: does not list {page}"))
         .collect()
+}
+
+/// Whether a path is where a crate of the product says what is in its files.
+fn is_head(path: &str) -> bool {
+    path.starts_with("crates/")
+        && ["/src/lib.rs", "/src/main.rs"]
+            .iter()
+            .any(|end| path.ends_with(end))
+}
+
+/// What the table at the head of a crate leaves out of its files, names twice, or names though it is not there.
+fn unmapped(head: &str, source: &str, paths: &[String]) -> Vec<String> {
+    let rows = source
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | "));
+    let cells = rows.filter_map(|row| row.split(" | ").next());
+    let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let mut named: Vec<&str> = names.map(|name| name.trim_end_matches(".rs")).collect();
+    let folder = &head[..=head.rfind('/').unwrap_or(0)];
+    let inside = paths.iter().filter_map(|path| path.strip_prefix(folder));
+    let files: BTreeSet<&str> = inside
+        .filter(|path| path.ends_with(".rs") && !["lib.rs", "main.rs", "tests.rs"].contains(path))
+        .filter_map(|path| path.split(['/', '.']).next())
+        .filter(|name| *name != "tests")
+        .collect();
+    named.sort_unstable();
+    let twice = named.windows(2).filter(|pair| pair[0] == pair[1]);
+    let mut problems: Vec<String> = twice
+        .map(|pair| format!("names {} twice", pair[0]))
+        .collect();
+    let missing = files.iter().filter(|file| !named.contains(file));
+    problems.extend(missing.map(|file| format!("has no row for {file}")));
+    let gone = named.iter().filter(|name| !files.contains(*name));
+    problems.extend(gone.map(|name| format!("names {name}, which is not there")));
+    let told = |problem| format!("{head}:1: its table of files {problem}");
+    problems.into_iter().map(told).collect()
 }
 
 fn check_file(root: &Path, path: &str) -> io::Result<Vec<Finding>> {
@@ -265,6 +308,23 @@ mod tests {
 
     fn lines(found: Vec<Finding>) -> Vec<usize> {
         found.into_iter().map(|(line, _)| line).collect()
+    }
+
+    #[test]
+    fn a_crate_s_table_has_each_of_its_files_once() {
+        let head = "crates/a/src/lib.rs";
+        let paths = ["lib.rs", "b.rs", "c/mod.rs", "c/d.rs", "c.md"]
+            .map(|file| format!("crates/a/src/{file}"));
+        let of = |table: &str| unmapped(head, table, &paths);
+        assert_eq!(of("//! | `b`, `c` | what `d` does |\n"), [] as [&str; 0]);
+        let found = of("//! | `b` | what `c` does |\n//! | `b.rs`, `gone` | |\n");
+        let told = |problem| format!("{head}:1: its table of files {problem}");
+        let wanted = [
+            "names b twice",
+            "has no row for c",
+            "names gone, which is not there",
+        ];
+        assert_eq!(found, wanted.map(told));
     }
 
     #[test]

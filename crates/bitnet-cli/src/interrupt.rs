@@ -74,6 +74,7 @@ fn watch_and(say: impl Fn() + Send + 'static) -> anyhow::Result<&'static AtomicB
     #[cfg(unix)]
     let ignores_hangup = matches!(set(Signal::SIGHUP, SigHandler::SigIgn)?, SigHandler::SigIgn);
     let mut first: Option<Instant> = None;
+    // SIGTERM and SIGHUP come here too, by the crate's feature `termination`.
     ctrlc::set_handler(move || {
         let again = INTERRUPTED.swap(true, Ordering::Relaxed);
         process::interrupt_children();

@@ -2,6 +2,20 @@
 //!
 //! Exit codes: 0 done; 1 ran, but a check failed; 2 usage, configuration or input error; 3 the loss of a training diverged;
 //! 130 interrupted, state saved.
+//!
+//! | file | concept |
+//! |---|---|
+//! | `args`, `commands` | every flag; one file a command |
+//! | `configuration`, `task`, `corpus` | a command's configuration, its task, its text |
+//! | `location`, `model`, `engine`, `classifier` | MODEL: on what it runs, with its text, on the engine, as a classifier |
+//! | `device`, `allocator`, `guard` | what computes; memory kept between steps; panics of GPU backends as errors |
+//! | `prompt`, `sampling`, `answer`, `predictions` | what is asked; how tokens are drawn; answers to it, to examples |
+//! | `progress`, `tui`, `tensorboard` | a training on stderr, on a whole terminal, in event files |
+//! | `estimate`, `download` | what a training will take; the progress of a download |
+//! | `output`, `interrupt` | stdout and stderr; signals |
+//! | `process`, `worker`, `slurm` | `bitnet` in child processes; runs of an experiment there, or as jobs of Slurm |
+//! | `run_folder`, `command_line` | folders for runs; the command, to be given again |
+//! | `machine`, `contention` | the computer and the day; what else ran on it |
 #![recursion_limit = "256"]
 
 mod allocator;

@@ -1,7 +1,23 @@
 //! The configuration of a run: schema, layering, and errors that name the mistake.
 //!
 //! A run is described by one TOML file. [`RunConfig`] is its schema: `[model]` and `[quant]` come from `bitnet-models`,
-//! `[data]`, `[train]` and `[compare]` are defined here. Every key has a default, so a file says only what differs.
+//! the other sections are defined here. Every key has a default, so a file says only what differs.
+//!
+//! | file | concept |
+//! |---|---|
+//! | `run`, `task` | the whole file; what is learned |
+//! | `data`, `recipe`, `decode`, `compare` | a section each |
+//! | `train`, `optim`, `schedule` | `[train]`; the optimiser of each twin; its rate and weight decay by the step |
+//! | `experiment`, `executor` | `experiment.toml`; its `[executor]` |
+//! | `loader`, `layer`, `document` | layers stacked; one of them, checked; where its settings stand in its text |
+//! | `schema`, `meaning` | which keys exist; what each means |
+//! | `scope`, `condition` | which tasks read a key; under which values of others it counts |
+//! | `ranges`, `validate` | the numbers that a key takes; values that make no sense, alone or together |
+//! | `describe`, `reference` | all that is known of a key; the page that has every key |
+//! | `print` | a configuration as TOML |
+//! | `paths` | one path, or several |
+//! | `origin` | what the model of `train.init_from` decides |
+//! | `error`, `foreign` | what is wrong; the names that other programs have for a key |
 //!
 //! # Layers
 //!

@@ -1,5 +1,20 @@
 //! Corpora, tokenizers and batches: text files and a built-in synthetic language.
 //!
+//! | file | concept |
+//! |---|---|
+//! | `tokenizer`, `bpe`, `vocabulary`, `word_cache` | text to ids; byte pairs; characters; words met before |
+//! | `corpus`, `tokens` | a text in two splits; ids in memory or mapped |
+//! | `text_files`, `documents` | a text from files of any kind; documents out of them, part by part |
+//! | `prepare`, `prepared` | token shards: made, trained from |
+//! | `batches`, `evaluation` | windows of a text: random, consecutive |
+//! | `pairs`, `table`, `vectors`, `dialogues` | examples to train on |
+//! | `sampler`, `sequences` | which examples a step sees; padded ids |
+//! | `examples` | examples of a file or stream, one by one |
+//! | `stories`, `synthetic`, `regression` | data made from a seed |
+//! | `scores`, `baselines`, `classes` | scores of outputs; what a classifier has to beat; labels that training lacks |
+//! | `file`, `lines`, `origins`, `error` | files, their lines, where examples stand; what can go wrong |
+//! | `rng` | random numbers that never change |
+//!
 //! Training a language model on one text takes four decisions, and each is one type here.
 //!
 //! 1. *What is a token?* A byte, a character, or a piece of a byte-pair encoding: [`Tokenizer`]. All are reversible. The

@@ -23,6 +23,7 @@
 //! | `pool` | the threads |
 //! | `sequence` | encoders and encoder–decoders |
 //! | `perceptron` | the multi-layer perceptron |
+//! | `error` | why a model or its tokens are refused |
 mod attention;
 mod embedding;
 mod engine;

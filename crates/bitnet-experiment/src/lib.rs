@@ -8,6 +8,13 @@
 //!                      gather ─► Experiment, which `bitnet-report` renders
 //! ```
 //!
+//! | file | concept |
+//! |---|---|
+//! | `plan`, `work` | which runs there are; what of them is next, and where it is done |
+//! | `job` | one run, and who trains and measures it |
+//! | `gather` | the summary |
+//! | `error` | what can go wrong |
+//!
 //! Each run has a folder that says what it was (`NAME.toml` beside it) and what came of it (`result.json`). A folder
 //! with the same configuration and a result is not run again; one without a result goes on from its last checkpoint. So
 //! an interrupted experiment continues, and a new variant costs only its own runs.

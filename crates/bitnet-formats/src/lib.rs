@@ -11,7 +11,9 @@
 //! | `tokenizer` | byte-level BPE as `tokenizer.json` and as the keys of GGUF, SentencePiece of GGUF |
 //! | `convert` | a model written as another container |
 //! | `ternary` | codes and scales of a matrix as a file holds them |
-//! | `file_bytes`, `error` | a mapped file; what is wrong with it, in one line |
+//! | `open` | a model of either container, by its path |
+//! | `file_bytes`, `json`, `atomic_file` | files mapped, parsed, written whole |
+//! | `error` | what is wrong with a file, in one line |
 //!
 //! Nothing here is trusted: every count and length is compared with the bytes that are there before it is used, what is
 //! ambiguous is refused, and errors name the file, the key or tensor, and what was expected.

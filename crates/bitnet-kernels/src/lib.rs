@@ -15,17 +15,18 @@
 //! operations in the same order, and the one float reduction (`mean|w|`) has one documented order
 //! ([`weight_scales`]). No result depends on the kernel, the number of threads or the batch.
 //!
-//! | folder | what is in it |
+//! | file | concept |
 //! |---|---|
 //! | `reference` | the formulas, obviously right |
 //! | `format` | the packed word and the matrix of such words, owned and borrowed; the line of run-time layouts |
 //! | `quantize` | the scheme; weights to words, activations to int8, both back to floats |
 //! | `gemm` | the integer products: `canonical` words for training, `prepacked` weights for inference; layouts, loop nests |
-//! | `isa` | which instruction set ([`Kernel`]), and the loops of each: `scalar`, `neon`, `i8mm`, `avx2`, `avx_vnni`, `avx512`, `amx` |
+//! | `isa` | which instruction set ([`Kernel`]), and the loops of each |
 //! | `blocks` | products with float weights in blocks of 8- or 4-bit codes, as GGUF has them |
 //! | `dense` | float and int8 products for inference: the float twin, the head, attention |
 //! | `float` | the float operations around the products, one pass each |
 //! | `system` | large pages, when threads pay, an output written by several, the machine's limits ([`probe`]) |
+//! | `error`, `skipped` | why data or a kernel is refused; what a test could not run |
 //!
 //! Two products, for two lives of a matrix. Training packs new weights every step and multiplies canonical words
 //! ([`linear_quantized`], [`matmul_i32`], on rayon's threads). A model that only runs repacks its weights once at load

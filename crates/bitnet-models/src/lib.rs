@@ -1,4 +1,20 @@
 //! Transformer models whose linear layers are ternary or float by a switch.
+//!
+//! | file | concept |
+//! |---|---|
+//! | `config` | `[model]` and `[quant]`: shape and quantisers |
+//! | `network` | what all models have in common |
+//! | `transformer` | the decoder-only model |
+//! | `encoder`, `classifier`, `seq2seq` | the encoder; with a head; with a decoder |
+//! | `perceptron` | the multi-layer perceptron; the single layer |
+//! | `attention`, `cache` | attention of all models; its keys and values while decoding |
+//! | `mlp`, `feed_forward`, `residual` | the gated feed-forward block; that or a plain one; norms and sums around parts |
+//! | `projection`, `linear` | a linear layer in each of its forms; the float one |
+//! | `positions`, `rope` | where a token stands; rotary angles |
+//! | `dropout`, `init` | what is drawn on the host: masks, initial weights |
+//! | `half` | activations in f16 on a GPU |
+//! | `generate`, `runner` | a text by token ids; what runs the model for it, tensors or the engine |
+//! | `to_engine`, `from_source` | a model for the CPU engine, and back |
 
 mod attention;
 mod cache;

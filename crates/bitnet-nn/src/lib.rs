@@ -11,6 +11,14 @@
 //! y   = (x_q · W_qᵀ) / s_w / s_x     the product is exact int32: signed summation
 //! ```
 //!
+//! | file | concept |
+//! |---|---|
+//! | `layers` | the two layers, forms of training, groups |
+//! | `ternary`, `float` | the operations below them: a trait, its default bodies, functions on tensors |
+//! | `backends` | how each backend runs these |
+//! | `limits` | what a GPU grants a program |
+//! | `shape` | shapes and types as operations see them |
+//!
 //! # Use in a Burn app
 //!
 //! ```

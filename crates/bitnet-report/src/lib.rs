@@ -11,6 +11,17 @@
 //! [Experiment] ─► index ─► README.md of the folder
 //! ```
 //!
+//! | file | concept |
+//! |---|---|
+//! | `page`, `document`, `templates` | what a report holds; sections of blocks; the two forms |
+//! | `headline`, `winner`, `notes` | in words: what ternary costs, which variant is best, how to read the numbers |
+//! | `tables`, `charts` | an experiment's tables and pictures |
+//! | `table`, `svg` | any table, any chart |
+//! | `curve`, `scaling`, `speeds` | means over seeds; laws of size; when a ratio of speeds is told |
+//! | `numbers`, `format`, `escape` | scores by their spread; numbers with units; text from outside |
+//! | `render`, `index` | reports as files; the front page of a folder |
+//! | `board` | runs on a page, while they train or after |
+//!
 //! Rules that keep a report honest:
 //!
 //! - **No direction is written down.** Every sentence is computed from the numbers, and reads right when the ternary

@@ -1,5 +1,16 @@
 //! What runs and experiments find: the types of their files, statistics, and the energy model.
 //!
+//! | file | concept |
+//! |---|---|
+//! | `metrics`, `train` | a run while it trains; what that took |
+//! | `measured`, `evaluation` | what is measured of trained models; scores on a split |
+//! | `experiment`, `variant`, `run` | all runs |
+//! | `comparison` | an experiment as `bitnet compare` answers it |
+//! | `statistics`, `significance` | spreads, intervals, differences by seed, ratios by turn; many comparisons with one |
+//! | `frontier`, `scaling` | what a loss costs; how it falls with size |
+//! | `energy` | the energy model |
+//! | `files`, `error` | how files are written and read; what can go wrong |
+//!
 //! Training writes these types, measuring adds to them, an experiment collects them, a report reads them. Each exists once:
 //!
 //! ```text

@@ -7,6 +7,7 @@
 //! | `tokenizer` | one type over the kinds: [`Tokenizer`] |
 //! | `run` | the tokenizers of runs (feature `runs`, a default) |
 //! | `hugging_face`, `sentencepiece`, `longest` | the kinds: `tokenizer.json` and byte-level BPE; two more of GGUF |
+//! | `specials` | special tokens in a text |
 //! | `pieces`, `decoder` | the bytes of each id; ids to text while they are generated |
 //! | `template`, `python` | chat templates in Jinja; what of Python they use |
 //! | `conversation` | turns, and the prompt that they make |
@@ -14,6 +15,7 @@
 //! | `stop` | why an answer ended, and stop strings |
 //! | `answer` | the text of an answer while its tokens come |
 //! | `defaults` | how the model's authors would sample |
+//! | `error` | why a text has no tokens, or a conversation no prompt |
 //!
 //! Nothing here knows a model's weights: a prompt is a list of ids, an answer is one. Special tokens are parsed in text only
 //! where asked: what a user types stays text, what a template writes is tokens.

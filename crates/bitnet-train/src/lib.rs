@@ -1,5 +1,26 @@
 //! Training, evaluation, checkpoints and export of BitNet models.
 //!
+//! | file | concept |
+//! |---|---|
+//! | `trainer`, `stepper` | the loop; a step of the optimiser |
+//! | `task` | what the loop knows of a task |
+//! | `tasks` | one a file; `distill`: a teacher in the loss; `probabilities`, `writing`: what models answer |
+//! | `loss`, `by_blocks`, `accumulate`, `clip` | the loss of a text; gradients by blocks, of several batches, clipped |
+//! | `optimizer`, `muon` | AdamW; Muon for matrices |
+//! | `find_rate` | which learning rate to try |
+//! | `device`, `numerics` | backends by name; the precision of products |
+//! | `evaluate`, `agreement` | the loss of a split; whether the packed model answers as the trained one |
+//! | `answering`, `predict` | models of examples, on the engine or on tensors; a run that is asked about new ones |
+//! | `telemetry`, `window` | the health of ternary layers; the mean loss since it was last reported |
+//! | `run_dir`, `seal`, `lock` | a run's folder; checksums of its settings; one writer at a time |
+//! | `checkpoint`, `state` | what a run goes on from; where it stood |
+//! | `resume`, `chosen` | going on from a checkpoint; a run at one of them |
+//! | `pack`, `checksum`, `names` | files of tensors; checksums of data in memory; parameters under earlier names |
+//! | `export` | the model of a run for inference |
+//! | `location`, `import`, `origin` | MODEL, a run or files of others; such files as a run; what they say of text |
+//! | `timing`, `memory`, `energy` | what is measured: speeds, memory, joules |
+//! | `interrupt`, `error` | being asked to end; what can go wrong |
+//!
 //! A trained run in a program on Burn: a language model as its module, a classifier as what answers texts.
 //!
 //! ```no_run

@@ -56,10 +56,8 @@ fn the_book_has_it_as_it_is() {
     }
 }
 
-/// The crate that the book describes, outside of the workspace: its dependencies are found, and neither Burn nor readers of
-/// data sets are among them.
-#[test]
-fn it_needs_neither_the_workspace_nor_burn() {
+/// The crate that the book describes, outside of the workspace: its folder.
+fn story() -> tempfile::TempDir {
     let root = Path::new(ROOT).canonicalize().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let page = std::fs::read_to_string(root.join("docs/program.md")).unwrap();
@@ -81,20 +79,48 @@ fn it_needs_neither_the_workspace_nor_burn() {
     .unwrap();
     // The versions that are downloaded already.
     std::fs::copy(root.join("Cargo.lock"), folder.path().join("Cargo.lock")).unwrap();
+    folder
+}
+
+fn cargo(folder: &Path, args: &[&str]) -> String {
     let out = Command::new(env!("CARGO"))
-        .args(["tree", "--offline", "--edges", "normal", "--prefix", "none"])
-        .current_dir(&folder)
+        .args(args)
+        .current_dir(folder)
         .output()
         .unwrap();
-    let tree = String::from_utf8_lossy(&out.stdout);
-    assert!(
-        out.status.success(),
-        "{}",
-        String::from_utf8_lossy(&out.stderr)
-    );
+    let errors = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{errors}");
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// Its dependencies are found, and neither Burn nor readers of data sets are among them.
+#[test]
+fn it_needs_neither_the_workspace_nor_burn() {
+    let folder = story();
+    let args = ["tree", "--offline", "--edges", "normal", "--prefix", "none"];
+    let tree = cargo(folder.path(), &args);
     assert!(tree.contains("bitnet-engine"), "{tree}");
     let heavy = tree
         .lines()
         .find(|line| line.starts_with("burn") || line.starts_with("parquet"));
     assert_eq!(heavy, None, "{tree}");
+}
+
+#[test]
+#[ignore = "builds some hundred crates"]
+fn it_is_built_and_runs_outside_the_workspace() {
+    let folder = story();
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("story");
+    let model = Path::new(ROOT)
+        .join("crates/bitnet-web/page/stories.gguf")
+        .canonicalize()
+        .unwrap();
+    let args = ["run", "--offline", "--quiet", "--target-dir"];
+    let said = ["--", model.to_str().unwrap(), "One morning "];
+    let args = [&args[..], &[target.to_str().unwrap()], &said].concat();
+    let text = cargo(folder.path(), &args);
+    // As the same text within: optimised or not, a model says one thing.
+    let (done, within, errors) = run(&said[1..]);
+    assert!(done, "{errors}");
+    assert_eq!(text, within);
 }

@@ -1,7 +1,7 @@
 //! The picture.
 
 use bitnet_report::format;
-use bitnet_train::peak_rss_bytes;
+use bitnet_train::{Progress, peak_rss_bytes};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -77,16 +77,7 @@ fn header(frame: &mut Frame<'_>, area: Rect, shown: &Shown) {
         _ if crate::interrupt::requested() => (1.0, "saving; once more ends at once".to_owned()),
         None => (0.0, "begins".to_owned()),
         Some(progress) => {
-            let memory = peak_rss_bytes().map_or(String::new(), |bytes| {
-                format!("  peak {}", format::bytes(bytes))
-            });
-            let text = format!(
-                "step {} of {}  {:.0} tokens/s  {} left{memory}",
-                format::integer(progress.step as u64),
-                format::integer(progress.steps as u64),
-                progress.tokens_per_second,
-                format::seconds(progress.eta_seconds),
-            );
+            let text = how_far(progress, peak_rss_bytes(), inner.width.into());
             (progress.step as f64 / progress.steps.max(1) as f64, text)
         }
     };
@@ -95,6 +86,24 @@ fn header(frame: &mut Frame<'_>, area: Rect, shown: &Shown) {
         .ratio(share.clamp(0.0, 1.0))
         .filled_style(Style::new().fg(Color::Blue));
     frame.render_widget(gauge, inner);
+}
+
+/// The header's line; without what explains itself where there is no room for it.
+fn how_far(progress: &Progress, peak: Option<u64>, room: usize) -> String {
+    let of = format!(
+        "{} of {}  {:.0} tokens/s  {} left",
+        format::integer(progress.step as u64),
+        format::integer(progress.steps as u64),
+        progress.tokens_per_second,
+        format::seconds(progress.eta_seconds),
+    );
+    let memory = peak.map_or(String::new(), format::bytes);
+    let long = format!("step {of}  peak {memory}");
+    match () {
+        () if memory.is_empty() => format!("step {of}"),
+        () if long.len() <= room => long,
+        () => format!("{of}  {memory}"),
+    }
 }
 
 /// A curve: its name, its colour and its points.
@@ -248,6 +257,22 @@ fn messages(frame: &mut Frame<'_>, area: Rect, shown: &Shown) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_header_s_figures_have_room_at_60_columns() {
+        let progress = Progress {
+            step: 1_200,
+            steps: 2_000,
+            tokens_per_second: 61_234.0,
+            eta_seconds: 80.0,
+            loss: 1.5,
+            learning_rate: 1e-3,
+        };
+        let line = how_far(&progress, Some(106_000_000), 58);
+        assert!(line.len() <= 58 && line.ends_with("106 MB"), "{line}");
+        assert!(how_far(&progress, Some(106_000_000), 78).starts_with("step 1,200 of"));
+        assert!(how_far(&progress, None, 58).ends_with("left"));
+    }
 
     #[test]
     fn the_end_of_a_long_name_is_seen() {

@@ -33,7 +33,7 @@ pub fn activations(x: CubeTensor) -> (CubeTensor, CubeTensor) {
         let (count, client) = (cubes(rows.div_ceil(ROWS)), x.client.clone());
         // SAFETY: rows are clamped to the last one; positions in a row stay below `cols` and below the words' width.
         with_float!(x.dtype, F => unsafe {
-            absmax::launch_unchecked::<F>(
+            absmax_int8::launch_unchecked::<F>(
                 &client,
                 count,
                 CubeDim::new_2d(LANES as u32, ROWS as u32),
@@ -126,8 +126,9 @@ fn magnitude(x: f32) -> u32 {
     u32::reinterpret(x) & 0x7fffffff
 }
 
+/// The scale of each row by its `max|x|`, and its int8 codes, four a word.
 #[cube(launch_unchecked)]
-fn absmax<F: Float>(x: &Tensor<F>, words: &mut Tensor<u32>, scales: &mut Tensor<f32>) {
+fn absmax_int8<F: Float>(x: &Tensor<F>, words: &mut Tensor<u32>, scales: &mut Tensor<f32>) {
     let (rows, cols) = (x.shape(0), x.shape(1));
     let (lane, place) = (UNIT_POS_X as usize, UNIT_POS_Y as usize);
     // Units beyond the last row repeat it: all of a cube must meet at the barrier.

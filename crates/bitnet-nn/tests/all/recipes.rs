@@ -3,15 +3,13 @@
 
 #![cfg(feature = "autodiff")]
 
-mod common;
-
+use crate::common::*;
 use bitnet_nn::{
     ActivationQuantizer, BitLinear, BitLinearConfig, Granularity, Quantization,
     QuantizedActivations, TrainingForm, WeightQuantizer, pack_weights, quantize_weights,
 };
 use burn::module::Param;
 use burn::tensor::{Device, Tensor};
-use common::*;
 
 const K: usize = 40;
 const N: usize = 5;

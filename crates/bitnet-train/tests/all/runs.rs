@@ -2,15 +2,13 @@
 
 #![cfg(feature = "flex")]
 
-mod common;
-
 use std::fs;
 
 use bitnet_data::{Tokenizer, TokenizerKind};
 use bitnet_models::Transformer;
 use bitnet_train::{Checkpoint, RunDir, TrainError, export, load_exported, load_latent};
 
-use common::{Setup, bits, metrics, steps_on_disk};
+use crate::common::{Setup, bits, metrics, steps_on_disk};
 
 #[test]
 fn one_seed_gives_one_model_and_another_seed_another() {

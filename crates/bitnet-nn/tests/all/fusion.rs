@@ -2,13 +2,11 @@
 
 #![cfg(all(feature = "wgpu", feature = "fusion", feature = "flex"))]
 
-mod common;
-
+use crate::common::*;
 use bitnet_nn::{BitLinearConfig, Granularity, WeightQuantizer, bitlinear, quantize_weights};
 use burn::backend::{Backend, Dispatch};
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, activation::relu};
-use common::*;
 
 const M: usize = 6;
 const K: usize = 40;

@@ -2,12 +2,10 @@
 
 #![cfg(feature = "autodiff")]
 
-mod common;
-
+use crate::common::*;
 use bitnet_kernels::PackedTernary;
 use bitnet_nn::{Granularity, PackedBitLinear, WeightQuantizer, bitlinear};
 use burn::tensor::{Device, Tensor};
-use common::*;
 
 #[test]
 fn a_constant_operand_changes_nothing_for_the_other() {

@@ -1,16 +1,14 @@
 //! Records: layers saved to a file and loaded again, and files that must be refused with an error.
 
-mod common;
-
 use std::path::PathBuf;
 
+use crate::common::*;
 use bitnet_nn::{
     BitLinear, BitLinearConfig, Granularity, PackError, PackedBitLinear, PackedBitLinearConfig,
     Quantization,
 };
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device};
-use common::*;
 
 /// A file that is gone when the test is.
 struct TempFile(PathBuf);

@@ -1,7 +1,6 @@
 //! The layers on every device: ranks, bias, norm, the float twin and Burn's `Linear`.
 
-mod common;
-
+use crate::common::*;
 use bitnet_nn::{
     BitLinear, BitLinearConfig, Granularity, Quantization, TrainingForm, WeightQuantizer,
     bitlinear, float::rms_norm,
@@ -9,7 +8,6 @@ use bitnet_nn::{
 use burn::module::Param;
 use burn::nn::{Linear, LinearConfig, LinearLayout};
 use burn::tensor::{Device, Distribution, Tensor};
-use common::*;
 
 #[test]
 fn any_rank_is_rows_of_tokens() {

@@ -1,8 +1,5 @@
 //! What the tests share: the devices, a seeded generator, awkward shapes, and host-side expectations.
 
-// Each test file is a crate of its own and uses a part of this.
-#![allow(dead_code)]
-
 use std::io::Write as _;
 
 use bitnet_kernels::reference;

@@ -2,8 +2,6 @@
 
 #![cfg(feature = "flex")]
 
-mod common;
-
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
@@ -12,7 +10,7 @@ use bitnet_results::TrainSummary;
 use bitnet_train::{Checkpoint, LanguageModel, RunDir, Task, TrainError, export, load_exported};
 use serde_json::Value;
 
-use common::{Setup, StopAfter, bits, metrics, steps_on_disk};
+use crate::common::{Setup, StopAfter, bits, metrics, steps_on_disk};
 
 #[test]
 fn an_interrupted_run_goes_on_as_if_it_had_not_been() {

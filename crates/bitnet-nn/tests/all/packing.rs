@@ -1,11 +1,9 @@
 //! Packing on every device: it changes no bit of the output, leaves autodiff, and takes two bits a weight.
 
-mod common;
-
+use crate::common::*;
 use bitnet_nn::{BitLinearConfig, Granularity, PackedBitLinear, Quantization, WeightQuantizer};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use common::*;
 
 #[test]
 fn packing_changes_no_bit() {

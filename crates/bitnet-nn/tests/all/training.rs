@@ -2,12 +2,10 @@
 
 #![cfg(feature = "autodiff")]
 
-mod common;
-
+use crate::common::*;
 use bitnet_nn::{BitLinearConfig, PackedBitLinear, PackedBitLinearConfig};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use common::*;
 
 /// No parameter of the layer asks for a gradient, before or after [`Module::train`].
 fn assert_frozen(layer: PackedBitLinear, device: &Device, context: &str) {

@@ -1,8 +1,7 @@
 //! Activations of 16 bits on a GPU: each kernel reads f16 exactly, computes in f32, and rounds once.
 #![cfg(feature = "wgpu")]
 
-mod common;
-
+use crate::common::*;
 use bitnet_nn::float::{cached_attention, embedding, linear, rms_norm, rope};
 use bitnet_nn::{
     BitLinearConfig, Granularity, QuantizedActivations, WeightQuantizer, packed_linear,
@@ -10,7 +9,6 @@ use bitnet_nn::{
 };
 use burn::nn::RmsNormConfig;
 use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData, f16};
-use common::*;
 
 /// A GPU with 16-bit floats. The project's own checks fail here without one; a user's adapter may not have them.
 fn gpu() -> Option<Device> {

@@ -1,12 +1,10 @@
 //! Dequantisers on every device: a value is its code over its scale, and quantises to the same code again.
 
-mod common;
-
+use crate::common::*;
 use bitnet_kernels::reference;
 use bitnet_nn::{
     dequantize_activations, dequantize_weights, quantize_activations, quantize_weights,
 };
-use common::*;
 
 #[test]
 fn dequantised_values_are_code_over_scale_and_quantise_to_the_same_codes() {

@@ -2,14 +2,12 @@
 
 #![cfg(feature = "flex")]
 
-mod common;
-
 use std::fs;
 
 use bitnet_models::Transformer;
 use bitnet_train::{Checkpoint, RunDir, Task, export, load_exported};
 
-use common::{Setup, bits, metrics};
+use crate::common::{Setup, bits, metrics};
 
 /// Settings of every recipe, some of them together.
 const RECIPES: &[&[&str]] = &[

@@ -8,8 +8,7 @@
 
 #![cfg(feature = "autodiff")]
 
-mod common;
-
+use crate::common::*;
 use bitnet_kernels::reference as host;
 use bitnet_nn::{
     BitLinear, BitLinearConfig, Granularity, Quantization, WeightQuantizer, bitlinear, reference,
@@ -17,7 +16,6 @@ use bitnet_nn::{
 use burn::backend::Dispatch;
 use burn::module::Param;
 use burn::tensor::{Device, Tensor};
-use common::*;
 
 /// The operands of a layer, `x` `[m, k]`, `w` `[n, k]`, bias `[n]`, and the gradient `[m, n]` that reaches its output.
 struct Case {

@@ -2,8 +2,7 @@
 //! against its formula written out, its gradients against the straight-through estimator, its packed form against
 //! itself.
 
-mod common;
-
+use crate::common::{Random, floats, near, product, targets, tensor};
 use bitnet_kernels::PackedTernary;
 use bitnet_nn::float::linear;
 use bitnet_nn::{
@@ -12,7 +11,6 @@ use bitnet_nn::{
 };
 use burn::module::Param;
 use burn::tensor::{Device, Tensor};
-use common::{Random, floats, near, product, targets, tensor};
 
 const EPS: f32 = 1e-5;
 

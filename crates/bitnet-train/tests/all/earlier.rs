@@ -2,8 +2,6 @@
 
 #![cfg(feature = "flex")]
 
-mod common;
-
 use std::fs;
 use std::path::Path;
 
@@ -13,7 +11,7 @@ use burn::tensor::{DType, TensorData};
 use burn_pack::{Reader, Writer};
 use serde_json::Value;
 
-use common::{Setup, bits};
+use crate::common::{Setup, bits};
 
 /// The name that a parameter of a projection had.
 fn earlier(name: &str) -> String {

@@ -1,8 +1,7 @@
 //! The ternary product on every device: integer sums exact, scales in one order; and the reference, composed from
 //! Burn's operations, against the device's own kernels.
 
-mod common;
-
+use crate::common::*;
 use bitnet_kernels::MAX_COLS;
 use bitnet_nn::{
     Granularity, TernaryBackend, WeightQuantizer, dequantize_activations, dequantize_weights,
@@ -13,7 +12,6 @@ use burn::backend::{
     tensor::{FloatTensor, IntTensor},
 };
 use burn::tensor::{Device, FloatDType, Int, Tensor};
-use common::*;
 
 /// Integer operands of a product.
 struct Case {

@@ -1,5 +1,4 @@
 //! What the tests of runs share: a small run, a signal at a chosen step, and looking at what is on disk.
-#![allow(dead_code)] // Each test binary uses a part.
 
 use std::fs;
 use std::path::Path;

@@ -2,8 +2,6 @@
 
 #![cfg(feature = "flex")]
 
-mod common;
-
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -15,7 +13,7 @@ use bitnet_train::{
 };
 use burn::tensor::Device;
 
-use common::{Notes, Setup, bits, metrics, steps_on_disk};
+use crate::common::{Notes, Setup, bits, metrics, steps_on_disk};
 
 /// The training losses of a run with these settings.
 fn losses(settings: &[&str]) -> Vec<f64> {

@@ -3,8 +3,7 @@
 //! Bound: both sides compute in f32 and differ in the order of sums of at most K terms and in one exponential, so by
 //! some K·ε of the largest term; values here are of order 1, K ≤ 64: 64 · 1.2e-7 · a small factor < 5e-5.
 
-mod common;
-
+use crate::common;
 use bitnet_nn::float::{
     AdamWStep, Gate, adamw, cached_attention, causal_attention, cross_entropy, divergence,
     embedding, gated, linear, rms_norm, rope, sum_of_squares,

@@ -4,11 +4,9 @@
 //! are composed on a GPU from sums of its own order. Given the scales read back, the codes are exact in any case (one
 //! correctly rounded multiplication, one comparison).
 
-mod common;
-
+use crate::common::*;
 use bitnet_kernels::reference;
 use bitnet_nn::{Granularity, WeightQuantizer, quantize_activations, quantize_weights};
-use common::*;
 
 /// How far a weight scale may be off, in ulp: the median's is divided by the device.
 fn scale_ulps(target: &Target, quantizer: WeightQuantizer) -> u32 {
