@@ -101,6 +101,9 @@ fn unlisted<'a>(summary: &str, pages: impl Iterator<Item = &'a str>) -> Vec<Stri
         .collect()
 }
 
+/// How a table of files begins.
+const HEADS: [&str; 2] = [" file | ", " folder | "];
+
 /// Whether a path is where a crate of the product says what is in its files.
 fn is_head(path: &str) -> bool {
     path.starts_with("crates/")
@@ -111,10 +114,13 @@ fn is_head(path: &str) -> bool {
 
 /// What the table at the head of a crate leaves out of its files, names twice, or names though it is not there.
 fn unmapped(head: &str, source: &str, paths: &[String]) -> Vec<String> {
-    let rows = source
+    let lines = source
         .lines()
-        .filter_map(|line| line.strip_prefix("//! | "));
-    let cells = rows.filter_map(|row| row.split(" | ").next());
+        .map(|line| line.strip_prefix("//! |").unwrap_or(""));
+    let table = lines.skip_while(|row| !HEADS.iter().any(|head| row.starts_with(head)));
+    let cells = table
+        .take_while(|row| !row.is_empty())
+        .filter_map(|row| row.split(" | ").next());
     let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
     let mut named: Vec<&str> = names.map(|name| name.trim_end_matches(".rs")).collect();
     let folder = &head[..=head.rfind('/').unwrap_or(0)];
@@ -315,7 +321,11 @@ mod tests {
         let head = "crates/a/src/lib.rs";
         let paths = ["lib.rs", "b.rs", "c/mod.rs", "c/d.rs", "c.md"]
             .map(|file| format!("crates/a/src/{file}"));
-        let of = |table: &str| unmapped(head, table, &paths);
+        let other = "//! | variable | |\n//! |---|---|\n//! | `HOME` | |\n";
+        let of = |rows: &str| {
+            let table = format!("//! | file | concept |\n//! |---|---|\n{rows}");
+            unmapped(head, &format!("{other}//!\n{table}//!\n{other}"), &paths)
+        };
         assert_eq!(of("//! | `b`, `c` | what `d` does |\n"), [] as [&str; 0]);
         let found = of("//! | `b` | what `c` does |\n//! | `b.rs`, `gone` | |\n");
         let told = |problem| format!("{head}:1: its table of files {problem}");
