@@ -83,8 +83,9 @@ fn story() -> tempfile::TempDir {
 }
 
 fn cargo(folder: &Path, args: &[&str]) -> String {
-    let out = Command::new(env!("CARGO"))
+    let out = Command::new("cargo")
         .args(args)
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
         .current_dir(folder)
         .output()
         .unwrap();
