@@ -188,7 +188,7 @@ pub struct ConfigArgs {
     /// Print the resolved configuration and stop
     #[arg(long)]
     pub print_config: bool,
-    /// Check the configuration, the data and the device, say what would run, and stop
+    /// Check the configuration, the data and the device, take a few steps, say what a whole run would take, and stop
     #[arg(long)]
     pub dry_run: bool,
 }

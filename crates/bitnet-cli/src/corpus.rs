@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use bitnet_config::{DataConfig, DataKind, RunConfig};
-use bitnet_data::{Corpus, Cut, TextFiles, Tokenizer};
-use bitnet_train::{check_fields, cut, text_files};
+use bitnet_data::{Corpus, Cut, DataError, TextFiles, Tokenizer};
+use bitnet_train::{TrainError, check_fields, cut, text_files};
 
 /// Reads or generates the text and fills in the size of its vocabulary. `known` is the tokenizer of an earlier run.
 pub fn load(config: &mut RunConfig, known: Option<Tokenizer>) -> anyhow::Result<Corpus> {
@@ -42,7 +42,12 @@ fn corpus(data: &DataConfig, known: Option<Tokenizer>) -> anyhow::Result<Corpus>
             let paths = data.path.as_ref().context(
                 "data.path is missing; set it to a text file, a folder, or what `bitnet data prepare` made",
             )?;
-            check_fields(data).context("data.text_columns counts for nothing")?;
+            check_fields(data).map_err(|error| match error {
+                TrainError::Data(DataError::File { .. }) => {
+                    anyhow::Error::new(error).context("data.text_columns counts for nothing")
+                }
+                error => error.into(),
+            })?;
             let corpus = files(data, paths).read(cut, data.train_fraction)?;
             match &data.validation_path {
                 Some(paths) => {

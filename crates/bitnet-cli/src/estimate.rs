@@ -21,8 +21,10 @@ pub struct Estimate {
     pub data: String,
     /// Milliseconds of a step, the median of a few.
     pub step_ms: f64,
-    /// Seconds of all steps and of the evaluations between them.
+    /// Seconds of all steps and evaluations.
     pub seconds: f64,
+    /// Of these, of the evaluations: before the first step, between the steps, and of the whole split at the end.
+    pub evaluation_seconds: f64,
     /// Most memory of this process after these steps and an evaluation, with the data: what the training takes too.
     pub peak_rss_bytes: Option<u64>,
     /// Tokens, or examples, in all steps.
@@ -52,6 +54,8 @@ impl Estimate {
         let model = task.model(device)?;
         let parameters = model.num_params();
         let train = &config.train;
+        // The first warms up.
+        task.evaluate(&model, 1, device, Interrupt::NEVER)?;
         let begun = Instant::now();
         task.evaluate(&model, 1, device, Interrupt::NEVER)?;
         let batch_seconds = begun.elapsed().as_secs_f64();
@@ -70,11 +74,8 @@ impl Estimate {
             times.remove(0);
         }
         let step_ms = bitnet_results::statistics::median(&times);
-        let evaluations = match train.eval_interval {
-            0 => 0,
-            interval => train.steps / interval,
-        };
-        let batches = train.eval_batches.max(1) * evaluations;
+        let step_seconds = 1e-3 * step_ms * train.steps as f64;
+        let evaluation_seconds = batch_seconds * batches(config, task.validation_batches()) as f64;
         let tokens = timer.tokens_per_step() * train.steps;
         let epochs = task
             .training_size()
@@ -89,12 +90,16 @@ impl Estimate {
             steps: train.steps,
             data: task.description(),
             step_ms,
-            seconds: 1e-3 * step_ms * train.steps as f64 + batch_seconds * batches as f64,
+            seconds: step_seconds + evaluation_seconds,
+            evaluation_seconds,
             peak_rss_bytes: peak_rss_bytes(),
             tokens,
             tokens_per_parameter: tokens as f64 / parameters.max(1) as f64,
             epochs,
-            remarks: remarks(config, task, epochs),
+            remarks: remarks(config, task, epochs)
+                .into_iter()
+                .chain(much_scoring(step_seconds, evaluation_seconds))
+                .collect(),
         })
     }
 
@@ -124,6 +129,33 @@ impl Estimate {
     }
 }
 
+/// Batches of all evaluations of a training: the first before its first step, those between the steps, one more and the
+/// whole split at its end.
+fn batches(config: &RunConfig, whole: Option<usize>) -> usize {
+    let train = &config.train;
+    let whole = whole.unwrap_or(train.eval_batches);
+    let part = match train.eval_batches {
+        0 => whole,
+        some => some.min(whole),
+    };
+    let between = (train.steps.saturating_sub(1)).checked_div(train.eval_interval);
+    let last = if train.eval_batches > 0 { part } else { 0 };
+    part * (1 + between.unwrap_or(0)) + last + whole
+}
+
+/// Scoring that takes most of the time is a split too large, where it is long.
+fn much_scoring(steps: f64, evaluations: f64) -> Option<String> {
+    (evaluations > steps.max(LONG)).then(|| {
+        format!(
+            "of {}, {} are evaluations: keep less of the data for validation, or evaluate less often",
+            format::seconds(steps + evaluations),
+            format::seconds(evaluations)
+        )
+    })
+}
+
+/// Seconds of evaluations that nobody minds.
+const LONG: f64 = 60.0;
 /// Learning rates of AdamW that are in use, of either twin.
 const RATES: [(LinearKind, f64, f64); 2] = [
     (LinearKind::Float, 3e-5, 1e-2),
@@ -159,7 +191,7 @@ fn remarks<T: Task>(config: &RunConfig, task: &T, epochs: Option<f64>) -> Vec<St
         if vocabulary > 256 && all < SEEN * vocabulary {
             remarks.push(format!(
                 "a vocabulary of {vocabulary} for {all} tokens of training: each is seen {} times on average; lower \
-                 data.vocab_size",
+                 data.vocab_size, or --vocab-size of `bitnet data prepare`",
                 all / vocabulary.max(1)
             ));
         }
@@ -171,4 +203,33 @@ fn remarks<T: Task>(config: &RunConfig, task: &T, epochs: Option<f64>) -> Vec<St
     }
     remarks.extend(task.remarks());
     remarks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_evaluation_of_a_training_is_counted() {
+        let mut config = RunConfig::default();
+        config.train.steps = 100;
+        config.train.eval_interval = 20;
+        config.train.eval_batches = 4;
+        // Before the first step, at 20, 40, 60 and 80, at 100, and the whole split.
+        assert_eq!(batches(&config, Some(30)), 4 * 6 + 30);
+        // No more than there are.
+        assert_eq!(batches(&config, Some(3)), 3 * 6 + 3);
+        // All are of the whole split, the last once.
+        config.train.eval_batches = 0;
+        assert_eq!(batches(&config, Some(30)), 30 * 6);
+        config.train.eval_interval = 0;
+        assert_eq!(batches(&config, Some(30)), 30 * 2);
+    }
+
+    #[test]
+    fn much_scoring_is_said_where_it_is_long() {
+        assert_eq!(much_scoring(1.0, 30.0), None);
+        assert_eq!(much_scoring(1000.0, 900.0), None);
+        assert!(much_scoring(60.0, 900.0).unwrap().contains("15 min"));
+    }
 }

@@ -117,7 +117,7 @@ fn texts_that_cannot_be_learned_from() {
     place.write("bytes.txt", b"hello \xff\xfe world ".repeat(300));
     place.fails(
         &on_text("data.path=\"no.txt\"", &[]),
-        &["no.txt", "check the path"],
+        &["error: there is no file at no.txt: check the path"],
     );
     place.fails(
         &on_text("data.path=\"empty.txt\"", &[]),

@@ -98,19 +98,19 @@ pub struct DataConfig {
     /// Source sentences, one a line (task `translate`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Paths>,
-    /// Their translations, line by line.
+    /// Target sentences, line by line with `data.source`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<Paths>,
     /// Source sentences to validate on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_source: Option<Paths>,
-    /// Their translations.
+    /// Target sentences, line by line with `data.validation_source`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_target: Option<Paths>,
     /// Source sentences to test on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_source: Option<Paths>,
-    /// Their translations.
+    /// Target sentences, line by line with `data.test_source`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_target: Option<Paths>,
     /// Column or field of `path` that holds the source sentence: a name of the header, or a number from 1 if there is none.

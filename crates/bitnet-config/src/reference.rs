@@ -13,7 +13,8 @@ const HEAD: &str = "\
 <!-- `bitnet config reference` writes this page from the source; a test compares them. -->
 
 Every key of a configuration, by section. A key that a task does not read is refused; where no tasks are named, all read it.
-So is one that other keys keep from counting, unless a later layer does (`--set` over a file), which is then said.
+A key that has no effect because of another key is refused too. If the other key is from a later layer (`--set` over a
+file), the key is kept and a note says so.
 What a default depends on is said with it: lengths and the warm-up shrink to fit `model.max_position_embeddings` and
 `train.steps` unless they are written. `bitnet config explain KEY` says the same in a terminal, `bitnet config schema` to an
 editor; `--print-config` shows what is in force.

@@ -11,8 +11,6 @@ pub enum DataError {
     Missing {
         /// The path as given.
         path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
     },
 
     /// The path names a directory.

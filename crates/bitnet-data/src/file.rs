@@ -29,7 +29,7 @@ pub(crate) fn open(path: &Path) -> Result<File, DataError> {
 pub(crate) fn failed(path: &Path, source: std::io::Error) -> DataError {
     let path = path.to_owned();
     match source.kind() {
-        ErrorKind::NotFound => DataError::Missing { path, source },
+        ErrorKind::NotFound => DataError::Missing { path },
         _ => DataError::Read { path, source },
     }
 }

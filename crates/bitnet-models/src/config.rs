@@ -120,8 +120,8 @@ pub struct ModelConfig {
     pub max_position_embeddings: usize,
     /// Base of the rotary position embedding.
     pub rope_theta: f64,
-    /// How its frequencies are changed for longer contexts, in transformers' keys: `{ rope_type = "linear", factor = 2.0 }`;
-    /// absent means not at all.
+    /// How the frequencies of rotary positions are changed for longer contexts, in transformers' keys: `{ rope_type =
+    /// "linear", factor = 2.0 }`; absent means not at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rope_scaling: Option<RopeScaling>,
     /// Rotary or sinusoidal positions.

@@ -15,8 +15,8 @@
 //! |---|---|
 //! | `page`, `document`, `templates` | what a report holds; sections of blocks; the two forms |
 //! | `headline`, `winner`, `notes` | in words: what ternary costs, which variant is best, how to read the numbers |
-//! | `tables`, `charts` | an experiment's tables and pictures |
-//! | `table`, `svg` | any table, any chart |
+//! | `tables`, `charts` | which tables and pictures an experiment has: `charts/curves` the losses, … |
+//! | `table`, `svg` | how a table, and a chart of each kind is drawn: `svg/line`, `svg/bars`, … |
 //! | `curve`, `scaling`, `speeds` | means over seeds; laws of size; when a ratio of speeds is told |
 //! | `numbers`, `format`, `escape` | scores by their spread; numbers with units; text from outside |
 //! | `render`, `index` | reports as files; the front page of a folder |

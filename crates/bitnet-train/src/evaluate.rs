@@ -41,6 +41,12 @@ pub fn evaluate(
     Ok(sums.evaluation(Some(text)))
 }
 
+/// Batches of all windows of `context` tokens that [`evaluate`] makes of a text of `tokens`.
+pub(crate) fn batches_of(tokens: usize, context: usize, vocab_size: usize) -> usize {
+    let windows = tokens.saturating_sub(1).div_ceil(context.max(1));
+    windows.div_ceil(rows_at_once(context, vocab_size))
+}
+
 /// Sequences of so many tokens that are evaluated together: fewer where their logits would fill the memory.
 pub(crate) fn rows_at_once(context: usize, vocab_size: usize) -> usize {
     let logits = context.saturating_mul(vocab_size).max(1);

@@ -168,6 +168,11 @@ pub trait Task: Sync {
         None
     }
 
+    /// Batches that [`Task::evaluate`] reads of the whole validation split; `None` if nobody knows.
+    fn validation_batches(&self) -> Option<usize> {
+        None
+    }
+
     /// What looks wrong with the data for these settings.
     fn remarks(&self) -> Vec<String> {
         Vec::new()

@@ -234,6 +234,13 @@ fn measure(mut config: RunConfig, device: &Device) -> anyhow::Result<Taken> {
     })
 }
 
+/// What docs/choosing.md advises: rates of this width, divided where a model is wider.
+const ADVISED_WIDTH: f64 = 128.0;
+const FLOAT_RATE: f64 = 2e-3;
+const TERNARY_RATE: f64 = 3e-3;
+/// Bytes of text that are enough to validate on.
+const VALIDATION: f64 = 1e6;
+
 /// The configuration with what its settings mean.
 fn written(text: &Text, (width, layers, heads): (usize, usize, usize), steps: usize) -> String {
     let path = toml::Value::from(text.path.display().to_string());
@@ -255,6 +262,11 @@ fn written(text: &Text, (width, layers, heads): (usize, usize, usize), steps: us
         ),
     };
     let interval = (steps / 20).max(1);
+    let wider = width as f64 / ADVISED_WIDTH;
+    let (float, ternary) = (FLOAT_RATE / wider, TERNARY_RATE / wider);
+    let initial = 1.0 / (width as f64).sqrt();
+    // A million bytes tell two models apart.
+    let fraction = 1.0 - (0.1 * text.bytes as f64).min(VALIDATION) / text.bytes.max(1) as f64;
     format!(
         r#"# {} of text. `bitnet train` trains the ternary model, `bitnet compare` a float one beside it.
 
@@ -265,12 +277,16 @@ intermediate_size = {}
 num_hidden_layers = {layers}
 num_attention_heads = {heads}
 max_position_embeddings = {context}
+initializer_range = {initial:.3}       # about 1/√hidden_size
+
+[quant]
+norm = "sub"                    # SubLN, before the output projections too
 
 [data]
 kind = "text"
 path = {path}
 {cut}
-train_fraction = 0.9            # the rest is the validation split
+train_fraction = {fraction:.5}        # the rest is the validation split
 
 [train]
 steps = {steps}
@@ -282,10 +298,11 @@ eval_interval = {interval}
 weight_decay_until = 0.5        # share of the steps
 
 [train.float]
-learning_rate = 2e-3
+learning_rate = {float:.2e}
 
 [train.ternary]
-learning_rate = 4e-3            # `bitnet train FILE --find-rate` looks for one
+learning_rate = {ternary:.2e}         # `bitnet train FILE --find-rate` looks for one
+final_lr_fraction = 0.0
 "#,
         format::bytes(text.bytes),
         intermediate(width),

@@ -141,12 +141,8 @@ pub(crate) fn texts_by_folder(path: &Path) -> Result<Vec<(Source, String)>, Data
 /// What a pattern names.
 fn pattern(path: &Path) -> Result<Vec<PathBuf>, DataError> {
     let text = path.to_string_lossy();
-    let missing = || {
-        let source = io::ErrorKind::NotFound.into();
-        DataError::Missing {
-            path: path.to_owned(),
-            source,
-        }
+    let missing = || DataError::Missing {
+        path: path.to_owned(),
     };
     if text == "-" {
         return Err(DataError::File {

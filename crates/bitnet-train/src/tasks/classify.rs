@@ -288,6 +288,15 @@ impl Task for Classify {
         Some(self.train.ids.iter().map(Vec::len).sum())
     }
 
+    fn validation_batches(&self) -> Option<usize> {
+        Some(
+            self.validation
+                .ids
+                .len()
+                .div_ceil(self.config.train.batch_size),
+        )
+    }
+
     fn remarks(&self) -> Vec<String> {
         let longest = self.config.data.max_length;
         let all = self.train.ids.len();

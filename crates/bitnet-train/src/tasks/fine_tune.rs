@@ -18,7 +18,7 @@ use super::distill::Teacher;
 use super::given;
 use crate::by_blocks::by_blocks;
 use crate::checksum::Checksum;
-use crate::evaluate::{Sums, argmax_hits, at_most, rows_at_once};
+use crate::evaluate::{Sums, argmax_hits, at_most, batches_of, rows_at_once};
 use crate::loss::{chunked, tensors, token_losses};
 use crate::task::{Answerer, Part, StepLoss, Task};
 use crate::{Interrupt, Location, TrainError, evaluate};
@@ -163,8 +163,7 @@ impl<'a> FineTune<'a> {
         device: &Device,
         interrupt: Interrupt<'_>,
     ) -> Result<Evaluation, TrainError> {
-        let longest = dialogues.validation.iter().map(|one| one.ids.len()).max();
-        let rows = rows_at_once(longest.unwrap_or(1), self.config.model.vocab_size);
+        let rows = answers_at_once(dialogues, self.config.model.vocab_size);
         let mut sums = Sums::default();
         for chunk in (dialogues.validation.chunks(rows)).take(at_most(max_batches)) {
             interrupt.check()?;
@@ -177,6 +176,12 @@ impl<'a> FineTune<'a> {
         }
         Ok(sums.evaluation(None))
     }
+}
+
+/// Conversations of the validation split that are scored together.
+fn answers_at_once(dialogues: &Dialogues, vocab_size: usize) -> usize {
+    let longest = dialogues.validation.iter().map(|one| one.ids.len()).max();
+    rows_at_once(longest.unwrap_or(1), vocab_size)
 }
 
 /// Inputs `[b, t]`, targets `[b, t]` and weights `[b · t]`.
@@ -290,6 +295,17 @@ impl Task for FineTune<'_> {
                 self.evaluate_answers(dialogues, model, max_batches, device, interrupt)
             }
         }
+    }
+
+    fn validation_batches(&self) -> Option<usize> {
+        let (context, vocab_size) = (self.config.train.context, self.config.model.vocab_size);
+        Some(match &self.sampler {
+            Sampler::Text(text, _) => batches_of(text.validation.len(), context, vocab_size),
+            Sampler::Chat(dialogues, _) => {
+                let all = dialogues.validation.len();
+                all.div_ceil(answers_at_once(dialogues, vocab_size))
+            }
+        })
     }
 
     fn score(&self, model: &Transformer, device: &Device) -> Result<Evaluation, TrainError> {

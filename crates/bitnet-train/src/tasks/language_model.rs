@@ -15,6 +15,7 @@ use burn::tensor::{Device, Tensor};
 use super::distill::Teacher;
 use crate::by_blocks::by_blocks;
 use crate::checksum::Checksum;
+use crate::evaluate::batches_of;
 use crate::loss::{chunked, tensors, token_losses};
 use crate::task::{Answerer, Part, StepLoss, Task};
 use crate::{Interrupt, TrainError, evaluate};
@@ -184,6 +185,15 @@ impl Task for LanguageModel<'_> {
 
     fn training_size(&self) -> Option<usize> {
         Some(self.corpus.train.len())
+    }
+
+    fn validation_batches(&self) -> Option<usize> {
+        let (context, vocab_size) = (self.config.train.context, self.config.model.vocab_size);
+        Some(batches_of(
+            self.corpus.validation.len(),
+            context,
+            vocab_size,
+        ))
     }
 
     fn data_checksum(&self) -> String {

@@ -142,6 +142,10 @@ impl Task for LayerRegression {
         Some(self.train.len())
     }
 
+    fn validation_batches(&self) -> Option<usize> {
+        Some(self.validation.len().div_ceil(BATCH))
+    }
+
     fn data_checksum(&self) -> String {
         let splits = [&self.train, &self.validation, &self.test];
         let add = |sum: Checksum, split: &&Regression| sum.floats(&split.x).floats(&split.y);

@@ -285,6 +285,15 @@ impl Task for Translate {
         Some(self.train.target.iter().map(|ids| ids.len() + 1).sum())
     }
 
+    fn validation_batches(&self) -> Option<usize> {
+        Some(
+            self.validation
+                .pairs
+                .len()
+                .div_ceil(self.config.train.batch_size),
+        )
+    }
+
     fn remarks(&self) -> Vec<String> {
         let all = self.left_out + self.train.pairs.len();
         match self.left_out {

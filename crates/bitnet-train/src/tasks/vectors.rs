@@ -221,6 +221,15 @@ impl Task for ClassifyVectors {
         Some(self.train.labels.len())
     }
 
+    fn validation_batches(&self) -> Option<usize> {
+        Some(
+            self.validation
+                .labels
+                .len()
+                .div_ceil(self.config.train.batch_size),
+        )
+    }
+
     fn data_checksum(&self) -> String {
         let splits = [&self.train, &self.validation, &self.test];
         let add = |sum: Checksum, split: &&Vectors| sum.floats(&split.values).add(&split.labels);
