@@ -262,11 +262,12 @@ fn written(text: &Text, (width, layers, heads): (usize, usize, usize), steps: us
         ),
     };
     let interval = (steps / 20).max(1);
-    let wider = width as f64 / ADVISED_WIDTH;
+    let wider = (width as f64 / ADVISED_WIDTH).max(1.0);
     let (float, ternary) = (FLOAT_RATE / wider, TERNARY_RATE / wider);
     let initial = 1.0 / (width as f64).sqrt();
     // A million bytes tell two models apart.
     let fraction = 1.0 - (0.1 * text.bytes as f64).min(VALIDATION) / text.bytes.max(1) as f64;
+    let fraction = (1e5 * fraction).round() / 1e5;
     format!(
         r#"# {} of text. `bitnet train` trains the ternary model, `bitnet compare` a float one beside it.
 
@@ -286,7 +287,7 @@ norm = "sub"                    # SubLN, before the output projections too
 kind = "text"
 path = {path}
 {cut}
-train_fraction = {fraction:.5}        # the rest is the validation split
+train_fraction = {fraction:<16}# the rest is the validation split
 
 [train]
 steps = {steps}
@@ -298,10 +299,10 @@ eval_interval = {interval}
 weight_decay_until = 0.5        # share of the steps
 
 [train.float]
-learning_rate = {float:.2e}
+learning_rate = {float:.1e}
 
 [train.ternary]
-learning_rate = {ternary:.2e}         # `bitnet train FILE --find-rate` looks for one
+learning_rate = {ternary:.1e}          # `bitnet train FILE --find-rate` looks for one
 final_lr_fraction = 0.0
 "#,
         format::bytes(text.bytes),
@@ -329,8 +330,18 @@ mod tests {
                     (config.model.hidden_size, config.train.steps),
                     (shape.0, 500)
                 );
+                assert_eq!(config.data.train_fraction, 0.9);
+                assert!(config.train.ternary.learning_rate.unwrap() <= TERNARY_RATE);
             }
         }
+        let large = Text {
+            path: "a".into(),
+            bytes: 2_000_000_000,
+            tokens: 1e9,
+            level: Level::Prepared,
+        };
+        let config = configuration(&large, SHAPES[0], 500).unwrap();
+        assert_eq!(config.data.train_fraction, 0.9995);
         assert_eq!((round(1234.0), round(99.0), round(12.0)), (1200, 99, 12));
     }
 }
