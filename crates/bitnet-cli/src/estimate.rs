@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bitnet_config::{LinearKind, RunConfig, Task as Kind};
 use bitnet_report::format;
-use bitnet_train::{Interrupt, StepTimer, Task, TrainError, peak_rss_bytes};
+use bitnet_train::{Interrupt, StepTimer, Task, TrainError, peak_rss_bytes, scored_batches};
 use burn::module::Module;
 use burn::tensor::Device;
 use serde::Serialize;
@@ -75,7 +75,8 @@ impl Estimate {
         }
         let step_ms = bitnet_results::statistics::median(&times);
         let step_seconds = 1e-3 * step_ms * train.steps as f64;
-        let evaluation_seconds = batch_seconds * batches(config, task.validation_batches()) as f64;
+        let evaluation_seconds =
+            batch_seconds * scored_batches(train, 0, task.validation_batches()) as f64;
         let tokens = timer.tokens_per_step() * train.steps;
         let epochs = task
             .training_size()
@@ -127,20 +128,6 @@ impl Estimate {
         }
         text
     }
-}
-
-/// Batches of all evaluations of a training: the first before its first step, those between the steps, one more and the
-/// whole split at its end.
-fn batches(config: &RunConfig, whole: Option<usize>) -> usize {
-    let train = &config.train;
-    let whole = whole.unwrap_or(train.eval_batches);
-    let part = match train.eval_batches {
-        0 => whole,
-        some => some.min(whole),
-    };
-    let between = (train.steps.saturating_sub(1)).checked_div(train.eval_interval);
-    let last = if train.eval_batches > 0 { part } else { 0 };
-    part * (1 + between.unwrap_or(0)) + last + whole
 }
 
 /// Scoring that takes most of the time is a split too large, where it is long.
@@ -208,23 +195,6 @@ fn remarks<T: Task>(config: &RunConfig, task: &T, epochs: Option<f64>) -> Vec<St
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_evaluation_of_a_training_is_counted() {
-        let mut config = RunConfig::default();
-        config.train.steps = 100;
-        config.train.eval_interval = 20;
-        config.train.eval_batches = 4;
-        // Before the first step, at 20, 40, 60 and 80, at 100, and the whole split.
-        assert_eq!(batches(&config, Some(30)), 4 * 6 + 30);
-        // No more than there are.
-        assert_eq!(batches(&config, Some(3)), 3 * 6 + 3);
-        // All are of the whole split, the last once.
-        config.train.eval_batches = 0;
-        assert_eq!(batches(&config, Some(30)), 30 * 6);
-        config.train.eval_interval = 0;
-        assert_eq!(batches(&config, Some(30)), 30 * 2);
-    }
 
     #[test]
     fn much_scoring_is_said_where_it_is_long() {

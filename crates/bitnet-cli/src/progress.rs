@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use bitnet_results::{Evaluation, NamedLayer, SamplePoint};
+use bitnet_results::{Curves, Evaluation, NamedLayer, SamplePoint};
 use bitnet_train::{Checkpoint, Observer, Progress, RunDir};
 
 use crate::output;
@@ -19,11 +19,15 @@ pub struct Display {
     run: RunDir,
     /// When the next line is due off a terminal, whatever the step.
     due: Instant,
+    /// Whether the picture has what an earlier process left.
+    looked_back: bool,
 }
 
 /// Time after which the first line is due off a terminal, and each one after it.
 const FIRST: Duration = Duration::from_secs(3);
 const LATER: Duration = Duration::from_secs(60);
+/// Batches that are scored before anybody wonders.
+const FEW: usize = 64;
 
 /// How a run is shown.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +60,7 @@ impl Display {
             quiet: how.quiet,
             run: run.clone(),
             due: Instant::now() + FIRST,
+            looked_back: false,
         })
     }
 
@@ -91,7 +96,15 @@ impl Observer for Display {
         self.event("learning_rate", step, Some(learning_rate));
         self.event("tokens_per_second", step, Some(tokens_per_second));
         match &mut self.tui {
-            Some(tui) => tui.step(progress),
+            Some(tui) => {
+                // Of what was before there is a picture too. Without, it begins here.
+                if !std::mem::replace(&mut self.looked_back, true)
+                    && let Ok(curves) = Curves::read_growing(&self.run.metrics_path())
+                {
+                    tui.earlier(&curves, step);
+                }
+                tui.step(progress);
+            }
             // Off a terminal: a line for each tenth of the run, soon a first one, and one a minute.
             None if step == steps
                 || step % (steps / 10).max(1) == 0
@@ -139,6 +152,16 @@ impl Observer for Display {
                 tui.evaluation(step, evaluation, batches.is_some(), text);
             }
             None => self.print(text, false),
+        }
+    }
+
+    fn scoring(&mut self, batches: Option<usize>) {
+        if let Some(batches) = batches.filter(|batches| *batches > FEW) {
+            let text = format!(
+                "{} scoring the whole validation split, {batches} batches",
+                self.label
+            );
+            self.print(text, false);
         }
     }
 

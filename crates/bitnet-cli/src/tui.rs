@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bitnet_results::{Evaluation, NamedLayer, SamplePoint};
+use bitnet_results::{Curves, Evaluation, NamedLayer, SamplePoint};
 use bitnet_train::Progress;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
@@ -77,6 +77,22 @@ impl Tui {
         };
         tui.draw(true);
         Some(tui)
+    }
+
+    /// The curves of a run that goes on, as they were before this step.
+    pub fn earlier(&mut self, curves: &Curves, step: usize) {
+        let before = || (curves.train.iter()).filter(|point| point.step < step as u64);
+        let shown = &mut self.shown;
+        shown.train = before()
+            .map(|point| (point.step as f64, point.loss))
+            .collect();
+        shown.rate = before()
+            .filter_map(|point| Some((point.step as f64, point.lr?)))
+            .collect();
+        let validation = curves.val.iter();
+        shown.val = validation
+            .map(|point| (point.step as f64, point.loss))
+            .collect();
     }
 
     /// A logged step.

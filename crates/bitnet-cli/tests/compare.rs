@@ -439,3 +439,31 @@ fn a_dry_run_tells_time_and_memory() {
         toml
     );
 }
+
+#[test]
+fn a_dry_run_says_where_windows_hold_several_documents() {
+    let place = Place::new();
+    let line = "{\"text\": \"the dog sat down here\"}\n";
+    place.write("short.jsonl", line.repeat(200));
+    let plan = |context: &str| {
+        let args = [
+            "train",
+            DEBUG,
+            "--dry-run",
+            "--set",
+            "data.kind=text",
+            "--set",
+            "data.path=short.jsonl",
+            "--set",
+            context,
+        ];
+        place.run(&args).ok().stdout
+    };
+    let wrong = "a document has 22 on average";
+    assert!(plan("train.context=64").contains(wrong));
+    assert!(!plan("train.context=32").contains("a document"));
+    // One document, however it is cut.
+    let long = format!("{{\"text\": \"{}\"}}\n", "the dog sat. ".repeat(200));
+    place.write("short.jsonl", long);
+    assert!(!plan("train.context=64").contains("a document"));
+}

@@ -34,6 +34,8 @@ pub struct SplitText {
     pub validation: Tokens,
     /// The size of the validation split in bytes of UTF-8, whatever the tokenizer.
     pub validation_bytes: usize,
+    /// The documents of both splits.
+    pub documents: u64,
 }
 
 impl Deref for Corpus {
@@ -61,6 +63,7 @@ impl Corpus {
                 .sum(),
             train,
             validation,
+            documents: prepared.manifest.documents,
         };
         Ok(Self {
             text,
@@ -95,6 +98,7 @@ impl Corpus {
             validation_bytes: bytes.sum(),
             train: Vec::new().into(),
             validation: tokens,
+            documents: self.text.documents,
         };
         Self { text, ..self }
     }
@@ -139,6 +143,7 @@ impl Corpus {
         let text = SplitText {
             name: format!("{}, validated on {}", self.name, held_back.name),
             train: self.train.joined(&self.validation),
+            documents: self.documents + held_back.documents,
             ..held_back.text
         };
         Self {
@@ -173,6 +178,7 @@ impl Corpus {
             train: train.into(),
             validation: validation.into(),
             validation_bytes,
+            documents: 1,
         };
         Ok(Self {
             text,
@@ -201,6 +207,7 @@ impl SplitText {
             validation_bytes: bytes(&validation),
             train: ids.into(),
             validation: validation.into(),
+            documents: 1,
         })
     }
 
@@ -223,6 +230,12 @@ impl SplitText {
             }
         }
         Ok(())
+    }
+
+    /// Tokens of a document, on average.
+    pub fn document_length(&self) -> usize {
+        let tokens = (self.train.len() + self.validation.len()) as f64;
+        (tokens / self.documents.max(1) as f64).round() as usize
     }
 
     /// The validation split.

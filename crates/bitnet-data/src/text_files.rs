@@ -177,20 +177,21 @@ impl TextFiles {
             .map(Corpus::to_evaluate)
     }
 
-    /// All documents as one text in memory, with a line break between two.
+    /// All documents as one text in memory, with a line break between two, and how many they are.
     ///
     /// # Errors
     /// If a file cannot be read, is no text or has none.
-    pub fn text(&self) -> Result<String, DataError> {
+    pub fn text(&self) -> Result<(String, u64), DataError> {
         let found = sources(&self.paths, None)?;
         if let Some(source) = self.plain(&found) {
-            return source.text();
+            return Ok((source.text()?, 1));
         }
-        let mut bytes = Vec::new();
+        let (mut bytes, mut documents) = (Vec::new(), 0);
         for source in &found {
             let read = documents::read(source, &self.reading, &AtomicU64::new(0), &mut |part| {
                 bytes.extend(part.bytes);
                 bytes.extend(part.ends.then_some(b'\n'));
+                documents += u64::from(part.ends);
                 ControlFlow::Continue(())
             })?;
             debug_assert!(read.is_continue());
@@ -199,7 +200,7 @@ impl TextFiles {
         let name = origins::name(&found);
         match bytes.is_empty() {
             true => Err(DataError::Empty { corpus: name }),
-            false => file::utf8(&name, &bytes).map(String::from),
+            false => file::utf8(&name, &bytes).map(|text| (text.to_owned(), documents)),
         }
     }
 
@@ -422,7 +423,8 @@ mod tests {
             assert_eq!(corpus.tokenizer.decode(&all(&corpus)), "one two\nthree");
             let whole = files.to_evaluate(Tokenizer::Byte).unwrap();
             assert_eq!((whole.validation.len(), whole.validation_bytes), (13, 13));
-            assert_eq!(files.text().unwrap(), "one two\nthree");
+            assert_eq!(files.text().unwrap(), ("one two\nthree".to_owned(), 2));
+            assert_eq!((corpus.documents, corpus.document_length()), (2, 7));
         }
         let of_field = |path: &Path| TextFiles {
             reading: Reading {

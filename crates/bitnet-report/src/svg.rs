@@ -19,6 +19,7 @@ mod dots;
 mod frame;
 mod line;
 mod matrix;
+mod measure;
 mod scatter;
 mod ticks;
 
@@ -29,6 +30,7 @@ pub use matrix::MatrixChart;
 pub use scatter::{ScatterChart, ScatterGroup, ScatterPoint};
 
 use crate::escape;
+use measure::{BOLD, fitting, shortened, text_width};
 
 /// Where a chart will be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,45 +280,6 @@ impl Canvas {
 fn series_colour(colour: usize) -> (usize, &'static str) {
     let i = colour % SERIES;
     (i, LIGHT.series.get(i).copied().unwrap_or(LIGHT.ink))
-}
-
-/// Width of a text, estimated without a font: 0.56 em is a little over the mean of system fonts, so that the space
-/// kept for a label is rather too wide than too narrow.
-fn text_width(text: &str, size: f64) -> f64 {
-    text.chars().count() as f64 * size * 0.56
-}
-
-/// The size of type, down to three quarters of `size`, at which a text takes at most `room`.
-fn fitting(text: &str, size: f64, room: f64) -> f64 {
-    let width = text_width(text, size);
-    match width > room {
-        true => ((size * room / width).max(0.75 * size) * 10.0).floor() / 10.0,
-        false => size,
-    }
-}
-
-/// A text cut to about `width` user units, with an ellipsis where something was cut: at its end, or in the middle of a path,
-/// whose ends tell it from others.
-fn shortened(text: &str, size: f64, width: f64) -> String {
-    let room = (width / (size * 0.56) + 1e-6).floor().max(1.0) as usize;
-    if text.chars().count() <= room {
-        return text.to_owned();
-    }
-    let kept = room.saturating_sub(1);
-    if text.contains('.') && !text.contains(' ') {
-        // The sign is as wide as two characters.
-        let kept = kept.saturating_sub(1);
-        let begin: String = text.chars().take(kept / 2).collect();
-        let end = text.chars().count() - kept.div_ceil(2);
-        let end: String = text.chars().skip(end).collect();
-        return format!(
-            "{}…{}",
-            begin.trim_end_matches('.'),
-            end.trim_start_matches('.')
-        );
-    }
-    let kept: String = text.chars().take(kept).collect();
-    format!("{}…", kept.trim_end())
 }
 
 #[cfg(test)]

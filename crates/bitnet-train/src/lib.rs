@@ -3,6 +3,7 @@
 //! | file | concept |
 //! |---|---|
 //! | `trainer`, `stepper` | the loop; a step of the optimiser |
+//! | `observer`, `schedule` | what the loop tells while it runs; how much of it is evaluation |
 //! | `task` | what the loop knows of a task |
 //! | `tasks` | one a file; `distill`: a teacher in the loss; `probabilities`, `writing`: what models answer |
 //! | `loss`, `by_blocks`, `accumulate`, `clip` | the loss of a text; gradients by blocks, of several batches, clipped |
@@ -60,12 +61,14 @@ mod memory;
 mod muon;
 mod names;
 mod numerics;
+mod observer;
 mod optimizer;
 mod origin;
 mod pack;
 mod predict;
 mod resume;
 mod run_dir;
+mod schedule;
 mod seal;
 mod state;
 mod stepper;
@@ -90,9 +93,11 @@ pub use interrupt::Interrupt;
 pub use location::{Location, transformer};
 pub use lock::FolderLock;
 pub use memory::{check_running, check_training, peak_rss_bytes};
+pub use observer::{Observer, Progress};
 pub use predict::{TextClassifier, Translator, VectorClassifier};
 pub use resume::check_same;
 pub use run_dir::RunDir;
+pub use schedule::scored_batches;
 pub use state::State;
 pub use task::{Answerer, Part, StepLoss, Task};
 pub use tasks::{
@@ -101,4 +106,4 @@ pub use tasks::{
     of_classes, pair_columns, sentence_pairs, text_files,
 };
 pub use timing::{StepTimer, time_inference};
-pub use trainer::{Observer, Progress, Trained, Training};
+pub use trainer::{Trained, Training};

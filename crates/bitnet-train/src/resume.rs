@@ -6,12 +6,13 @@ use burn::tensor::Device;
 
 use crate::checkpoint::{Checkpoint, clear_partial, set_aside_from};
 use crate::export::withdraw;
+use crate::observer::Observer;
 use crate::optimizer::Optimizer;
 use crate::seal::Seal;
 use crate::state::State;
 use crate::task::Task;
 use crate::telemetry::Telemetry;
-use crate::trainer::{Moving, Observer};
+use crate::trainer::Moving;
 use crate::window::MeanLoss;
 use crate::{RunDir, TrainError, Training};
 

@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use bitnet_config::{RunConfig, TrainConfig};
 use bitnet_models::{Network, TrainingForm};
-use bitnet_results::{
-    Evaluation, MetricsLine, NamedLayer, SamplePoint, TrainPoint, TrainSummary, ValPoint,
-};
+use bitnet_results::{Evaluation, MetricsLine, SamplePoint, TrainPoint, TrainSummary, ValPoint};
 use burn::module::Module;
 use burn::tensor::Device;
 
@@ -16,64 +14,16 @@ use crate::accumulate::Accumulated;
 use crate::checkpoint::{self, Checkpoint, Progressing};
 use crate::energy::Meter;
 use crate::memory::peak_rss_bytes;
+use crate::observer::{Observer, Progress};
 use crate::optimizer::Optimizer;
 use crate::resume::{self, Identity};
+use crate::schedule::{one_evaluation, scored_batches};
 use crate::state::State;
 use crate::stepper::Stepper;
 use crate::task::{Part, Task};
 use crate::telemetry::Telemetry;
 use crate::window::MeanLoss;
 use crate::{Interrupt, Location, RunDir, TrainError, numerics};
-
-/// What the loop tells while it runs.
-pub trait Observer: Send {
-    /// A logged step.
-    fn step(&mut self, _progress: &Progress) {}
-    /// An evaluation on the first `batches` batches of the validation split; with `None` on all of it.
-    fn evaluation(&mut self, _step: usize, _evaluation: &Evaluation, _batches: Option<usize>) {}
-    /// The ternary layers at an evaluation.
-    fn layers(&mut self, _step: usize, _layers: &[NamedLayer]) {}
-    /// What the model writes at an evaluation.
-    fn sample(&mut self, _sample: &SamplePoint) {}
-    /// A checkpoint on disk.
-    fn checkpoint(&mut self, _checkpoint: &Checkpoint) {}
-    /// Something that whoever reads the results should know.
-    fn note(&mut self, _text: &str) {}
-}
-
-/// Observes nothing.
-impl Observer for () {}
-
-/// A logged step.
-#[derive(Clone, Copy, Debug)]
-pub struct Progress {
-    /// Steps done.
-    pub step: usize,
-    /// Steps of the run.
-    pub steps: usize,
-    /// Training loss, the mean of the batches since it was last reported, nats per token.
-    pub loss: f64,
-    /// Learning rate of the step.
-    pub learning_rate: f64,
-    /// Training throughput since the start, without evaluation.
-    pub tokens_per_second: f64,
-    /// Seconds that the remaining steps will take at this rate.
-    pub eta_seconds: f64,
-}
-
-impl Progress {
-    fn at(state: &State, steps: usize, loss: f64, learning_rate: f64) -> Self {
-        let left = steps.saturating_sub(state.step) as f64;
-        Self {
-            step: state.step,
-            steps,
-            loss,
-            learning_rate,
-            tokens_per_second: state.tokens as f64 / state.seconds.max(1e-9),
-            eta_seconds: left * state.seconds / state.step.max(1) as f64,
-        }
-    }
-}
 
 /// Everything a run needs.
 pub struct Training<'a, T> {
@@ -183,9 +133,15 @@ impl<T: Task> Training<'_, T> {
             Ok(Trained { model, summary })
         };
         // That before the first step, or one that an interrupt left out.
-        let due = now.state.evaluation_due && now.state.step < train.steps;
-        if due && unless_interrupted(self.evaluate(&mut now, observer))?.is_some() && resumed {
-            self.save(&mut now, observer)?;
+        let mut batch_seconds = 0.0;
+        if now.state.evaluation_due
+            && now.state.step < train.steps
+            && let Some(seconds) = unless_interrupted(self.evaluate(&mut now, observer))?
+        {
+            batch_seconds = seconds;
+            if resumed {
+                self.save(&mut now, observer)?;
+            }
         }
         let mut clock = Instant::now();
         'steps: while !is_over(&now.state, train) && !interrupt.is_asked() {
@@ -242,13 +198,18 @@ impl<T: Task> Training<'_, T> {
                     lr: Some(learning_rate),
                     seconds: Some(now.state.seconds),
                 }))?;
-                observer.step(&Progress::at(&now.state, train.steps, loss, learning_rate));
+                let batches = scored_batches(train, step, task.validation_batches());
+                let evaluations = batches as f64 * batch_seconds;
+                let progress =
+                    Progress::at(&now.state, train.steps, loss, learning_rate, evaluations);
+                observer.step(&progress);
             }
             let mut improved = false;
             if evaluation {
-                if unless_interrupted(self.evaluate(&mut now, observer))?.is_none() {
+                let Some(seconds) = unless_interrupted(self.evaluate(&mut now, observer))? else {
                     break;
-                }
+                };
+                batch_seconds = seconds;
                 improved = train.stop_after > 0 && now.state.best_step == Some(step);
             }
             if save || improved {
@@ -283,6 +244,7 @@ impl<T: Task> Training<'_, T> {
             observer.note(&early(&now.state));
         }
         let model = finished(&now.model);
+        observer.scoring(task.validation_batches());
         let whole = unless_interrupted(task.evaluate(&model, 0, device, interrupt))?;
         let Some(val) = whole else {
             return stopped(&now, loss);
@@ -329,18 +291,21 @@ impl<T: Task> Training<'_, T> {
     }
 
     /// A point of the validation curve: the first `eval_batches` batches, and what the ternary layers do. One that is
-    /// interrupted leaves nothing.
+    /// interrupted leaves nothing. Returns the seconds of a batch.
     fn evaluate(
         &self,
         now: &mut Moving<T::Model>,
         observer: &mut dyn Observer,
-    ) -> Result<(), TrainError> {
+    ) -> Result<f64, TrainError> {
         let batches = self.config.train.eval_batches;
         // None is the whole split.
         let part = Some(batches).filter(|batches| *batches > 0);
         let model = finished(&now.model);
         let (device, interrupt) = (self.device, Interrupt::when(self.interrupt));
+        let begun = Instant::now();
         let result = self.task.evaluate(&model, batches, device, interrupt)?;
+        let scored = one_evaluation(&self.config.train, self.task.validation_batches());
+        let batch_seconds = begun.elapsed().as_secs_f64() / scored.max(1) as f64;
         let step = now.state.step;
         let sample = (self.task).sample(&model, step as u64, device, interrupt)?;
         self.run
@@ -370,7 +335,7 @@ impl<T: Task> Training<'_, T> {
                 false => state.evaluations_since_best += 1,
             }
         }
-        Ok(())
+        Ok(batch_seconds)
     }
 
     /// The newest checkpoint whose weights give a loss; those after it are set aside. Weights may be finite and still be

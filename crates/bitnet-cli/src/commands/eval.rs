@@ -105,9 +105,9 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
 fn of_corpus(corpus: Corpus) -> (String, Tokens, usize) {
     let SplitText {
         name,
-        train: _,
         validation,
         validation_bytes,
+        ..
     } = corpus.text;
     (name, validation, validation_bytes)
 }

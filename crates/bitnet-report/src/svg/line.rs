@@ -2,7 +2,7 @@
 
 use super::frame::{Legend, Plot};
 use super::ticks::{Axis, drawable};
-use super::{Canvas, NOTE, Placement, TITLE, WIDTH, series_colour, shortened, text_width};
+use super::{BOLD, Canvas, NOTE, Placement, TITLE, WIDTH, series_colour, shortened, text_width};
 use crate::format;
 
 /// Lines over a common pair of axes.
@@ -85,7 +85,7 @@ impl LineChart {
         let zero = (self.from_zero && points().next().is_some()).then_some(0.0);
         let labels = self
             .labelled()
-            .map(|s| text_width(&s.name, END_SIZE))
+            .map(|s| text_width(&s.name, BOLD * END_SIZE))
             .fold(0.0, f64::max);
         Some(Plot::new(
             Axis::over(points().map(|p| p.0), false, false, 5)?,
@@ -128,7 +128,7 @@ impl LineChart {
             highest = *y;
         }
         for (y, series) in ends {
-            let name = shortened(&series.name, END_SIZE, END_LABEL);
+            let name = shortened(&series.name, BOLD * END_SIZE, END_LABEL);
             canvas.coloured_text(plot.right + 6.0, y + 4.0, series.colour, &name);
         }
     }

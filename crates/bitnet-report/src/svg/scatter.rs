@@ -2,7 +2,7 @@
 
 use super::frame::{Legend, Plot};
 use super::ticks::{Axis, drawable};
-use super::{Canvas, NOTE, Placement, TITLE, WIDTH, series_colour, shortened, text_width};
+use super::{BOLD, Canvas, NOTE, Placement, TITLE, WIDTH, series_colour, shortened, text_width};
 
 /// Labelled points in groups, with error bars.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -170,8 +170,8 @@ impl ScatterChart {
         }
         for (group, point) in self.all().filter(|(_, p)| !p.label.is_empty()) {
             let (x, y) = plot.at((point.x, point.y));
-            let label = shortened(&point.label, SIZE, LABEL);
-            let width = text_width(&label, SIZE);
+            let label = shortened(&point.label, BOLD * SIZE, LABEL);
+            let width = text_width(&label, BOLD * SIZE);
             let places = [
                 (x + 7.0, y - 4.0),
                 (x + 7.0, y + 12.0),

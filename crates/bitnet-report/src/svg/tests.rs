@@ -233,12 +233,29 @@ fn an_axis_from_zero_has_numbers_that_differ() {
 }
 
 #[test]
+fn wide_signs_have_more_room_than_narrow_ones() {
+    // DejaVu Sans at 100 units an em, from its advance widths: sums of 63.6, 31.8, 83.8, 97.4 and 27.8.
+    for (text, width) in [
+        ("1,234", 286.2),
+        ("−0.25", 306.4),
+        ("mmm", 292.2),
+        ("ill", 83.4),
+    ] {
+        let kept = text_width(text, 100.0);
+        assert!(
+            kept >= width && kept < 1.06 * width,
+            "{text}: {kept} for {width}"
+        );
+    }
+}
+
+#[test]
 fn what_is_cut_says_so_where_it_tells_least() {
     let cut = |text: &str| shortened(text, 13.25, 120.0);
     assert_eq!(cut("layers.0.proj"), "layers.0.proj");
-    assert_eq!(cut("encoder.layers.1.mlp.down_proj"), "encoder…wn_proj");
-    assert_eq!(cut("layers.2.self_attn.v_proj"), "layers…v_proj");
-    assert_eq!(cut("a name of several words"), "a name of sever…");
+    assert_eq!(cut("encoder.layers.1.mlp.down_proj"), "encode…wn_proj");
+    assert_eq!(cut("layers.2.self_attn.v_proj"), "layers…n.v_proj");
+    assert_eq!(cut("a name of several words"), "a name of sev…");
     for width in [0.0, 1.0, 8.0, 16.0, 24.0] {
         assert!(
             shortened("a.b.c.d.e.f", 13.25, width).contains('…'),

@@ -57,22 +57,24 @@ impl TuningData {
             DataKind::Text => {
                 super::check_fields(data)?;
                 let whole = |paths| super::text_files(data, paths).text();
-                let content = whole(given(&data.path))?;
+                let (content, documents) = whole(given(&data.path))?;
                 let Some(held_back) = &data.validation_path else {
-                    return Self::of(name, &content, data, text);
+                    return Self::of(name, &content, documents, data, text);
                 };
                 let ids = |text_of: &str| text.encode_prompt(text_of, false);
-                let validation = ids(&whole(held_back)?)?;
+                let (held_back_text, held_back_documents) = whole(held_back)?;
+                let validation = ids(&held_back_text)?;
                 Ok(Self::Text(SplitText {
                     name: format!("{name}, validated on {held_back}"),
                     train: ids(&content)?.into(),
                     validation_bytes: bytes_of(text, &validation),
                     validation: validation.into(),
+                    documents: documents + held_back_documents,
                 }))
             }
             DataKind::Stories => {
                 let story = stories::generate(data.seed, data.characters);
-                Self::of("the built-in stories".into(), &story, data, text)
+                Self::of("the built-in stories".into(), &story, 1, data, text)
             }
         }
     }
@@ -80,17 +82,14 @@ impl TuningData {
     fn of(
         name: String,
         content: &str,
+        documents: u64,
         data: &DataConfig,
         text: &TextModel,
     ) -> Result<Self, TrainError> {
         let ids = text.encode_prompt(content, false)?;
         let bytes = |ids: &[u32]| bytes_of(text, ids);
-        Ok(Self::Text(SplitText::new(
-            name,
-            ids,
-            data.train_fraction,
-            bytes,
-        )?))
+        let split = SplitText::new(name, ids, data.train_fraction, bytes)?;
+        Ok(Self::Text(SplitText { documents, ..split }))
     }
 }
 
@@ -306,6 +305,16 @@ impl Task for FineTune<'_> {
                 all.div_ceil(answers_at_once(dialogues, vocab_size))
             }
         })
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        match &self.sampler {
+            Sampler::Text(text, _) => super::short_documents(self.config, text),
+            // A window is one conversation.
+            Sampler::Chat(..) => None,
+        }
+        .into_iter()
+        .collect()
     }
 
     fn score(&self, model: &Transformer, device: &Device) -> Result<Evaluation, TrainError> {

@@ -196,6 +196,12 @@ impl Task for LanguageModel<'_> {
         ))
     }
 
+    fn remarks(&self) -> Vec<String> {
+        super::short_documents(self.config, &self.corpus.text)
+            .into_iter()
+            .collect()
+    }
+
     fn data_checksum(&self) -> String {
         let SplitText {
             train, validation, ..

@@ -25,11 +25,23 @@ pub(crate) use writing::translate;
 
 use std::path::PathBuf;
 
-use bitnet_config::{DataConfig, Level, Paths};
-use bitnet_data::{Cut, Reading, TextFiles, Tokenizer, TokenizerKind};
+use bitnet_config::{DataConfig, Level, Paths, RunConfig};
+use bitnet_data::{Cut, Reading, SplitText, TextFiles, Tokenizer, TokenizerKind};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use crate::TrainError;
+
+/// What looks wrong with a text for these settings: windows that hold several documents, whose parts know nothing of each
+/// other.
+pub(crate) fn short_documents(config: &RunConfig, text: &SplitText) -> Option<String> {
+    let (context, length) = (config.train.context, text.document_length());
+    (text.documents > 1 && length < context / 2).then(|| {
+        format!(
+            "a context of {context} tokens, where a document has {length} on average: most of what a token looks back \
+             on is other documents; lower train.context"
+        )
+    })
+}
 
 /// How text is cut: by `known`, the tokenizer of an earlier run, by that of `data.tokenizer`, or by one that the text makes.
 ///

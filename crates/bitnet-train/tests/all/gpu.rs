@@ -56,6 +56,17 @@ impl Setup {
         Self::new(linear, corpus)
     }
 
+    /// Half as wide and as deep, with a third of the batch, on Shakespeare: an adapter in software has to train it for hundreds
+    /// of steps.
+    fn small(linear: &str) -> Self {
+        let mut setup = Self::new(linear, text());
+        let model = &mut setup.config.model;
+        (model.hidden_size, model.intermediate_size) = (64, 172);
+        (model.num_hidden_layers, model.num_attention_heads) = (2, 2);
+        (setup.config.train.batch_size, setup.config.train.steps) = (4, 100);
+        setup
+    }
+
     fn new(linear: &str, corpus: Corpus) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
         let mut loader = Loader::new()
@@ -208,7 +219,7 @@ fn a_trained_ternary_model_writes_what_it_writes_on_flex() {
     assert_eq!(flex, gpu);
 }
 
-/// What the configuration is made for: the first quarter of tiny-shakespeare, 1.6 times what 200 steps read.
+/// What the configuration is made for: the first quarter of tiny-shakespeare, more than the steps read.
 fn text() -> Corpus {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/shakespeare.txt");
     let mut corpus = TextFiles::at(&path)
@@ -230,28 +241,28 @@ fn assert_close(what: &str, curve: &[f64], flex: &[f64], bound: f64) {
     );
 }
 
-/// Every step of the float twin: its curve and its validation loss are Flex's to 1e-4.
+/// Every step of the float twin: its curve and its validation loss are Flex's to 1e-5.
 #[test]
 #[ignore = "minutes on an adapter in software; run with `-- --ignored`"]
-fn two_hundred_float_steps_follow_flex() {
+fn a_hundred_float_steps_follow_flex() {
     let Some(gpu) = wgpu() else { return };
-    let setup = Setup::new("float", text());
+    let setup = Setup::small("float");
     let flex = setup.train("flex", &Device::flex()).curve();
-    assert_eq!(flex.len(), 21);
-    assert!(flex[19] < flex[0] - 1.0, "it does not learn");
+    assert_eq!(flex.len(), 11);
+    assert!(flex[9] < flex[0] - 1.0, "it does not learn");
     let gpu = setup.train("gpu", &gpu).curve();
-    assert_close("float", &gpu, &flex, 1e-4);
+    assert_close("float", &gpu, &flex, 1e-5);
 }
 
-/// Every step of the ternary twin, the adapter beginning every ten anew from Flex's model and optimiser: to 5e-3 at
+/// Every step of the ternary twin, the adapter beginning every ten anew from Flex's model and optimiser: to 5e-4 at
 /// every point.
 #[test]
 #[ignore = "minutes on an adapter in software; run with `-- --ignored`"]
 fn every_ten_ternary_steps_follow_flex() {
     let Some(gpu) = wgpu() else { return };
-    let setup = Setup::new("ternary", text());
+    let setup = Setup::small("ternary");
     let flex = setup.train("flex", &Device::flex()).losses;
-    let gpu: Vec<f64> = (0..200)
+    let gpu: Vec<f64> = (0..100)
         .step_by(10)
         .map(|step| {
             let checkpoint = (step > 0).then(|| Checkpoint::at(setup.kept("flex", step)));
@@ -259,27 +270,26 @@ fn every_ten_ternary_steps_follow_flex() {
             setup.ten_steps(&name, &gpu, checkpoint)
         })
         .collect();
-    assert_close("ternary, ten steps at a time", &gpu, &flex, 5e-3);
+    assert_close("ternary, ten steps at a time", &gpu, &flex, 5e-4);
 }
 
 /// The ternary twin left free, 100 steps of it. Where float sums in another order move an activation or a weight over the
 /// edge of a code, the loss moves, and at their end two runs on Flex whose β₂ differ by 1e-7 are as far from each other as
 /// two runs can be. What can be compared is the mean of several runs, here of eight on Flex and two on the adapter, in
-/// windows of 50 steps (one run's mean of 50 steps is 2e-3 from the mean of many).
+/// windows of 50 steps. Each bound is ten times what was met.
 #[test]
 #[ignore = "minutes on an adapter in software; run with `-- --ignored`"]
 fn a_hundred_ternary_steps_follow_flex_in_the_mean() {
     let Some(gpu) = wgpu() else { return };
-    let mut setup = Setup::new("ternary", text());
-    setup.config.train.steps = 100;
+    let mut setup = Setup::small("ternary");
     let flex = setup.mean_curve("flex", &Device::flex(), 8);
     assert!(flex[9] < flex[0] - 0.5, "it does not learn");
     let gpu = setup.mean_curve("gpu", &gpu, 2);
-    assert_close("ternary, the first fifty", &gpu[..5], &flex[..5], 5e-3);
+    assert_close("ternary, the first fifty", &gpu[..5], &flex[..5], 1e-3);
     let windows = |curve: &[f64]| -> Vec<f64> {
         let windows = curve[..10].chunks(5);
         windows.map(|w| w.iter().sum::<f64>() / 5.0).collect()
     };
-    assert_close("ternary, free", &windows(&gpu), &windows(&flex), 5e-3);
-    assert_close("ternary, points and validation", &gpu, &flex, 2e-2);
+    assert_close("ternary, free", &windows(&gpu), &windows(&flex), 2e-3);
+    assert_close("ternary, points and validation", &gpu, &flex, 1e-2);
 }
