@@ -10,8 +10,8 @@ pub(crate) fn one_evaluation(train: &TrainConfig, whole: Option<usize>) -> usize
     }
 }
 
-/// Batches of all evaluations that are left of a training after so many steps: the first before its first step, those between
-/// the steps, one more and the whole split at its end.
+/// Batches of all evaluations that are left of a training after so many steps: the first before its first step, those
+/// between the steps, one more and the whole split at its end.
 pub fn scored_batches(train: &TrainConfig, step: usize, whole: Option<usize>) -> usize {
     let one = one_evaluation(train, whole);
     let until = |step: usize| step.checked_div(train.eval_interval).unwrap_or(0);

@@ -56,8 +56,8 @@ impl Setup {
         Self::new(linear, corpus)
     }
 
-    /// Half as wide and as deep, with a third of the batch, on Shakespeare: an adapter in software has to train it for hundreds
-    /// of steps.
+    /// Half as wide and as deep, with a third of the batch, on Shakespeare: an adapter in software has to train it for
+    /// hundreds of steps.
     fn small(linear: &str) -> Self {
         let mut setup = Self::new(linear, text());
         let model = &mut setup.config.model;
