@@ -146,6 +146,7 @@ fn train(kind: &str) -> Result<(f64, RunConfig), Box<dyn Error>> {
         task: &task,
         run: &run,
         device: &device,
+        others: &[],
         resume: Vec::new(),
         interrupt: &interrupt,
     };

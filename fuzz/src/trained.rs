@@ -74,6 +74,7 @@ impl Trained {
             task: &LanguageModel::new(&self.config, &self.corpus)?,
             run: &self.run,
             device: &self.device,
+            others: &[],
             resume,
             interrupt: &AtomicBool::new(stop),
         };

@@ -18,6 +18,23 @@ pub fn open(args: &DeviceArgs) -> anyhow::Result<Device> {
     Ok(args.backend.device(args.device)?)
 }
 
+/// Sets the number of threads and opens the devices that share a training: that of the model, and those beside it.
+pub fn open_all(args: &DeviceArgs, devices: &[usize]) -> anyhow::Result<(Device, Vec<Device>)> {
+    let Some((first, others)) = devices.split_first() else {
+        return Ok((open(args)?, Vec::new()));
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    if let Some(twice) = devices.iter().find(|index| !seen.insert(**index)) {
+        bail!("--devices names {twice} twice: a device takes its share once");
+    }
+    set_threads(args.threads)?;
+    let others = others.iter().map(|index| args.backend.device(*index));
+    Ok((
+        args.backend.device(*first)?,
+        others.collect::<Result<_, _>>()?,
+    ))
+}
+
 /// Sets the number of rayon's threads, before anything uses them; 0 keeps one a core. The first call counts.
 pub fn set_threads(threads: usize) -> anyhow::Result<()> {
     static SET: OnceLock<()> = OnceLock::new();

@@ -172,6 +172,14 @@ fn devices_that_are_not_there() {
         &["train", DEBUG, "--backend", "wgpu", "--device", "99"],
         &["wgpu"],
     );
+    for (devices, says) in [
+        ("0,0", &["--devices names 0 twice"][..]),
+        ("0,1", &["flex", "no device 1", "bitnet doctor"]),
+        ("0,one", &["one", "--devices"]),
+    ] {
+        place.fails(&["train", DEBUG, "--devices", devices], says);
+    }
+    place.run(&["train", DEBUG, "--devices", "0"]).ok();
 }
 
 #[test]

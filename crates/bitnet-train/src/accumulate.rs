@@ -1,9 +1,9 @@
-//! Gradients of a step that learns from several batches, one after the other: their mean over all predictions, as if the
-//! batches had been one. Memory is that of one of them, and one more gradient.
+//! Gradients of a step that learns from several batches, one after the other or on several devices: their mean over all
+//! predictions, as if the batches had been one. Memory is that of one of them, and one more gradient.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use crate::task::StepLoss;
 
@@ -67,6 +67,30 @@ impl<M: Module> Accumulated<M> {
             1 => self.only = Some(grads),
             _ => self.sum.accumulate(model, grads),
         }
+    }
+
+    /// Adds the gradients that another device found, and moves them to this plain one.
+    pub fn join(&mut self, model: &M, mut other: Self, device: &Device) {
+        let (Some((others_first, others_all)), Some(loss)) = (other.predictions, other.loss.take())
+        else {
+            return;
+        };
+        let (first, before) = self.predictions.unwrap_or((others_first, 0));
+        self.predictions = Some((first, before + others_all));
+        let weight = others_first as f64 / first.max(1) as f64;
+        let (mut loss, mut grads) = (
+            loss.to_device(device),
+            other.sum.grads().to_device(device, model),
+        );
+        if weight != 1.0 {
+            loss = loss.mul_scalar(weight);
+            grads = scaled(model, grads, weight);
+        }
+        self.loss = Some(match self.loss.take() {
+            Some(sum) => sum + loss,
+            None => loss,
+        });
+        self.sum.accumulate(model, grads);
     }
 
     /// The gradients of the step; none if no part had anything to learn from.

@@ -116,6 +116,12 @@ pub enum TrainError {
         /// What to do.
         remedy: &'static str,
     },
+    /// Several devices cannot share a run.
+    #[error("--devices: {problem}")]
+    Devices {
+        /// Why not, and the remedy.
+        problem: String,
+    },
     /// No pair can be trained on.
     #[error("{name}: no pair fits into data.max_length = {max_length} tokens; raise it")]
     TooLong {

@@ -7,6 +7,7 @@
 //! | `task` | what the loop knows of a task |
 //! | `tasks` | one a file; `distill`: a teacher in the loss; `probabilities`, `writing`: what models answer |
 //! | `loss`, `by_blocks`, `accumulate`, `clip` | the loss of a text; gradients by blocks, of several batches, clipped |
+//! | `parallel` | a step on several devices |
 //! | `optimizer`, `muon` | AdamW; Muon for matrices |
 //! | `find_rate` | which learning rate to try |
 //! | `device`, `numerics` | backends by name; the precision of products |
@@ -65,6 +66,7 @@ mod observer;
 mod optimizer;
 mod origin;
 mod pack;
+mod parallel;
 mod predict;
 mod resume;
 mod run_dir;
@@ -94,6 +96,7 @@ pub use location::{Location, transformer};
 pub use lock::FolderLock;
 pub use memory::{check_running, check_training, peak_rss_bytes};
 pub use observer::{Observer, Progress};
+pub use parallel::check_devices;
 pub use predict::{TextClassifier, Translator, VectorClassifier};
 pub use resume::check_same;
 pub use run_dir::RunDir;

@@ -1,5 +1,6 @@
 //! The training loop: one model, from its first step or a checkpoint to its last.
 
+use std::iter;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -10,7 +11,6 @@ use bitnet_results::{Evaluation, MetricsLine, SamplePoint, TrainPoint, TrainSumm
 use burn::module::Module;
 use burn::tensor::Device;
 
-use crate::accumulate::Accumulated;
 use crate::checkpoint::{self, Checkpoint, Progressing};
 use crate::energy::Meter;
 use crate::memory::peak_rss_bytes;
@@ -20,10 +20,10 @@ use crate::resume::{self, Identity};
 use crate::schedule::{one_evaluation, scored_batches};
 use crate::state::State;
 use crate::stepper::Stepper;
-use crate::task::{Part, Task};
+use crate::task::Task;
 use crate::telemetry::Telemetry;
 use crate::window::MeanLoss;
-use crate::{Interrupt, Location, RunDir, TrainError, numerics};
+use crate::{Interrupt, Location, RunDir, TrainError, numerics, parallel};
 
 /// Everything a run needs.
 pub struct Training<'a, T> {
@@ -33,8 +33,10 @@ pub struct Training<'a, T> {
     pub task: &'a T,
     /// Where metrics, checkpoints and the summary go.
     pub run: &'a RunDir,
-    /// A plain (not autodiff) device.
+    /// A plain (not autodiff) device: it has the model and the optimiser.
     pub device: &'a Device,
+    /// Devices that take parts of each step beside it.
+    pub others: &'a [Device],
     /// Where to go on, if not from the start: the first of these that is whole.
     pub resume: Vec<Checkpoint>,
     /// Becomes true when the run should save and end.
@@ -73,10 +75,15 @@ impl<T: Task> Training<'_, T> {
             ..
         } = self;
         let (train, interrupt) = (&config.train, Interrupt::when(self.interrupt));
-        numerics::apply(train.numerics(), device)?;
+        parallel::check_devices(config, 1 + self.others.len())?;
+        for device in iter::once(device).chain(self.others) {
+            numerics::apply(train.numerics(), device)?;
+        }
         task.prepare(device)?;
         let meter = Meter::start();
         let autodiff = device.clone().autodiff();
+        let others = self.others.iter().cloned().map(Device::autodiff);
+        let devices: Vec<Device> = iter::once(autodiff.clone()).chain(others).collect();
         let fresh = task.model(&autodiff)?;
         let params = fresh.num_params();
         let resumed = !self.resume.is_empty();
@@ -84,6 +91,13 @@ impl<T: Task> Training<'_, T> {
             true => resume::go_on(&self, fresh, &autodiff, observer)?,
             false => self.begin(fresh)?,
         };
+        if let 2.. = devices.len() {
+            observer.note(&format!(
+                "{} devices share each step, which moves {} bytes between them",
+                devices.len(),
+                parallel::bytes_moved(params, devices.len())
+            ));
+        }
         let stepper = Stepper::new(config);
         let interval = Duration::try_from_secs_f64(60.0 * train.checkpoint_minutes);
         let interval = interval.ok().filter(|interval| !interval.is_zero());
@@ -144,27 +158,14 @@ impl<T: Task> Training<'_, T> {
             }
         }
         let mut clock = Instant::now();
-        'steps: while !is_over(&now.state, train) && !interrupt.is_asked() {
-            let (step, tokens) = (now.state.step, now.state.tokens);
+        while !is_over(&now.state, train) && !interrupt.is_asked() {
+            let step = now.state.step;
             now.model.set_form(config.form_at(step));
-            let parts = config.parts_at(step);
-            let mut accumulated = Accumulated::of(parts);
-            for part in Part::all(step as u64, train.most_parts()).take(parts) {
-                if part.index > 0 && interrupt.is_asked() {
-                    // A step of many parts may take long; whoever goes on takes it whole.
-                    now.state.tokens = tokens;
-                    break 'steps;
-                }
-                if let Some(dropout) = now.model.dropout_state() {
-                    // Masks are a function of the part, as the batch is.
-                    let part = part.number().wrapping_mul(0x2545_f491_4f6c_dd1d);
-                    dropout.seed(train.seed.wrapping_add(part));
-                }
-                if let Some(batch) = task.loss(&now.model, part, &autodiff) {
-                    now.state.tokens += batch.tokens;
-                    accumulated.add(&now.model, batch);
-                }
-            }
+            let found = parallel::gradients(task, config, &now.model, step, &devices, interrupt);
+            let Some((accumulated, tokens)) = found else {
+                break;
+            };
+            now.state.tokens += tokens;
             let learning_rate = stepper.learning_rate(step);
             if let Some(gradient) = accumulated.finish() {
                 now.losses.add(gradient.loss.clone());

@@ -7,8 +7,8 @@ use bitnet_config::{RunConfig, Task as Kind};
 use bitnet_models::LinearKind;
 use bitnet_results::TrainSummary;
 use bitnet_train::{
-    Backend, Checkpoint, RateSearch, RunDir, Task, TrainError, Trained, Training, check_same,
-    export, find_rate,
+    Backend, Checkpoint, RateSearch, RunDir, Task, TrainError, Trained, Training, check_devices,
+    check_same, export, find_rate,
 };
 use burn::tensor::Device;
 use serde::Serialize;
@@ -64,7 +64,8 @@ impl task::Visitor for Train {
 
     fn visit<T: Task>(self, config: &RunConfig, task: &T) -> anyhow::Result<Outcome> {
         let Train(args) = self;
-        let device = device::open(&args.device)?;
+        let (device, others) = device::open_all(&args.device, &args.devices)?;
+        check_devices(config, 1 + others.len())?;
         config
             .model
             .check_device(false, &device.clone().autodiff())?;
@@ -73,6 +74,9 @@ impl task::Visitor for Train {
         if args.overrides.dry_run {
             let path = run_folder::fresh(args.run_dir, &config.name);
             let estimate = Estimate::measure(config, task, &device)?;
+            if !others.is_empty() {
+                output::say("note: times are those of the first device alone");
+            }
             match args.output.output {
                 Format::Json => output::json(&DryRun {
                     run_dir: path.display().to_string(),
@@ -128,6 +132,7 @@ impl task::Visitor for Train {
             task,
             run: &run,
             device: &device,
+            others: &others,
             resume,
             interrupt: interrupt::watch()?,
         };

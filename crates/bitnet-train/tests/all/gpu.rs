@@ -146,6 +146,7 @@ impl Setup {
             task: &LanguageModel::new(&self.config, &self.corpus).unwrap(),
             run: &run,
             device,
+            others: &[],
             resume: resume.into_iter().collect(),
             interrupt: &interrupt,
         };

@@ -5,6 +5,7 @@
 mod common;
 mod earlier;
 mod gpu;
+mod parallel;
 mod recipes;
 mod resuming;
 mod runs;

@@ -223,6 +223,7 @@ fn scripted(
         task: &task,
         run,
         device: &setup.device,
+        others: &[],
         resume: resume.into_iter().collect(),
         interrupt: &AtomicBool::new(false),
     };

@@ -22,6 +22,8 @@ pub struct Setup {
     pub config: RunConfig,
     pub corpus: Corpus,
     pub device: Device,
+    /// Devices that share the steps.
+    pub others: Vec<Device>,
     pub folder: TempDir,
 }
 
@@ -120,6 +122,7 @@ impl Setup {
             config,
             corpus,
             device: Backend::Flex.device(0).unwrap(),
+            others: Vec::new(),
             folder: tempfile::tempdir().unwrap(),
         }
     }
@@ -178,6 +181,7 @@ impl Setup {
             task: &task,
             run,
             device: &self.device,
+            others: &self.others,
             resume: resume.into_iter().collect(),
             interrupt: &interrupt,
         };
