@@ -222,7 +222,12 @@ pub struct TrainArgs {
     #[command(flatten)]
     pub device: DeviceArgs,
     /// Devices that share each step, as in 0,1: each takes some of its train.accumulate parts, the first has the model
-    #[arg(long, value_name = "N,N", value_delimiter = ',', conflicts_with_all = ["device", "find_rate"])]
+    #[arg(
+        long,
+        value_name = "N,N",
+        value_delimiter = ',',
+        conflicts_with = "find_rate"
+    )]
     pub devices: Vec<usize>,
     #[command(flatten)]
     pub output: OutputArgs,

@@ -23,6 +23,11 @@ pub fn open_all(args: &DeviceArgs, devices: &[usize]) -> anyhow::Result<(Device,
     let Some((first, others)) = devices.split_first() else {
         return Ok((open(args)?, Vec::new()));
     };
+    if args.device != 0 {
+        bail!(
+            "--device (or BITNET_DEVICE) names one device and --devices several: leave one of them out"
+        );
+    }
     let mut seen = std::collections::BTreeSet::new();
     if let Some(twice) = devices.iter().find(|index| !seen.insert(**index)) {
         bail!("--devices names {twice} twice: a device takes its share once");

@@ -82,6 +82,15 @@ impl Display {
     }
 }
 
+/// Before a picture's first point: a resumed run shows its earlier curve; if that cannot be read, the picture begins here.
+fn look_back(tui: &mut Tui, done: &mut bool, run: &RunDir, step: usize) {
+    if !std::mem::replace(done, true)
+        && let Ok(curves) = Curves::read_growing(&run.metrics_path())
+    {
+        tui.earlier(&curves, step);
+    }
+}
+
 impl Observer for Display {
     fn step(&mut self, progress: &Progress) {
         let Progress {
@@ -97,12 +106,7 @@ impl Observer for Display {
         self.event("tokens_per_second", step, Some(tokens_per_second));
         match &mut self.tui {
             Some(tui) => {
-                // Of what was before there is a picture too. Without, it begins here.
-                if !std::mem::replace(&mut self.looked_back, true)
-                    && let Ok(curves) = Curves::read_growing(&self.run.metrics_path())
-                {
-                    tui.earlier(&curves, step);
-                }
+                look_back(tui, &mut self.looked_back, &self.run, step);
                 tui.step(progress);
             }
             // Off a terminal: a line for each tenth of the run, soon a first one, and one a minute.
@@ -148,6 +152,7 @@ impl Observer for Display {
         );
         match &mut self.tui {
             Some(tui) => {
+                look_back(tui, &mut self.looked_back, &self.run, step);
                 self.run.log(&text);
                 tui.evaluation(step, evaluation, batches.is_some(), text);
             }

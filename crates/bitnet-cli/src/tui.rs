@@ -89,7 +89,7 @@ impl Tui {
         shown.rate = before()
             .filter_map(|point| Some((point.step as f64, point.lr?)))
             .collect();
-        let validation = curves.val.iter();
+        let validation = (curves.val.iter()).filter(|point| point.step < step as u64);
         shown.val = validation
             .map(|point| (point.step as f64, point.loss))
             .collect();
@@ -106,7 +106,9 @@ impl Tui {
 
     /// An evaluation, and what is said of it.
     pub fn evaluation(&mut self, step: usize, evaluation: &Evaluation, part: bool, text: String) {
-        if part || self.shown.val.is_empty() {
+        // The whole split's, at the end, is no other point of a curve of parts.
+        let last = self.shown.val.last().map(|point| point.0);
+        if part || last.is_none_or(|last| last < step as f64) {
             self.shown.val.push((step as f64, evaluation.loss));
         }
         self.message(text, !part);

@@ -179,6 +179,14 @@ fn devices_that_are_not_there() {
     ] {
         place.fails(&["train", DEBUG, "--devices", devices], says);
     }
+    place.fails(
+        &["train", DEBUG, "--device", "1", "--devices", "0,1"],
+        &["--devices several"],
+    );
+    place.fails(
+        &["train", DEBUG, "--devices", "0", "--find-rate"],
+        &["--find-rate"],
+    );
     place.run(&["train", DEBUG, "--devices", "0"]).ok();
 }
 

@@ -221,6 +221,7 @@ impl Canvas {
             format!(" text-anchor=\"{anchor}\"")
         };
         let whole = escape::single_line(text);
+        let room = if *bold { room / BOLD } else { room };
         let size = fitting(&whole, *size, room);
         let short = shortened(&whole, size, room);
         let tooltip = match short == whole {

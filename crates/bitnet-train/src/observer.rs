@@ -39,7 +39,8 @@ pub struct Progress {
     pub learning_rate: f64,
     /// Training throughput since the start, without evaluation.
     pub tokens_per_second: f64,
-    /// Seconds that the remaining steps will take at this rate, and the evaluations that are left as long as one took.
+    /// Seconds left: the remaining steps at this rate, and the remaining evaluations at that of the last one, which are
+    /// left out before one was made.
     pub eta_seconds: f64,
 }
 

@@ -3,6 +3,7 @@
 use std::iter;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
+use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
 use bitnet_config::{RunConfig, TrainConfig};
@@ -16,6 +17,7 @@ use crate::energy::Meter;
 use crate::memory::peak_rss_bytes;
 use crate::observer::{Observer, Progress};
 use crate::optimizer::Optimizer;
+use crate::parallel::{self, Devices};
 use crate::resume::{self, Identity};
 use crate::schedule::{one_evaluation, scored_batches};
 use crate::state::State;
@@ -23,7 +25,7 @@ use crate::stepper::Stepper;
 use crate::task::Task;
 use crate::telemetry::Telemetry;
 use crate::window::MeanLoss;
-use crate::{Interrupt, Location, RunDir, TrainError, numerics, parallel};
+use crate::{Interrupt, Location, RunDir, TrainError, numerics};
 
 /// Everything a run needs.
 pub struct Training<'a, T> {
@@ -35,7 +37,8 @@ pub struct Training<'a, T> {
     pub run: &'a RunDir,
     /// A plain (not autodiff) device: it has the model and the optimiser.
     pub device: &'a Device,
-    /// Devices that take parts of each step beside it.
+    /// Devices that take parts of each step beside it, each on a thread of its own. With those of a CPU backend among them
+    /// call [`run`](Self::run) outside rayon's pool, which they compute on.
     pub others: &'a [Device],
     /// Where to go on, if not from the start: the first of these that is whole.
     pub resume: Vec<Checkpoint>,
@@ -60,13 +63,24 @@ pub(crate) struct Moving<M> {
     pub telemetry: Telemetry,
 }
 
-impl<T: Task> Training<'_, T> {
+impl<'a, T: Task> Training<'a, T> {
     /// Trains to the last step, evaluates and writes `summary.json`; or, when interrupted, saves and ends at once, in the
     /// middle of an evaluation too. A run that goes on makes it then.
     ///
     /// # Errors
     /// If a file cannot be written, no checkpoint fits, or the loss diverges.
     pub fn run(self, observer: &mut dyn Observer) -> Result<Trained<T::Model>, TrainError> {
+        thread::scope(|scope| self.train(scope, observer))
+    }
+
+    fn train<'scope>(
+        self,
+        scope: &'scope Scope<'scope, '_>,
+        observer: &mut dyn Observer,
+    ) -> Result<Trained<T::Model>, TrainError>
+    where
+        'a: 'scope,
+    {
         let Self {
             config,
             task,
@@ -82,8 +96,7 @@ impl<T: Task> Training<'_, T> {
         task.prepare(device)?;
         let meter = Meter::start();
         let autodiff = device.clone().autodiff();
-        let others = self.others.iter().cloned().map(Device::autodiff);
-        let devices: Vec<Device> = iter::once(autodiff.clone()).chain(others).collect();
+        let mut devices = Devices::start(scope, task, train.seed, interrupt, device, self.others);
         let fresh = task.model(&autodiff)?;
         let params = fresh.num_params();
         let resumed = !self.resume.is_empty();
@@ -91,11 +104,11 @@ impl<T: Task> Training<'_, T> {
             true => resume::go_on(&self, fresh, &autodiff, observer)?,
             false => self.begin(fresh)?,
         };
-        if let 2.. = devices.len() {
+        if !self.others.is_empty() {
+            let count = 1 + self.others.len();
             observer.note(&format!(
-                "{} devices share each step, which moves {} bytes between them",
-                devices.len(),
-                parallel::bytes_moved(params, devices.len())
+                "{count} devices share the parts of a step, which moves up to {:.1} MB between them",
+                parallel::bytes_moved(params, count) as f64 / 1e6
             ));
         }
         let stepper = Stepper::new(config);
@@ -161,7 +174,8 @@ impl<T: Task> Training<'_, T> {
         while !is_over(&now.state, train) && !interrupt.is_asked() {
             let step = now.state.step;
             now.model.set_form(config.form_at(step));
-            let found = parallel::gradients(task, config, &now.model, step, &devices, interrupt);
+            let (parts, most) = (config.parts_at(step), train.most_parts());
+            let found = devices.gradients(&now.model, step, parts, most);
             let Some((accumulated, tokens)) = found else {
                 break;
             };
@@ -199,7 +213,14 @@ impl<T: Task> Training<'_, T> {
                     lr: Some(learning_rate),
                     seconds: Some(now.state.seconds),
                 }))?;
-                let batches = scored_batches(train, step, task.validation_batches());
+                let whole = task.validation_batches();
+                // That of this step is still to come.
+                let due = if evaluation {
+                    one_evaluation(train, whole)
+                } else {
+                    0
+                };
+                let batches = due + scored_batches(train, step, whole);
                 let evaluations = batches as f64 * batch_seconds;
                 let progress =
                     Progress::at(&now.state, train.steps, loss, learning_rate, evaluations);

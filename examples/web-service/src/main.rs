@@ -11,6 +11,7 @@
 //! blocks nobody. Many at once, streams and OpenAI's API are what `bitnet serve` has, and `bitnet-serve` as a library.
 
 use std::error::Error;
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
@@ -113,7 +114,18 @@ async fn continued(
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match serve().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // As a sentence, which `main` that returns an error does not print.
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn serve() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [path, address] = &args[..] else {
         return Err("usage: web-service MODEL ADDRESS".into());

@@ -76,3 +76,21 @@ fn it_answers_and_says_what_it_cannot() {
     }
     assert_eq!(service.ask(asked).0, "200");
 }
+
+#[test]
+fn what_cannot_be_served_is_told_in_a_line() {
+    for (args, says) in [
+        (&["nowhere.gguf", "127.0.0.1:0"][..], "nowhere.gguf"),
+        (&[MODEL, "nonsense"], "socket address"),
+        (&[MODEL], "usage: web-service MODEL ADDRESS"),
+    ] {
+        let ran = Command::new(env!("CARGO_BIN_EXE_web-service"))
+            .args(args)
+            .output()
+            .unwrap();
+        let told = String::from_utf8(ran.stderr).unwrap();
+        assert_eq!(ran.status.code(), Some(2), "{told}");
+        assert!(told.starts_with("error: ") && told.contains(says), "{told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
+    }
+}

@@ -66,9 +66,10 @@ impl task::Visitor for Train {
         let Train(args) = self;
         let (device, others) = device::open_all(&args.device, &args.devices)?;
         check_devices(config, 1 + others.len())?;
-        config
-            .model
-            .check_device(false, &device.clone().autodiff())?;
+        for device in std::iter::once(&device).chain(&others) {
+            let device = device.clone().autodiff();
+            config.model.check_device(false, &device)?;
+        }
         allocator::forget_peak();
         task.prepare(&device)?;
         if args.overrides.dry_run {

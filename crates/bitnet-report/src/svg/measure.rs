@@ -1,7 +1,7 @@
 //! How wide a text will be, without its font: viewers set it in whatever they have.
 
-/// Width of a character in em: that of DejaVu Sans, as wide as Verdana and wider than the other usual fonts, so that the
-/// room kept for a label is rather too much than too little.
+/// Width of a character in em: that of DejaVu Sans, which is wider than most usual fonts, so that the room kept for a
+/// label is rather too much than too little.
 fn em(character: char) -> f64 {
     match character {
         'i' | 'j' | 'l' | '\'' => 0.28,
@@ -22,7 +22,7 @@ fn em(character: char) -> f64 {
     }
 }
 
-/// Semi-bold type is as wide as plain type so many times its size.
+/// Semi-bold type is this many times as wide as plain type.
 pub(super) const BOLD: f64 = 1.1;
 
 /// Width of a text at a size of type.

@@ -37,8 +37,8 @@ pub(crate) fn short_documents(config: &RunConfig, text: &SplitText) -> Option<St
     let (context, length) = (config.train.context, text.document_length());
     (text.documents > 1 && length < context / 2).then(|| {
         format!(
-            "a context of {context} tokens, where a document has {length} on average: most of what a token looks back \
-             on is other documents; lower train.context"
+            "a context of {context} tokens, where a document has {length} on average: a window holds several, which \
+             tell nothing of each other; lower train.context"
         )
     })
 }
