@@ -115,7 +115,7 @@ fn a_stopped_run_goes_on_bit_by_bit() {
     setup.train(&run, None, 7).unwrap();
     let on_disk = steps_on_disk(&run);
     assert!(
-        on_disk.len() == 1 && on_disk[0] < "step-00000008".to_owned(),
+        on_disk.len() == 1 && *on_disk[0] < *"step-00000008",
         "{on_disk:?}"
     );
     let newest = bitnet_train::Checkpoint::newest_first(&run).unwrap();
