@@ -162,10 +162,14 @@ macro_rules! panel_functions {
             sums: &mut [[Lanes; 2]],
         ) {
             let codes = codes.as_chunks::<4>().0;
-            for (codes, x) in codes.chunks(WIDEN).zip(x.chunks(WIDEN * rows)) {
+            // In chunks of `rows` it would take a division for every few words.
+            let mut x = x;
+            for codes in codes.chunks(WIDEN) {
                 let mut acc = [[_mm256_setzero_si256(); 2]; R];
-                for (quads, x) in codes.iter().zip(x.chunks_exact(rows)) {
-                    let x = x[first..].first_chunk::<R>().expect("R rows of codes");
+                for quads in codes {
+                    let (word, rest) = x.split_at(rows);
+                    x = rest;
+                    let x = word[first..].first_chunk::<R>().expect("R rows of codes");
                     for (quad, codes) in quads.iter().enumerate() {
                         for r in 0..R {
                             let x = broadcast(&x[r], quad);
@@ -298,7 +302,7 @@ macro_rules! panel_functions {
 }
 pub(crate) use panel_functions;
 
-use std::arch::x86_64::*;
+use std::arch::{asm, x86_64::*};
 
 panel_functions!("avx2", 10, 4, 1, dot, widen);
 
@@ -306,7 +310,14 @@ panel_functions!("avx2", 10, 4, 1, dot, widen);
 #[inline]
 #[target_feature(enable = "avx2")]
 fn dot(acc: __m256i, codes: __m256i, x: __m256i) -> __m256i {
-    _mm256_add_epi16(acc, _mm256_maddubs_epi16(codes, x))
+    let mut sum = _mm256_add_epi16(acc, _mm256_maddubs_epi16(codes, x));
+    // The compiler would add products to each other before it adds them to the sum, which takes more registers than there
+    // are. What it cannot see through keeps the order, and is no instruction.
+    // SAFETY: it does nothing.
+    unsafe {
+        asm!("/* {0} */", inlateout(ymm_reg) sum, options(pure, nomem, nostack, preserves_flags));
+    }
+    sum
 }
 
 /// Neighbours to int32.
