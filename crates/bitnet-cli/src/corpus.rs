@@ -43,7 +43,10 @@ fn corpus(data: &DataConfig, known: Option<Tokenizer>) -> anyhow::Result<Corpus>
                 "data.path is missing; set it to a text file, a folder, or what `bitnet data prepare` made",
             )?;
             check_fields(data).map_err(|error| match error {
-                TrainError::Data(DataError::File { .. }) => {
+                // Unless nobody set it: then it is no fault of the fields.
+                TrainError::Data(DataError::File { .. })
+                    if data.text_columns != DataConfig::default().text_columns =>
+                {
                     anyhow::Error::new(error).context("data.text_columns counts for nothing")
                 }
                 error => error.into(),

@@ -111,6 +111,13 @@ fn sizes_beyond_the_machine() {
 #[test]
 fn texts_that_cannot_be_learned_from() {
     let place = Place::new();
+    for (path, says) in [("[x", "is no pattern"), ("-", "standard input")] {
+        let path = format!("data.path={path}");
+        let args = ["train", DEBUG, "--set", "data.kind=text", "--set", &path];
+        place.fails(&args, &[says]);
+        let told = place.run(&args).stderr;
+        assert!(!told.contains("text_columns"), "{told}");
+    }
     place.write("empty.txt", "");
     place.write("tiny.txt", "hi");
     place.write("short.txt", "hello world ".repeat(10));
